@@ -1,0 +1,1 @@
+"""Super-resolution of strong gravitational lenses that an astronomer can trust."""

@@ -1,0 +1,9 @@
+"""Warnings of lenssr."""
+
+from astropy.utils.exceptions import AstropyUserWarning
+
+__all__ = ["LensSRWarning"]
+
+
+class LensSRWarning(AstropyUserWarning):
+    """Something was estimated, dropped, or lies outside the trained domain."""

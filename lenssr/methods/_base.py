@@ -1,0 +1,80 @@
+"""What a method receives beside the image, and what it returns."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from lenssr.image import LensImage
+
+__all__ = ["Method", "Restoration", "Run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    How a method is to be run; nothing here changes what is estimated.
+
+    Attributes
+    ----------
+    scale : int
+        Output pixels per input pixel along each axis.
+    device : str or None
+        Torch device; `None` chooses CUDA where there is one.
+    tile : int or None
+        Side of the tiles in input pixels; `None` lets the method choose.
+    n_samples : int
+        Number of posterior samples wanted.
+    seed : int
+        Seed of everything random in the method.
+    progress : bool
+        Show a progress bar on work of more than two seconds.
+    """
+
+    scale: int
+    device: str | None = None
+    tile: int | None = None
+    n_samples: int = 0
+    seed: int = 0
+    progress: bool = False
+
+
+@dataclass
+class Restoration:
+    """
+    What a method found, as surface brightness: a constant stays the constant.
+
+    Attributes
+    ----------
+    mean : `~numpy.ndarray`
+        The estimate, shape ``(scale * ny, scale * nx)``, in the image's values
+        per *input* pixel; per-pixel units are divided by ``scale**2`` later.
+    measurement_std : `~numpy.ndarray`
+        Standard deviation that the noise of the data alone gives to ``mean``.
+    missing : `~numpy.ndarray`
+        `True` where the value rests mostly on masked pixels.
+    psf : `~numpy.ndarray` or None
+        The effective PSF of ``mean`` on the output grid; `None` if unknown.
+    psf_kind : str
+        ``"target"`` for the declared Gaussian, ``"input"`` for the PSF of the
+        image carried to the output grid.
+    facts : dict
+        Further cards of the method, ``{keyword: (value, comment)}``.
+    samples : `~numpy.ndarray` or None
+        Posterior samples, shape ``(n, scale * ny, scale * nx)``.
+    """
+
+    mean: np.ndarray
+    measurement_std: np.ndarray
+    missing: np.ndarray
+    psf: np.ndarray | None
+    psf_kind: str = "target"
+    facts: dict = field(default_factory=dict)
+    samples: np.ndarray | None = None
+
+
+class Method(Protocol):
+    """A way to restore an image; made by a factory from the user's options."""
+
+    def restore(self, image: LensImage, run: Run) -> Restoration:
+        """Restore one plane."""
