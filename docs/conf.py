@@ -1,0 +1,83 @@
+"""Configuration of the documentation: Astropy's shared one, and what is our own."""
+
+import os
+from datetime import date
+from importlib.metadata import version as installed_version
+
+from sphinx_astropy.conf.v3 import *  # noqa: F403
+from sphinx_gallery.sorting import FileNameSortKey
+
+# -- Project ----------------------------------------------------------------------------------
+
+project = "lenssr"
+author = "The lenssr developers"
+copyright = f"2026-{date.today().year}, {author}"
+release = installed_version(project)
+version = release.split("+")[0]
+
+# -- General ----------------------------------------------------------------------------------
+
+highlight_language = "python3"
+extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
+exclude_patterns += ["gallery/*.ipynb", "**/GALLERY_HEADER.rst"]
+toc_object_entries = False
+suppress_warnings += ["config.cache"]  # sphinx_gallery_conf holds a class, which cannot be pickled
+
+# The build reads nothing from the network unless it is asked to.
+online = os.environ.get("LENSSR_DOCS_INTERSPHINX") == "1" or "READTHEDOCS" in os.environ
+if online:
+    intersphinx_mapping.update({
+        "lenstronomy": ("https://lenstronomy.readthedocs.io/en/latest/", None),
+        "photutils": ("https://photutils.readthedocs.io/en/stable/", None),
+        "reproject": ("https://reproject.readthedocs.io/en/stable/", None),
+        "skimage": ("https://scikit-image.org/docs/stable/", None),
+        "torch": ("https://pytorch.org/docs/stable/", None),
+    })
+else:
+    intersphinx_mapping = {}
+
+# A reference to a name of our own must be found; one to a name of others' is found online only.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(astropy|dask|h5py|lenstronomy|matplotlib|numpy|photutils|reproject|safetensors"
+               r"|scipy|skimage|torch|tqdm)(\..*)?"),
+    (r"py:.*", r"(bool|bytes|callable|complex|dict|float|int|list|object|set|slice|str|tuple|type"
+               r"|None|True|False|NotImplemented|os\.PathLike|pathlib\.\w+|[A-Z]\w+Error)"),
+]
+
+# -- API reference ----------------------------------------------------------------------------
+
+automodsumm_inherited_members = False  # SuperResolvedImage would repeat all of CCDData
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# -- Gallery ----------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": FileNameSortKey,
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "backreferences_dir": "gallery/backreferences",
+    "doc_module": ("lenssr",),
+    "remove_config_comments": True,
+    "min_reported_time": 1e9,  # times of one machine say nothing about another
+    "show_memory": False,
+}
+
+# -- HTML -------------------------------------------------------------------------------------
+
+html_title = f"lenssr {version}"
+html_theme_options = {
+    "sst_project_name": "lenssr",
+    "navbar_links": [],
+    "footer_links": [],
+    "goatcounter_analytics_url": False,  # the theme would report our readers to Astropy's counter
+}
+
+# -- Links ------------------------------------------------------------------------------------
+
+linkcheck_ignore = [r"https://doi\.org/.*"]  # publishers turn robots away
+linkcheck_retries = 3
