@@ -1,5 +1,9 @@
 """All that an astronomer's image carries, in and out."""
 
+from ._assemble import assemble
 from ._lensimage import LensImage
+from ._parse import Parsed, parse_image
+from ._result import SuperResolvedImage
+from ._units import flux_kind
 
-__all__ = ["LensImage"]
+__all__ = ["LensImage", "Parsed", "SuperResolvedImage", "assemble", "flux_kind", "parse_image"]

@@ -1,0 +1,149 @@
+"""The front door: parse, restore, assemble."""
+
+import numbers
+import warnings
+
+from lenssr.exceptions import LensSRWarning
+from lenssr.image import assemble, flux_kind, parse_image
+from lenssr.methods import Run, find_method, make_method
+
+__all__ = ["superresolve"]
+
+
+def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, mask=None,
+                 wcs=None, unit=None, flux="auto", device=None, n_samples=0, seed=None,
+                 tile=None, progress=False, hdu=None, **method_options):
+    """
+    Super-resolve an image of a strong gravitational lens, or of any patch of sky.
+
+    What comes back is an estimate of the sky at a declared, finite resolution: a
+    Gaussian PSF of FWHM two output pixels (interpolation, which does not
+    deconvolve, keeps the input's PSF). Unit, uncertainty, mask, WCS and header
+    come along.
+
+    Parameters
+    ----------
+    data : path, file, HDUList, HDU, NDData, Quantity or array-like
+        A 2-D image, or a 3-D cube of bands whose planes are restored one by one.
+        From a FITS file the first 2-D image is taken, with the error, mask and PSF
+        extensions beside it. NaN and infinity count as masked.
+    method : str
+        A name from `list_methods`.
+    scale : int
+        Output pixels per input pixel along each axis.
+    psf : array, Quantity, Model, NDData, HDU or path, optional
+        Effective PSF (optics and pixel response) on the grid of the image; or the
+        FWHM of a Gaussian, in pixels or as an angle; or a photutils or astropy PSF
+        model.
+    uncertainty : NDUncertainty, Quantity, array or float, optional
+        Noise of the image; standard deviations unless it is an astropy uncertainty
+        of another kind. Estimated from the sky, with a warning, if there is none.
+    mask : array, optional
+        `True`, or any flag, where the image is missing.
+    wcs : WCS, optional
+        FITS WCS, or any APE-14 WCS.
+    unit : Unit or str, optional
+        Unit of the image.
+    flux : {"auto", "per-pixel", "surface-brightness"}
+        Whether pixel values are fluxes per pixel, which are divided among the finer
+        pixels, or surface brightnesses, which keep their value. ``"auto"`` reads it
+        off the unit, and warns where that does not tell.
+    device : str, optional
+        Torch device; CUDA by default where there is one.
+    n_samples : int
+        Number of posterior samples, for methods that draw them.
+    seed : int, optional
+        Seed of whatever is random; 0 by default, so that results can be repeated.
+    tile : int, optional
+        Side of the tiles, in input pixels, in which large images are worked on. The
+        result does not depend on it.
+    progress : bool
+        Show a progress bar on work of more than two seconds.
+    hdu : int, str or tuple, optional
+        Which HDU of a file.
+    **method_options
+        Options of the method.
+
+    Returns
+    -------
+    image : `SuperResolvedImage`
+        A `~astropy.nddata.CCDData` with the shape of the input times ``scale`` in
+        both sky axes. Its uncertainty is of the class of the input's.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what it must be; the message names it.
+    FileNotFoundError
+        If there is no such file.
+
+    Warns
+    -----
+    LensSRWarning
+        For what was estimated, assumed, or dropped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from lenssr import superresolve
+    >>> image = np.random.default_rng(0).normal(0, 1, (16, 16)) * u.nJy
+    >>> sharp = superresolve(image, "bicubic", uncertainty=1.0)
+    >>> sharp.shape
+    (32, 32)
+    """
+    scale = _positive("scale", scale)
+    seed = 0 if seed is None else _natural("seed", seed)
+    n_samples = _natural("n_samples", n_samples)
+    spec = find_method(method)
+    if n_samples and not spec.samples:
+        raise ValueError(f"`n_samples` must be 0 for method {method!r}, which draws no samples, "
+                         f"got {n_samples}")
+    restorer = make_method(method, scale, method_options)
+    parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
+                         unit=unit)
+    kind = flux_kind(parsed.unit, flux)
+    run = Run(scale=scale, device=device, tile=tile if tile is None else _positive("tile", tile),
+              n_samples=n_samples, seed=seed, progress=progress)
+    restorations = [restorer.restore(plane, run) for plane in parsed.planes]
+    lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
+    if lost:
+        warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
+                      "masked there", LensSRWarning, stacklevel=2)
+    return assemble(parsed, restorations, scale=scale, flux=kind,
+                    cards=_cards(parsed, restorations, method, scale, kind, seed),
+                    history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
+
+
+def _cards(parsed, restorations, method, scale, kind, seed):
+    from lenssr import __version__
+
+    first = restorations[0]
+    cards = {
+        "SRMETHOD": (method, "method of super-resolution"),
+        "SRSCALE": (scale, "output pixels per input pixel"),
+        "SRVERS": (__version__, "version of lenssr"),
+        "SRWEIGHT": ("none", "sha256 of the trained weights"),
+        "SRCALIB": ("measurement", "uncertainty: of the measurement noise alone"),
+        "SRNOISE": ("given" if parsed.noise_given else "estimated", "noise of the input"),
+        "SRFLUX": (kind, "meaning of pixel values"),
+        "SRSEED": (seed, "seed of whatever was random"),
+        "SRPSF": (first.psf_kind if first.psf is not None else "unknown",
+                  "target: Gaussian of FWHM 2 px; input: as it was"),
+    }
+    cards.update(first.facts)
+    return cards
+
+
+def _integer(name, value, least, what):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"`{name}` must be a {what} integer, got {value!r}")
+    return int(value)
+
+
+def _positive(name, value):
+    return _integer(name, value, 1, "positive")
+
+
+def _natural(name, value):
+    return _integer(name, value, 0, "non-negative")

@@ -1,0 +1,66 @@
+"""Tiles: a large plane cut into pieces that are worked on one after the other."""
+
+from dataclasses import dataclass
+
+__all__ = ["Tile", "check_tile", "tiles"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """
+    A piece of a plane with the surroundings that influence it.
+
+    Attributes
+    ----------
+    core : tuple of slice
+        The piece; the cores of all tiles cover the plane once.
+    padded : tuple of slice
+        The piece with its halo, cut off at the borders of the plane.
+    """
+
+    core: tuple
+    padded: tuple
+
+    def inner(self, scale=1):
+        """Slices of the core within the padded piece, on a grid ``scale`` times finer."""
+        return tuple(slice((c.start - p.start) * scale, (c.stop - p.start) * scale)
+                     for c, p in zip(self.core, self.padded, strict=True))
+
+    def outer(self, scale=1):
+        """Slices of the core within the plane, on a grid ``scale`` times finer."""
+        return tuple(slice(c.start * scale, c.stop * scale) for c in self.core)
+
+
+def check_tile(tile):
+    """``tile`` as an int or `None`; `ValueError` if it is no positive integer."""
+    if tile is None:
+        return None
+    if isinstance(tile, bool) or tile != int(tile) or tile < 1:
+        raise ValueError(f"`tile` must be a positive integer or None, got {tile!r}")
+    return int(tile)
+
+
+def tiles(shape, side, halo=(0, 0)):
+    """
+    Cut a plane into tiles.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the plane.
+    side : tuple of int
+        Sides of a tile.
+    halo : tuple of int
+        How far influence reaches along each axis.
+
+    Returns
+    -------
+    pieces : list of `Tile`
+    """
+    def cut(n, step, reach):
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            yield slice(start, stop), slice(max(start - reach, 0), min(stop + reach, n))
+
+    rows, columns = (list(cut(*a)) for a in zip(shape, side, halo, strict=True))
+    return [Tile((r, c), (pr, pc)) for r, pr in rows for c, pc in columns]

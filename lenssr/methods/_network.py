@@ -1,0 +1,122 @@
+"""Trained networks: noise units in, noise units out, tile by tile."""
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr.image._kernels import target_psf
+from lenssr.image._mask import expand_mask
+from lenssr.image._noise import sky_level
+from lenssr.image._tiles import check_tile, tiles
+from lenssr.weights import load_network
+
+from ._base import Restoration
+from ._probe import monte_carlo_std
+
+__all__ = ["Network"]
+
+WHOLE = 768  # side in input pixels up to which a plane is worked on in one piece
+TILE = 512   # side of the tiles of larger ones
+PRECISIONS = ("float32", "float64", "bfloat16")
+
+
+class Network:
+    """
+    A feed-forward network that maps an image to a finer one.
+
+    The image goes in as ``asinh(data / 3 sigma)``, sigma being the noise of its sky,
+    and comes out the same way: the network sees every telescope's counts alike.
+
+    Parameters
+    ----------
+    architecture : str
+        Architecture of the weights.
+    weights : str or path-like, optional
+        Name of shipped weights, or a ``.safetensors`` file with its card; by
+        default the ones shipped for the scale.
+    n_probes : int
+        Number of probes of the measurement error.
+    precision : {"float32", "float64", "bfloat16"}
+        Arithmetic of the network; ``"bfloat16"`` is several times faster on
+        processors and GPUs that have it and good to about one per cent.
+    """
+
+    def __init__(self, architecture, weights=None, n_probes=8, precision="float32"):
+        if isinstance(n_probes, bool) or n_probes != int(n_probes) or n_probes < 1:
+            raise ValueError(f"`n_probes` must be a positive integer, got {n_probes!r}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, "
+                             f"got {precision!r}")
+        self.architecture, self.weights = architecture, weights
+        self.n_probes, self.precision = int(n_probes), precision
+
+    def restore(self, image, run):
+        """
+        Restore one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane; its PSF is not used.
+        run : `~lenssr.methods.Run`
+            Scale, device, tile, seed, progress.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods.Restoration`
+
+        Raises
+        ------
+        ValueError
+            If the weights are damaged, of another architecture or another scale.
+        """
+        network, card = load_network(
+            self.weights or f"{self.architecture}-x{run.scale}", self.architecture)
+        if card.network["scale"] != run.scale:
+            raise ValueError(f"`scale` must be {card.network['scale']}, for which the weights "
+                             f"{card.name!r} were trained, got {run.scale}")
+        apply = _Apply(network, image, run, self.precision, 1 + self.n_probes)
+        mean = apply(image)
+        std = monte_carlo_std(apply, image, self.n_probes, run.seed, mean=mean)
+        apply.bar.close()
+        return Restoration(
+            mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
+            psf=target_psf(),
+            facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+                   "SRNPROBE": (self.n_probes, "noise probes of the measurement error")})
+
+
+class _Apply:
+    """The network as a map from a plane to its mean, in tiles where it is large."""
+
+    def __init__(self, network, image, run, precision, runs):
+        import torch
+
+        self.torch, self.scale = torch, run.scale
+        self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.autocast = precision == "bfloat16"
+        self.dtype = torch.float64 if precision == "float64" else torch.float32
+        self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self.level = sky_level(image.data, image.mask, image.noise)
+        side = check_tile(run.tile) or (max(image.shape) if max(image.shape) <= WHOLE else TILE)
+        self.tiles = tiles(image.shape, (side, side), (network.halo, network.halo))
+        self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
+                        disable=not run.progress, delay=2)
+
+    def __call__(self, image):
+        noise = image.noise
+        mean = np.empty(tuple(self.scale * n for n in image.shape))
+        for tile in self.tiles:
+            block = (image.data[tile.padded] - self.level) / noise
+            mean[tile.outer(self.scale)] = self._forward(block)[tile.inner(self.scale)]
+            self.bar.update()
+        return mean * noise + self.level
+
+    def _forward(self, block):
+        torch = self.torch
+        from lenssr.networks import compress, expand
+
+        with torch.inference_mode(), torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.autocast):
+            x = torch.from_numpy(block).to(self.device, self.dtype)[None, None]
+            output = self.network(compress(x).contiguous(memory_format=torch.channels_last))
+            return expand(output[0, 0].double()).cpu().numpy()

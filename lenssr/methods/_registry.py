@@ -1,0 +1,182 @@
+"""The methods by name: which there are, how one is made, and what is known of them."""
+
+import difflib
+import inspect
+import json
+from dataclasses import dataclass
+from importlib import import_module, resources
+
+__all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method"]
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """
+    What the registry holds of a method.
+
+    Attributes
+    ----------
+    name, family : str
+        Its name, and the kind of thing it is.
+    factory : callable
+        Makes the method from the user's options.
+    scales : tuple of int or None
+        Scales it can do; `None` for any.
+    reference : str
+        Bibcode, DOI or arXiv number.
+    weights : tuple of str
+        Names of the shipped weights.
+    samples : bool
+        Whether it can draw posterior samples.
+    """
+
+    name: str
+    family: str
+    factory: object
+    scales: tuple | None = None
+    reference: str = ""
+    weights: tuple = ()
+    samples: bool = False
+
+
+def _lazy(module, name, *args):
+    """A factory that imports its module on first use."""
+    def load():
+        return getattr(import_module(f"lenssr.methods.{module}"), name)
+
+    def factory(**options):
+        return load()(*args, **options)
+
+    factory.target, factory.fixed = load, len(args)
+    return factory
+
+
+_METHODS = {spec.name: spec for spec in (
+    MethodSpec("bilinear", "interpolation", _lazy("_interpolate", "Interpolate", "bilinear"),
+               reference="doi:10.1109/TASSP.1981.1163711"),
+    MethodSpec("bicubic", "interpolation", _lazy("_interpolate", "Interpolate", "bicubic"),
+               reference="doi:10.1109/TASSP.1981.1163711"),
+    MethodSpec("lanczos", "interpolation", _lazy("_interpolate", "Interpolate", "lanczos"),
+               reference="doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"),
+    MethodSpec("richardson_lucy", "deconvolution", _lazy("_richardson_lucy", "RichardsonLucy"),
+               reference="1974AJ.....79..745L"),
+    MethodSpec("wiener", "deconvolution", _lazy("_wiener", "Wiener"),
+               reference="Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
+    MethodSpec("rcan", "network", _lazy("_network", "Network", "rcan"), scales=(2,),
+               reference="arXiv:1807.02758", weights=("rcan-x2",)),
+)}
+
+
+def register_method(name, factory, *, family="user", scales=None, reference="", samples=False,
+                    overwrite=False):
+    """
+    Add a method to those that `lenssr.superresolve` knows.
+
+    Parameters
+    ----------
+    name : str
+        What it will be called.
+    factory : callable
+        Called with the user's options as keywords; returns an object with
+        ``restore(image, run)``, which takes a `~lenssr.image.LensImage` and a
+        `~lenssr.methods.Run` and returns a `~lenssr.methods.Restoration`.
+    family : str, optional
+        The kind of thing it is, for `list_methods`.
+    scales : tuple of int, optional
+        The scales it can do; any by default.
+    reference : str, optional
+        Bibcode or DOI.
+    samples : bool
+        Whether it draws posterior samples.
+    overwrite : bool
+        Replace a method of that name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or no identifier.
+    TypeError
+        If ``factory`` can't be called.
+    """
+    if not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(f"`name` must be an identifier, got {name!r}")
+    if not callable(factory):
+        raise TypeError(f"`factory` must be callable, got {type(factory).__name__}")
+    if name in _METHODS and not overwrite:
+        raise ValueError(f"`name` must be new, there is a method {name!r} already; say "
+                         "overwrite=True to replace it")
+    scales = None if scales is None else tuple(scales)
+    _METHODS[name] = MethodSpec(name, family, factory, scales, reference, samples=samples)
+
+
+def find_method(name):
+    """The `MethodSpec` of a name, or a `ValueError` that lists the known ones."""
+    if not isinstance(name, str) or name not in _METHODS:
+        near = difflib.get_close_matches(str(name), _METHODS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"`method` must be one of {', '.join(_METHODS)}, got {name!r}{hint}")
+    return _METHODS[name]
+
+
+def make_method(name, scale, options):
+    """
+    Make a method from the user's options.
+
+    Raises
+    ------
+    ValueError
+        If the method or one of the options is unknown, or it can't do the scale.
+    """
+    spec = find_method(name)
+    if spec.scales is not None and scale not in spec.scales and "weights" not in options:
+        raise ValueError(f"`scale` must be one of {spec.scales} for method {name!r}, got {scale}")
+    known = _options(spec.factory)
+    if known is not None:
+        for key in options:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"; did you mean `{near[0]}`?" if near else ""
+                takes = f"takes {', '.join(known)}" if known else "takes none"
+                raise ValueError(f"unknown option `{key}`: method {name!r} {takes}{hint}")
+    return spec.factory(**options)
+
+
+def _options(factory):
+    """Names of the options of a factory; `None` if it takes any."""
+    target = factory.target() if hasattr(factory, "target") else factory
+    parameters = list(inspect.signature(target).parameters.values())[getattr(
+        factory, "fixed", 0):]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters]
+
+
+def list_methods():
+    """
+    The known methods.
+
+    Returns
+    -------
+    methods : `~astropy.table.Table`
+        ``name``, ``family``, ``scales``, ``parameters`` (number of trained
+        values), ``trained_on``, ``gain`` (PSNR above bilinear interpolation in dB
+        on the fixed validation set, ``hsc-hst`` at scale 2; NaN where it was not
+        measured) and ``reference``.
+    """
+    from astropy.table import Table
+
+    from lenssr.weights import find_weights, read_card
+
+    gains = json.loads((resources.files("lenssr.methods") / "gains.json").read_text())["gain"]
+    rows = []
+    for spec in _METHODS.values():
+        cards = [read_card(find_weights(name)) for name in spec.weights]
+        rows.append({
+            "name": spec.name, "family": spec.family,
+            "scales": "any" if spec.scales is None else ", ".join(map(str, spec.scales)),
+            "parameters": max((card.parameters for card in cards), default=0),
+            "trained_on": ", ".join(sorted({card.recipe["data"]["preset"] for card in cards})),
+            "gain": gains.get(spec.name, float("nan")), "reference": spec.reference})
+    table = Table(rows)
+    table["gain"].unit, table["gain"].info.format = "dB", ".2f"
+    return table

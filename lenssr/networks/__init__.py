@@ -1,0 +1,40 @@
+"""Architectures: nothing but `torch.nn.Module`, one file each, imported on first use."""
+
+from importlib import import_module
+
+from ._range import compress, expand
+
+__all__ = ["ARCHITECTURES", "build", "compress", "expand"]
+
+ARCHITECTURES = {"rcan": ("rcan", "RCAN")}
+
+
+def build(architecture, **sizes):
+    """
+    Make a network with fresh weights.
+
+    Parameters
+    ----------
+    architecture : str
+        One of `ARCHITECTURES`.
+    **sizes
+        Parameters of the architecture.
+
+    Returns
+    -------
+    network : `torch.nn.Module`
+
+    Raises
+    ------
+    ValueError
+        If the architecture is unknown or takes no such parameter.
+    """
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ValueError(f"`architecture` must be one of {known}, got {architecture!r}")
+    module, name = ARCHITECTURES[architecture]
+    network = getattr(import_module(f"lenssr.networks.{module}"), name)
+    try:
+        return network(**sizes)
+    except TypeError as err:
+        raise ValueError(f"sizes of architecture {architecture!r}: {err}") from err

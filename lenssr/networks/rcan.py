@@ -1,0 +1,87 @@
+"""RCAN: residual channel attention network (Zhang et al. 2018, arXiv:1807.02758)."""
+
+import torch
+from torch import nn
+
+from ._layers import LocalMean, Upsampler, conv3
+
+__all__ = ["RCAN"]
+
+
+class ChannelAttention(nn.Module):
+    """Scale each channel by a gate made from the means of all of them."""
+
+    def __init__(self, features: int, reduction: int, window: int):
+        super().__init__()
+        self.mean = LocalMean(window)
+        self.gate = nn.Sequential(
+            nn.Conv2d(features, features // reduction, 1), nn.ReLU(),
+            nn.Conv2d(features // reduction, features, 1), nn.Sigmoid())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gate(self.mean(x))
+
+
+class Block(nn.Module):
+    """Residual channel attention block: two convolutions and the attention."""
+
+    def __init__(self, features: int, reduction: int, window: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            conv3(features, features), nn.ReLU(), conv3(features, features),
+            ChannelAttention(features, reduction, window))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Group(nn.Module):
+    """Residual group: blocks, a convolution, and a long skip."""
+
+    def __init__(self, blocks: int, features: int, reduction: int, window: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            *(Block(features, reduction, window) for _ in range(blocks)),
+            conv3(features, features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class RCAN(nn.Module):
+    """
+    Residual channel attention network.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the image, in and out.
+    scale : int
+        Output pixels per input pixel: 2, 3 or 4.
+    groups, blocks, features, reduction : int
+        Residual groups, blocks in each, feature channels, and the reduction of the
+        attention's bottleneck. Published: 10, 20, 64, 16.
+    window : int
+        Side of the window of the attention's means outside training, in pixels.
+    """
+
+    def __init__(self, channels: int = 1, scale: int = 2, groups: int = 10, blocks: int = 20,
+                 features: int = 64, reduction: int = 16, window: int = 32):
+        super().__init__()
+        self.groups, self.blocks, self.window, self.scale = groups, blocks, window, scale
+        self.head = conv3(channels, features)
+        self.body = nn.Sequential(
+            *(Group(blocks, features, reduction, window) for _ in range(groups)),
+            conv3(features, features))
+        self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shallow = self.head(x)
+        return self.tail(shallow + self.body(shallow))
+
+    @property
+    def halo(self) -> int:
+        """Input pixels beyond which nothing influences an output pixel."""
+        upsampler = 3 if self.scale == 4 else 2
+        convolutions = 2 + self.groups * (2 * self.blocks + 1) + upsampler
+        return convolutions + self.groups * self.blocks * (self.window // 2)

@@ -1,0 +1,108 @@
+"""A bank of rendered scenes on disk: rendered once, observed anew at each use."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ._population import Population
+from ._scene import Grid, render
+
+__all__ = ["MAX_POINTS", "SceneBank", "draw_scene"]
+
+MAX_POINTS = 16
+CHUNK = 250
+
+
+def draw_scene(population, grid, seed, index):
+    """
+    Draw and render scene ``index`` of the series that ``seed`` begins.
+
+    Parameters
+    ----------
+    population : `Population`
+        Priors.
+    grid : `Grid`
+        Where to render.
+    seed, index : int
+        The scene depends on these two alone.
+
+    Returns
+    -------
+    image : `~numpy.ndarray`
+        Flux per fine pixel, shape ``(n, n)``.
+    points : `~numpy.ndarray`
+        Point sources, shape ``(MAX_POINTS, 3)``, the faintest dropped beyond that.
+    model : `SceneModel`
+        The parameters.
+    """
+    model = population.draw(np.random.default_rng([seed, index]))
+    image, points = render(model, grid)
+    table = np.zeros((MAX_POINTS, 3))
+    points = points[np.argsort(-points[:, 2])][:MAX_POINTS]
+    table[: len(points)] = points
+    return image, table, model
+
+
+def _write_chunk(folder, population, grid, seed, chunk):
+    images = np.empty((CHUNK, grid.n, grid.n), np.float32)
+    points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
+    for i in range(CHUNK):
+        images[i], points[i], _ = draw_scene(population, grid, seed, chunk * CHUNK + i)
+    for name, array in (("points", points), ("scenes", images)):
+        beside = folder / f".{name}-{chunk:05d}.npy"
+        np.save(beside, array)
+        os.replace(beside, folder / f"{name}-{chunk:05d}.npy")
+
+
+class SceneBank:
+    """
+    Scenes of a population, rendered by lenstronomy and kept in a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the chunks lie; missing ones are made by `build`.
+    n_scenes : int
+        Number of scenes; rounded up to whole chunks of 250.
+    grid : `Grid`
+        Fine grid of the scenes.
+    population : `Population`, optional
+        Priors.
+    seed : int
+        Seed of the series of scenes.
+    """
+
+    def __init__(self, folder, n_scenes, grid, population=None, seed=0):
+        self.folder, self.grid, self.seed = Path(folder), grid, seed
+        self.population = population or Population()
+        self.n_chunks = -(-n_scenes // CHUNK)
+
+    def __len__(self):
+        return self.n_chunks * CHUNK
+
+    def build(self, workers=1, progress=False):
+        """Render the chunks that are not there yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = [c for c in range(self.n_chunks)
+                   if not (self.folder / f"scenes-{c:05d}.npy").exists()]
+        with ProcessPoolExecutor(workers) as pool:
+            jobs = [pool.submit(_write_chunk, self.folder, self.population, self.grid,
+                                self.seed, c) for c in missing]
+            for job in tqdm(jobs, desc="rendering scenes", disable=not progress, delay=2):
+                job.result()
+
+    def open(self):
+        """Lists of memory-mapped chunks: images and points."""
+        def chunks(name):
+            return [np.load(self.folder / f"{name}-{c:05d}.npy", mmap_mode="r")
+                    for c in range(self.n_chunks)]
+        return chunks("scenes"), chunks("points")
+
+    def take(self, opened, indices):
+        """Images and points of the scenes with these indices, as float32 arrays."""
+        scenes, points = opened
+        return (np.stack([scenes[i // CHUNK][i % CHUNK] for i in indices]),
+                np.stack([points[i // CHUNK][i % CHUNK] for i in indices]))

@@ -1,0 +1,124 @@
+"""
+The telescope: scenes on a fine grid, seen through a PSF and binned into pixels.
+
+A scene is a lattice of point fluxes, so both images of a pair are exact sums over
+it: the sharp one with the target Gaussian sampled at its pixel centres, the blurred
+one with optics and pixel response. All of it happens in Fourier space for whole
+batches, on any torch device. Fluxes come out *per fine-grid area of one input
+pixel*: a constant scene gives the same constant in both images.
+"""
+
+import math
+
+import torch
+
+from lenssr.image._kernels import TARGET_FWHM
+
+__all__ = ["Optics", "moffat"]
+
+FWHM_TO_SIGMA = 1 / (2 * math.sqrt(2 * math.log(2)))
+
+
+def moffat(n, fwhm, beta, e1, e2, device=None):
+    """
+    Moffat profiles on an ``(n, n)`` grid, wrapped so that the centre is pixel (0, 0).
+
+    Parameters
+    ----------
+    n : int
+        Side of the grid.
+    fwhm, beta, e1, e2 : `~torch.Tensor`
+        FWHM (fine pixels), exponent and ellipticity of each, shape ``(batch,)``.
+        Moffat (1969A&A.....3..455M); shape by a shear that keeps the area.
+
+    Returns
+    -------
+    profile : `~torch.Tensor`
+        Shape ``(batch, n, n)``, sum one.
+    """
+    axis = torch.fft.fftfreq(n, 1.0 / n, device=device)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    fwhm, beta, e1, e2 = (v.reshape(-1, 1, 1) for v in (fwhm, beta, e1, e2))
+    norm = torch.sqrt(1 - e1**2 - e2**2)
+    r2 = ((1 - e1) * x**2 - 2 * e2 * x * y + (1 + e1) * y**2) / norm
+    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
+    profile = (1 + r2 / alpha2) ** (-beta)
+    return profile / profile.sum(dim=(-2, -1), keepdim=True)
+
+
+class Optics:
+    """
+    Both views of a batch of scenes.
+
+    Parameters
+    ----------
+    n : int
+        Side of the fine grid.
+    scale : int
+        Output pixels per input pixel.
+    fine : int
+        Fine pixels per output pixel.
+    device : str or `torch.device`, optional
+        Where to compute.
+    """
+
+    def __init__(self, n, scale, fine, device=None):
+        if n % (scale * fine):
+            raise ValueError(f"`n` must be a multiple of {scale * fine}, got {n}")
+        self.n, self.scale, self.fine, self.device = n, scale, fine, device
+        self.bin = scale * fine
+        self.fy = torch.fft.fftfreq(n, device=device).reshape(-1, 1)
+        self.fx = torch.fft.rfftfreq(n, device=device).reshape(1, -1)
+
+    def transform(self, scenes, points=None):
+        """
+        Fourier transform of scenes and their point sources.
+
+        Parameters
+        ----------
+        scenes : `~torch.Tensor`
+            Flux per fine pixel, shape ``(batch, n, n)``.
+        points : `~torch.Tensor`, optional
+            Shape ``(batch, k, 3)``: fine-pixel ``x``, ``y``, flux (zero: no source).
+        """
+        spectrum = torch.fft.rfft2(scenes)
+        if points is not None and points.shape[1]:
+            x, y, flux = (points[..., i].reshape(*points.shape[:2], 1) for i in range(3))
+            ramp_x = torch.exp(-2j * math.pi * x * self.fx.reshape(1, 1, -1))
+            ramp_y = torch.exp(-2j * math.pi * y * self.fy.reshape(1, 1, -1)) * flux
+            spectrum = spectrum + torch.einsum("bky,bkx->byx", ramp_y, ramp_x)
+        return spectrum
+
+    def psf_transfer(self, psf):
+        """Transfer function of optics ``psf``, wrapped as `moffat` gives it."""
+        box = torch.sinc(self.fx) * torch.sinc(self.fy)
+        return torch.fft.rfft2(psf) * box
+
+    def blurred(self, spectrum, transfer):
+        """Image through the optics in input pixels, shape ``(batch, n/bin, n/bin)``."""
+        fine = torch.fft.irfft2(spectrum * transfer, s=(self.n, self.n))
+        side = self.n // self.bin
+        return fine.reshape(-1, side, self.bin, side, self.bin).sum(dim=(2, 4))
+
+    def sharp(self, spectrum):
+        """Noise-free image at the target resolution, shape ``(batch, n/fine, n/fine)``."""
+        sigma = TARGET_FWHM * FWHM_TO_SIGMA * self.fine
+        gauss = torch.exp(-2 * (math.pi * sigma) ** 2 * (self.fx**2 + self.fy**2))
+        # Pixel centres of the output lie (fine - 1) / 2 fine pixels from the first centre.
+        shift = torch.exp(1j * math.pi * (self.fine - 1) * (self.fx + self.fy))
+        image = torch.fft.irfft2(spectrum * gauss * shift, s=(self.n, self.n))
+        return image[..., :: self.fine, :: self.fine] * self.bin**2
+
+    def effective_psf(self, transfer, size=25):
+        """PSF with the pixel response on the grid of input pixels, odd, of sum one."""
+        # transfer already holds the box of a fine pixel; the input pixel adds its own comb.
+        comb = 1.0
+        for f in (self.fy, self.fx):
+            k = torch.arange(self.bin, device=self.device) - (self.bin - 1) / 2
+            comb = comb * torch.cos(2 * math.pi * f[..., None] * k).mean(-1)
+        fine = torch.fft.irfft2(transfer * comb, s=(self.n, self.n))
+        psf = torch.fft.fftshift(fine[..., :: self.bin, :: self.bin], dim=(-2, -1))
+        centre, half = psf.shape[-1] // 2, min(size, psf.shape[-1] - 1) // 2
+        part = slice(centre - half, centre + half + 1)
+        psf = psf[..., part, part]
+        return psf / psf.sum(dim=(-2, -1), keepdim=True)

@@ -1,0 +1,97 @@
+"""Batches of simulated pairs in noise units, made anew at every step."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lenssr.simulate._bank import SceneBank
+from lenssr.simulate._optics import Optics
+from lenssr.simulate._presets import preset_parts
+from lenssr.simulate._scene import Grid
+
+__all__ = ["MARGIN", "Pairs", "cache_folder"]
+
+MARGIN = 8  # input pixels on each side: light from outside a patch reaches into it
+FINE = 2    # fine pixels per output pixel
+
+
+def cache_folder():
+    """Folder of rendered scenes: ``LENSSR_CACHE``, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lenssr"
+    return Path(os.environ.get("LENSSR_CACHE", default))
+
+
+class Pairs:
+    """
+    A source of batches for a network.
+
+    Parameters
+    ----------
+    data : `~lenssr.train.Data`
+        What to simulate.
+    scale : int
+        Output pixels per input pixel.
+    validation : bool
+        Take the validation scenes, with noise as the user knows it, uncorrelated.
+    progress : bool
+        Show how far the rendering of scenes is.
+    """
+
+    def __init__(self, data, scale, validation=False, progress=False):
+        population, instrument = preset_parts(data.preset)
+        self.size, self.scale = data.size, scale
+        side = (data.size + 2 * MARGIN) * scale * FINE
+        grid = Grid(side, instrument.pixel_scale / (scale * FINE))
+        seed = data.validation_seed if validation else data.seed
+        self.n_scenes = data.validation_scenes if validation else data.scenes
+        folder = cache_folder() / f"{data.preset}-x{scale}-{side}-seed{seed}"
+        self.bank = SceneBank(folder, self.n_scenes, grid, population, seed)
+        self.bank.build(os.cpu_count() or 1, progress)
+        self.opened = self.bank.open()
+        self.optics = Optics(side, scale, FINE)
+        self.noise_error = 0.0 if validation else data.noise_error
+        self.instrument = dataclasses.replace(
+            instrument, correlated=0.0 if validation else data.correlated)
+
+    def observe(self, indices, generator):
+        """The `~lenssr.simulate._instrument.Observation` of the scenes ``indices``."""
+        scenes, points = self.bank.take(self.opened, indices)
+        return self.instrument.observe(
+            self.optics, torch.from_numpy(scenes), torch.from_numpy(points), generator)
+
+    def batch(self, indices, generator):
+        """
+        Patches of the scenes ``indices``, cropped at random, turned and flipped.
+
+        Returns
+        -------
+        lr, hr : `~torch.Tensor`
+            In noise units, ``(batch, 1, size, size)`` and ``scale`` times that.
+        """
+        seen = self.observe(indices, generator)
+        low, high = MARGIN // 2, 2 * MARGIN - MARGIN // 2
+        corner = torch.randint(low, high + 1, (len(indices), 2), generator=generator).tolist()
+        turns = torch.randint(0, 8, (len(indices),), generator=generator).tolist()
+        error = torch.exp(self.noise_error * torch.randn(len(indices), generator=generator))
+        unit = seen.sky * error
+        lr = self._crop(seen.lr, corner, turns, 1) / unit.reshape(-1, 1, 1, 1)
+        hr = self._crop(seen.hr, corner, turns, self.scale) / unit.reshape(-1, 1, 1, 1)
+        return lr, hr
+
+    def _crop(self, images, corners, turns, scale):
+        side, patches = self.size * scale, []
+        for image, (y, x), turn in zip(images, corners, turns):
+            patch = image[y * scale: y * scale + side, x * scale: x * scale + side]
+            patch = torch.rot90(patch, turn % 4, (0, 1))
+            patches.append(patch.flip(1) if turn >= 4 else patch)
+        return torch.stack(patches).unsqueeze(1)
+
+    def order(self, step, batch, seed):
+        """Indices of the scenes of a step; every scene once before any comes again."""
+        per_epoch = self.n_scenes // batch
+        epoch, place = divmod(step, per_epoch)
+        shuffled = np.random.default_rng([seed, epoch]).permutation(self.n_scenes)
+        return shuffled[place * batch: (place + 1) * batch]

@@ -1,0 +1,155 @@
+"""Weights as safetensors beside a JSON card; read, checked and written here alone."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+
+__all__ = ["Card", "find_weights", "load_network", "read_card", "save_network"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """
+    What is known of a set of weights.
+
+    Attributes
+    ----------
+    name : str
+        Name, such as ``"rcan-x2"``.
+    network : dict
+        Architecture and its sizes, as `lenssr.networks.build` takes them.
+    parameters : int
+        Number of trained values.
+    sha256 : str
+        Digest of the weights file.
+    recipe : dict
+        The recipe that made it.
+    figures : dict
+        What was measured on the validation set.
+    steps : int
+        Optimisation steps taken.
+    hours : float
+        Time taken by them.
+    """
+
+    name: str
+    network: dict
+    parameters: int
+    sha256: str
+    recipe: dict = field(default_factory=dict)
+    figures: dict = field(default_factory=dict)
+    steps: int = 0
+    hours: float = 0.0
+
+
+def find_weights(weights):
+    """
+    Path of a weights file.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        Name of weights that come with lenssr, or a ``.safetensors`` file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    """
+    shipped = resources.files("lenssr.weights") / f"{weights}.safetensors"
+    path = Path(str(shipped)) if shipped.is_file() else Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"`weights` must be the name of shipped weights or a "
+                                f".safetensors file, got {str(weights)!r}")
+    return path
+
+
+def read_card(path):
+    """The `Card` beside a weights file; `ValueError` if it is missing or no card."""
+    beside = Path(path).with_suffix(".json")
+    try:
+        return Card(**json.loads(beside.read_text()))
+    except FileNotFoundError as err:
+        raise ValueError(f"`weights`: {path} has no card {beside.name} beside it") from err
+    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as err:
+        raise ValueError(f"`weights`: {beside} is not a card of lenssr: {err}") from err
+
+
+def load_network(weights, architecture=None):
+    """
+    A trained network in evaluation mode.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        As `find_weights` takes it.
+    architecture : str, optional
+        What the weights must be of.
+
+    Returns
+    -------
+    network : `torch.nn.Module`
+    card : `Card`
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is not what its card says, or is of another
+        architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from lenssr.networks import build
+
+    path = find_weights(weights)
+    card = read_card(path)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card.sha256:
+        raise ValueError(f"`weights`: {path} is damaged: its sha256 is {digest[:16]}, "
+                         f"its card says {card.sha256[:16]}")
+    found = card.network.get("architecture")
+    if architecture is not None and found != architecture:
+        raise ValueError(f"`weights` must be of architecture {architecture!r}, "
+                         f"{path.name} is of {found!r}")
+    network = build(**card.network)
+    try:
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as err:
+        raise ValueError(f"`weights`: {path} does not fit the network of its card: {err}") from err
+    return network.eval(), card
+
+
+def save_network(path, trained, **facts):
+    """
+    Write weights and card, each beside its place and then renamed.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file to write; the card goes beside it.
+    trained : `torch.nn.Module`
+        The network.
+    **facts
+        Further fields of the `Card`.
+
+    Returns
+    -------
+    card : `Card`
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    content = save({k: v.contiguous().cpu() for k, v in trained.state_dict().items()})
+    card = Card(parameters=sum(p.numel() for p in trained.parameters()),
+                sha256=hashlib.sha256(content).hexdigest(), **facts)
+    text = json.dumps(asdict(card), indent=1) + "\n"
+    for target, blob in ((path, content), (path.with_suffix(".json"), text.encode())):
+        beside = target.with_name(f".{target.name}.part")
+        beside.write_bytes(blob)
+        os.replace(beside, target)
+    return card
