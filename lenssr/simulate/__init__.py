@@ -1,6 +1,16 @@
 """Simulated skies: scenes, telescopes, and pairs of images of low and high resolution."""
 
-from ._bank import SceneBank
-from ._population import Population
+from importlib import import_module
 
-__all__ = ["Population", "SceneBank"]
+from ._pair import LensPair, simulate_pair
+from ._population import Population
+from ._scene import Grid, render
+
+__all__ = ["Grid", "Instrument", "LensPair", "Population", "render", "simulate_pair"]
+
+
+def __getattr__(name):
+    # The instrument works in torch, which takes seconds to import.
+    if name == "Instrument":
+        return import_module("lenssr.simulate._instrument").Instrument
+    raise AttributeError(f"module 'lenssr.simulate' has no attribute {name!r}")

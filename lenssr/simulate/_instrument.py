@@ -25,6 +25,8 @@ class Observation:
         Noise-free truth at the target resolution, ``(batch, scale m, scale m)``.
     sky : `~torch.Tensor`
         Noise of the sky, shape ``(batch,)``.
+    electrons : `~torch.Tensor`
+        The same in electrons, shape ``(batch,)``.
     snr : `~torch.Tensor`
         Peak of ``clean`` over ``sky``, shape ``(batch,)``.
     transfer : `~torch.Tensor`
@@ -38,6 +40,7 @@ class Observation:
     clean: torch.Tensor
     hr: torch.Tensor
     sky: torch.Tensor
+    electrons: torch.Tensor
     snr: torch.Tensor
     transfer: torch.Tensor
     fwhm: torch.Tensor
@@ -119,14 +122,16 @@ class Instrument:
         peak = clean.abs().amax(dim=(1, 2))
         snr = log_uniform(*self.snr)
         sky = torch.where(peak > 0, peak / snr, torch.ones_like(peak))
-        depth = log_uniform(*self.depth).reshape(-1, 1, 1)
+        depth = log_uniform(*self.depth)
+        # With n electrons of noise from the sky, a signal of r times that noise adds a
+        # variance of r n electrons to n**2.
         ratio = clean.clamp(min=0) / sky.reshape(-1, 1, 1)
-        sigma = sky.reshape(-1, 1, 1) * torch.sqrt(1 + ratio / depth)
+        sigma = sky.reshape(-1, 1, 1) * torch.sqrt(1 + ratio / depth.reshape(-1, 1, 1))
         width = torch.where(uniform(0, 1) < self.correlated, uniform(*self.correlation), 0.0)
         noise = correlate(normal(*clean.shape), width)
         snr = torch.where(peak > 0, snr, torch.zeros_like(snr))
-        return Observation(clean + sigma * noise, sigma, clean, hr, sky, snr, transfer,
-                           fwhm / optics.bin)
+        return Observation(clean + sigma * noise, sigma, clean, hr, sky, depth, snr,
+                           transfer, fwhm / optics.bin)
 
 
 def correlate(white, width):
