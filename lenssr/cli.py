@@ -1,0 +1,170 @@
+"""The command line: the public functions of lenssr, and nothing else."""
+
+import argparse
+import os
+import sys
+import warnings
+
+__all__ = ["main"]
+
+
+def main(arguments=None):
+    """
+    Run ``lenssr``.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Words of the command; those of the process by default.
+
+    Returns
+    -------
+    status : int
+        0, or 1 after an error, which is told in one line.
+    """
+    options = _parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            options.command(options)
+        except KeyboardInterrupt:
+            print("lenssr: interrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:
+            # Whoever read the output has gone; nothing is left to say to them.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except Exception as err:
+            if options.debug:
+                raise
+            line = " ".join(str(err).split()) or type(err).__name__
+            print(f"lenssr: error: {line}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    from lenssr import LensSRWarning
+
+    # What other libraries deprecate is not the user's concern.
+    if issubclass(category, (LensSRWarning, UserWarning, RuntimeWarning)):
+        print(f"lenssr: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _parser():
+    from lenssr import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="lenssr", description="Super-resolution of images of strong gravitational lenses.")
+    parser.add_argument("--version", action="version", version=f"lenssr {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, about, example):
+        sub = commands.add_parser(
+            name, parents=[common], help=about, description=about, epilog=f"example: {example}")
+        sub.set_defaults(command=function)
+        return sub
+
+    demo = command("demo", _demo, "super-resolve the real lens that comes with lenssr",
+                   "lenssr demo --out first-light")
+    demo.add_argument("--out", default="lenssr-demo", metavar="FOLDER",
+                      help="folder for FITS files and figure (default: %(default)s)")
+    demo.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    demo.add_argument("--device", help="torch device")
+
+    sr = command("superresolve", _superresolve, "super-resolve a FITS image",
+                 "lenssr superresolve lens.fits sharp.fits --method richardson_lucy "
+                 "--psf 0.7arcsec")
+    sr.add_argument("input", metavar="IN.fits")
+    sr.add_argument("output", metavar="OUT.fits")
+    sr.add_argument("--method", default="rcan", help="a name that `lenssr methods` lists "
+                    "(default: %(default)s)")
+    sr.add_argument("--scale", type=int, default=2, help="default: %(default)s")
+    sr.add_argument("--psf", help="FITS file, or FWHM such as 0.7arcsec or 3pix")
+    sr.add_argument("--unit", help="unit of the image, where BUNIT is missing or wrong")
+    sr.add_argument("--flux", default="auto", choices=("auto", "per-pixel", "surface-brightness"))
+    sr.add_argument("--hdu", help="number or name of the HDU")
+    sr.add_argument("--tile", type=int, help="side of the tiles, in input pixels")
+    sr.add_argument("--device", help="torch device")
+    sr.add_argument("--seed", type=int, help="seed of whatever is random (default: 0)")
+    sr.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
+                    help="option of the method; may be repeated")
+    sr.add_argument("--overwrite", action="store_true", help="replace OUT.fits")
+
+    command("methods", _methods, "list the methods", "lenssr methods")
+
+    train = command("train", _train, "train a network by a recipe, or go on with it",
+                    "lenssr train rcan_x2 --out runs/rcan_x2")
+    train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
+    train.add_argument("--out", required=True, metavar="FOLDER",
+                       help="folder for checkpoint, curve, weights and card")
+    train.add_argument("--device", help="torch device")
+    return parser
+
+
+def _demo(options):
+    from lenssr._demo import run_demo
+
+    table = run_demo(options.out, overwrite=options.overwrite, device=options.device)
+    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    print(f"FITS files and demo.png are in {options.out}")
+
+
+def _superresolve(options):
+    from lenssr import superresolve
+
+    if os.path.exists(options.output) and not options.overwrite:
+        raise OSError(f"{options.output} exists already; say --overwrite to replace it")
+    folder = os.path.dirname(os.path.abspath(options.output))
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"OUT.fits must be in a folder that can be written to, got {folder}")
+    image = superresolve(
+        options.input, options.method, scale=options.scale, psf=_psf(options.psf),
+        unit=options.unit, flux=options.flux, device=options.device, seed=options.seed,
+        tile=options.tile, hdu=_number(options.hdu), progress=sys.stderr.isatty(),
+        **dict(_option(text) for text in options.option))
+    image.write(options.output, overwrite=options.overwrite)
+
+
+def _methods(options):
+    from lenssr import list_methods
+
+    print("\n".join(list_methods().pformat(max_lines=-1, max_width=-1)))
+
+
+def _train(options):
+    from lenssr.train import fit
+
+    print(fit(options.recipe, options.out, device=options.device))
+
+
+def _psf(text):
+    """A FWHM where the text is a number with a unit, a path otherwise."""
+    from astropy import units as u
+
+    if text is None or os.path.exists(text):
+        return text
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"`psf` must be a FITS file or a FWHM such as 0.7arcsec, "
+                         f"got {text!r}") from None
+
+
+def _number(text):
+    """An int or float where the text is one, the text otherwise."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except (TypeError, ValueError):
+            continue
+    return text
+
+
+def _option(text):
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"`--option` must be KEY=VALUE, got {text!r}")
+    return key, _number(value)
