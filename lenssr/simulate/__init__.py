@@ -4,9 +4,11 @@ from importlib import import_module
 
 from ._pair import LensPair, simulate_pair
 from ._population import Population
+from ._reobserve import reobserve
 from ._scene import Grid, render
 
-__all__ = ["Grid", "Instrument", "LensPair", "Population", "render", "simulate_pair"]
+__all__ = ["Grid", "Instrument", "LensPair", "Population", "render", "reobserve",
+           "simulate_pair"]
 
 
 def __getattr__(name):

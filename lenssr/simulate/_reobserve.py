@@ -1,0 +1,276 @@
+"""A sharp image observed again through a worse telescope: pairs from real lenses."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+from scipy import fft
+
+from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, target_psf
+from lenssr.image._mask import combine_masks, fill
+from lenssr.image._noise import sky_level
+from lenssr.image._psf import measure_fwhm, parse_psf
+from lenssr.image._units import flux_kind, parse_unit
+
+from ._pair import LensPair, make_ccd
+
+__all__ = ["reobserve"]
+
+REACH = 4.0       # radius in FWHM at which the seeing profile ends: 0.1 % of its light is beyond
+FLOOR = 1e-3      # transfer below which the image's own PSF is not undone
+MOST_GAIN = 3.0   # amplification of any frequency beyond which an image isn't sharp enough,
+MOST_LOST = 0.03  # and share of the wanted PSF below that floor
+
+
+def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
+              margin=0, mask=None, unit=None, seed=0):
+    r"""
+    Observe a sharp image again, with a worse telescope.
+
+    From an image with pixels of side ``p`` come one with pixels of
+    ``scale * bin * p``, blurred to the ``seeing`` and with fresh noise, and its
+    truth, with pixels of ``bin * p``, at the resolution that restored images
+    declare: a Gaussian of FWHM two of its pixels.
+
+    Parameters
+    ----------
+    image : array, `~astropy.units.Quantity` or `~astropy.nddata.NDData`
+        The sharp image, shape ``(ny, nx)``; what is left over beyond a multiple of
+        ``scale * bin`` pixels is cut from its edges. NaN and infinity count as
+        masked.
+    psf : array, optional
+        Its effective PSF (optics and pixel response) on its own grid, in any form
+        that `lenssr.superresolve` takes; by default the one that ``image`` carries.
+    pixel_scale : float or `~astropy.units.Quantity`
+        Side of a pixel of ``image``, arcsec.
+    seeing : float or `~astropy.units.Quantity`
+        FWHM of the new optics, a Moffat profile, arcsec. The pixel of the new
+        image broadens it further.
+    snr : float
+        Peak of the noise-free new image above its sky, over the noise of the sky.
+    scale : int
+        Pixels of the truth per pixel of the new image.
+    bin : int
+        Pixels of ``image`` per pixel of the truth.
+    beta : float
+        Exponent of the Moffat profile.
+    depth : float, optional
+        Noise of the sky in electrons; sources then add their photon noise. None by
+        default: the noise is that of the sky everywhere.
+    margin : int
+        Pixels of the new image to cut from each side at the end. Light from outside
+        ``image`` is unknown and replaced by its mirror image.
+    mask : array, optional
+        `True` where ``image`` is missing; filled from its neighbours before anything
+        else, for both images of the pair alike.
+    unit : `~astropy.units.Unit` or str, optional
+        Unit of ``image``; by default its own, or electrons if it has none.
+    seed : int
+        Seed of the noise.
+
+    Returns
+    -------
+    pair : `LensPair`
+        ``lr`` has an uncertainty, which is that of the noise that was added, and
+        the effective PSF through which it sees the scene. ``truth`` holds
+        ``seeing`` and ``pixel_scale`` (arcsec), ``snr``, ``seed``, ``fwhm`` of the
+        effective PSF (pixels of ``lr``), ``noise_gain`` (noise of ``hr`` per
+        unit of white noise in ``image``, both as surface brightness) and ``filled``
+        (share of masked pixels).
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, the image is too small, there is no PSF or
+        the image is not sharp enough for the truth or the seeing that are wanted.
+
+    Notes
+    -----
+    Let :math:`I` be the image and :math:`P` its PSF. The scene of both images is the
+    lattice of point fluxes
+    :math:`\hat S = \hat I \hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`,
+    which is never computed by itself: the truth is its sum with the Gaussian, the
+    new image with the Moffat profile convolved with the new pixel, both taken at the
+    offsets between that lattice and their own pixel centres. So the pair is
+    consistent for whatever noise and artefacts ``image`` holds: they are part of the
+    scene. As in the matching of PSFs (Aniano et al. 2011, doi:10.1086/662219), this
+    is well-posed only towards a broader PSF.
+    """
+    data, psf, unit, mask = _parts(image, psf, unit, mask)
+    for name, value, least in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+    pixel_scale = _positive("pixel_scale", pixel_scale, u.arcsec)
+    fwhm = _positive("seeing", seeing, u.arcsec) / pixel_scale
+    snr = _positive("snr", snr)
+    if _positive("beta", beta) <= 1:
+        raise ValueError(f"`beta` must be above 1, got {beta!r}")
+    step = scale * bin
+    shape = tuple(n // step - 2 * margin for n in data.shape)
+    if min(shape) < 1:
+        raise ValueError(f"`image` must have more than {2 * margin * step + step - 1} pixels along "
+                         f"each side for these `scale`, `bin` and `margin`, got {data.shape}")
+    psf = parse_psf(psf, data.shape, pixel_scale * u.arcsec)
+    if psf is None:
+        raise ValueError("`psf` must be given for an image that carries none, got None")
+
+    data, mask = _cut(data, step), _cut(mask, step)
+    matcher = _Matcher(fill(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
+    sides = matcher.sides
+    hr, gain = matcher.observe(_gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
+    lr, _ = matcher.observe(
+        _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
+    own = _on_own_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
+                       int(np.ceil(REACH * fwhm / step + 0.5)))
+    if flux_kind(unit) == "per-pixel":
+        hr, lr = hr * bin**2, lr * step**2
+    hr, lr = _trim(hr, margin * scale), _trim(lr, margin)
+
+    sigma = _noise_map(lr, snr, depth)
+    lr = lr + sigma * np.random.default_rng(seed).standard_normal(lr.shape)
+    return LensPair(
+        make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own, unit=unit),
+        make_ccd(hr, pixel_scale * bin, psf=target_psf(), unit=unit),
+        {"seeing": fwhm * pixel_scale * u.arcsec, "pixel_scale": pixel_scale * u.arcsec,
+         "snr": snr, "seed": seed, "fwhm": measure_fwhm(own), "noise_gain": gain,
+         "filled": float(mask.mean())})
+
+
+def _parts(image, psf, unit, mask):
+    """Values, PSF, unit and mask of whatever form of image."""
+    own = None
+    if isinstance(image, NDData):
+        psf = getattr(image, "psf", None) if psf is None else psf
+        mask = image.mask if mask is None else mask
+        own, image = image.unit, image.data
+    elif isinstance(image, u.Quantity):
+        own, image = image.unit, image.value
+    try:
+        data = np.array(image, dtype=float)
+    except (TypeError, ValueError) as err:
+        raise TypeError("`image` must be an array, a Quantity or NDData, "
+                        f"got {type(image).__name__}") from err
+    if data.ndim != 2:
+        raise ValueError(f"`image` must have 2 dimensions, got {data.ndim}")
+    mask = combine_masks(mask, data)
+    if mask.all():
+        raise ValueError("`mask` must leave at least one valid pixel, got none")
+    return data, psf, parse_unit(unit) or own or u.electron, mask
+
+
+def _positive(name, value, unit=None):
+    if isinstance(value, u.Quantity) and unit is not None:
+        value = value.to_value(unit)
+    if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+    return float(value)
+
+
+def _cut(array, step):
+    """The middle of an array, with sides that are multiples of ``step``."""
+    corner = [n % step // 2 for n in array.shape]
+    return array[tuple(slice(c, c + n // step * step) for c, n in zip(corner, array.shape))]
+
+
+def _trim(array, edge):
+    return array[edge: array.shape[0] - edge, edge: array.shape[1] - edge]
+
+
+def _noise_map(clean, snr, depth):
+    """Noise of every pixel, for the peak above the sky to be ``snr`` times that of the sky."""
+    level = 0.0
+    for _ in range(3):  # what counts as a sky level depends on the noise
+        sky = (clean.max() - level) / snr
+        if not sky > 0:
+            raise ValueError("`image` must have a source above its sky, got a peak of "
+                             f"{clean.max():g} over a level of {level:g}")
+        level = sky_level(clean, np.zeros(clean.shape, bool), sky)
+    if depth is None:
+        return np.full(clean.shape, sky)
+    ratio = np.maximum(clean - level, 0) / sky
+    return sky * np.sqrt(1 + ratio / _positive("depth", depth))
+
+
+def _gauss(sides, fwhm, offset):
+    """Spectrum of a Gaussian sampled at pixel centres moved by ``-offset``."""
+    sigma = fwhm / FWHM_PER_SIGMA
+    y, x = (fft.fftfreq(n, 1 / n) + offset for n in sides)
+    profile = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
+    return fft.rfft2(profile / profile.sum())
+
+
+def _moffat_in_pixel(sides, fwhm, beta, step, offset):
+    """Spectrum of a truncated Moffat profile convolved with a pixel of side ``step``."""
+    # As broad as it is, sampling it is exact: nothing of it is left at the Nyquist frequency,
+    # so that pixel and offset may be applied there as factors.
+    y, x = (fft.fftfreq(n, 1 / n) for n in sides)
+    r2 = y[:, None] ** 2 + x[None, :] ** 2
+    profile = (1 + 4 * (2 ** (1 / beta) - 1) * r2 / fwhm**2) ** -beta
+    profile[r2 > (REACH * fwhm) ** 2] = 0
+    fy, fx = fft.fftfreq(sides[0])[:, None], fft.rfftfreq(sides[1])[None, :]
+    pixel = np.sinc(step * fy) * np.sinc(step * fx) * np.exp(2j * np.pi * offset * (fy + fx))
+    return fft.rfft2(profile / profile.sum()) * pixel
+
+
+class _Matcher:
+    """
+    Brings an image to other PSFs, sampled on coarser pixels.
+
+    Parameters
+    ----------
+    data, psf : `~numpy.ndarray`
+        Image and its effective PSF.
+    reach : int
+        Pixels by which the image is mirrored at its edges: the radius of the
+        broadest PSF.
+    """
+
+    def __init__(self, data, psf, reach):
+        pad = reach + max(psf.shape) // 2
+        self.sides = [fft.next_fast_len(n + 2 * pad, real=True) for n in data.shape]
+        self.inside = tuple(slice(pad, pad + n) for n in data.shape)
+        widths = [(pad, side - n - pad) for n, side in zip(data.shape, self.sides)]
+        self.spectrum = fft.rfft2(np.pad(data, widths, mode="symmetric"))
+        kernel = np.zeros(self.sides)
+        kernel[: psf.shape[0], : psf.shape[1]] = psf
+        self.own = fft.rfft2(np.roll(kernel, [-(n // 2) for n in psf.shape], (0, 1)))
+
+    def observe(self, wanted, step, name):
+        """
+        The image at another PSF.
+
+        Parameters
+        ----------
+        wanted : `~numpy.ndarray`
+            Spectrum of that PSF, moved from the centre of a pixel of the image to that of
+            a pixel of ``step``.
+        step : int
+            Side of the pixels to sample it on.
+        name : str
+            Argument to blame if that is impossible.
+
+        Returns
+        -------
+        image : `~numpy.ndarray`
+            Flux per pixel of the sharp image.
+        gain : float
+            Its noise for white noise of one in the sharp image.
+        """
+        # Exact at frequency zero: flux is flux.
+        undo = self.own.conj() * (1 + FLOOR**2) / (np.abs(self.own) ** 2 + FLOOR**2)
+        kernel = wanted * undo
+        gain = np.abs(kernel).max()
+        lost = np.linalg.norm(wanted - kernel * self.own) / np.linalg.norm(wanted)
+        if gain > MOST_GAIN or lost > MOST_LOST:
+            raise ValueError(f"`{name}` must be larger: the image is not sharp enough, undoing "
+                             f"its PSF amplifies noise by up to {gain:.1f} and misses "
+                             f"{lost:.1%} of the PSF that is wanted")
+        image = fft.irfft2(self.spectrum * kernel, s=self.sides)[self.inside][::step, ::step]
+        return image, float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
+
+
+def _on_own_grid(spectrum, sides, step, radius):
+    """A PSF from its spectrum, on pixels of ``step``: odd, of sum one."""
+    fine = fft.irfft2(spectrum, s=sides)
+    index = np.arange(-radius, radius + 1) * step
+    psf = fine[np.ix_(index, index)]
+    return psf / psf.sum()
