@@ -1,0 +1,54 @@
+"""
+Make the demonstration lens: ``python -m lenssr.data._make_demo FOLDER``.
+
+FOLDER holds ``data.fits`` and ``psf.fits`` of SLACS J0946+1006; README.rst says from where.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from lenssr.simulate import reobserve
+
+from ._demo_lens import FILE
+
+NATIVE = 0.05               # arcsec, pixels of the HST image
+POSITION = 146.7361, 10.1147  # deg (2008ApJ...682..964B)
+SETTINGS = dict(scale=2, bin=2, seeing=0.75, snr=100.0, depth=200.0, margin=3, seed=946)
+
+
+def main(folder):
+    """Write the file into the package."""
+    folder = Path(folder)
+    pair = reobserve(fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits"),
+                     pixel_scale=NATIVE, unit="electron / s", **SETTINGS)
+    primary = fits.PrimaryHDU()
+    for key, value, comment in (
+            ("OBJECT", "SLACS J0946+1006", "the double Einstein ring"),
+            ("ORIGIN", "HST ACS F814W, github.com/PyAutoLabs/autolens_assistant", None),
+            ("SEEING", SETTINGS["seeing"], "[arcsec] FWHM of the Moffat profile"),
+            ("PEAKSNR", SETTINGS["snr"], "peak over the noise of the sky"),
+            ("DEPTH", SETTINGS["depth"], "[electron] noise of the sky"),
+            ("SEED", SETTINGS["seed"], "of the noise")):
+        primary.header[key] = value, comment
+    hdus = fits.HDUList([primary])
+    for name, image in (("SCI", pair.lr), ("TRUTH", pair.hr)):
+        image.wcs.wcs.crval = POSITION
+        hdus.append(_hdu(name, image.data, image))
+        if name == "SCI":
+            hdus.append(_hdu("ERR", image.uncertainty.array, image))
+        hdus.append(fits.ImageHDU(image.psf.astype(np.float32),
+                                  name="PSF" if name == "SCI" else "TRUTHPSF"))
+    hdus.writeto(Path(__file__).with_name(FILE), overwrite=True)
+
+
+def _hdu(name, values, image):
+    header = image.wcs.to_header()
+    header["BUNIT"] = image.unit.to_string()
+    return fits.ImageHDU(values.astype(np.float32), header, name=name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
