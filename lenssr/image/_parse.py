@@ -93,11 +93,12 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
 
 
 def _raw(data, hdu, wanted):
-    is_file = isinstance(data, (str, os.PathLike)) or hasattr(data, "read")
-    if is_file and not isinstance(data, fits.HDUList):
-        return _from_file(data, hdu, wanted)
     if isinstance(data, fits.HDUList):
         return read_hdulist(data, hdu, wanted)
+    # CCDData has a method `read`, too.
+    is_file = isinstance(data, (str, os.PathLike)) or hasattr(data, "read")
+    if is_file and not isinstance(data, NDData):
+        return _from_file(data, hdu, wanted)
     if hdu is not None:
         raise ValueError(f"`hdu` goes with a file or an HDUList, got `data` of "
                          f"{type(data).__name__}")
