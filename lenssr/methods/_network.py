@@ -1,11 +1,15 @@
 """Trained networks: noise units in, noise units out, tile by tile."""
 
+import warnings
+
 import numpy as np
 from tqdm import tqdm
 
+from lenssr.exceptions import LensSRWarning
 from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
+from lenssr.image._psf import measure_fwhm
 from lenssr.image._tiles import check_tile, tiles
 from lenssr.weights import load_network
 
@@ -16,6 +20,7 @@ __all__ = ["Network"]
 
 WHOLE = 768  # side in input pixels up to which a plane is worked on in one piece
 TILE = 512   # side of the tiles of larger ones
+TRAINED = 2.5  # conditions of the PSF beyond this were never seen in training
 PRECISIONS = ("float32", "float64", "bfloat16")
 
 
@@ -24,7 +29,9 @@ class Network:
     A feed-forward network that maps an image to a finer one.
 
     The image goes in as ``asinh(data / 3 sigma)``, sigma being the noise of its sky,
-    and comes out the same way: the network sees every telescope's counts alike.
+    and comes out the same way: the network sees every telescope's counts alike. Of
+    the PSF it is told width, concentration and ellipticity; without a PSF it has to
+    guess them from the image.
 
     Parameters
     ----------
@@ -56,7 +63,7 @@ class Network:
         Parameters
         ----------
         image : `~lenssr.image.LensImage`
-            The plane; its PSF is not used.
+            The plane.
         run : `~lenssr.methods.Run`
             Scale, device, tile, seed, progress.
 
@@ -68,6 +75,11 @@ class Network:
         ------
         ValueError
             If the weights are damaged, of another architecture or another scale.
+
+        Warns
+        -----
+        LensSRWarning
+            If there is no PSF, or one outside the range of the training.
         """
         network, card = load_network(
             self.weights or f"{self.architecture}-x{run.scale}", self.architecture)
@@ -96,6 +108,7 @@ class _Apply:
         self.autocast = precision == "bfloat16"
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self.conditions = self._conditions(image.psf).to(self.device, self.dtype)
         self.level = sky_level(image.data, image.mask, image.noise)
         side = check_tile(run.tile) or (max(image.shape) if max(image.shape) <= WHOLE else TILE)
         self.tiles = tiles(image.shape, (side, side), (network.halo, network.halo))
@@ -111,6 +124,20 @@ class _Apply:
             self.bar.update()
         return mean * noise + self.level
 
+    def _conditions(self, psf):
+        from lenssr.networks import CONDITIONS, describe_psf
+
+        if psf is None:
+            warnings.warn("no `psf` was given: the network guesses its width from the image",
+                          LensSRWarning, stacklevel=4)
+            return self.torch.zeros(1, CONDITIONS)
+        told = describe_psf(self.torch.from_numpy(psf)[None])
+        if told[0, 1:].abs().max() > TRAINED:
+            warnings.warn(f"`psf` of FWHM {measure_fwhm(psf):.1f} pixels lies outside the "
+                          "range of the training (3 to 5 pixels, nearly round); the result is an "
+                          "extrapolation", LensSRWarning, stacklevel=4)
+        return told.clamp(-TRAINED, TRAINED)
+
     def _forward(self, block):
         torch = self.torch
         from lenssr.networks import compress, expand
@@ -118,5 +145,6 @@ class _Apply:
         with torch.inference_mode(), torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.autocast):
             x = torch.from_numpy(block).to(self.device, self.dtype)[None, None]
-            output = self.network(compress(x).contiguous(memory_format=torch.channels_last))
+            output = self.network(compress(x).contiguous(memory_format=torch.channels_last),
+                                  self.conditions)
             return expand(output[0, 0].double()).cpu().numpy()

@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from ._range import compress, expand
+from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "build", "compress", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {"rcan": ("rcan", "RCAN")}
 

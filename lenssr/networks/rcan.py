@@ -63,19 +63,26 @@ class RCAN(nn.Module):
         attention's bottleneck. Published: 10, 20, 64, 16.
     window : int
         Side of the window of the attention's means outside training, in pixels.
+    conditions : int
+        Numbers that the network is told of each image; they enter the first
+        convolution as constant channels. Published: none.
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, groups: int = 10, blocks: int = 20,
-                 features: int = 64, reduction: int = 16, window: int = 32):
+                 features: int = 64, reduction: int = 16, window: int = 32, conditions: int = 0):
         super().__init__()
         self.groups, self.blocks, self.window, self.scale = groups, blocks, window, scale
-        self.head = conv3(channels, features)
+        self.conditions = conditions
+        self.head = conv3(channels + conditions, features)
         self.body = nn.Sequential(
             *(Group(blocks, features, reduction, window) for _ in range(groups)),
             conv3(features, features))
         self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
+        if self.conditions:
+            planes = conditions[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+            x = torch.cat([x, planes.to(x.dtype)], dim=1)
         shallow = self.head(x)
         return self.tail(shallow + self.body(shallow))
 

@@ -58,7 +58,8 @@ class Instrument:
     seeing : tuple of float
         Range of the FWHM of the optics (Moffat), arcsec.
     beta : tuple of float
-        Range of the Moffat exponent.
+        Range of the Moffat exponent, uniform in its reciprocal; large values are
+        nearly Gaussian.
     ellipticity : float
         Standard deviation of each component of the ellipticity of the PSF.
     snr : tuple of float
@@ -75,7 +76,7 @@ class Instrument:
 
     pixel_scale: float = 0.168
     seeing: tuple = (0.47, 0.84)
-    beta: tuple = (2.5, 5.0)
+    beta: tuple = (2.5, 40.0)
     ellipticity: float = 0.03
     snr: tuple = (5.0, 500.0)
     depth: tuple = (20.0, 2000.0)
@@ -115,7 +116,7 @@ class Instrument:
         fwhm = uniform(*self.seeing) / fine_pixel
         e1, e2 = (self.ellipticity * normal(batch).clamp(-3, 3) for _ in range(2))
         transfer = optics.psf_transfer(
-            moffat(optics.n, fwhm, uniform(*self.beta), e1, e2, device))
+            moffat(optics.n, fwhm, 1 / uniform(*(1 / b for b in self.beta)), e1, e2, device))
         spectrum = optics.transform(scenes, points)
         clean, hr = optics.blurred(spectrum, transfer), optics.sharp(spectrum)
 

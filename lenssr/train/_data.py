@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lenssr.networks import describe_psf
 from lenssr.simulate._bank import SceneBank
 from lenssr.simulate._optics import Optics
 from lenssr.simulate._presets import preset_parts
@@ -53,6 +54,7 @@ class Pairs:
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, FINE)
         self.noise_error = 0.0 if validation else data.noise_error
+        self.psf_known = 1.0 if validation else data.psf_known
         self.instrument = dataclasses.replace(
             instrument, correlated=0.0 if validation else data.correlated)
 
@@ -70,6 +72,8 @@ class Pairs:
         -------
         lr, hr : `~torch.Tensor`
             In noise units, ``(batch, 1, size, size)`` and ``scale`` times that.
+        conditions : `~torch.Tensor`
+            What the network is told of the PSF, ``(batch, 5)``.
         """
         seen = self.observe(indices, generator)
         low, high = MARGIN // 2, 2 * MARGIN - MARGIN // 2
@@ -77,16 +81,18 @@ class Pairs:
         turns = torch.randint(0, 8, (len(indices),), generator=generator).tolist()
         error = torch.exp(self.noise_error * torch.randn(len(indices), generator=generator))
         unit = seen.sky * error
+        known = torch.rand(len(indices), generator=generator) < self.psf_known
         lr = self._crop(seen.lr, corner, turns, 1) / unit.reshape(-1, 1, 1, 1)
         hr = self._crop(seen.hr, corner, turns, self.scale) / unit.reshape(-1, 1, 1, 1)
-        return lr, hr
+        psf = self.optics.effective_psf(seen.transfer)
+        psf = torch.stack([_turn(p, t) for p, t in zip(psf, turns, strict=True)])
+        return lr, hr, describe_psf(psf) * known[:, None]
 
     def _crop(self, images, corners, turns, scale):
         side, patches = self.size * scale, []
-        for image, (y, x), turn in zip(images, corners, turns):
+        for image, (y, x), turn in zip(images, corners, turns, strict=True):
             patch = image[y * scale: y * scale + side, x * scale: x * scale + side]
-            patch = torch.rot90(patch, turn % 4, (0, 1))
-            patches.append(patch.flip(1) if turn >= 4 else patch)
+            patches.append(_turn(patch, turn))
         return torch.stack(patches).unsqueeze(1)
 
     def order(self, step, batch, seed):
@@ -95,3 +101,9 @@ class Pairs:
         epoch, place = divmod(step, per_epoch)
         shuffled = np.random.default_rng([seed, epoch]).permutation(self.n_scenes)
         return shuffled[place * batch: (place + 1) * batch]
+
+
+def _turn(image, turn):
+    """One of the eight symmetries of the square."""
+    image = torch.rot90(image, turn % 4, (0, 1))
+    return image.flip(1) if turn >= 4 else image

@@ -15,7 +15,7 @@ from lenssr.networks import build, compress, expand
 from lenssr.weights import save_network
 
 from ._data import Pairs
-from ._losses import pyramid_loss
+from ._losses import restoration_loss
 from ._recipe import Recipe
 
 __all__ = ["fit"]
@@ -89,13 +89,14 @@ class Trainer:
         training = self.recipe.training
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, training)
-        lr, hr = pairs.batch(pairs.order(self.step, training.batch, training.seed),
-                             self.generator)
+        lr, hr, conditions = pairs.batch(
+            pairs.order(self.step, training.batch, training.seed), self.generator)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             output = self.network(
-                compress(lr).to(self.device, memory_format=torch.channels_last))
-        loss = pyramid_loss(output.float(), hr.to(self.device), pairs.scale,
-                            training.flux_weight)
+                compress(lr).to(self.device, memory_format=torch.channels_last),
+                conditions.to(self.device))
+        loss = restoration_loss(output.float(), hr.to(self.device), pairs.scale,
+                                training.peak_weight, training.flux_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip)
@@ -118,8 +119,9 @@ class Trainer:
         ratios, flux = [], []
         for start in range(0, pairs.n_scenes, 64):
             indices = np.arange(start, min(start + 64, pairs.n_scenes))
-            lr, hr = pairs.batch(indices, generator)
-            output = expand(self.average(compress(lr).to(self.device))).cpu()
+            lr, hr, conditions = pairs.batch(indices, generator)
+            output = expand(self.average(
+                compress(lr).to(self.device), conditions.to(self.device))).cpu()
             peak = hr.amax(dim=(1, 2, 3))
             seen = peak > 0
             mse = (output - hr).square().mean(dim=(1, 2, 3))

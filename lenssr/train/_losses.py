@@ -5,35 +5,68 @@ from torch.nn import functional
 
 from lenssr.networks import compress, expand
 
-__all__ = ["pyramid_loss"]
+__all__ = ["flux_error", "log_relative_error", "restoration_loss"]
 
-def pyramid_loss(output, truth, scale: int, flux_weight: float) -> torch.Tensor:
+#: Relative accuracy beyond which `flux_error` asks for no more.
+FLUX_ACCURACY = 0.01
+
+#: Floor of the relative squared error: 60 dB below the peak.
+FLOOR = 1e-6
+
+
+def log_relative_error(image, truth) -> torch.Tensor:
     """
-    Squared error through asinh, of the image and of its averages.
+    Mean logarithm of the squared error over the squared peak: the PSNR, turned round.
 
-    The mean of an asinh is below the asinh of the mean, so squared error in asinh
-    alone loses flux where the image is uncertain. The same error of averages over 4,
-    16, ... pixels, each in units of its own noise, holds the flux at every size.
+    Images without a source have no peak and do not count.
+    """
+    peak = truth.amax(dim=(1, 2, 3))
+    error = (image - truth).square().mean(dim=(1, 2, 3))
+    seen = peak > 0
+    relative = error[seen] / peak[seen].square() + FLOOR
+    return relative.log().mean() if len(relative) else error.sum() * 0
+
+
+def flux_error(image, truth, scale: int) -> torch.Tensor:
+    """
+    Error of the flux in blocks of 16 pixels and of the whole, in units of its accuracy.
+
+    The mean of an asinh lies below the asinh of the mean, so that squared error in
+    asinh alone loses flux wherever the image is uncertain; a pixel hardly notices,
+    an aperture does.
+
+    Parameters
+    ----------
+    image, truth : `~torch.Tensor`
+        In noise units, linear, shape ``(batch, 1, n, n)``.
+    scale : int
+        Output pixels per input pixel; the noise is that of an input pixel.
+    """
+    total = 0.0
+    for side in {min(16, truth.shape[-1]), truth.shape[-1]}:
+        noise = scale / side
+        found, true = (functional.avg_pool2d(z, side) for z in (image, truth))
+        accuracy = noise**2 + (FLUX_ACCURACY * true).square()
+        total = total + (((found - true).square() / accuracy + 1).sqrt() - 1).mean()
+    return total
+
+
+def restoration_loss(output, truth, scale, peak_weight, flux_weight) -> torch.Tensor:
+    """
+    Squared error through asinh, with `log_relative_error` and `flux_error`.
 
     Parameters
     ----------
     output : `~torch.Tensor`
-        What the network gave, in `compress` form, shape ``(batch, 1, n, n)``.
+        What the network gave, in `~lenssr.networks.compress` form.
     truth : `~torch.Tensor`
-        Truth in noise units, linear, same shape.
+        Truth in noise units, linear, same shape ``(batch, 1, n, n)``.
     scale : int
-        Output pixels per input pixel; the noise is that of an input pixel.
-    flux_weight : float
-        Weight of each of the averaged terms.
+        Output pixels per input pixel.
+    peak_weight, flux_weight : float
+        Weights of the two further terms.
     """
-    loss = (output - compress(truth)).square().mean()
-    if flux_weight == 0:
-        return loss
-    image, side = expand(output), 4
-    while side <= truth.shape[-1]:
-        gain = side / scale
-        loss = loss + flux_weight * (
-            compress(gain * functional.avg_pool2d(image, side))
-            - compress(gain * functional.avg_pool2d(truth, side))).square().mean()
-        side *= 4
-    return loss
+    image = expand(output)
+    return ((output - compress(truth)).square().mean()
+            + peak_weight * log_relative_error(image, truth)
+            + flux_weight * flux_error(image, truth, scale))

@@ -22,6 +22,7 @@ class Data:
     size: int = 32
     correlated: float = 0.3
     noise_error: float = 0.07
+    psf_known: float = 0.85
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Training:
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.999
-    flux_weight: float = 0.03
+    peak_weight: float = 0.015
+    flux_weight: float = 0.002
     precision: str = "auto"
     validate_every: int = 1000
     checkpoint_minutes: float = 4.0

@@ -1,0 +1,139 @@
+"""The telescope against closed forms."""
+
+import numpy as np
+import pytest
+import torch
+
+from lenssr.image._kernels import TARGET_FWHM, gaussian_psf
+from lenssr.simulate._instrument import Instrument, correlate
+from lenssr.simulate._optics import Optics, moffat
+
+N, SCALE, FINE = 96, 2, 2
+SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
+
+
+def gaussian_scene(sigma, x, y, n=N):
+    """A Gaussian blob of unit flux, in fine pixels."""
+    axis = np.arange(n)
+    blob = np.exp(-((axis - x) ** 2 + (axis[:, None] - y) ** 2) / (2 * sigma**2))
+    return torch.from_numpy(blob / (2 * np.pi * sigma**2))[None]
+
+
+def gaussian_optics(sigma):
+    axis = torch.fft.fftfreq(N, 1 / N, dtype=torch.float64)
+    psf = torch.exp(-(axis**2 + axis[:, None] ** 2) / (2 * sigma**2))
+    return (psf / psf.sum())[None]
+
+
+def test_constant_sky_is_the_same_in_both():
+    optics = Optics(N, SCALE, FINE)
+    spectrum = optics.transform(torch.full((1, N, N), 0.25, dtype=torch.float64))
+    transfer = optics.psf_transfer(gaussian_optics(5.0))
+    np.testing.assert_allclose(optics.blurred(spectrum, transfer), 0.25 * 16, rtol=1e-6)
+    np.testing.assert_allclose(optics.sharp(spectrum), 0.25 * 16, rtol=1e-6)
+
+
+def test_sharp_image_of_a_gaussian():
+    # Gaussian convolved with Gaussian, at the centres of the output pixels.
+    sigma, x, y = 4.0, 45.3, 50.8
+    sharp = Optics(N, SCALE, FINE).sharp(
+        Optics(N, SCALE, FINE).transform(gaussian_scene(sigma, x, y)))[0].numpy()
+    total = np.hypot(sigma, TARGET_FWHM * SIGMA * FINE)
+    centre = FINE * np.arange(N // FINE) + (FINE - 1) / 2
+    oracle = np.exp(-((centre - x) ** 2 + (centre[:, None] - y) ** 2) / (2 * total**2))
+    oracle *= 16 / (2 * np.pi * total**2)
+    np.testing.assert_allclose(sharp, oracle, atol=1e-5 * oracle.max())
+
+
+def test_blurred_image_of_a_gaussian():
+    # Gaussian with Gaussian, integrated over input pixels: differences of error functions.
+    from scipy.special import erf
+
+    sigma, width, x, y = 4.0, 6.0, 45.3, 50.8
+    optics = Optics(N, SCALE, FINE)
+    spectrum = optics.transform(gaussian_scene(sigma, x, y))
+    seen = optics.blurred(spectrum, optics.psf_transfer(gaussian_optics(width)))[0].numpy()
+    total = np.sqrt(sigma**2 + width**2)
+    edges = 4 * np.arange(N // 4 + 1) - 0.5
+    along_x, along_y = (np.diff(erf((edges - c) / total / np.sqrt(2))) / 2 for c in (x, y))
+    oracle = along_y[:, None] * along_x
+    np.testing.assert_allclose(seen, oracle, atol=1e-4 * oracle.max())
+
+
+def test_point_source_between_pixels():
+    # A point source and a blob much narrower than the target resolution look alike.
+    optics = Optics(N, SCALE, FINE)
+    point = optics.sharp(optics.transform(
+        torch.zeros(1, N, N, dtype=torch.float64),
+        torch.tensor([[[45.3, 50.8, 2.0]]], dtype=torch.float64)))[0].numpy()
+    centre = FINE * np.arange(N // FINE) + (FINE - 1) / 2
+    width = TARGET_FWHM * SIGMA * FINE
+    oracle = np.exp(-((centre - 45.3) ** 2 + (centre[:, None] - 50.8) ** 2) / (2 * width**2))
+    np.testing.assert_allclose(point, 2 * 16 * oracle / (2 * np.pi * width**2), atol=2e-4)
+
+
+def test_effective_psf_is_what_a_point_source_shows():
+    # A star at the centre of an input pixel, through optics and pixel.
+    optics = Optics(N, SCALE, FINE)
+    transfer = optics.psf_transfer(gaussian_optics(5.0))
+    star = torch.tensor([[[4 * 12 + 1.5, 4 * 12 + 1.5, 1.0]]], dtype=torch.float64)
+    seen = optics.blurred(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star),
+                          transfer)[0].numpy()
+    psf = optics.effective_psf(transfer, size=21)[0].numpy()
+    assert psf.shape == (21, 21)
+    # The flux is the same but for that beyond the kernel; the star is not smeared by a
+    # fine pixel, the scenes are.
+    np.testing.assert_allclose(seen[2:23, 2:23], psf, atol=5e-4 * psf.max())
+
+
+def test_moffat_has_its_fwhm_and_area():
+    parameters = (torch.tensor([12.0]), torch.tensor([3.0]), torch.tensor([0.1]),
+                  torch.tensor([-0.05]))
+    profile = moffat(256, *parameters)[0].numpy()
+    assert profile.sum() == pytest.approx(1, abs=1e-6)
+    above = (profile > profile.max() / 2).sum()
+    assert np.sqrt(above * 4 / np.pi) == pytest.approx(12.0, rel=0.02)
+
+
+def test_grid_that_does_not_divide():
+    with pytest.raises(ValueError, match="`n` must be a multiple of 4, got 98"):
+        Optics(98, 2, 2)
+
+
+@pytest.mark.parametrize("width", [0.4, 0.8])
+def test_correlated_noise(width):
+    # White noise through a Gaussian of that width: lag-one correlation exp(-1 / 4 width^2).
+    white = torch.randn(400, 32, 32, generator=torch.Generator().manual_seed(0))
+    noise = correlate(white, torch.full((400,), width)).numpy()
+    assert noise.std() == pytest.approx(1, rel=0.01)
+    lag = (noise[:, :, 1:] * noise[:, :, :-1]).mean()
+    # The Gaussian is cut at the Nyquist frequency, which counts for narrow ones.
+    f = np.fft.fftfreq(32)
+    power = np.exp(-4 * np.pi**2 * width**2 * f**2)
+    oracle = (power * np.cos(2 * np.pi * f)).sum() / power.sum()
+    assert lag == pytest.approx(oracle, abs=0.01)
+
+
+def test_noise_is_as_declared():
+    optics = Optics(N, SCALE, FINE)
+    scenes = gaussian_scene(8.0, 47.5, 47.5).float().repeat(2000, 1, 1)
+    seen = Instrument(snr=(50, 50), depth=(30, 30)).observe(
+        optics, scenes, torch.zeros(2000, 1, 3), torch.Generator().manual_seed(0))
+    pull = (seen.lr - seen.clean) / seen.sigma
+    assert pull.std().item() == pytest.approx(1, rel=0.005)
+    sky = seen.sky.reshape(-1, 1, 1)
+    np.testing.assert_allclose(seen.clean.amax(dim=(1, 2)), 50 * seen.sky, rtol=1e-5)
+    # Poisson: in electrons the variance is that of the sky plus the signal.
+    electrons = seen.clean / sky * 30
+    np.testing.assert_allclose((seen.sigma / sky * 30) ** 2, 900 + electrons.clamp(min=0),
+                               rtol=1e-4)
+
+
+def test_target_kernel_is_the_sharp_image_of_a_star():
+    optics = Optics(N, SCALE, FINE)
+    place = 2 * 24 + 0.5
+    star = torch.tensor([[[place, place, 1 / 16]]], dtype=torch.float64)
+    sharp = optics.sharp(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star))
+    kernel = gaussian_psf(TARGET_FWHM, 11)
+    found = sharp[0, 19:30, 19:30].numpy() * 4
+    np.testing.assert_allclose(found, kernel, atol=1e-4 * kernel.max())
