@@ -1,0 +1,86 @@
+"""Figures that let an astronomer judge for themselves."""
+
+import numpy as np
+
+from lenssr.image import flux_kind
+
+__all__ = ["comparison_figure"]
+
+SOFTENING = 3.0  # noise of the sky at which the stretch goes from linear to logarithmic
+MOST = 6.0       # sigma, end of the scale of the residuals
+
+
+def comparison_figure(pair, results, title=None):
+    """
+    Input, results and truth on one stretch, and below them what each got wrong.
+
+    Parameters
+    ----------
+    pair : `~lenssr.simulate.LensPair`
+        The input, with its uncertainty, and its truth.
+    results : dict
+        Restored images (`~astropy.nddata.CCDData` or array) by name, on the grid and
+        in the unit of the truth.
+    title : str, optional
+        Title of the figure.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        Above, ``arcsinh(image / 3 sigma)``, sigma being the noise of the sky of the
+        input, all per unit of area. Below, result minus truth over the noise of the
+        input pixel: beyond the first few sigma, an error is the method's own. The PSNR
+        against the peak of the truth stands over it.
+
+    Raises
+    ------
+    ValueError
+        If the input has no uncertainty or a result has not the shape of the truth.
+    """
+    from matplotlib.figure import Figure
+
+    from ._metrics import image_metrics
+
+    if pair.lr.uncertainty is None:
+        raise ValueError("`pair` must have an input with an uncertainty, got None")
+    scale, truth = pair.scale, np.asarray(pair.hr.data, dtype=float)
+    area = scale**2 if flux_kind(pair.lr.unit) == "per-pixel" else 1
+    sigma = np.repeat(np.repeat(pair.lr.uncertainty.array, scale, 0), scale, 1)
+    sky = np.percentile(sigma, 25)
+    panels = {"observed": np.asarray(pair.lr.data, dtype=float)}
+    for name, image in results.items():
+        values = image if isinstance(image, np.ndarray) else image.data
+        if values.shape != truth.shape:
+            raise ValueError(f"`results` must have the shape of the truth {truth.shape}, "
+                             f"{name!r} has {values.shape}")
+        panels[name] = values * area
+    panels["truth"] = truth * area
+
+    def stretch(values):
+        return np.arcsinh(values / (SOFTENING * sky))
+
+    low, high = stretch(-2 * sky), stretch(panels["truth"].max())
+    figure = Figure(figsize=(2.6 * len(panels), 5.6), layout="constrained")
+    axes = figure.subplots(2, len(panels), squeeze=False)
+    extent = (0, truth.shape[1], 0, truth.shape[0])
+    for (name, values), (top, bottom) in zip(panels.items(), axes.T):
+        top.imshow(stretch(values), origin="lower", cmap="magma", vmin=low, vmax=high,
+                   extent=extent, interpolation="nearest")
+        top.set_title(name)
+        for axis in (top, bottom):
+            axis.set_xticks([])
+            axis.set_yticks([])
+        if name not in results:
+            bottom.set_axis_off()
+            continue
+        residual = (values - panels["truth"]) / sigma
+        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MOST, vmax=MOST,
+                              extent=extent, interpolation="nearest")
+        figures = image_metrics(values, panels["truth"], data_range=panels["truth"].max())
+        bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
+    if results:
+        figure.colorbar(drawn, ax=axes[1, 0], label="(result - truth) / noise", location="right",
+                        fraction=0.6)
+    if title:
+        figure.suptitle(title)
+    return figure

@@ -1,0 +1,152 @@
+"""Figures of merit of an image against its truth."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+__all__ = ["image_metrics", "psnr_summary"]
+
+WINDOW = 7  # pixels, side of the window of SSIM
+
+
+def image_metrics(estimate, truth, *, data_range, mask=None):
+    r"""
+    Compare an image with its truth.
+
+    Parameters
+    ----------
+    estimate, truth : array, `~astropy.units.Quantity` or `~astropy.nddata.NDData`
+        Images of one shape ``(ny, nx)``. Where both have a unit, the estimate is
+        converted to that of the truth.
+    data_range : float
+        The signal to which errors are compared, in the unit of the truth: one for
+        a whole data set, such as the peak of each truth. There is no default, since
+        the same error scores anything by this choice.
+    mask : array, optional
+        `True` where pixels are not to count, besides those that the images mask and
+        those that are not finite.
+
+    Returns
+    -------
+    metrics : dict
+        ``mse``, mean square error, in the square of the truth's unit; ``psnr``,
+        :math:`10 \log_{10}(\mathrm{data\_range}^2 / \mathrm{mse})`, in dB; ``ssim``,
+        mean structural similarity in windows of 7 x 7 pixels (Wang et al. 2004,
+        doi:10.1109/TIP.2003.819861); ``flux_ratio``, total of the estimate over that
+        of the truth, NaN where the latter is zero.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, the images are too small for SSIM, the units do not
+        match, ``data_range`` is not positive or no pixel is left.
+    TypeError
+        If an image is not of numbers.
+
+    Notes
+    -----
+    A flat sky dominates the SSIM of most images of lenses: compare it with that of
+    bilinear interpolation, or mask the sky. The windows of SSIM that touch a masked
+    pixel are left out, unless that leaves none.
+    """
+    from skimage.metrics import structural_similarity
+
+    one, own_mask, own_unit = _values("estimate", estimate)
+    two, truth_mask, truth_unit = _values("truth", truth)
+    if own_unit is not None and truth_unit is not None:
+        try:
+            one = one * own_unit.to(truth_unit)
+        except u.UnitConversionError as err:
+            raise ValueError(f"`estimate` must have a unit that converts to {truth_unit}, "
+                             f"got {own_unit}") from err
+    if one.ndim != 2 or one.shape != two.shape:
+        raise ValueError("`estimate` and `truth` must be 2-D and of one shape, "
+                         f"got {one.shape} and {two.shape}")
+    if min(one.shape) < WINDOW:
+        raise ValueError(f"`estimate` must have at least {WINDOW} pixels along each side for "
+                         f"SSIM, got {one.shape}")
+    if not (np.isscalar(data_range) and np.isfinite(data_range) and data_range > 0):
+        raise ValueError(f"`data_range` must be a positive number, got {data_range!r}")
+    left_out = own_mask | truth_mask
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != one.shape:
+            raise ValueError(f"`mask` must have the shape of the images {one.shape}, "
+                             f"got {mask.shape}")
+        left_out = left_out | (mask != 0)
+    if left_out.all():
+        raise ValueError("`mask` must leave at least one pixel, got none")
+
+    use = ~left_out
+    mse = float(np.mean((one - two)[use] ** 2))
+    one, two = np.where(use, one, 0), np.where(use, two, 0)
+    _, similarity = structural_similarity(one, two, win_size=WINDOW, data_range=data_range,
+                                          full=True)
+    total = two[use].sum()
+    return {"mse": mse,
+            "psnr": float(10 * np.log10(data_range**2 / mse)) if mse > 0 else float("inf"),
+            "ssim": float(similarity[_whole_windows(use)].mean()),
+            "flux_ratio": float(one[use].sum() / total) if total != 0 else float("nan")}
+
+
+def _values(name, image):
+    """Values with zeros where they are missing, the missing pixels, and the unit."""
+    mask, unit = None, None
+    if isinstance(image, NDData):
+        mask, unit, image = image.mask, image.unit, image.data
+    elif isinstance(image, u.Quantity):
+        unit, image = image.unit, image.value
+    elif isinstance(image, np.ma.MaskedArray):
+        mask, image = np.ma.getmaskarray(image), image.data
+    try:
+        values = np.asarray(image, dtype=float)
+    except (TypeError, ValueError) as err:
+        raise TypeError(f"`{name}` must be an image, got {type(image).__name__}") from err
+    missing = ~np.isfinite(values)
+    if mask is not None:
+        missing = missing | (np.asarray(mask) != 0)
+    return np.where(missing, 0.0, values), missing, unit
+
+
+def _whole_windows(use):
+    """Where a window lies within the image and has no pixel that is left out."""
+    from scipy import ndimage
+
+    whole = ndimage.minimum_filter(use, WINDOW, mode="constant", cval=False)
+    if whole.any():
+        return whole
+    # scikit-image averages over the windows within the image.
+    inner, edge = np.zeros(use.shape, bool), WINDOW // 2
+    inner[edge: use.shape[0] - edge, edge: use.shape[1] - edge] = True
+    return inner & use if (inner & use).any() else use
+
+
+def psnr_summary(mse, data_range):
+    r"""
+    PSNR of a set of images, averaged in both ways.
+
+    Parameters
+    ----------
+    mse : array-like
+        Mean square error of each image.
+    data_range : float or array-like
+        Range of the data, of all images or of each.
+
+    Returns
+    -------
+    summary : dict
+        ``mean``, mean of the PSNRs of the images; ``of_mean``, PSNR of the mean over
+        images of ``mse / data_range**2``, which the worst of them decide and which
+        is lower by decibels; ``median``; and ``worst``, the 5th percentile.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or a number is not positive.
+    """
+    ratio = np.asarray(mse, dtype=float) / np.asarray(data_range, dtype=float) ** 2
+    if ratio.size == 0 or not (np.isfinite(ratio) & (ratio > 0)).all():
+        raise ValueError("`mse` and `data_range` must be positive numbers of at least one image")
+    psnr = -10 * np.log10(ratio)
+    return {"mean": float(psnr.mean()), "of_mean": float(-10 * np.log10(ratio.mean())),
+            "median": float(np.median(psnr)), "worst": float(np.percentile(psnr, 5))}

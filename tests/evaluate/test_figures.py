@@ -1,0 +1,45 @@
+"""The comparison figure: what it draws, in which units."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssr.evaluate import comparison_figure
+from lenssr.simulate import LensPair
+
+
+def make_pair(unit):
+    truth = np.ones((16, 16))
+    truth[8, 8] = 10
+    lr = CCDData(np.full((8, 8), 4.0), unit=unit, uncertainty=StdDevUncertainty(np.ones((8, 8))))
+    return LensPair(lr, CCDData(truth, unit=unit))
+
+
+@pytest.mark.parametrize("unit, area", [(u.electron, 4), (u.MJy / u.sr, 1)])
+def test_units_of_the_panels(unit, area):
+    pair = make_pair(unit)
+    off = pair.hr.data + 0.5
+    figure = comparison_figure(pair, {"copy": pair.hr, "off": off}, "a lens")
+    axes = [axis for axis in figure.axes if axis.images]
+    above, below = axes[:4], axes[4:6]
+    assert [axis.get_title() for axis in above] == ["observed", "copy", "off", "truth"]
+    # one stretch: sinh(3 sigma) undone gives surface brightness per input pixel
+    seen = [3 * np.sinh(axis.images[0].get_array()) for axis in above]
+    assert np.allclose(seen[0], 4)
+    assert np.allclose(seen[1], seen[3])
+    assert np.allclose(seen[2], area * off)
+    assert len({axis.images[0].get_clim() for axis in above}) == 1
+    assert abs(below[0].images[0].get_array()).max() == 0
+    assert np.allclose(below[1].images[0].get_array(), area * 0.5)
+    # the error is 0.5 everywhere, the peak is 10
+    assert below[1].get_title() == f"PSNR {20 * np.log10(20):.2f} dB"
+
+
+def test_what_cannot_be_drawn():
+    pair = make_pair(u.electron)
+    with pytest.raises(ValueError, match="'small' has"):
+        comparison_figure(pair, {"small": np.ones((8, 8))})
+    pair.lr.uncertainty = None
+    with pytest.raises(ValueError, match="an uncertainty, got None"):
+        comparison_figure(pair, {})
