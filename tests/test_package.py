@@ -79,9 +79,18 @@ def test_tox_pins_the_lower_bounds():
 
 @pytest.mark.parametrize("pattern", ["data/*.fits", "data/README.rst", "train/recipes/*.toml",
                                      "weights/*.safetensors", "weights/*.json"])
-def test_data_are_installed(pattern):
+def test_data_are_there(pattern):
     """What the package reads at run time lies in it, with nothing to download."""
     assert list(Path(lenssr.__file__).parent.glob(pattern))
+
+
+def test_data_are_installed():
+    """Each file of the package's folder that is no module has arrived in the installation."""
+    source, installed = ROOT / "lenssr", Path(lenssr.__file__).parent
+    data = [path.relative_to(source) for path in source.rglob("*.*")
+            if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert data
+    assert [path for path in data if not (installed / path).is_file()] == []
 
 
 def test_each_weights_file_has_its_card():
