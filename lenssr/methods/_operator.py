@@ -1,0 +1,184 @@
+"""The observation ``y = bin(psf * scene)`` as an operator, and its adjoint."""
+
+import numpy as np
+from scipy import fft
+
+from lenssr.image._kernels import oversample_psf
+
+__all__ = ["BlurBin", "PhaseKernel", "convolve_tiled"]
+
+#: Side of a tile in input pixels where the caller sets none.
+DEFAULT_TILE = 256
+
+
+class PhaseKernel:
+    """
+    Convolution between a grid and one ``scale`` times finer, tile by tile.
+
+    With ``u_j = (j + 0.5) / scale - 0.5`` the place of fine pixel ``j`` in
+    coarse pixels, `forward` is ``y_i = sum_j K(u_i - u_j) x_j`` and `adjoint`
+    its transpose; both grids are zero outside. Neither convolves on the fine
+    grid: the fine image is split into its ``scale**2`` interleaved phases, and
+    each meets its own phase of the kernel on the coarse grid.
+
+    Parameters
+    ----------
+    kernel : `~numpy.ndarray`
+        Values of ``K``, shape ``(scale * n, scale * m)`` with ``n`` and ``m``
+        odd, at the offsets that `~lenssr.image._kernels.oversample_psf` uses.
+    scale : int
+        Fine pixels per coarse pixel along each axis.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the coarse grid.
+    tile : int, optional
+        Side of the tiles in coarse pixels. Results agree to rounding for every
+        ``tile``; beside arrays of the size of the image, memory depends on it
+        and on the kernel alone.
+
+    Raises
+    ------
+    ValueError
+        If ``kernel`` has another shape or ``tile`` is not a positive integer.
+    """
+
+    def __init__(self, kernel, scale, shape, tile=None):
+        size = [n // scale for n in kernel.shape]
+        if any(n % 2 == 0 or n * scale != k for n, k in zip(size, kernel.shape, strict=True)):
+            raise ValueError(
+                f"`kernel` must have {scale} times an odd number of elements in both axes, "
+                f"got shape {kernel.shape}"
+            )
+        if tile is not None and (tile != int(tile) or tile < 1):
+            raise ValueError(f"`tile` must be a positive integer or None, got {tile}")
+        self.scale = scale
+        self.shape = tuple(shape)
+        self.radius = tuple(n // 2 for n in size)
+        self._tile = tuple(min(int(tile or DEFAULT_TILE), n) for n in self.shape)
+        self._lengths = tuple(
+            fft.next_fast_len(t + 2 * r, real=True)
+            for t, r in zip(self._tile, self.radius, strict=True)
+        )
+        # y_i = sum_m K_a[i - m + radius] x[scale m + a] with K_a = K[scale - 1 - a :: scale]
+        phases = _split(kernel[::-1, ::-1], scale)[:, :, ::-1, ::-1]
+        self._transfer = fft.rfft2(phases, s=self._lengths)
+
+    def forward(self, fine):
+        """
+        Carry a fine image to the coarse grid.
+
+        Parameters
+        ----------
+        fine : `~numpy.ndarray`
+            Shape ``(scale * ny, scale * nx)``.
+
+        Returns
+        -------
+        coarse : `~numpy.ndarray`
+            Shape ``(ny, nx)``.
+        """
+        phases = _split(fine, self.scale)
+        coarse = np.empty(self.shape)
+        skip = tuple(slice(2 * r, None) for r in self.radius)
+        for rows, columns in self._tiles():
+            spectrum = fft.rfft2(self._haloed(phases, rows, columns))
+            spectrum *= self._transfer
+            block = fft.irfft2(spectrum.sum(axis=(0, 1)), s=self._lengths)[skip]
+            coarse[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
+        return coarse
+
+    def adjoint(self, coarse):
+        """
+        Carry a coarse image to the fine grid by the transpose of `forward`.
+
+        Parameters
+        ----------
+        coarse : `~numpy.ndarray`
+            Shape ``(ny, nx)``.
+
+        Returns
+        -------
+        fine : `~numpy.ndarray`
+            Shape ``(scale * ny, scale * nx)``.
+        """
+        fine = np.empty(tuple(self.scale * n for n in self.shape))
+        phases = _split(fine, self.scale)
+        for rows, columns in self._tiles():
+            spectrum = fft.rfft2(self._haloed(coarse, rows, columns))
+            block = fft.irfft2(spectrum * self._transfer.conj(), s=self._lengths)
+            phases[:, :, rows, columns] = block[
+                :, :, : rows.stop - rows.start, : columns.stop - columns.start
+            ]
+        return fine
+
+    def _tiles(self):
+        """Slices of each tile."""
+        (ny, nx), (ty, tx) = self.shape, self._tile
+        for y in range(0, ny, ty):
+            for x in range(0, nx, tx):
+                yield slice(y, min(y + ty, ny)), slice(x, min(x + tx, nx))
+
+    def _haloed(self, array, rows, columns):
+        """A tile of the last two axes with its halo, zero outside and up to the FFT's length."""
+        block = np.zeros(array.shape[:-2] + self._lengths)
+        source, destination = [], []
+        for part, radius, n in zip((rows, columns), self.radius, self.shape, strict=True):
+            start, stop = max(part.start - radius, 0), min(part.stop + radius, n)
+            first = start - (part.start - radius)
+            source.append(slice(start, stop))
+            destination.append(slice(first, first + stop - start))
+        block[(..., *destination)] = array[(..., *source)]
+        return block
+
+
+class BlurBin(PhaseKernel):
+    """
+    What a telescope makes of a scene: blurred by the PSF, binned into pixels.
+
+    Parameters
+    ----------
+    psf : `~numpy.ndarray`
+        Effective PSF (optics and pixel response) on the grid of the data, odd
+        in both axes, centred, of sum one. Since it holds the pixel's response,
+        sampling ``psf * scene`` at the centres of pixels is all the binning.
+    scale : int
+        Pixels of the scene per pixel of the data along each axis.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the data.
+    tile : int, optional
+        Side of the tiles in pixels of the data; changes no result.
+
+    Notes
+    -----
+    The scene is a grid of point sources at the centres of its pixels, in flux
+    per pixel of the scene; `forward` gives flux per pixel of the data.
+    """
+
+    def __init__(self, psf, scale, shape, tile=None):
+        super().__init__(oversample_psf(psf, scale), scale, shape, tile)
+
+
+def convolve_tiled(image, kernel, tile=None):
+    """
+    Convolve an image with a small kernel, keeping its shape, zero outside.
+
+    Parameters
+    ----------
+    image : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+    kernel : `~numpy.ndarray`
+        Odd in both axes, centred.
+    tile : int, optional
+        Side of the tiles in pixels of ``image``; changes no result.
+
+    Returns
+    -------
+    convolved : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+    """
+    return PhaseKernel(kernel, 1, image.shape, tile).forward(image)
+
+
+def _split(fine, scale):
+    """View of the interleaved phases, shape ``(scale, scale, ny, nx)``."""
+    ny, nx = (n // scale for n in fine.shape)
+    return fine.reshape(ny, scale, nx, scale).transpose(1, 3, 0, 2)

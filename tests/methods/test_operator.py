@@ -1,0 +1,79 @@
+"""The observation as an operator: its definition, its adjoint, its tiles."""
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from lenssr.image._kernels import gaussian_psf, oversample_psf
+from lenssr.methods._operator import BlurBin, PhaseKernel, convolve_tiled
+
+
+def gaussian(fwhm, y, x):
+    """Circular Gaussian of unit integral."""
+    sigma = fwhm / 2.3548200450309493
+    return np.exp(-(y[:, None] ** 2 + x**2) / 2 / sigma**2) / (2 * np.pi * sigma**2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (6, 8)])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_definition(scale, shape):
+    """y_i = sum_j P(u_i - u_j) x_j, summed as it is written."""
+    rng = np.random.default_rng(2)
+    psf = rng.random((5, 3))
+    kernel = oversample_psf(psf, scale)
+    scene = rng.random([scale * n for n in shape])
+    expected = np.zeros(shape)
+    place = [(np.arange(n) + 0.5) / scale - 0.5 for n in scene.shape]
+    for i, j in np.ndindex(*shape):
+        for a, b in np.ndindex(*scene.shape):
+            row = round((i - place[0][a] + 5 / 2) * scale - 0.5)
+            column = round((j - place[1][b] + 3 / 2) * scale - 0.5)
+            if 0 <= row < kernel.shape[0] and 0 <= column < kernel.shape[1]:
+                expected[i, j] += kernel[row, column] * scene[a, b]
+    np.testing.assert_allclose(BlurBin(psf, scale, shape).forward(scene), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_blurred_gaussian_is_the_broader_gaussian(scale):
+    """A Gaussian source off the pixels' centres, seen through a Gaussian PSF."""
+    n, y, x, source, psf = 31, 15.2, 14.6, 2.5, 3.5
+    fine = (np.arange(scale * n) + 0.5) / scale - 0.5
+    scene = gaussian(source, fine - y, fine - x) / scale**2
+    coarse = np.arange(n)
+    expected = gaussian(np.hypot(source, psf), coarse - y, coarse - x)
+    seen = BlurBin(gaussian_psf(psf, 27), scale, (n, n)).forward(scene)
+    np.testing.assert_allclose(seen, expected, atol=2e-6 * expected.max())
+
+
+@pytest.mark.parametrize("tile", [None, 1, 7, 16])
+@pytest.mark.parametrize("shape", [(1, 1), (17, 30)])
+def test_adjoint(shape, tile):
+    rng = np.random.default_rng(3)
+    operator = BlurBin(rng.random((7, 9)), 2, shape, tile)
+    scene, data = rng.normal(size=[2 * n for n in shape]), rng.normal(size=shape)
+    there, back = np.vdot(data, operator.forward(scene)), np.vdot(operator.adjoint(data), scene)
+    np.testing.assert_allclose(there, back, rtol=1e-11)
+
+
+@pytest.mark.parametrize("tile", [1, 5, 16, 40])
+def test_tiles_agree(tile):
+    rng = np.random.default_rng(4)
+    psf, scene, data = rng.random((9, 9)), rng.random((66, 90)), rng.random((33, 45))
+    whole, tiled = BlurBin(psf, 2, data.shape), BlurBin(psf, 2, data.shape, tile)
+    np.testing.assert_allclose(tiled.forward(scene), whole.forward(scene), rtol=1e-12)
+    np.testing.assert_allclose(tiled.adjoint(data), whole.adjoint(data), rtol=1e-12)
+
+
+@pytest.mark.parametrize("tile", [None, 10])
+def test_convolution_is_scipys(tile):
+    rng = np.random.default_rng(5)
+    image, kernel = rng.normal(size=(24, 31)), rng.normal(size=(5, 7))
+    expected = signal.convolve2d(image, kernel, mode="same")
+    np.testing.assert_allclose(convolve_tiled(image, kernel, tile), expected, atol=1e-12)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="`kernel` must have 2 times an odd number"):
+        PhaseKernel(np.ones((8, 6)), 2, (5, 5))
+    with pytest.raises(ValueError, match="`tile` must be a positive integer or None, got 0"):
+        BlurBin(np.ones((3, 3)), 2, (5, 5), tile=0)
