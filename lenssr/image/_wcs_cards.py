@@ -6,11 +6,12 @@ import warnings
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.wcs import WCS
 
 from lenssr.exceptions import LensSRWarning
 
-from ._wcs_rescale import check_scale
+from ._wcs_check import check_scale
 
 __all__ = ["PIXEL_SIZE_CARDS", "STALE_CARDS", "WCS_CARDS", "rescale_alternates", "strip_wcs"]
 
@@ -65,6 +66,28 @@ PIXEL_SIZE_CARDS = (
     (re.compile(r"PIXE?L?SCA?L?[12XYE]?|PXSCAL[12]|SECPIX[12]?|[XY]PIXSCAL"), -1),
     (re.compile(r"PIXAR_(SR|A2)|PIXAREA"), -2),
 )
+
+
+def plain_exponents(header):
+    """
+    The header, or a copy of it in which no number has the exponent written with D.
+
+    FITS allows 1.5D+02 (standard 4.0, section 4.2.4), but WCSLIB as astropy 7 and 8 build
+    it reads 1.5 there, without a word.
+    """
+    cards, found = list(header.cards), False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
+        for i, card in enumerate(cards):
+            if WCS_CARDS.fullmatch(card.keyword) and isinstance(card.value, float):
+                image = copy.copy(card).image
+                if _D_EXPONENT.match(image):
+                    cards[i] = fits.Card.fromstring(_D_EXPONENT.sub(r"\1E\2", image))
+                    found = True
+    return fits.Header(cards) if found else header
+
+
+_D_EXPONENT = re.compile(r"(.{8}= *[+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)(?= *(?:/|$))")
 
 
 def strip_wcs(header, scale=1, *, keep_alternates=False):
@@ -147,7 +170,7 @@ def rescale_alternates(header, scale):
     LensSRWarning
         For each alternate that cannot be carried so, and is left out.
     """
-    scale = check_scale(scale)
+    scale, header = check_scale(scale), plain_exponents(header)
     declared = [key for key in header if re.fullmatch(r"(CTYPE|CRPIX|CRVAL|CDELT)\d+[A-Z]", key)]
     result = fits.Header()
     for key in sorted({keyword[-1] for keyword in declared}):

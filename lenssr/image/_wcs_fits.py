@@ -13,7 +13,9 @@ from astropy.wcs.wcs import WCSHDO_SIP
 
 from lenssr.exceptions import LensSRWarning
 
-from ._wcs_rescale import check_same_sky, is_gwcs, low_level, place
+from ._wcs_cards import plain_exponents
+from ._wcs_check import check_same_sky, is_gwcs, low_level
+from ._wcs_rescale import place
 
 __all__ = ["read_wcs", "wcs_from_hdus", "wcs_to_fits"]
 
@@ -78,6 +80,7 @@ def read_wcs(header, hdulist=None):
         return _read_gwcs(header, hdulist)
     if not any(_DECLARES.fullmatch(key) for key in header):
         return None
+    header = plain_exponents(header)
     _check_tables(header, hdulist)
     cube = header.get("NAXIS", 2) == 3 and header.get("WCSAXES", 3) >= 3
     if not cube:
@@ -212,7 +215,7 @@ def wcs_to_fits(wcs):
 def _write_fits(wcs):
     """Cards and tables of a FITS WCS, which may be changed."""
     if wcs.sip is not None:
-        # Say in CTYPE what astropy does anyway, or the next reader may not apply SIP.
+        # Say in CTYPE that SIP is applied. Astropy would too, but cuts the S from "SLON".
         wcs.wcs.ctype = [c if c.endswith("-SIP") else f"{c}-SIP" for c in wcs.wcs.ctype]
     if (wcs.cpdis1 is None) != (wcs.cpdis2 is None):
         # Astropy cannot read a table for one axis only (WCSLIB sees the card CPDIS first).

@@ -1,61 +1,20 @@
 """The WCS of an image whose pixels are finer, exactly."""
 
 import copy
-from numbers import Integral
 
 import numpy as np
 from astropy.wcs import WCS, DistortionLookupTable, Sip
-from astropy.wcs.wcsapi import (
-    BaseHighLevelWCS,
-    BaseLowLevelWCS,
-    HighLevelWCSMixin,
-    SlicedLowLevelWCS,
-)
+from astropy.wcs.wcsapi import HighLevelWCSMixin, SlicedLowLevelWCS
 from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
 
-__all__ = ["RescaledWCS", "check_same_sky", "is_gwcs", "place", "rescale_wcs"]
+from ._wcs_check import check_same_sky, check_scale, finer, is_gwcs, low_level, shape_of
 
-TOLERANCE = 1e-6  # pixels of the input: what any step may move the sky at most
-
-
-def check_scale(scale):
-    """Return ``scale`` as an `int`; `ValueError` unless it is a positive integer."""
-    if isinstance(scale, bool) or not isinstance(scale, Integral) or scale < 1:
-        raise ValueError(f"`scale` must be a positive integer, got {scale!r}")
-    return int(scale)
-
-
-def is_gwcs(wcs):
-    """Whether ``wcs`` is a `gwcs.wcs.WCS`, without importing the optional package."""
-    names = [(cls.__module__.split(".")[0], cls.__name__) for cls in type(wcs).__mro__]
-    return ("gwcs", "WCS") in names
-
-
-def low_level(wcs):
-    """Return the low-level (APE 14) side of ``wcs``; `TypeError` if it has none."""
-    if isinstance(wcs, BaseLowLevelWCS):
-        return wcs
-    if isinstance(wcs, BaseHighLevelWCS):
-        return wcs.low_level_wcs
-    raise TypeError(
-        f"`wcs` must follow the common WCS interface (APE 14), got {type(wcs).__name__}"
-    )
-
-
-def _finer(pixel, scale):
-    """Map 0-based pixel coordinates to pixels ``scale`` times finer."""
-    return (pixel + 0.5) * scale - 0.5
-
-
-def _shape(wcs):
-    """The ``pixel_shape``, None if unknown."""
-    # WCS(header, naxis=2) has three numbers if the header is of a cube.
-    return wcs.pixel_shape and tuple(wcs.pixel_shape[: wcs.pixel_n_dim])
+__all__ = ["RescaledWCS", "place", "rescale_wcs"]
 
 
 def _finer_shape(wcs, scale):
     """The ``pixel_shape`` in finer pixels."""
-    shape = _shape(wcs)
+    shape = shape_of(wcs)
     return shape and tuple(n * scale if i < 2 else n for i, n in enumerate(shape))
 
 
@@ -63,7 +22,7 @@ def _finer_bounds(wcs, scale):
     """The ``pixel_bounds`` in finer pixels; each of them may be None."""
     bounds = wcs.pixel_bounds
     return bounds and tuple(
-        tuple(_finer(b, scale) for b in pair) if i < 2 and pair is not None else pair
+        tuple(finer(b, scale) for b in pair) if i < 2 and pair is not None else pair
         for i, pair in enumerate(bounds)
     )
 
@@ -110,7 +69,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
     def world_to_pixel_values(self, *world_arrays):
         x, y, *others = self._wcs.world_to_pixel_values(*world_arrays)
-        return (_finer(x, self._scale), _finer(y, self._scale), *others)
+        return (finer(x, self._scale), finer(y, self._scale), *others)
 
 
 def rescale_wcs(wcs, scale):
@@ -193,8 +152,8 @@ def _uncrop(low):
     start = np.zeros(low.pixel_n_dim)
     if not isinstance(low, SlicedLowLevelWCS):
         return low, start
-    # Astropy tells how it has sliced in private attributes only (checked for 6.1 to
-    # 8.0); `check_same_sky` would find out if they came to mean something else.
+    # Astropy tells how it has sliced in private attributes only (checked with 7.0
+    # and 8.0); `check_same_sky` would find out if they came to mean something else.
     base, slices = low._wcs, low._slices_pixel
     kept = [int(i) for i in low._pixel_keep]
     start[:] = [slices[i].start or 0 for i in kept]
@@ -249,9 +208,7 @@ def _divide_matrix(prm, step):
     pc = prm.get_pc()
     coupled = pc[:2, 2:].any() or pc[2:, :2].any()
     if coupled or not _is_linear(prm, pc):
-        if prm.has_crota():
-            del prm.crota  # else it would overrule PC
-        prm.pc = pc / step
+        prm.pc = pc / step  # which takes the place of CROTA, if there is one
     else:
         prm.cdelt = prm.cdelt / step
 
@@ -264,9 +221,11 @@ def _is_linear(prm, pc):
     PC and CDELT, so that CDELT must stay.
     """
     offsets = np.vstack([np.zeros(len(pc)), 300 * np.eye(len(pc)), -300 * np.eye(len(pc))])
-    found = prm.p2s(prm.crpix + offsets, 1)["imgcrd"]
+    pixels = prm.crpix + offsets
+    found = prm.p2s(pixels, 1)["imgcrd"]
     matrix = prm.cdelt[:, None] * pc
-    return np.allclose(found, offsets @ matrix.T, rtol=0, atol=1e-12 * np.abs(matrix).max())
+    linear = (pixels - prm.crpix) @ matrix.T
+    return np.allclose(found, linear, rtol=0, atol=1e-12 * np.abs(matrix).max())
 
 
 def _scaled_sip(coefficients, scale):
@@ -282,7 +241,6 @@ def _place_gwcs(base, low, scale, start):
     from astropy.modeling.bounding_box import CompoundBoundingBox
     from astropy.modeling.models import Identity, Scale, Shift
 
-    bounded = base.bounding_box is not None
     if isinstance(base.bounding_box, CompoundBoundingBox):
         raise ValueError("`wcs` cannot be carried: it has a bounding box for each of several slits")
     new = copy.deepcopy(base)
@@ -295,71 +253,8 @@ def _place_gwcs(base, low, scale, start):
                 shift = shift * base.input_frame.unit[axis]
             model = Scale(1 / s) | Shift(shift) if s > 1 or first else Identity(1)
             front = model if front is None else front & model
-        if bounded:
-            del new.pipeline[0].transform.bounding_box  # it is of the old pixels
         new.insert_transform(new.available_frames[0], front, after=True)
-        if bounded:
+        if base.bounding_box is not None:
             new.bounding_box = _finer_bounds(low, scale)
     new.pixel_shape = _finer_shape(low, scale)
     return new
-
-
-def _grid(low):
-    """Pixel coordinates ``(ndim, n)`` inside the image, or near what stands for it."""
-    bounds = low.pixel_bounds or [None] * low.pixel_n_dim
-    shape = _shape(low) or [0] * low.pixel_n_dim
-    ends = []
-    for axis, (pair, size) in enumerate(zip(bounds, shape, strict=True)):
-        if size:
-            pair = (-0.5, size - 0.5)
-        elif pair is None:
-            centre = low.wcs.crpix[axis] - 1 if isinstance(low, WCS) else 50
-            pair = (centre - 50, centre + 50)
-        ends.append(pair)
-    fractions = np.linspace(0.1, 0.9, 4)  # inside, or rounding decides what is outside
-    axes = [lo + (hi - lo) * fractions for lo, hi in ends]
-    return np.array(np.meshgrid(*axes)).reshape(len(axes), -1)
-
-
-def check_same_sky(old, new, scale, reason):
-    """
-    Raise unless two WCS agree on the sky to a millionth of a pixel.
-
-    Parameters
-    ----------
-    old, new : WCS
-        WCS of an image, and of the image with finer pixels.
-    scale : int
-        Pixels of the new image per pixel of the old one.
-    reason : str
-        What to say of `wcs` in the message.
-
-    Raises
-    ------
-    ValueError
-        If they differ by more than that, or than the rounding of the coordinates.
-    """
-    pixels = _grid(old)
-    finer = pixels.copy()
-    finer[:2] = _finer(pixels[:2], scale)
-
-    def world(wcs, points):
-        return np.array(wcs.pixel_to_world_values(*points), float).reshape(-1, points.shape[1])
-
-    turn = np.array([[360.0 if unit == "deg" else np.inf] for unit in old.world_axis_units])
-
-    def apart(a, b):
-        gap = np.abs(a - b)
-        return np.minimum(gap, np.abs(gap - turn))  # right ascension 0 is 360
-
-    with np.errstate(all="ignore"):
-        here, there = world(old, pixels), world(new, finer)
-        pixel = np.zeros_like(here)
-        for axis in range(len(pixels)):
-            beside = pixels.copy()
-            beside[axis] += 1e-2
-            pixel = np.fmax(pixel, apart(world(old, beside), here) * 1e2)
-        limit = TOLERANCE * pixel + 32 * np.finfo(float).eps * np.abs(here)
-        same = (apart(here, there) <= limit) | (np.isnan(here) & np.isnan(there))
-    if not same.all():
-        raise ValueError(f"`wcs` {reason}: positions on the sky would move")

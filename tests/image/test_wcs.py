@@ -1,5 +1,6 @@
 """World coordinates: the sky must stay where it was, to a millionth of a pixel."""
 
+import functools
 import io
 import os
 import sys
@@ -32,6 +33,7 @@ from lenssr.image._wcs import (
     wcs_from_hdus,
     wcs_to_fits,
 )
+from lenssr.image._wcs_check import check_same_sky
 
 # Every image of the shared folder with a celestial WCS: file, extension, distortion.
 FILES = [
@@ -66,8 +68,9 @@ ASTROPY_FILES = [
 ]
 
 
+@functools.cache
 def open_case(path, extension=0):
-    """Header and HDUList (None for a text header) of a file."""
+    """Header and HDUList (None for a text header) of a file; nothing may change them."""
     if str(path).endswith(".hdr"):
         with open(path, encoding="latin1") as file:
             text = file.read()
@@ -370,6 +373,8 @@ def test_sip_without_suffix_is_applied_and_then_said():
     assert new_header["CTYPE1"] == "RA---TAN-SIP" and new_header["CTYPE2"] == "DEC--TAN-SIP"
     assert_same_sky(old, WCS(new_header), 2, random_pixels(old))
     assert old.wcs.ctype[0] == "RA---TAN"  # the argument is left alone
+    old.wcs.ctype = ["SLON-TAN", "SLAT-TAN"]
+    assert list(wcs_to_fits(old)[0]["CTYPE*"].values()) == ["SLON-TAN-SIP", "SLAT-TAN-SIP"]
 
 
 def test_numbers_are_written_to_the_last_digit():
@@ -389,6 +394,27 @@ def test_numbers_are_written_to_the_last_digit():
     np.testing.assert_array_equal(back.all_pix2world(points, 1), wcs.all_pix2world(points, 1))
 
 
+def test_fortran_exponents_are_read():
+    """FITS allows D for the exponent of a double; astropy's WCS stops reading there."""
+    header = image_header(**TAN, **CD, **{key + "A": v for key, v in {**TAN, **CD}.items()})
+    for key, number in [("CRVAL1", "1.500000D+02"), ("CD1_1", "-1.D-4"), ("CRVAL1A", "1.5D2")]:
+        index = header.index(key)
+        del header[key]
+        header.insert(index, fits.Card.fromstring(f"{key:<8}= {number:>20} / of a double"))
+    header["OBJECT"] = "3D2"
+    before = header.tostring()
+    wcs, cards = read_wcs(header), rescale_alternates(header, 1)
+    assert header.tostring() == before and "1.500000D+02" in before
+    x, y = 9.0, 12.0
+    truth = gnomonic(-1e-4 * (x - 50), 1e-4 * (y - 40), 150.0, 2.2)
+    np.testing.assert_allclose(wcs.all_pix2world(x, y, 1), truth, rtol=0, atol=1e-11)
+    alternate = WCS(cards, key="A")
+    np.testing.assert_allclose(alternate.wcs_pix2world(x, y, 1), truth, rtol=0, atol=1e-11)
+    small = image_header(**TAN, **CD)
+    small.append(fits.Card.fromstring("LONPOLE = 1.7d2 / not quite standard"))
+    assert read_wcs(small).wcs.lonpole == 170.0
+
+
 def test_no_card_is_written_that_follows_from_others():
     header = image_header(**TAN, **CD, **{"DATE-OBS": "2014-07-31T04:49:58.673"})
     wcs = read_wcs(header)
@@ -399,6 +425,19 @@ def test_no_card_is_written_that_follows_from_others():
     assert not any(key.startswith(("MJD", "NAXIS", "PC", "CDELT")) for key in cards)
     header["MJDREF"] = 51544.0
     assert wcs_to_fits(read_wcs(header))[0]["MJDREF"] == 51544.0
+
+
+def test_right_ascension_zero_is_360():
+    """Rounding may put a position on either side of the seam: it has not moved."""
+    seam = {**TAN, **CD, "CRPIX1": 10.5, "CRVAL1": 0.0, "CRVAL2": 0.0}
+    old = read_wcs(image_header(**seam))
+    new = read_wcs(image_header(**{**seam, "CRVAL1": 360 - 1e-12}))
+    column = old.all_pix2world(10.5, 40, 1)[0], new.all_pix2world(10.5, 40, 1)[0]
+    assert column[0] < 1e-20 and column[1] > 359
+    check_same_sky(old, new, 1, "has moved")
+    new.wcs.crval = [360 - 1e-9, 0.0]  # 1e-5 of a pixel
+    with pytest.raises(ValueError, match="`wcs` has moved: positions on the sky would move"):
+        check_same_sky(old, new, 1, "has moved")
 
 
 def test_sip_and_bounds_are_carried():
