@@ -63,7 +63,7 @@ STALE_CARDS = re.compile(
 
 # Cards with the side or area of a pixel, and the power of the scale they go with.
 PIXEL_SIZE_CARDS = (
-    (re.compile(r"PIXE?L?SCA?L?[12XYE]?|PXSCAL[12]|SECPIX[12]?|[XY]PIXSCAL"), -1),
+    (re.compile(r"PIXSCALE|PIXSCAL[12XY]?|PIXELSCL|PXSCAL[12]|SECPIX[12]?|[XY]PIXSCAL"), -1),
     (re.compile(r"PIXAR_(SR|A2)|PIXAREA"), -2),
 )
 

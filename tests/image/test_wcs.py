@@ -554,6 +554,15 @@ def test_linear_wcs_is_carried():
     )
 
 
+def test_pixels_off_the_sky_stay_off():
+    """The corners of a map of all the sky have no position, before and after."""
+    allsky = {"CTYPE1": "GLON-AIT", "CTYPE2": "GLAT-AIT", "CDELT1": -4.0, "CDELT2": 4.0}
+    old = read_wcs(image_header(**{**LINEAR, **allsky, "CRVAL1": 0.0, "CRVAL2": 0.0}))
+    new = rescale_wcs(old, 2)
+    assert np.isnan(old.all_pix2world(2, 2, 1)).all() and np.isnan(new.all_pix2world(3, 3, 1)).all()
+    assert_same_sky(old, new, 2, random_pixels(old))
+
+
 # -- headers that are wrong ---------------------------------------------------
 
 
