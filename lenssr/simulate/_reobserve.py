@@ -73,9 +73,9 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
         ``lr`` has an uncertainty, which is that of the noise that was added, and
         the effective PSF through which it sees the scene. ``truth`` holds
         ``seeing`` and ``pixel_scale`` (arcsec), ``snr``, ``seed``, ``fwhm`` of the
-        effective PSF (pixels of ``lr``), ``noise_gain`` (noise of ``hr`` per
-        unit of white noise in ``image``, both as surface brightness) and ``filled``
-        (share of masked pixels).
+        effective PSF (pixels of ``lr``), ``gain_lr`` and ``gain_hr`` (what white
+        noise of one in ``image`` leaves in either, as surface brightness: the scene's
+        own noise, which is in both) and ``filled`` (share of masked pixels).
 
     Raises
     ------
@@ -116,8 +116,8 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
     data, mask = _cut(data, step), _cut(mask, step)
     matcher = _Matcher(fill(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
     sides = matcher.sides
-    hr, gain = matcher.observe(_gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
-    lr, _ = matcher.observe(
+    hr, gain_hr = matcher.observe(_gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
+    lr, gain_lr = matcher.observe(
         _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
     own = _on_own_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
                        int(np.ceil(REACH * fwhm / step + 0.5)))
@@ -131,8 +131,8 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
         make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own, unit=unit),
         make_ccd(hr, pixel_scale * bin, psf=target_psf(), unit=unit),
         {"seeing": fwhm * pixel_scale * u.arcsec, "pixel_scale": pixel_scale * u.arcsec,
-         "snr": snr, "seed": seed, "fwhm": measure_fwhm(own), "noise_gain": gain,
-         "filled": float(mask.mean())})
+         "snr": snr, "seed": seed, "fwhm": measure_fwhm(own), "gain_lr": gain_lr,
+         "gain_hr": gain_hr, "filled": float(mask.mean())})
 
 
 def _parts(image, psf, unit, mask):

@@ -132,6 +132,15 @@ def test_photon_noise(sharp):
     assert sigma[where] / sigma.min() == pytest.approx(np.sqrt(1 + 5000 / 2500), rel=1e-3)
 
 
+def test_noise_of_the_image_is_part_of_the_scene(sharp):
+    noise = np.random.default_rng(1).normal(0, 0.5, sharp.shape)
+    clean, noisy = observe(sharp), observe(sharp + noise)
+    for part, step in (("hr", 2), ("lr", 4)):
+        added = (getattr(noisy, part).data - getattr(clean, part).data)[2:-2, 2:-2] / step**2
+        # the few dozen resolution elements of the seeing bound how well this is known
+        assert added.std() == pytest.approx(0.5 * clean.truth[f"gain_{part}"], rel=0.25)
+
+
 def test_snr_is_counted_from_the_sky(sharp):
     plain, raised = observe(sharp, snr=50.0), observe(sharp + 1.0, snr=50.0)
     ratio = raised.lr.uncertainty.array[0, 0] / plain.lr.uncertainty.array[0, 0]
