@@ -79,8 +79,9 @@ def comparison_figure(pair, results, title=None):
         figures = image_metrics(values, panels["truth"], data_range=panels["truth"].max())
         bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
     if results:
-        figure.colorbar(drawn, ax=axes[1, 0], label="(result - truth) / noise", location="right",
-                        fraction=0.6)
+        # in the place under the truth, which has no residual
+        place = axes[1, -1].inset_axes([0.05, 0.05, 0.08, 0.9])
+        figure.colorbar(drawn, cax=place, label="(result - truth) / noise")
     if title:
         figure.suptitle(title)
     return figure
