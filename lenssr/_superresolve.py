@@ -5,6 +5,8 @@ import warnings
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import assemble, flux_kind, parse_image
+from lenssr.image._tiles import check_tile
+from lenssr.image._wcs import rescale_wcs
 from lenssr.methods import Run, find_method, make_method
 
 __all__ = ["superresolve"]
@@ -92,7 +94,7 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     >>> sharp.shape
     (32, 32)
     """
-    scale = _positive("scale", scale)
+    scale, tile = _positive("scale", scale), check_tile(tile)
     seed = 0 if seed is None else _natural("seed", seed)
     n_samples = _natural("n_samples", n_samples)
     spec = find_method(method)
@@ -103,14 +105,16 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
                          unit=unit)
     kind = flux_kind(parsed.unit, flux)
-    run = Run(scale=scale, device=device, tile=tile if tile is None else _positive("tile", tile),
-              n_samples=n_samples, seed=seed, progress=progress)
+    # Before the work, which would be lost if the WCS could not be carried.
+    new_wcs = None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale)
+    run = Run(scale=scale, device=device, tile=tile, n_samples=n_samples, seed=seed,
+              progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
     lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
-    return assemble(parsed, restorations, scale=scale, flux=kind,
+    return assemble(parsed, restorations, wcs=new_wcs, scale=scale, flux=kind,
                     cards=_cards(parsed, restorations, method, scale, kind, seed),
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 

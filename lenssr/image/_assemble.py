@@ -1,21 +1,27 @@
 """From what a method found to an image with everything that the input carried."""
 
+import copy
+import re
+
 import numpy as np
 from astropy import units as u
-from astropy.nddata import StdDevUncertainty
+from astropy.wcs import WCS
 
 from ._noise import as_uncertainty
 from ._result import SuperResolvedImage
-from ._wcs import rescale_wcs
-from ._wcs_cards import strip_wcs
+from ._wcs import rescale_alternates, strip_wcs
 
 __all__ = ["assemble"]
 
-# Cards that the input's own pixels made true.
-STALE = ("DATAMIN", "DATAMAX", "DATAMEAN", "BUNIT", "BLANK")
+# Cards that the input's own pixels made true, or an earlier run of lenssr.
+STALE = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
+                   r"SR(NITER|NPROBE|SLOPE)")
+# Cards of the frame of the coordinates, which a FITS WCS brings itself; others do not.
+FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
+                   r"VELOSYS|VELANGL|ZSOURCE")
 
 
-def assemble(parsed, restorations, *, scale, flux, cards, history):
+def assemble(parsed, restorations, *, wcs, scale, flux, cards, history):
     """
     Put a `SuperResolvedImage` together.
 
@@ -26,6 +32,8 @@ def assemble(parsed, restorations, *, scale, flux, cards, history):
     restorations : list
         For each plane what the method returned: ``mean``, ``measurement_std``,
         ``missing``, ``psf``, ``samples``.
+    wcs : object or None
+        WCS of the result.
     scale : int
         Output pixels per input pixel.
     flux : {"per-pixel", "surface-brightness"}
@@ -46,21 +54,43 @@ def assemble(parsed, restorations, *, scale, flux, cards, history):
         if any(p is None for p in planes):
             return None
         whole = planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
-        return whole if factor is None else (factor * whole).astype(parsed.dtype)
+        return whole if factor is None else factor * whole
 
-    header = strip_wcs(parsed.header)
-    for key in STALE:
-        header.remove(key, ignore_missing=True, remove_all=True)
+    def narrow(array):
+        return None if array is None else array.astype(parsed.dtype)
+
+    header = _header(parsed.header, wcs, scale)
     for key, card in cards.items():
         header[key] = card
     for line in history:
         header.add_history(line)
     unit = u.dimensionless_unscaled if parsed.unit is None else parsed.unit
     std = stack("measurement_std")
-    uncertainty = as_uncertainty(std, parsed.kind or StdDevUncertainty, unit)
-    psfs = [r.psf for r in restorations]
-    psf = psfs[0] if all(p is psfs[0] for p in psfs) else stack("psf", None)
     return SuperResolvedImage(
-        stack("mean"), unit=unit, uncertainty=uncertainty, mask=stack("missing", None),
-        wcs=None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale), meta=header,
-        psf=psf, measurement_std=std, samples=stack("samples"))
+        narrow(stack("mean")), unit=unit, mask=stack("missing", None), wcs=wcs, meta=header,
+        uncertainty=as_uncertainty(std, parsed.kind, unit, parsed.dtype),
+        psf=_joint_psf([r.psf for r in restorations]), measurement_std=narrow(std),
+        samples=narrow(stack("samples")))
+
+
+def _header(old, wcs, scale):
+    """The cards of the input that are true of the result."""
+    header = strip_wcs(old, scale)
+    if not isinstance(wcs, WCS):
+        header.extend(copy.copy(card) for card in old.cards if FRAME.fullmatch(card.keyword))
+    header.extend(rescale_alternates(old, scale))
+    for key in {key for key in header if STALE.fullmatch(key)}:
+        header.remove(key, remove_all=True)
+    return header
+
+
+def _joint_psf(psfs):
+    """One PSF where all planes have the same, else a stack of them, padded to one size."""
+    if any(psf is None for psf in psfs):
+        return None
+    if all(np.array_equal(psf, psfs[0]) for psf in psfs):
+        return psfs[0]
+    largest = np.max([psf.shape for psf in psfs], axis=0)
+    # Odd, all of them: centres stay centres.
+    return np.stack([np.pad(psf, [(n // 2, n // 2) for n in largest - psf.shape])
+                     for psf in psfs])

@@ -9,19 +9,18 @@ FILL_WIDTHS = (1.0, 4.0)  # pixels; what lies further off than 4 of the last tak
 ENOUGH = 1e-3             # weight of valid pixels below which the next width is tried
 
 
-def combine_masks(mask, values, jwst=False):
+def combine_masks(mask, values, bits=None):
     """
     The pixels that are missing.
 
     Parameters
     ----------
-    mask : array-like or None
-        Boolean mask, or an integer one with flags: any flag masks, but for JWST
-        only bit 0, DO_NOT_USE, does (its other flags tell what was corrected).
+    mask : array-like, bool or None
+        Boolean mask, or an integer one with flags.
     values : `~numpy.ndarray`
         Pixel values: NaN and infinity are missing.
-    jwst : bool
-        Whether an integer mask is of JWST.
+    bits : int, optional
+        The flags of an integer mask that mean "missing"; by default each does.
 
     Returns
     -------
@@ -38,14 +37,20 @@ def combine_masks(mask, values, jwst=False):
     missing = ~np.isfinite(values)
     if mask is None:
         return missing
-    mask = np.asarray(mask)
+    try:
+        mask = np.asarray(mask)
+    except ValueError as err:
+        raise ValueError(f"`mask` must be a regular array: {err}") from err
     if mask.dtype.kind not in "biu":
         if mask.dtype.kind != "f" or not np.isin(mask, (0, 1)).all():
             raise TypeError(f"`mask` must be boolean or integer, got dtype {mask.dtype}")
-    if mask.shape not in (values.shape, values.shape[-2:]):
+    # numpy's `nomask` is a single False
+    if mask.shape not in (values.shape, values.shape[-2:]) and (mask.shape or mask):
         raise ValueError(f"`mask` must have the shape of the data {values.shape}, "
                          f"got {mask.shape}")
-    flagged = (mask & 1) if jwst and mask.dtype.kind in "iu" else mask
+    flagged = mask
+    if bits is not None and mask.dtype.kind in "iu":
+        flagged = mask.astype(np.int64) & bits
     return missing | (flagged != 0)
 
 

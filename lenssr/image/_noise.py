@@ -11,15 +11,30 @@ from astropy.nddata import (
     VarianceUncertainty,
 )
 from astropy.stats import SigmaClip, mad_std
+from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["as_uncertainty", "estimate_sky", "sigma_from", "sky_level", "sky_noise"]
+from ._units import power_of
 
+__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "sigma_from", "sky_level",
+           "sky_noise"]
+
+#: The power of the standard deviation that an uncertainty holds.
+POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
+
+FLAT_SHARE = 0.3     # of the pixels must lie on a sky for it to be one
 SKY_PERCENTILE = 25  # of a noise map: sources only ever add to the noise of the sky
+LEAST_PIXELS = 25    # from which a noise is estimated
+SOURCE_STEPS = 3     # of finding sources above the sky that the last step left
 
 
-def sigma_from(uncertainty, shape, unit):
+def base_class(kind):
+    """The astropy class, of the three in `POWERS`, that ``kind`` is; `None` if it is none."""
+    return next((base for base in POWERS if issubclass(kind, base)), None)
+
+
+def sigma_from(uncertainty, missing, unit):
     """
     Standard deviations from an uncertainty.
 
@@ -28,16 +43,16 @@ def sigma_from(uncertainty, shape, unit):
     uncertainty : NDUncertainty, `~astropy.units.Quantity`, array-like or float
         An astropy uncertainty of standard deviation, variance or inverse variance;
         anything else is a standard deviation.
-    shape : tuple
-        Shape of the data.
+    missing : `~numpy.ndarray`
+        Missing pixels, of the shape of the data: there it may hold anything.
     unit : `~astropy.units.UnitBase` or None
         Unit of the data, to which the uncertainty is converted.
 
     Returns
     -------
     sigma : `~numpy.ndarray`
-        Standard deviations, float64, of shape ``shape``; infinite where the data
-        have no weight.
+        Standard deviations, float64, of the shape of the data; infinite or NaN where
+        the data have no weight.
     kind : type
         The class of the uncertainty.
 
@@ -48,10 +63,10 @@ def sigma_from(uncertainty, shape, unit):
     TypeError
         If it is no uncertainty.
     """
-    kind = StdDevUncertainty
+    kind, shape = StdDevUncertainty, missing.shape
     if isinstance(uncertainty, NDUncertainty):
         kind = type(uncertainty)
-        if not isinstance(uncertainty, (StdDevUncertainty, VarianceUncertainty, InverseVariance)):
+        if base_class(kind) is None:
             raise TypeError("`uncertainty` must be a StdDevUncertainty, VarianceUncertainty or "
                             f"InverseVariance, got {kind.__name__}")
         values, own = uncertainty.array, uncertainty.unit
@@ -67,30 +82,40 @@ def sigma_from(uncertainty, shape, unit):
     if values.shape not in ((), shape, shape[-2:]):
         raise ValueError(f"`uncertainty` must have the shape of the data {shape}, "
                          f"got {values.shape}")
+    values = np.where(missing, np.nan, values)
     if (values < 0).any():
         raise ValueError(f"`uncertainty` must not be negative, got {np.nanmin(values):g}")
-    power = {VarianceUncertainty: 2, InverseVariance: -2}.get(kind, 1)
+    power = POWERS[base_class(kind)]
     with np.errstate(divide="ignore"):
         sigma = values ** (1 / power)
-    return np.broadcast_to(sigma * _unit_factor(own, unit, power), shape).copy(), kind
+    return sigma * _unit_factor(own, unit, power), kind
 
 
 def _unit_factor(own, unit, power):
-    if own is None or unit is None or own == unit**power:
+    wanted = power_of(unit, power)
+    if own is None or wanted is None or own == wanted:
         return 1.0
     try:
-        return (1.0 * own).to_value(unit**power) ** (1 / power)
-    except (u.UnitConversionError, TypeError) as err:
-        raise ValueError(f"`uncertainty` must have a unit that converts to {unit**power}, "
+        return (1.0 * own).to_value(wanted) ** (1 / power)
+    except (u.UnitConversionError, TypeError, ValueError) as err:
+        raise ValueError(f"`uncertainty` must have a unit that converts to {wanted}, "
                          f"got {own}") from err
 
 
-def as_uncertainty(sigma, kind, unit):
-    """An uncertainty of class ``kind`` from standard deviations."""
-    power = {VarianceUncertainty: 2, InverseVariance: -2}.get(kind, 1)
+def as_uncertainty(sigma, kind, unit, dtype=np.float64):
+    """
+    An uncertainty of class ``kind`` from standard deviations, of type ``dtype``.
+
+    Where that cannot hold the values (the inverse variance of 1e-20 erg/s/cm2 is beyond
+    single precision), they stay double.
+    """
+    power = POWERS[base_class(kind)]
     with np.errstate(divide="ignore"):
-        values = sigma**power
-    return kind(values, unit=None if unit is None else unit**power)
+        values = np.asarray(sigma, dtype=float) ** power
+    limits, filled = np.finfo(dtype), np.abs(values[np.isfinite(values) & (values != 0)])
+    if filled.size == 0 or (limits.tiny < filled.min() and filled.max() < limits.max):
+        values = values.astype(dtype)
+    return kind(values, unit=power_of(unit, power))
 
 
 def estimate_sky(values, mask):
@@ -110,26 +135,51 @@ def estimate_sky(values, mask):
     noise : float
         Standard deviation; zero if the image has none.
     """
-    from photutils.background import MADStdBackgroundRMS, MedianBackground
     from photutils.segmentation import detect_sources
-    from scipy import ndimage
 
-    clip, valid = SigmaClip(3.0, maxiters=10), values[~mask]
-    noise = float(MADStdBackgroundRMS(clip)(valid))
-    if noise > 0 and min(values.shape) >= 5:
-        level = float(MedianBackground(clip)(valid))
-        # Smoothed by its neighbours, faint extended light stands out that one pixel hides.
-        smooth = ndimage.gaussian_filter(np.where(mask, level, values), 1.0)
-        threshold = level + 2 * float(mad_std(smooth[~mask]))
+    clip, sky = SigmaClip(3.0, maxiters=10), ~mask & ~_unexposed(values, mask)
+    mask, least = ~sky, max(LEAST_PIXELS, 0.05 * sky.sum())
+    noise = float(mad_std(clip(values[sky], masked=False)))
+    if noise == 0:
+        # Half the pixels share one value. Few photons do that: their scatter is small
+        # numbers, which the median does not see and a clip at three sigma cuts off.
+        return float(np.std(SigmaClip(10.0)(values[sky])))
+    if min(values.shape) < 5:
+        return noise
+    # Smoothed by its neighbours, faint extended light stands out that one pixel hides.
+    smooth = ndimage.gaussian_filter(np.where(mask, np.median(values[sky]), values), 1.0)
+    # Where sources fill much of the image, its median is not yet that of the sky.
+    for _ in range(SOURCE_STEPS):
+        threshold = np.median(clip(values[sky], masked=False)) + 2 * mad_std(smooth[sky])
         with warnings.catch_warnings():
             # photutils warns of an image without sources, which is a good answer here.
             warnings.simplefilter("ignore")
             sources = detect_sources(smooth, threshold, n_pixels=5, mask=mask)
-        if sources is not None:
-            empty = ~mask & ~ndimage.binary_dilation(sources.data > 0, iterations=2)
-            if empty.sum() >= max(25, 0.05 * valid.size):
-                noise = float(MADStdBackgroundRMS(clip)(values[empty]))
+        if sources is None:
+            break
+        empty = ~mask & ~ndimage.binary_dilation(sources.data > 0, iterations=2)
+        if empty.sum() < least or (empty == sky).all():
+            break
+        sky = empty
+        noise = float(mad_std(clip(values[sky], masked=False))) or noise
     return noise
+
+
+def _unexposed(values, mask):
+    """
+    The rim that no exposure reached, which pipelines fill with one value, often zero.
+
+    Told by that value being repeated where others hardly ever are; counts, which are all
+    repeated, have no such rim.
+    """
+    sample = values[~mask]
+    sample = sample[:: max(1, sample.size // 10000)]
+    found, times = np.unique(sample, return_counts=True)
+    most = times.max()
+    others = sample.size - most
+    if most < 5 or others < 0.1 * sample.size or found.size - 1 < 0.5 * others:
+        return np.zeros_like(mask)
+    return values == found[times.argmax()]
 
 
 def sky_noise(values, sigma, mask):
@@ -187,10 +237,13 @@ def sky_level(values, mask, noise):
     Returns
     -------
     level : float
-        Zero if it is within three times the noise: the sky was subtracted.
+        Zero if it is within three times the noise, which a subtracted sky is, or if
+        few pixels share it: light that fills the frame is no sky.
     """
     valid = values[~mask]
     # The fifth percentile of a sky of Gaussian noise is 1.645 sigma below its level.
     low = np.percentile(valid, 5) + 1.645 * noise
-    level = float(min(low, np.median(valid)))
-    return level if abs(level) > 3 * noise else 0.0
+    flat = np.abs(valid - low) < 3 * noise
+    if abs(low) <= 3 * noise or flat.mean() < FLAT_SHARE:
+        return 0.0
+    return float(np.median(valid[flat]))

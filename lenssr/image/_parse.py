@@ -1,29 +1,27 @@
 """Anything an astronomer has, as checked planes and what they carry."""
 
-import io
-import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.nddata import NDData, StdDevUncertainty
-from astropy.utils.exceptions import AstropyUserWarning
+from astropy.nddata import StdDevUncertainty
 from astropy.wcs.utils import proj_plane_pixel_scales
+from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS, HighLevelWCSWrapper
 
 from lenssr.exceptions import LensSRWarning
 
+from ._accept import accept
+from ._fits import without_layout
 from ._lensimage import LensImage
 from ._mask import combine_masks, fill
-from ._noise import estimate_sky, sigma_from, sky_noise
-from ._psf import parse_psf
-from ._read import Raw, read_hdu, read_hdulist
+from ._noise import POWERS, base_class, estimate_sky, sigma_from, sky_noise
+from ._psf import parse_psfs
 from ._units import parse_unit
 
 __all__ = ["Parsed", "parse_image"]
-
-HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
 @dataclass
@@ -65,7 +63,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
 
     Parameters
     ----------
-    data : path, file, HDUList, HDU, NDData, Quantity or array-like
+    data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
         A 2-D image, or a 3-D cube of bands.
     hdu : int, str or tuple, optional
         Which HDU of a file.
@@ -80,127 +78,65 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     ------
     ValueError, TypeError
         If something is not what it must be; the message names the argument.
+    FileNotFoundError
+        If there is no such file.
     """
     given = {"uncertainty": uncertainty, "mask": mask, "psf": psf, "wcs": wcs, "unit": unit}
-    wanted = {name for name, value in given.items() if value is None}
-    raw = _raw(data, hdu, wanted)
-    for name, value in given.items():
-        if value is not None:
-            setattr(raw, name, parse_unit(value) if name == "unit" else value)
+    raw = accept(data, hdu, {name for name, value in given.items() if value is None})
+    values, dtype = _values(raw.data)
+    unit = raw.unit if unit is None else parse_unit(unit)
+    wcs = _checked_wcs(raw.wcs if wcs is None else wcs, values.ndim)
+    missing = combine_masks(*((raw.mask, values, raw.mask_bits) if mask is None
+                              else (mask, values)))
+    sigma, kind, weight = None, StdDevUncertainty, None
     if uncertainty is not None:
-        raw.weight = None
-    return _check(raw)
-
-
-def _raw(data, hdu, wanted):
-    if isinstance(data, fits.HDUList):
-        return read_hdulist(data, hdu, wanted)
-    # CCDData has a method `read`, too.
-    is_file = isinstance(data, (str, os.PathLike)) or hasattr(data, "read")
-    if is_file and not isinstance(data, NDData):
-        return _from_file(data, hdu, wanted)
-    if hdu is not None:
-        raise ValueError(f"`hdu` goes with a file or an HDUList, got `data` of "
-                         f"{type(data).__name__}")
-    if isinstance(data, HDU_TYPES):
-        return read_hdu(data, with_wcs="wcs" in wanted)
-    if isinstance(data, NDData):
-        return _from_nddata(data)
-    if isinstance(data, np.ma.MaskedArray):
-        return Raw(data.data, mask=np.ma.getmaskarray(data))
-    if isinstance(data, u.Quantity):
-        return Raw(data.value, unit=parse_unit(data.unit))
-    if isinstance(data, (np.ndarray, list, tuple)):
-        return Raw(data)
-    if hasattr(data, "__array__"):
-        return Raw(np.asarray(data))
-    raise TypeError("`data` must be a FITS file, HDUList, image HDU, NDData, Quantity or array, "
-                    f"got {type(data).__name__}")
-
-
-def _from_file(data, hdu, wanted):
-    name = getattr(data, "name", data) if not isinstance(data, io.BytesIO) else "the file"
-    if isinstance(data, (str, os.PathLike)) and not os.path.isfile(data):
-        raise FileNotFoundError(f"`data` must be a FITS file, there is none at {str(data)!r}")
-    try:
-        with warnings.catch_warnings():
-            # A truncated file is read as far as it goes, with a warning; not here.
-            warnings.filterwarnings("error", ".*truncated.*", AstropyUserWarning)
-            with fits.open(data, memmap=False) as hdus:
-                for part in hdus:
-                    part.data  # read now, so that a damaged file fails here
-                return read_hdulist(hdus, hdu, wanted)
-    except (OSError, AstropyUserWarning, EOFError, TypeError) as err:
-        raise ValueError(f"`data` must be a readable FITS file, {name} is damaged or is none: "
-                         f"{str(err).strip() or type(err).__name__}") from err
-
-
-def _from_nddata(data):
-    unit = parse_unit(data.unit)
-    return Raw(np.asarray(data.data), uncertainty=data.uncertainty, mask=data.mask,
-               wcs=data.wcs, unit=unit, psf=getattr(data, "psf", None),
-               header=_header(data.meta))
-
-
-def _header(meta):
-    """A FITS header from any mapping; what FITS cannot hold is named in a warning."""
-    if isinstance(meta, fits.Header):
-        return meta.copy()
-    header, lost = fits.Header(), []
-    for key, value in dict(meta or {}).items():
-        try:
-            with warnings.catch_warnings():
-                # Long keywords become HIERARCH cards: nothing is lost by it.
-                warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-                header[str(key)] = value
-        except (ValueError, TypeError):
-            lost.append(str(key))
-    if lost:
-        warnings.warn(f"metadata that a FITS header cannot hold was dropped: {', '.join(lost)}",
-                      LensSRWarning, stacklevel=2)
-    return header
-
-
-def _check(raw):
-    values = _values(raw.data)
-    dtype = np.dtype(np.float32 if np.asarray(raw.data).dtype.itemsize <= 4
-                     and np.asarray(raw.data).dtype.kind == "f" else np.float64)
-    missing = combine_masks(raw.mask, values, jwst=raw.jwst)
-    sigma, kind = None, StdDevUncertainty
-    if raw.uncertainty is not None:
-        sigma, kind = sigma_from(raw.uncertainty, values.shape, raw.unit)
+        sigma, kind = sigma_from(uncertainty, missing, unit)
+    elif raw.uncertainty is not None:
+        # In what the input says its unit is, whatever the user says.
+        sigma, kind = sigma_from(raw.uncertainty, missing, raw.unit)
+    elif raw.weight is not None:
+        weight = _checked_weight(raw.weight, values)
+        missing = missing | ~(weight > 0)
+    if sigma is not None:
         missing = _without_weight(values, sigma, missing)
-    if raw.weight is not None:
-        if raw.weight.shape != values.shape:
-            raise ValueError(f"the weights in WHT must have the shape of the data "
-                             f"{values.shape}, got {raw.weight.shape}")
-        missing = missing | ~(raw.weight > 0)
-    planes = _each(values)
-    for i, plane in enumerate(_each(missing)):
-        if plane.all():
+    if POWERS[base_class(kind)] != 1 and isinstance(unit, u.UnrecognizedUnit):
+        warnings.warn(f"astropy has no square of the unknown unit {str(unit)!r}: the uncertainty "
+                      "becomes a StdDevUncertainty", LensSRWarning, stacklevel=2)
+        kind = StdDevUncertainty
+    planes = _planes(values, missing, sigma, weight)
+    shape = planes[0].shape
+    psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape,
+                      _pixel_scale(wcs, shape))
+    planes = [replace(plane, psf=each) for plane, each in zip(planes, psfs)]
+    header = fits.Header() if raw.header is None else without_layout(raw.header)
+    return Parsed(planes, values.shape, dtype, wcs, unit, header, kind, sigma is not None)
+
+
+def _planes(values, missing, sigma, weight):
+    """A `LensImage`, as yet without PSF, for each band."""
+    def each(array):
+        return [array] if values.ndim == 2 else list(array)
+
+    planes = []
+    for i, (plane, mask) in enumerate(zip(each(values), each(missing))):
+        if mask.all():
             which = f" of plane {i}" if values.ndim == 3 else ""
             raise ValueError(f"`data` must have valid pixels, all{which} are masked or not finite")
-    scale = _pixel_scale(raw.wcs, planes[0].shape)
-    psfs = _psfs(raw.psf, len(planes), planes[0].shape, scale)
-    lens_images = []
-    for i, plane in enumerate(planes):
-        mask = _each(missing)[i]
         filled = fill(plane, mask)
-        known = None if sigma is None else _each(sigma)[i]
-        if known is None and raw.weight is not None:
-            known = _from_weight(filled, _each(raw.weight)[i], mask)
+        known = None if sigma is None else each(sigma)[i]
+        if weight is not None:
+            known = _from_weight(filled, each(weight)[i], mask)
         noise_map, noise = sky_noise(filled, known, mask)
-        lens_images.append(LensImage(filled, noise_map, mask, psfs[i], noise))
-    return Parsed(lens_images, values.shape, dtype, raw.wcs, raw.unit,
-                  raw.header if raw.header is not None else fits.Header(), kind,
-                  sigma is not None)
+        planes.append(LensImage(filled, noise_map, mask, None, noise))
+    return planes
 
 
 def _values(data):
+    """Pixel values, float64, and the type of the result: single precision stays single."""
     try:
         values = np.asarray(data)
-    except ValueError as err:
-        raise ValueError(f"`data` must be a regular array: {err}") from err
+    except (ValueError, TypeError) as err:
+        raise ValueError(f"`data` must be a regular array of numbers: {err}") from err
     if values.dtype.kind not in "iuf":
         raise TypeError(f"`data` must be an array of real numbers, got dtype {values.dtype}")
     if values.ndim not in (2, 3):
@@ -208,11 +144,30 @@ def _values(data):
                          f"got {values.ndim} dimensions")
     if values.size == 0:
         raise ValueError(f"`data` must have pixels, got the shape {values.shape}")
-    return values.astype(float)
+    single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    return values.astype(float), np.dtype(np.float32 if single else np.float64)
 
 
-def _each(array):
-    return [array] if array.ndim == 2 else list(array)
+def _checked_weight(weight, values):
+    if weight.shape != values.shape:
+        raise ValueError(f"the weights beside `data` must have its shape {values.shape}, "
+                         f"got {weight.shape}")
+    return weight
+
+
+def _checked_wcs(wcs, ndim):
+    """A WCS with the high-level interface; errors are due before the work, not after."""
+    if wcs is None:
+        return None
+    if isinstance(wcs, BaseLowLevelWCS) and not isinstance(wcs, BaseHighLevelWCS):
+        wcs = HighLevelWCSWrapper(wcs)
+    if not isinstance(wcs, BaseHighLevelWCS):
+        raise TypeError("`wcs` must follow the common WCS interface (APE 14), got "
+                        f"{type(wcs).__name__}")
+    if wcs.low_level_wcs.pixel_n_dim > ndim:
+        raise ValueError(f"`wcs` must have the {ndim} pixel axes of the data, "
+                         f"got {wcs.low_level_wcs.pixel_n_dim}")
+    return wcs
 
 
 def _without_weight(values, sigma, missing):
@@ -236,24 +191,24 @@ def _from_weight(values, weight, mask):
     return level / root if level > 0 else None
 
 
-def _psfs(psf, n_planes, shape, pixel_scale):
-    if isinstance(psf, np.ndarray) and not isinstance(psf, u.Quantity) and psf.ndim == 3:
-        if len(psf) != n_planes:
-            raise ValueError(f"`psf` of a cube must have {n_planes} planes, got {len(psf)}")
-        return [parse_psf(p, shape, pixel_scale) for p in psf]
-    return [parse_psf(psf, shape, pixel_scale)] * n_planes
-
-
 def _pixel_scale(wcs, shape):
     """Side of a pixel as an angle, or `None` if the WCS tells of none."""
-    celestial = getattr(wcs, "celestial", None)
-    if celestial is not None and getattr(wcs, "has_celestial", False):
-        scales = proj_plane_pixel_scales(celestial)
+    if getattr(wcs, "has_celestial", False):
+        scales = proj_plane_pixel_scales(wcs.celestial)
         return float(np.sqrt(scales[0] * scales[1])) * u.deg
-    if wcs is None or not hasattr(wcs, "pixel_to_world") or wcs.pixel_n_dim != 2:
+    if wcs is None or wcs.low_level_wcs.pixel_n_dim < 2:
         return None
+    # At the centre of the image, and of the first band of a cube.
     y, x = ((n - 1) / 2 for n in shape)
-    here, right, up = (wcs.pixel_to_world(*p) for p in ((x, y), (x + 1, y), (x, y + 1)))
-    if not hasattr(here, "separation"):
+    bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
+    here, right, up = (_sky(wcs.pixel_to_world(*pixel, *bands))
+                       for pixel in ((x, y), (x + 1, y), (x, y + 1)))
+    if here is None:
         return None
     return np.sqrt(here.separation(right) * here.separation(up)).to(u.deg)
+
+
+def _sky(world):
+    """The celestial one of the coordinates of a pixel."""
+    worlds = world if isinstance(world, (list, tuple)) else [world]
+    return next((each for each in worlds if isinstance(each, SkyCoord)), None)

@@ -12,13 +12,51 @@ from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 
+from ._fits import open_fits, pixels
 from ._kernels import FWHM_PER_SIGMA, gaussian_psf
 
-__all__ = ["measure_fwhm", "parse_psf"]
+__all__ = ["measure_fwhm", "parse_psf", "parse_psfs"]
 
 OFF_CENTRE = 0.05  # pixels: PSFs whose centroid lies further off are recentred
-MODEL_SIDE = 101   # pixels on which a PSF model is evaluated before it is trimmed
+MODEL_HALF = 50    # pixels from its centre to which a PSF model is evaluated at first
 TRIM = 1e-5        # share of the flux that may be trimmed from the rim of a model
+MANY_PIXELS = 400  # above half of the maximum, from which they need not be cut for a FWHM
+
+
+def parse_psfs(psf, n_planes, shape, pixel_scale=None):
+    """
+    The PSF of each plane of a cube.
+
+    Parameters
+    ----------
+    psf : object or sequence
+        What `parse_psf` takes, for all planes alike; or one for each of them: a list,
+        a 3-D array (or whatever holds one), or a 1-D Quantity of FWHMs.
+    n_planes : int
+        Number of planes; one for an image.
+    shape, pixel_scale
+        As for `parse_psf`.
+
+    Returns
+    -------
+    psfs : list of `~numpy.ndarray` or None
+        One and the same array if they were given as one.
+
+    Raises
+    ------
+    ValueError
+        If there is another number of them than of planes; else as `parse_psf`.
+    """
+    psf = _opened(psf)
+    # A list of rows of numbers is an array.
+    is_list = isinstance(psf, (list, tuple)) and not all(np.ndim(row) == 1 for row in psf)
+    if is_list or (isinstance(psf, np.ndarray) and psf.ndim == (
+            1 if isinstance(psf, u.Quantity) else 3)):
+        if len(psf) != n_planes:
+            raise ValueError(f"`psf` must be one PSF or one for each of the {n_planes} planes, "
+                             f"got {len(psf)}")
+        return [parse_psf(each, shape, pixel_scale) for each in psf]
+    return [parse_psf(psf, shape, pixel_scale)] * n_planes
 
 
 def parse_psf(psf, shape, pixel_scale=None):
@@ -27,7 +65,7 @@ def parse_psf(psf, shape, pixel_scale=None):
 
     Parameters
     ----------
-    psf : array, Quantity, Model, NDData, HDU, HDUList, path or None
+    psf : array, Quantity, Model, NDData, HDU, HDUList, path, file or None
         A sampled effective PSF (array, or anything that holds one); an astropy or
         photutils PSF model, evaluated at the centres of pixels; or the FWHM of a
         Gaussian as a `~astropy.units.Quantity` in pixels or as an angle.
@@ -47,17 +85,23 @@ def parse_psf(psf, shape, pixel_scale=None):
         image; if an angular FWHM meets an image without a pixel scale.
     TypeError
         If it is nothing that a PSF can be made from.
+    FileNotFoundError
+        If there is no such file.
 
     Warns
     -----
     LensSRWarning
         If it had to be shifted to its centre.
     """
+    psf = _opened(psf)
     if psf is None:
         return None
-    kernel = _kernel(psf, pixel_scale)
+    if isinstance(psf, u.Quantity) and psf.ndim != 2:
+        return gaussian_psf(_fwhm(psf, shape, pixel_scale))
+    kernel = _from_model(psf, shape) if isinstance(psf, Model) else _array(psf)
     if kernel.ndim != 2:
-        raise ValueError(f"`psf` must be a 2-D array, got {kernel.ndim} dimensions")
+        raise ValueError(f"`psf` must be a 2-D array, got {kernel.ndim} dimensions (a FWHM must "
+                         "have a unit)")
     if not np.isfinite(kernel).all():
         raise ValueError(f"`psf` must be finite, got {(~np.isfinite(kernel)).sum()} values "
                          "of NaN or infinity")
@@ -65,34 +109,44 @@ def parse_psf(psf, shape, pixel_scale=None):
     if total <= 0 or total < 1e-6 * np.abs(kernel).sum():
         raise ValueError(f"`psf` must have a positive sum, got {total:g}")
     kernel = _centred(kernel / total)
-    fwhm = measure_fwhm(kernel)
-    if fwhm > min(shape):
-        raise ValueError(f"`psf` must be narrower than the image {tuple(shape)}, got a FWHM of "
-                         f"{fwhm:.1f} pixels")
+    _check_width(measure_fwhm(kernel), shape)
     return kernel
 
 
 def measure_fwhm(psf):
     """FWHM in pixels of the circle that has the area above half of the maximum."""
-    # On a grid five times finer, else the answer steps by whole pixels.
-    fine = ndimage.zoom(psf, 5, order=3, mode="nearest", grid_mode=True)
-    return 2 * np.sqrt((fine > fine.max() / 2).sum() / np.pi) / 5
+    step = 1
+    if (psf > psf.max() / 2).sum() < MANY_PIXELS:
+        # On a grid five times finer, else the answer steps by whole pixels.
+        step, psf = 5, ndimage.zoom(psf, 5, order=3, mode="nearest", grid_mode=True)
+    return 2 * np.sqrt((psf > psf.max() / 2).sum() / np.pi) / step
 
 
-def _kernel(psf, pixel_scale):
-    if isinstance(psf, u.Quantity):
-        return _from_fwhm(psf, pixel_scale)
-    if isinstance(psf, Model):
-        return _from_model(psf)
-    if isinstance(psf, (str, os.PathLike)):
-        with fits.open(psf) as hdus:
-            return _kernel(hdus, pixel_scale)
+def _check_width(fwhm, shape):
+    if fwhm > min(shape):
+        raise ValueError(f"`psf` must be narrower than the image {tuple(shape)}, got a FWHM of "
+                         f"{fwhm:.1f} pixels")
+
+
+def _opened(psf):
+    """The array that a file, an HDU or an NDData holds; everything else as it is."""
+    if isinstance(psf, Model):  # photutils' grid of PSFs has a method `read`, too
+        return psf
+    if isinstance(psf, NDData):
+        return np.asarray(psf.data)
     if isinstance(psf, fits.HDUList):
-        psf = next((hdu for hdu in psf if hdu.data is not None and hdu.is_image), None)
+        psf = next((hdu for hdu in psf if hdu.is_image and hdu.shape and all(hdu.shape)), None)
         if psf is None:
             raise ValueError("`psf` must be a file with an image, got one without")
-    if isinstance(psf, (NDData, fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):
-        psf = psf.data
+    if isinstance(psf, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):
+        return pixels(psf, "psf")
+    if isinstance(psf, (str, os.PathLike)) or hasattr(psf, "read"):
+        with open_fits(psf, "psf") as hdus:
+            return _opened(hdus)
+    return psf
+
+
+def _array(psf):
     try:
         return np.array(psf, dtype=float)
     except (TypeError, ValueError) as err:
@@ -100,7 +154,8 @@ def _kernel(psf, pixel_scale):
                         f"HDU or a FITS file, got {type(psf).__name__}") from err
 
 
-def _from_fwhm(fwhm, pixel_scale):
+def _fwhm(fwhm, shape, pixel_scale):
+    """FWHM in pixels from a Quantity."""
     if fwhm.shape != ():
         raise ValueError(f"`psf` as a Quantity must be one FWHM, got shape {fwhm.shape}")
     if fwhm.unit.is_equivalent(u.pix):
@@ -108,43 +163,59 @@ def _from_fwhm(fwhm, pixel_scale):
     elif not fwhm.unit.is_equivalent(u.arcsec):
         raise ValueError(f"`psf` as a FWHM must be in pixels or an angle, got {fwhm.unit}")
     elif pixel_scale is None:
-        raise ValueError(f"`psf` as a FWHM in {fwhm.unit} needs a WCS; without one it must be "
-                         "in pixels")
+        raise ValueError(f"`psf` as a FWHM in {fwhm.unit} needs a WCS with a pixel scale; without "
+                         "one it must be in pixels")
     else:
         pixels = (fwhm / pixel_scale).to_value(u.one)
     if not (np.isfinite(pixels) and pixels > 0):
         raise ValueError(f"`psf` as a FWHM must be positive, got {fwhm}")
-    return gaussian_psf(pixels)
+    _check_width(pixels, shape)
+    return pixels
 
 
-def _from_model(model):
+def _from_model(model, shape):
+    """A PSF model at the centre of the image, out to where its flux is gone."""
     if model.n_inputs != 2:
         raise TypeError(f"`psf` must be a model of two inputs, got {model.n_inputs}")
-    model, half = model.copy(), MODEL_SIDE // 2
-    for names in (("x_0", "y_0"), ("x_mean", "y_mean")):
-        if names[0] in model.param_names:
-            for name in names:
-                setattr(model, name, 0.0)
-    y, x = np.mgrid[-half: half + 1, -half: half + 1]
-    kernel = np.asarray(model(x, y), dtype=float)
-    while kernel.shape[0] > 5 and abs(kernel[1:-1, 1:-1].sum() / kernel.sum() - 1) < TRIM:
+    # At the centre of the image, since some models depend on the place.
+    model, (yc, xc) = model.copy(), (n // 2 for n in shape)
+    half = MODEL_HALF
+    while True:
+        y, x = np.mgrid[-half: half + 1, -half: half + 1]
+        try:
+            for name, value in (("x_0", xc), ("y_0", yc), ("x_mean", xc), ("y_mean", yc)):
+                if name in model.param_names:
+                    setattr(model, name, value)
+            kernel = np.asarray(model(x + xc, y + yc), dtype=float)
+        except Exception as err:  # whatever a model may raise: of units, for one
+            raise TypeError("`psf` must be a model that can be evaluated at pixel coordinates, "
+                            f"got {type(model).__name__}: {' '.join(str(err).split())}") from err
+        if half >= max(shape) or _rim_share(kernel) < TRIM:
+            break
+        half *= 2
+    while kernel.shape[0] > 5 and abs(_rim_share(kernel)) < TRIM:
         kernel = kernel[1:-1, 1:-1]
     return kernel
 
 
+def _rim_share(kernel):
+    """Share of the flux in the outermost pixels."""
+    return 1 - kernel[1:-1, 1:-1].sum() / kernel.sum() if kernel.sum() else 0.0
+
+
 def _centred(kernel):
     """The kernel with its centroid at the centre of an odd grid."""
-    ny, nx = kernel.shape
-    offset = _centroid(kernel) - np.array([(ny - 1) / 2, (nx - 1) / 2])
-    # An even grid has no central pixel: half a pixel at least has to be made up for.
-    padded = np.pad(kernel, [(0, 1 - ny % 2), (0, 1 - nx % 2)])
-    middle = np.array([(n - 1) // 2 for n in padded.shape])
-    shift = middle - (offset + np.array([(ny - 1) / 2, (nx - 1) / 2]))
-    if ny % 2 and nx % 2 and np.hypot(*shift) <= OFF_CENTRE:
+    centre, shape = _centroid(kernel), np.array(kernel.shape)
+    # An even side has no central pixel: it gets one more, on the side of the centroid.
+    before = (shape % 2 == 0) & (centre < (shape - 1) / 2)
+    kernel = np.pad(kernel, np.transpose([before, (shape % 2 == 0) & ~before]).astype(int))
+    shift = (np.array(kernel.shape) - 1) / 2 - (centre + before)
+    if np.hypot(*shift) <= OFF_CENTRE:
         return kernel
     warnings.warn(f"`psf` was recentred by ({shift[1]:+.2f}, {shift[0]:+.2f}) pixels in x and y",
                   LensSRWarning, stacklevel=4)
-    moved = ndimage.shift(padded, shift, order=5, mode="constant")
+    roomy = np.pad(kernel, [(n, n) for n in np.ceil(np.abs(shift)).astype(int)])
+    moved = ndimage.shift(roomy, shift, order=5, mode="constant")
     return moved / moved.sum()
 
 

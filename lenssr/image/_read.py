@@ -14,26 +14,32 @@ from astropy.nddata import (
 
 from lenssr.exceptions import LensSRWarning
 
-from ._units import parse_unit
+from ._fits import merged_header, pixels
+from ._noise import POWERS
+from ._units import parse_unit, power_of
 from ._wcs import wcs_from_hdus
 
-__all__ = ["Raw", "merged_header", "read_hdu", "read_hdulist"]
+__all__ = ["Raw", "UNCERTAINTIES", "read_hdu", "read_hdulist"]
 
-# EXTNAMEs of HST and JWST (ERR, DQ, WHT), Euclid (RMS, FLG), astropy's CCDData (UNCERT,
-# MASK, PSFIMAGE), and common pipelines.
+# EXTNAMEs of HST and JWST (ERR, DQ, WHT), Euclid (RMS, FLG), LSST and HSC (VARIANCE, MASK),
+# DES (WGT, MSK), astropy's CCDData (UNCERT, MASK, PSFIMAGE), and common pipelines.
 SIGMA = ("ERR", "ERROR", "RMS", "SIGMA", "STD", "STDDEV", "NOISE")
 VARIANCE = ("VAR", "VARIANCE")
-INVERSE = ("IVAR", "INVVAR", "WEIGHT")
-RELATIVE = ("WHT",)  # exposure time as often as inverse variance: only its shape is used
-MASK = ("DQ", "MASK", "FLG", "FLAG", "FLAGS", "BPM", "BADPIX")
+INVERSE = ("IVAR", "INVVAR")
+# Exposure time, or weights of an unknown scale, as often as inverse variance: only their
+# shape is used.
+RELATIVE = ("WHT", "WGT", "WEIGHT")
+MASK = ("DQ", "MASK", "FLG", "FLAG", "FLAGS", "BPM", "BADPIX", "MSK")
 PSF = ("PSFIMAGE", "PSF", "EPSF")
-BESIDE = SIGMA + VARIANCE + INVERSE + RELATIVE + MASK + PSF + ("UNCERT", "CTX", "CON")
-UNCERTAINTIES = {"StdDevUncertainty": StdDevUncertainty, "InverseVariance": InverseVariance,
-                 "VarianceUncertainty": VarianceUncertainty}
-# What describes a file's layout rather than its sky.
-STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "NAXIS4",
-             "EXTEND", "PCOUNT", "GCOUNT", "GROUPS", "BSCALE", "BZERO", "BLANK", "CHECKSUM",
-             "DATASUM", "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT", "NEXTEND")
+BESIDE = (*SIGMA, *VARIANCE, *INVERSE, *RELATIVE, *MASK, *PSF, "UNCERT", "CTX", "CON")
+
+UNCERTAINTIES = {kind.__name__: kind for kind in POWERS}
+
+# Telescopes whose masks say more than "missing", with bit 0 for what shall not be used:
+# DO_NOT_USE of JWST and Roman; INVALID of Euclid, which flags the pixels of each source, too.
+BIT_0 = ("JWST", "ROMAN", "EUCLID")
+# Planes of LSST's and HSC's masks that mean it. DETECTED, among the others, holds each source.
+LSST_PLANES = ("BAD", "NO_DATA", "SAT")
 
 
 @dataclass
@@ -48,10 +54,10 @@ class Raw:
     psf: Any = None
     header: fits.Header | None = None
     weight: np.ndarray | None = None
-    jwst: bool = False
+    mask_bits: int | None = None
 
 
-def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf", "wcs"})):
+def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
     """
     The image of a FITS file with the extensions that belong to it.
 
@@ -75,10 +81,7 @@ def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf",
         If there is no such image, or it is empty.
     """
     image = _choose(hdus, hdu)
-    raw = read_hdu(image, hdus if "wcs" in wanted else None, with_wcs="wcs" in wanted)
-    if image is not hdus[0]:
-        raw.header = merged_header(hdus[0].header, raw.header)
-    raw.jwst = str(raw.header.get("TELESCOP", "")).strip().upper() == "JWST"
+    raw = read_hdu(image, hdus, wanted)
 
     def beside(names):
         return _find(hdus, image, names)
@@ -86,80 +89,105 @@ def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf",
     if "uncertainty" in wanted:
         _add_uncertainty(raw, beside)
     if "mask" in wanted and (found := beside(MASK)) is not None:
-        raw.mask = found.data
+        raw.mask, raw.mask_bits = pixels(found), _mask_bits(raw.header, found.header)
     if "psf" in wanted and (found := beside(PSF)) is not None:
-        raw.psf = found.data
+        raw.psf = pixels(found)
     return raw
 
 
-def read_hdu(image, hdus=None, with_wcs=True):
-    """The `Raw` of one image HDU alone."""
-    if image.data is None:
-        raise ValueError(f"`data` must be an image, the HDU {image.name!r} has an empty data "
-                         "section")
+def read_hdu(image, hdus=None, wanted=frozenset({"wcs", "unit"})):
+    """The `Raw` of one image HDU alone; of its file only the header and tables of the WCS."""
     header = image.header.copy()
-    unit = parse_unit(header.get("BUNIT"), "BUNIT")
-    wcs = wcs_from_hdus(image.header, hdus) if with_wcs else None
-    return Raw(np.asarray(image.data), wcs=wcs, unit=unit,
-               header=merged_header(fits.Header(), header))
+    if hdus is not None and image is not hdus[0]:
+        header = merged_header(hdus[0].header, header)
+    try:
+        unit = parse_unit(_bunit(header), "BUNIT", silent="unit" not in wanted)
+    except ValueError:
+        if "unit" in wanted:
+            raise
+        unit = None
+    return Raw(pixels(image), header=header, unit=unit,
+               wcs=wcs_from_hdus(image.header, hdus) if "wcs" in wanted else None)
 
 
-def merged_header(primary, extension):
-    """Cards of the primary header and of the extension, the latter's winning."""
-    header = primary.copy(strip=True)
-    for card in extension.cards:
-        if card.keyword in ("COMMENT", "HISTORY", ""):
-            header.append(card)
-        else:
-            header[card.keyword] = (card.value, card.comment)
-    for key in STRUCTURE:
-        header.remove(key, ignore_missing=True, remove_all=True)
-    return header
+def _bunit(header):
+    """BUNIT as text; some write the number 1."""
+    unit = header.get("BUNIT")
+    return None if unit is None or isinstance(unit, fits.card.Undefined) else str(unit)
+
+
+def _has_pixels(hdu):
+    return hdu.is_image and len(hdu.shape) > 0 and 0 not in hdu.shape
+
+
+def _name(hdu):
+    """Detector and kind of an EXTNAME: Euclid writes both, as in "3-4.E.SCI"."""
+    detector, _, kind = hdu.name.upper().rpartition(".")
+    return detector, kind
 
 
 def _choose(hdus, hdu):
-    images = [h for h in hdus if h.is_image and h.data is not None]
     if hdu is not None:
         try:
             chosen = hdus[hdu]
         except (KeyError, IndexError, TypeError) as err:
             names = ", ".join(f"{i} {h.name!r}" for i, h in enumerate(hdus))
             raise ValueError(f"`hdu` must be an HDU of the file ({names}), got {hdu!r}") from err
-        if chosen not in images:
+        if isinstance(chosen, list) or not _has_pixels(chosen):
             raise ValueError(f"`hdu` must hold an image, got {hdu!r} without one")
         return chosen
     for ndim in (2, 3):
-        for image in images:
-            if image.data.ndim == ndim and image.name.upper() not in BESIDE:
+        for image in hdus:
+            if (_has_pixels(image) and len(image.shape) == ndim
+                    and _name(image)[1] not in BESIDE):
                 return image
     found = ", ".join(f"{h.name or 'HDU'} {h.shape if h.is_image else 'table'}" for h in hdus)
-    raise ValueError(f"`data` must hold a 2-D image or a cube, the file has {found or 'no HDU'}")
+    raise ValueError("`data` must hold a 2-D image or a cube that isn't empty, the file has "
+                     f"{found or 'no HDU'}")
 
 
 def _find(hdus, image, names):
+    detector = _name(image)[0]
     for name in names:
         for hdu in hdus:
-            if (hdu is not image and hdu.is_image and hdu.name.upper() == name
-                    and hdu.ver == image.ver and hdu.data is not None):
+            if (hdu is not image and _has_pixels(hdu) and _name(hdu) == (detector, name)
+                    and hdu.ver == image.ver):
                 return hdu
     return None
 
 
+def _mask_bits(header, about):
+    """The flags of a mask that mean "missing"; `None` where each does."""
+    if str(header.get("TELESCOP", "")).strip().upper() in BIT_0:
+        return 1
+    planes = [about[f"MP_{name}"] for name in LSST_PLANES if f"MP_{name}" in about]
+    return sum(1 << plane for plane in planes) if planes else None
+
+
 def _add_uncertainty(raw, beside):
-    if (found := beside(("UNCERT",))) is not None:
-        kind = UNCERTAINTIES.get(found.header.get("UTYPE"), StdDevUncertainty)
-        raw.uncertainty = kind(found.data, unit=parse_unit(found.header.get("BUNIT"), "BUNIT"))
-        return
-    for names, kind in ((SIGMA, StdDevUncertainty), (VARIANCE, VarianceUncertainty),
-                        (INVERSE, InverseVariance)):
-        if (found := beside(names)) is not None:
-            raw.uncertainty = kind(found.data)
-            power = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}[kind]
-            own = parse_unit(found.header.get("BUNIT"), "BUNIT")
-            if own is not None and raw.unit is not None and own.is_equivalent(raw.unit**power):
-                raw.uncertainty.unit = own
-            return
-    if (found := beside(RELATIVE)) is not None:
-        raw.weight = np.asarray(found.data, dtype=float)
-        warnings.warn("the weights in WHT give the noise its shape only, its level is estimated "
-                      "from the sky", LensSRWarning, stacklevel=2)
+    found = beside(("UNCERT",))
+    kind = None if found is None else UNCERTAINTIES.get(found.header.get("UTYPE"),
+                                                        StdDevUncertainty)
+    for names, named in ((SIGMA, StdDevUncertainty), (VARIANCE, VarianceUncertainty),
+                         (INVERSE, InverseVariance)):
+        if found is None and (found := beside(names)) is not None:
+            kind = named
+    if found is not None:
+        raw.uncertainty = kind(pixels(found), unit=_own_unit(found, raw.unit, kind))
+    elif (found := beside(RELATIVE)) is not None:
+        raw.weight = pixels(found).astype(float)
+        warnings.warn(f"the weights in {found.name} give the noise its shape only, its level is "
+                      "estimated from the sky", LensSRWarning, stacklevel=2)
+
+
+def _own_unit(found, unit, kind):
+    """The unit of an uncertainty, where it has one that goes with the image's."""
+    own, wanted = _bunit(found.header), power_of(unit, POWERS[kind])
+    if own is None or wanted is None:
+        return None
+    own = parse_unit(own, "BUNIT", silent=True)
+    if own is None or own.is_equivalent(wanted):
+        return own
+    warnings.warn(f"the unit {str(own)!r} of {found.name} doesn't go with the image's: its values "
+                  f"are taken in {wanted}", LensSRWarning, stacklevel=2)
+    return None

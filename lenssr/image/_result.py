@@ -1,22 +1,24 @@
 """The super-resolved image: a CCDData that remembers how far to believe it."""
 
+import copy
 import os
 import warnings
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
+from astropy.wcs.wcsapi import BaseHighLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
-from ._read import UNCERTAINTIES, merged_header
-from ._wcs import wcs_from_hdus, wcs_to_fits
-from ._wcs_cards import strip_wcs
+from lenssr.exceptions import LensSRWarning
+
+from ._fits import open_fits
+from ._result_file import from_hdulist, to_hdulist, write_whole
+from ._wcs import rescale_alternates
+from ._wcs_rescale import place
 
 __all__ = ["SuperResolvedImage"]
-
-# Attributes beyond those of CCDData, and the extensions that hold them.
-EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
-              "consistency": "CONSIST"}
 
 
 class SuperResolvedImage(CCDData):
@@ -27,6 +29,8 @@ class SuperResolvedImage(CCDData):
 
     Attributes
     ----------
+    wcs : WCS or None
+        FITS WCS, as in CCDData, or any other of APE 14.
     measurement_std : `~numpy.ndarray` or None
         Standard deviation that the noise of the data alone gives each pixel, in
         the unit of the image.
@@ -39,26 +43,86 @@ class SuperResolvedImage(CCDData):
 
     Notes
     -----
-    ``psf`` is the effective PSF of the result on its own grid; slicing keeps it
-    and cuts the maps along with the data.
+    ``psf`` is the effective PSF of the result on its own grid, or one for each plane of
+    a cube. Slicing keeps it and cuts the maps that have the shape of the data; cards of
+    alternate WCSs, which are of the whole image, are left out. Arithmetic keeps the PSF and
+    the header, and `measurement_std` and `prior_std` if the other operand is a number.
     """
+
+    _any_wcs = None
 
     def __init__(self, *args, measurement_std=None, prior_std=None, samples=None,
                  consistency=None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.measurement_std, self.prior_std = measurement_std, prior_std
-        self.samples, self.consistency = samples, consistency
+        source = args[0] if args else kwargs.get("data")
+        maps = {"measurement_std": measurement_std, "prior_std": prior_std, "samples": samples,
+                "consistency": consistency}
+        for name, value in maps.items():
+            value = getattr(source, name, None) if value is None else value
+            setattr(self, name, copy.deepcopy(value) if kwargs.get("copy") else value)
 
-    def __getitem__(self, item):
-        cut = super().__getitem__(item)
-        cut.psf = self.psf
-        for name in ("measurement_std", "prior_std"):
-            if (value := getattr(self, name)) is not None:
-                setattr(cut, name, value[item])
+    @property
+    def wcs(self):
+        # CCDData looks at `_wcs`, which must be a FITS WCS.
+        return self._any_wcs if self._wcs is None else self._wcs
+
+    @wcs.setter
+    def wcs(self, value):
+        if value is not None and not isinstance(value, BaseHighLevelWCS):
+            value = HighLevelWCSWrapper(value)
+        low = None if value is None else value.low_level_wcs
+        self._wcs, self._any_wcs = (low, None) if isinstance(low, WCS) else (None, value)
+
+    def _slice(self, item):
+        kept = super()._slice(item)
+        kept["meta"] = _without_alternates(self.meta)
+        kept["psf"] = self.psf
+        if self.psf is not None and self.psf.ndim == 3:
+            planes = np.arange(len(self.psf))[:, None, None]
+            planes = np.unique(np.broadcast_to(planes, self.shape)[item])
+            kept["psf"] = self.psf[planes if np.ndim(kept["data"]) == 3 else planes[0]]
+        for name in ("measurement_std", "prior_std", "consistency"):
+            value = getattr(self, name)
+            if value is not None and value.shape == self.shape:
+                kept[name] = value[item]
         if self.samples is not None:
-            item = item if isinstance(item, tuple) else (item,)
-            cut.samples = self.samples[(slice(None), *item)]
-        return cut
+            items = item if isinstance(item, tuple) else (item,)
+            kept["samples"] = self.samples[(slice(None), *items)]
+        return kept
+
+    def _slice_wcs(self, item):
+        if self.wcs is None:
+            return None
+        # Not `WCS.__getitem__`, which leaves look-up tables behind and gets steps wrong.
+        cut = SlicedLowLevelWCS(self.wcs.low_level_wcs, item)
+        return place(cut) or HighLevelWCSWrapper(cut)
+
+    def _arithmetic(self, operation, operand, *args, handle_meta="first_found", **kwargs):
+        def calculate():
+            return super(SuperResolvedImage, self)._arithmetic(
+                operation, operand, *args, handle_meta=handle_meta, **kwargs)
+
+        if operand is None:  # a sum or mean over an axis
+            return calculate()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Not setting psf", AstropyUserWarning)
+            result, kept = calculate()
+        kept["psf"] = self._psf_with(operand)
+        if np.ndim(operand.data) == 0 and operand.uncertainty is None:
+            scales = operation in (np.multiply, np.true_divide)
+            factor = abs(operation(1.0, operand.data)) if scales else 1.0
+            for name in ("measurement_std", "prior_std"):
+                if (value := getattr(self, name)) is not None:
+                    kept[name] = factor * value
+        return result, kept
+
+    def _psf_with(self, operand):
+        """The PSF of a sum or product: that of the one operand that has one, or of both."""
+        if self.psf is None or operand.psf is None or np.array_equal(self.psf, operand.psf):
+            return operand.psf if self.psf is None else self.psf
+        warnings.warn("the operands have different PSFs: the result has none", LensSRWarning,
+                      stacklevel=2)
+        return None
 
     def to_hdulist(self):
         """
@@ -75,28 +139,13 @@ class SuperResolvedImage(CCDData):
         ------
         ValueError
             If the WCS is of a kind that no file can hold.
+
+        Warns
+        -----
+        LensSRWarning
+            If there is metadata that FITS cannot hold, which is dropped.
         """
-        header, beside = strip_wcs(self.meta), []
-        if self.wcs is not None:
-            cards, beside = wcs_to_fits(self.wcs)
-            header.update(cards)
-        header["BUNIT"] = self.unit.to_string()
-        hdus = fits.HDUList([fits.PrimaryHDU(self.data, header)])
-        if self.mask is not None:
-            hdus.append(fits.ImageHDU(self.mask.astype(np.uint8), name="MASK"))
-        if self.uncertainty is not None:
-            about = fits.Header()
-            about["UTYPE"] = type(self.uncertainty).__name__
-            if self.uncertainty.unit is not None:
-                about["BUNIT"] = self.uncertainty.unit.to_string()
-            hdus.append(fits.ImageHDU(self.uncertainty.array, about, name="UNCERT"))
-        if self.psf is not None:
-            hdus.append(fits.ImageHDU(self.psf, name="PSFIMAGE"))
-        for name, extension in EXTENSIONS.items():
-            if (value := getattr(self, name)) is not None:
-                hdus.append(fits.ImageHDU(value, name=extension))
-        hdus.extend(beside)
-        return hdus
+        return to_hdulist(self)
 
     def write(self, path, *, overwrite=False):
         """
@@ -113,25 +162,17 @@ class SuperResolvedImage(CCDData):
         ------
         OSError
             If the file exists and ``overwrite`` is false, or it can't be written.
+        ValueError
+            If the WCS is of a kind that no file can hold.
 
         Notes
         -----
         Written beside and renamed: a file of that name is always whole.
         """
-        path = os.fspath(path)
+        path = os.path.expanduser(path)
         if os.path.exists(path) and not overwrite:
             raise OSError(f"`path` {path!r} exists already; say overwrite=True to replace it")
-        folder, name = os.path.split(path)
-        beside = os.path.join(folder, f".part-{os.getpid()}-{name}")
-        try:
-            with warnings.catch_warnings():
-                # Keywords of more than eight letters become HIERARCH cards.
-                warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-                self.to_hdulist().writeto(beside, overwrite=True)
-            os.replace(beside, path)
-        finally:
-            if os.path.exists(beside):
-                os.remove(beside)
+        write_whole(self.to_hdulist(), path)
 
     @classmethod
     def read(cls, path):
@@ -149,33 +190,20 @@ class SuperResolvedImage(CCDData):
 
         Raises
         ------
-        OSError
-            If it is not a FITS file.
+        FileNotFoundError
+            If there is no such file.
         ValueError
-            If it is not one of lenssr's.
+            If it is not one that `write` wrote, or is damaged.
         """
-        with fits.open(path, memmap=False) as hdus:
-            primary = hdus[0]
-            if primary.data is None or "SRMETHOD" not in primary.header:
-                raise ValueError(f"`path` must be a file written by SuperResolvedImage.write, "
-                                 f"{path} has no card SRMETHOD")
-            wcs = wcs_from_hdus(primary.header, hdus)
-            parts = {hdu.name: _native(hdu.data) for hdu in hdus[1:] if hdu.is_image}
-            unit = u.Unit(primary.header["BUNIT"], parse_strict="silent")
-            uncertainty = None
-            if "UNCERT" in parts:
-                about = hdus["UNCERT"].header
-                own = about.get("BUNIT")
-                uncertainty = UNCERTAINTIES[about["UTYPE"]](
-                    parts["UNCERT"], unit=None if own is None
-                    else u.Unit(own, parse_strict="silent"))
-            header = strip_wcs(merged_header(fits.Header(), primary.header))
-            del header["BUNIT"]
-            mask = parts["MASK"].astype(bool) if "MASK" in parts else None
-            return cls(_native(primary.data), unit=unit, uncertainty=uncertainty, mask=mask,
-                       wcs=wcs, meta=header, psf=parts.get("PSFIMAGE"),
-                       **{name: parts.get(key) for name, key in EXTENSIONS.items()})
+        with open_fits(path, "path") as hdus:
+            return cls(**from_hdulist(hdus))
 
 
-def _native(array):
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _without_alternates(meta):
+    """Metadata without the cards of alternate WCSs, which are of the whole image."""
+    if not isinstance(meta, fits.Header):
+        return meta
+    meta = meta.copy()
+    for key in rescale_alternates(meta, 1):
+        meta.remove(key, ignore_missing=True, remove_all=True)
+    return meta

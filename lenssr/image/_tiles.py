@@ -1,6 +1,7 @@
 """Tiles: a large plane cut into pieces that are worked on one after the other."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 __all__ = ["Tile", "check_tile", "tiles"]
 
@@ -35,7 +36,7 @@ def check_tile(tile):
     """``tile`` as an int or `None`; `ValueError` if it is no positive integer."""
     if tile is None:
         return None
-    if isinstance(tile, bool) or tile != int(tile) or tile < 1:
+    if isinstance(tile, bool) or not isinstance(tile, Integral) or tile < 1:
         raise ValueError(f"`tile` must be a positive integer or None, got {tile!r}")
     return int(tile)
 

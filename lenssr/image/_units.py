@@ -1,22 +1,33 @@
 """Units: which exist, which are fluxes per pixel, and which surface brightnesses."""
 
+import re
 import warnings
 
 from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["FLUX_KINDS", "flux_kind", "parse_unit"]
+__all__ = ["FLUX_KINDS", "flux_kind", "parse_unit", "power_of", "unit_text"]
 
 FLUX_KINDS = ("auto", "per-pixel", "surface-brightness")
 
-# Plurals and capitals that headers hold and the FITS standard does not.
-SPELLINGS = {"electrons": "electron", "e-": "electron", "counts": "count", "cts": "count",
-             "dn": "adu", "maggies": "maggy", "nanomaggies": "nmgy", "nanomaggy": "nmgy",
-             "jy": "Jy", "mjy": "mJy", "njy": "nJy", "ujy": "uJy"}
+LOGARITHMIC = (u.mag, u.dex, u.dB)
+
+# Words, in any case, that headers hold and the FITS standard or astropy does not. In a
+# unit of flux "S" is never siemens.
+SPELLINGS = {
+    "adu": "adu", "beam": "beam", "cps": "ct/s", "count": "ct", "counts": "ct", "cts": "ct",
+    "dn": "DN", "e": "electron", "electron": "electron", "electrons": "electron",
+    "jansky": "Jy", "janskys": "Jy", "jy": "Jy", "microjansky": "uJy", "microjy": "uJy",
+    "maggies": "maggy", "nanomaggies": "nmgy", "nanomaggy": "nmgy", "njy": "nJy",
+    "photons": "photon", "pixel": "pix", "pixels": "pix", "s": "s", "sec": "s", "second": "s",
+    "sr": "sr", "ujy": "uJy",
+}
+# In capitals "MJY" alone could be milli or mega; per steradian it is mega.
+AS_THEY_ARE = {"MJY/SR": "MJy/sr", "mjy": "mJy"}
 
 
-def parse_unit(unit, name="unit"):
+def parse_unit(unit, name="unit", silent=False):
     """
     An astropy unit from a unit, a string as headers hold it, or `None`.
 
@@ -27,6 +38,8 @@ def parse_unit(unit, name="unit"):
         with a warning.
     name : str
         What an error calls it.
+    silent : bool
+        Keep an unknown unit without a warning.
 
     Returns
     -------
@@ -39,33 +52,72 @@ def parse_unit(unit, name="unit"):
         If the unit is logarithmic: magnitudes do not add.
     TypeError
         If it is neither unit nor string.
+
+    Warns
+    -----
+    LensSRWarning
+        If astropy does not know the unit.
     """
     if unit is None or (isinstance(unit, str) and not unit.strip()):
         return None
     if isinstance(unit, str):
-        unit = _from_string(unit.strip())
+        text, unit = unit.strip(), _from_string(unit.strip())
+        unknown = isinstance(unit, u.UnrecognizedUnit) and not _is_logarithmic(unit)
+        if unknown and not silent:
+            warnings.warn(f"unit {text!r} is unknown to astropy and carried as text only",
+                          LensSRWarning, stacklevel=2)
     elif not isinstance(unit, (u.UnitBase, u.FunctionUnitBase)):
         raise TypeError(f"`{name}` must be an astropy unit or a string, "
                         f"got {type(unit).__name__}")
-    if isinstance(unit, u.FunctionUnitBase) or unit in (u.mag, u.dex, u.dB):
+    if _is_logarithmic(unit):
         raise ValueError(f"`{name}` must be linear in flux, got the logarithmic {unit}")
     return unit
 
 
+def _is_logarithmic(unit):
+    if isinstance(unit, u.UnrecognizedUnit):
+        return re.search(r"(?<!i)mag(?!g|n(?!itude))|\bdex\b", str(unit), re.IGNORECASE) is not None
+    return isinstance(unit, u.FunctionUnitBase) or any(base in LOGARITHMIC for base in unit.bases)
+
+
 def _from_string(text):
-    words = "/".join(SPELLINGS.get(part.strip().lower(), part.strip())
-                     for part in text.split("/"))
+    words = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is taken for a power
+    words = re.sub(r"(?<![\d.])[A-Za-z]+",
+                   lambda word: SPELLINGS.get(word[0].lower(), word[0]), words)
     with warnings.catch_warnings(), u.add_enabled_units([u.photometric]):
         warnings.simplefilter("ignore", u.UnitsWarning)
-        for candidate in (text, words):
+        for candidate in (AS_THEY_ARE.get(text, words), text):
             for layout in ("fits", None):
                 try:
                     return u.Unit(candidate, format=layout)
                 except (ValueError, TypeError):
                     continue
-    warnings.warn(f"unit {text!r} is unknown to astropy and carried as text only",
-                  LensSRWarning, stacklevel=2)
     return u.Unit(text, parse_strict="silent")
+
+
+def unit_text(unit):
+    """
+    A unit as BUNIT holds it, so that `parse_unit` and `astropy.units.Unit` give it back.
+
+    As the FITS standard writes it where that knows it. "1" is dimensionless: an empty
+    string would be no unit at all, which `CCDData.read <astropy.nddata.CCDData.read>`
+    refuses.
+    """
+    if isinstance(unit, u.UnrecognizedUnit):
+        return str(unit)
+    if unit == u.dimensionless_unscaled:
+        return "1"
+    try:
+        return unit.to_string("fits")
+    except ValueError:  # electrons, for one
+        return unit.to_string()
+
+
+def power_of(unit, power):
+    """``unit**power``, or `None` where there is none: astropy can't multiply unknown units."""
+    if unit is None or isinstance(unit, u.UnrecognizedUnit):
+        return unit if power == 1 else None
+    return unit**power
 
 
 def flux_kind(unit, flux="auto"):
@@ -73,7 +125,7 @@ def flux_kind(unit, flux="auto"):
     Whether pixel values are fluxes per pixel or surface brightnesses.
 
     Fluxes per pixel are divided among the finer pixels, surface brightness keeps its
-    value. Flux per beam belongs to the second kind.
+    value. Flux per beam, and brightness temperature, belong to the second kind.
 
     Parameters
     ----------
@@ -104,11 +156,11 @@ def flux_kind(unit, flux="auto"):
         name = str(unit).lower()
         if any(word in name for word in ("arcsec", "/sr", "sr-1", "beam", "/deg")):
             return "surface-brightness"
-    elif unit is not None and unit != u.dimensionless_unscaled:
-        powers = dict(zip(unit.decompose().bases, unit.decompose().powers))
-        per_area = powers.get(u.rad, 0) < 0 or powers.get(u.sr, 0) < 0
-        per_beam = u.beam in unit.bases and unit.powers[unit.bases.index(u.beam)] < 0
-        return "surface-brightness" if per_area or per_beam else "per-pixel"
+    elif unit is not None and not unit.is_equivalent(u.dimensionless_unscaled):
+        base = unit.decompose()
+        powers = dict(zip(base.bases, base.powers))
+        per_area = any(powers.get(area, 0) < 0 for area in (u.rad, u.sr, u.beam))
+        return "surface-brightness" if per_area or unit.is_equivalent(u.K) else "per-pixel"
     told = "no unit" if unit is None else f"the unit {str(unit)!r}"
     warnings.warn(f"the image has {told}: its values are taken as flux per pixel "
                   "(say flux='per-pixel' or flux='surface-brightness')",

@@ -1,0 +1,175 @@
+"""FITS files and headers: opened with errors that name the argument, copied card by card."""
+
+import copy
+import os
+import re
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+from astropy.io import fits
+
+from lenssr.exceptions import LensSRWarning
+
+__all__ = ["header_from", "merged_header", "open_fits", "pixels", "without_layout"]
+
+# What describes a file's layout rather than its sky.
+LAYOUT = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
+                    r"BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END")
+COMMENTARY = ("", "COMMENT", "HISTORY")
+
+
+@contextmanager
+def open_fits(source, name="data"):
+    """
+    An open `~astropy.io.fits.HDUList`.
+
+    Parameters
+    ----------
+    source : path or file object
+        A file object is left open.
+    name : str
+        The argument that errors name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no FITS file, or a damaged one.
+
+    Warns
+    -----
+    LensSRWarning
+        If something follows that is no HDU.
+    """
+    is_path = isinstance(source, (str, os.PathLike))
+    what = repr(os.fspath(source)) if is_path else "the file"
+    if is_path:
+        source = os.path.expanduser(source)
+        if not os.path.isfile(source):
+            raise FileNotFoundError(f"`{name}` must be a FITS file, there is none at {what}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            hdus = fits.open(source, memmap=False, lazy_load_hdus=False)
+        except Exception as err:  # astropy and the decompressors raise a dozen kinds here
+            raise ValueError(_damaged(name, what, err)) from err
+    try:
+        for item in caught:
+            # A truncated file is read as far as it goes, with a warning; not here.
+            if "truncated" in str(item.message):
+                raise ValueError(_damaged(name, what, item.message))
+            if "corrupted" in str(item.message):
+                warnings.warn(f"{what} has more than was read, it may be damaged: "
+                              f"{' '.join(str(item.message).split())}", LensSRWarning, stacklevel=3)
+        yield hdus
+    finally:
+        hdus.close(closed=is_path)
+
+
+def _damaged(name, what, reason):
+    reason = " ".join(str(reason).split()) or type(reason).__name__
+    return f"`{name}` must be a readable FITS file, {what} is damaged or is none: {reason}"
+
+
+def pixels(hdu, name="data"):
+    """
+    Pixels of an image HDU.
+
+    Parameters
+    ----------
+    hdu : HDU
+        The HDU.
+    name : str
+        The argument that errors name.
+
+    Returns
+    -------
+    array : `~numpy.ndarray`
+        In the byte order of the machine.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or they cannot be read.
+    """
+    try:
+        array = hdu.data
+    except Exception as err:  # as above
+        raise ValueError(_damaged(name, f"its HDU {hdu.name!r}", err)) from err
+    if array is None:
+        raise ValueError(f"`{name}` must have pixels, the HDU {hdu.name!r} has an empty data "
+                         "section")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def merged_header(primary, extension):
+    """
+    Cards of the primary header and of an extension, the latter's winning.
+
+    Cards are copied as they are, duplicates and unreadable ones too. An extension
+    with ``INHERIT = F`` has its own cards only, as the FITS standard (4.4.2.6) says.
+    """
+    if extension.get("INHERIT") is False:
+        return extension.copy()
+    own = set(extension)
+    inherited = [card for card in primary.cards
+                 if card.keyword in COMMENTARY or card.keyword not in own]
+    return fits.Header([copy.copy(card) for card in (*inherited, *extension.cards)])
+
+
+def without_layout(header):
+    """Copy of a header without the cards that describe the layout of its file."""
+    return fits.Header([copy.copy(card) for card in header.cards
+                        if not LAYOUT.fullmatch(card.keyword)])
+
+
+def header_from(meta):
+    """
+    A FITS header from any mapping.
+
+    Parameters
+    ----------
+    meta : `~astropy.io.fits.Header`, mapping or None
+        Metadata.
+
+    Returns
+    -------
+    header : `~astropy.io.fits.Header`
+
+    Warns
+    -----
+    LensSRWarning
+        If there is metadata that FITS cannot hold, which is dropped.
+    """
+    if isinstance(meta, fits.Header):
+        return meta.copy()
+    header, lost = fits.Header(), []
+    for key, value in dict(meta or {}).items():
+        try:
+            with warnings.catch_warnings():
+                # Long keywords become HIERARCH cards: nothing is lost by it.
+                warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+                cards = [fits.Card(str(key), item) for item in _lines(key, value)]
+                for card in cards:
+                    str(card)  # some cards fail only when they are written
+                    if card.keyword in header and card.keyword not in COMMENTARY:
+                        raise ValueError("keywords that differ in case only")
+        except ValueError:
+            lost.append(str(key))
+        else:
+            for card in cards:
+                header.append(card, end=True)
+    if lost:
+        warnings.warn(f"metadata that a FITS header cannot hold was dropped: {', '.join(lost)}",
+                      LensSRWarning, stacklevel=2)
+    return header
+
+
+def _lines(key, value):
+    """The values of the cards that a key has: several for lists and lines of comments."""
+    if str(key).upper() not in COMMENTARY:
+        return [value]
+    lines = [value] if isinstance(value, str) else np.atleast_1d(value)
+    return [line for text in lines for line in str(text).splitlines()]

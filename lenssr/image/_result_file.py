@@ -1,0 +1,143 @@
+"""A super-resolved image as a FITS file, and back."""
+
+import os
+import warnings
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from ._fits import header_from, pixels, without_layout
+from ._noise import base_class
+from ._read import UNCERTAINTIES
+from ._units import parse_unit, unit_text
+from ._wcs import strip_wcs, wcs_from_hdus, wcs_to_fits
+from ._wcs_fits import EXTENSION_CARD
+
+__all__ = ["from_hdulist", "to_hdulist", "write_whole"]
+
+# Attributes beyond those of CCDData, and the extensions that hold them.
+EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
+              "consistency": "CONSIST"}
+# Card that lists what only the WCS brought into a file, such as dates.
+WCS_OWN = "SRWCSOWN"
+
+
+def to_hdulist(image):
+    """
+    FITS from a `SuperResolvedImage`.
+
+    Parameters
+    ----------
+    image : `SuperResolvedImage`
+        The image.
+
+    Returns
+    -------
+    hdus : `~astropy.io.fits.HDUList`
+
+    Raises
+    ------
+    ValueError
+        If no file can hold the WCS.
+    """
+    header, beside = without_layout(header_from(image.meta)), []
+    if image.wcs is not None:
+        header, beside = _with_wcs(header, image.wcs)
+    header["BUNIT"] = unit_text(image.unit)
+    hdus = fits.HDUList([fits.PrimaryHDU(image.data, header)])
+    if image.mask is not None:
+        hdus.append(fits.ImageHDU(image.mask.astype(np.uint8), name="MASK"))
+    if image.uncertainty is not None:
+        about = fits.Header()
+        about["UTYPE"] = base_class(type(image.uncertainty)).__name__
+        if image.uncertainty.unit is not None:
+            about["BUNIT"] = unit_text(image.uncertainty.unit)
+        hdus.append(fits.ImageHDU(image.uncertainty.array, about, name="UNCERT"))
+    if image.psf is not None:
+        hdus.append(fits.ImageHDU(image.psf, name="PSFIMAGE"))
+    for name, extension in EXTENSIONS.items():
+        if (value := getattr(image, name)) is not None:
+            hdus.append(fits.ImageHDU(value, name=extension))
+    hdus.extend(beside)
+    return hdus
+
+
+def _with_wcs(header, wcs):
+    """The header with the cards of the WCS, and the extensions that it needs."""
+    cards, beside = wcs_to_fits(wcs)
+    if isinstance(wcs, WCS):
+        header = strip_wcs(header, keep_alternates=True)
+    own = [key for key in strip_wcs(cards) if key not in header]
+    header.extend(cards, unique=True)
+    if own:
+        header[WCS_OWN] = (",".join(own), "of the WCS alone")
+    return header, beside
+
+
+def write_whole(hdus, path):
+    """Write a file beside and rename it, so that one of that name is always whole."""
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".part-{os.getpid()}-{name}")
+    try:
+        with warnings.catch_warnings():
+            # Cards are written as they came, those against the standard, too.
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            hdus.writeto(beside, overwrite=True, output_verify="ignore")
+        os.replace(beside, path)
+    except OSError as err:
+        raise OSError(f"`path` {path!r} can't be written: {err.strerror or err}") from err
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
+
+
+def from_hdulist(hdus):
+    """
+    What `to_hdulist` put into a file.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The file.
+
+    Returns
+    -------
+    arguments : dict
+        Those of `SuperResolvedImage`.
+
+    Raises
+    ------
+    ValueError
+        If it is another file, or damaged.
+    """
+    header = hdus[0].header
+    if not hdus[0].shape or "BUNIT" not in header:
+        raise ValueError("`path` must be a file written by SuperResolvedImage.write, got one "
+                         "without an image and BUNIT in its primary HDU")
+    wcs = wcs_from_hdus(header, hdus)
+    parts = {hdu.name: pixels(hdu, "path") for hdu in hdus[1:] if hdu.is_image and hdu.shape}
+    uncertainty = None
+    if "UNCERT" in parts:
+        about = hdus["UNCERT"].header
+        own = parse_unit(about.get("BUNIT"), silent=True)
+        # An unknown unit is equal to no other, not to the image's either.
+        own = None if isinstance(own, u.UnrecognizedUnit) else own
+        uncertainty = UNCERTAINTIES[about["UTYPE"]](parts["UNCERT"], unit=own)
+    mask = parts["MASK"].astype(bool) if "MASK" in parts else None
+    return {"data": pixels(hdus[0], "path"), "unit": parse_unit(header["BUNIT"], silent=True),
+            "uncertainty": uncertainty, "mask": mask, "wcs": wcs, "psf": parts.get("PSFIMAGE"),
+            "meta": _own_cards(header, wcs),
+            **{name: parts.get(extension) for name, extension in EXTENSIONS.items()}}
+
+
+def _own_cards(header, wcs):
+    """The cards of a file that are neither of its layout nor of its WCS."""
+    of_wcs = str(header.get(WCS_OWN, "")).split(",")
+    header = without_layout(header)
+    if isinstance(wcs, WCS):
+        header = strip_wcs(header, keep_alternates=True)
+    for key in ("BUNIT", WCS_OWN, EXTENSION_CARD, *filter(None, of_wcs)):
+        header.remove(key, ignore_missing=True, remove_all=True)
+    return header
