@@ -29,6 +29,12 @@ def learning_rate(step, training):
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
+def flux_weight(step, training):
+    """Weight of the flux term: constant for half of the steps, then rising geometrically."""
+    late = max(2 * step / training.steps - 1, 0.0)
+    return training.flux_weight * (training.flux_weight_end / training.flux_weight) ** late
+
+
 def has_fast_bfloat16(device):
     """Whether bfloat16 is faster than float32 there, and not emulated."""
     if device == "cuda":
@@ -96,7 +102,7 @@ class Trainer:
                 compress(lr).to(self.device, memory_format=torch.channels_last),
                 conditions.to(self.device))
         loss = restoration_loss(output.float(), hr.to(self.device), pairs.scale,
-                                training.peak_weight, training.flux_weight)
+                                training.peak_weight, flux_weight(self.step, training))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.clip)

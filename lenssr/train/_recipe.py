@@ -39,6 +39,7 @@ class Training:
     ema: float = 0.999
     peak_weight: float = 0.015
     flux_weight: float = 0.002
+    flux_weight_end: float = 0.01
     precision: str = "auto"
     validate_every: int = 1000
     checkpoint_minutes: float = 4.0
@@ -71,6 +72,7 @@ class Recipe:
                           (self.data, "size"), (self.training, "steps"),
                           (self.training, "batch"), (self.training, "learning_rate"),
                           (self.training, "validate_every"),
+                          (self.training, "flux_weight"), (self.training, "flux_weight_end"),
                           (self.training, "checkpoint_minutes")):
             value = getattr(part, key)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:

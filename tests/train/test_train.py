@@ -10,7 +10,7 @@ from lenssr.networks import compress
 from lenssr.train import Data, Recipe, Training, fit
 from lenssr.train._data import Pairs
 from lenssr.train._losses import flux_error, log_relative_error, restoration_loss
-from lenssr.train._loop import Trainer, learning_rate
+from lenssr.train._loop import Trainer, flux_weight, learning_rate
 from lenssr.weights import load_network
 
 RECIPE = Recipe(
@@ -91,6 +91,12 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[100] == pytest.approx(0)
     assert rates[55] == pytest.approx(0.5)
+
+
+def test_flux_counts_for_more_in_the_end():
+    training = Training(steps=100, flux_weight=0.1, flux_weight_end=0.4)
+    assert [flux_weight(step, training) for step in (0, 50, 75, 100)] == pytest.approx(
+        [0.1, 0.1, 0.2, 0.4])
 
 
 def test_every_scene_once_before_any_again():

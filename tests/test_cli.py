@@ -1,0 +1,136 @@
+"""The command line as a user drives it."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from lenssr import SuperResolvedImage
+from lenssr.cli import main
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A small FITS image with a unit and an error extension."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "lens.fits"
+    primary = fits.PrimaryHDU(rng.normal(0, 1, (12, 16)))
+    primary.header["BUNIT"], primary.header["OBSERVER"] = "nJy", "Walsh"
+    fits.HDUList([primary, fits.ImageHDU(np.ones((12, 16)), name="ERR")]).writeto(path)
+    return path
+
+
+def run(capsys, *words):
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_superresolve_writes_the_result(image, tmp_path, capsys):
+    out = tmp_path / "sharp.fits"
+    status, _, err = run(capsys, "superresolve", image, out, "--method", "richardson_lucy",
+                         "--psf", "3pix", "--option", "n_iter=3", "--seed", 4)
+    assert (status, err) == (0, "")
+    result = SuperResolvedImage.read(out)
+    assert result.shape == (24, 32)
+    assert result.header["OBSERVER"] == "Walsh"
+    assert (result.header["SRNITER"], result.header["SRSEED"]) == (3, 4)
+
+
+def test_warnings_are_one_line(image, tmp_path, capsys):
+    fits.delval(image, "BUNIT")
+    status, _, err = run(capsys, "superresolve", image, tmp_path / "x.fits", "--method", "bilinear")
+    assert status == 0
+    assert err.startswith("lenssr: warning: the image has no unit")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--method", "rcann"], "`method` must be one of .* did you mean 'rcan'?"),
+    (["--method", "bilinear", "--scale", "0"], "`scale` must be a positive integer, got 0"),
+    (["--method", "wiener"], "`psf` must be given"),
+    (["--method", "bilinear", "--psf", "wide"], "`psf` must be a FITS file or a FWHM"),
+    (["--method", "bilinear", "--hdu", "9"], "`hdu` must be an HDU of the file"),
+    (["--method", "bilinear", "--option", "x"], "`--option` must be KEY=VALUE, got 'x'"),
+    (["--method", "bilinear", "--option", "x=1"], "unknown option `x`"),
+])
+def test_errors_are_one_line_and_leave_no_file(image, tmp_path, capsys, words, message):
+    out = tmp_path / "sharp.fits"
+    status, _, err = run(capsys, "superresolve", image, out, *words)
+    assert status == 1
+    assert err.startswith("lenssr: error: ")
+    assert err.count("\n") == 1
+    assert re.search(message, err)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lens.fits"]
+
+
+def test_existing_output_is_kept_without_overwrite(image, tmp_path, capsys):
+    out = tmp_path / "sharp.fits"
+    out.write_text("precious")
+    status, _, err = run(capsys, "superresolve", image, out, "--method", "bilinear")
+    assert status == 1
+    assert "exists already; say --overwrite" in err
+    assert out.read_text() == "precious"
+    status, _, _ = run(capsys, "superresolve", image, out, "--method", "bilinear", "--overwrite")
+    assert status == 0
+    assert SuperResolvedImage.read(out).shape == (24, 32)
+
+
+def test_folder_that_does_not_exist(image, tmp_path, capsys):
+    status, _, err = run(capsys, "superresolve", image, tmp_path / "no" / "x.fits",
+                         "--method", "bilinear")
+    assert status == 1
+    assert "OUT.fits must be in a folder that can be written to" in err
+
+
+def test_debug_shows_the_error_itself(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, there is none"):
+        main(["superresolve", str(tmp_path / "no.fits"), str(tmp_path / "x.fits"), "--debug"])
+
+
+def test_methods_lists_all(capsys):
+    status, out, _ = run(capsys, "methods")
+    assert status == 0
+    for name in ("bilinear", "bicubic", "lanczos", "richardson_lucy", "wiener", "rcan"):
+        assert name in out
+
+
+@pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "train"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"example: lenssr {command}" in capsys.readouterr().out
+
+
+def test_no_such_recipe(tmp_path, capsys):
+    status, _, err = run(capsys, "train", "nowhere", "--out", tmp_path / "run")
+    assert status == 1
+    assert "`recipe` must be a TOML file or the name" in err
+
+
+def test_demo_beats_the_classics(tmp_path, capsys):
+    status, out, err = run(capsys, "demo", "--out", tmp_path / "demo")
+    assert (status, err) == (0, "")
+    rows = Table.read(out.splitlines()[:-1], format="ascii", header_start=0, data_start=3)
+    psnr = dict(zip(rows["method"], rows["PSNR"], strict=True))
+    assert psnr["rcan"] > psnr["richardson_lucy"] > psnr["bilinear"]
+    assert np.abs(np.array(rows["flux ratio"]) - 1).max() < 0.05
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == {
+        "input.fits", "truth.fits", "bilinear.fits", "richardson_lucy.fits", "rcan.fits",
+        "demo.png"}
+    result = SuperResolvedImage.read(tmp_path / "demo" / "rcan.fits")
+    assert result.wcs is not None
+    status, _, err = run(capsys, "demo", "--out", tmp_path / "demo")
+    assert status == 1
+    assert "holds input.fits already" in err
+
+
+def test_module_runs_as_a_program():
+    found = subprocess.run([sys.executable, "-c", "from lenssr.cli import main; main(['--version'])"],
+                           capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("lenssr ")
