@@ -1,0 +1,131 @@
+"""Interpolation: bilinear, bicubic, Lanczos."""
+
+import numpy as np
+from scipy import signal, sparse
+
+from lenssr.image._kernels import oversample_psf
+from lenssr.image._mask import expand_mask
+
+from ._base import Restoration
+
+__all__ = ["Interpolate"]
+
+
+def _bilinear(d):
+    """Triangle."""
+    return np.maximum(1 - np.abs(d), 0)
+
+
+def _bicubic(d):
+    """Cubic convolution of Keys (1981) with a = -1/2, exact for quadratics."""
+    d = np.abs(d)
+    near = (1.5 * d - 2.5) * d**2 + 1
+    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d < 1, near, np.where(d < 2, far, 0))
+
+
+def _lanczos(d):
+    """Sinc under a sinc window three pixels wide."""
+    return np.where(np.abs(d) < 3, np.sinc(d) * np.sinc(d / 3), 0)
+
+
+#: Kernel and half-width in input pixels.
+KERNELS = {"bilinear": (_bilinear, 1), "bicubic": (_bicubic, 2), "lanczos": (_lanczos, 3)}
+
+
+class Interpolate:
+    """
+    Separable interpolation with pixel centres aligned.
+
+    Output pixel ``j`` lies at ``(j + 0.5) / scale - 0.5`` in input pixels. The
+    image is continued by reflection about the outer edges of its pixels, and
+    the weights of each output pixel are normalised to sum one. Both grids being
+    symmetric about those edges, each input pixel is then given ``scale`` times
+    along each axis, so that constants and total flux are exact.
+
+    Parameters
+    ----------
+    kind : str
+        ``"bilinear"``; ``"bicubic"``, cubic convolution with a = -1/2
+        (Keys 1981, doi:10.1109/TASSP.1981.1163711); or ``"lanczos"``, three
+        lobes (Duchon 1979, 1979JApMe..18.1016D).
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` is none of these.
+    """
+
+    def __init__(self, kind):
+        if kind not in KERNELS:
+            raise ValueError(f"`kind` must be one of {', '.join(KERNELS)}, got {kind!r}")
+        self.kind = kind
+
+    def restore(self, image, run):
+        """
+        Interpolate one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane; a PSF is not needed.
+        run : `~lenssr.methods._base.Run`
+            Only the scale matters: no memory beyond the result is needed, so
+            there are no tiles.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods._base.Restoration`
+            ``measurement_std`` is the exact propagated error of independent
+            pixels. A pixel is missing where its own input pixel is, or where
+            more than half of the absolute weights lie on masked pixels.
+            Interpolation leaves the resolution as it was, so ``psf`` is that
+            of the image, convolved with the kernel and carried to the output
+            grid.
+        """
+        rows, columns = (_weights(self.kind, n, run.scale) for n in image.shape)
+        variance = _separable(rows.power(2), image.sigma**2, columns.power(2))
+        absent = _separable(abs(rows), image.mask.astype(float), abs(columns))
+        absent /= np.multiply.outer(*(abs(m).sum(axis=1) for m in (rows, columns)))
+        parent = expand_mask(image.mask, run.scale)
+        return Restoration(
+            mean=_separable(rows, image.data, columns),
+            measurement_std=np.sqrt(variance),
+            missing=parent | (absent > 0.5),
+            psf=None if image.psf is None else self._psf(image.psf, run.scale),
+            psf_kind="input",
+        )
+
+    def _psf(self, psf, scale):
+        """
+        What a point source becomes, on the output grid.
+
+        It depends on where in the input pixel the source lies. The mean over
+        the centres of the output pixels is the convolution of the kernel and
+        the PSF, both taken at the offsets between the two grids.
+        """
+        kernel, reach = KERNELS[self.kind]
+        offsets = (np.arange((2 * reach + 1) * scale) + 0.5) / scale - reach - 0.5
+        profile = kernel(offsets[np.abs(offsets) < reach])
+        result = signal.convolve(oversample_psf(psf, scale), np.multiply.outer(profile, profile))
+        return result / result.sum()
+
+
+def _weights(kind, n, scale):
+    """Matrix of shape ``(scale * n, n)`` that interpolates along one axis."""
+    kernel, reach = KERNELS[kind]
+    position = (np.arange(scale * n) + 0.5) / scale - 0.5
+    taps = np.floor(position)[:, None] + np.arange(1 - reach, reach + 1)
+    weights = kernel(position[:, None] - taps)
+    weights /= weights.sum(axis=1, keepdims=True)
+    columns = taps.astype(int) % (2 * n)
+    columns = np.minimum(columns, 2 * n - 1 - columns)
+    row = np.broadcast_to(np.arange(scale * n)[:, None], columns.shape)
+    # entries that reflection brings to one pixel are added
+    entries = (weights.ravel(), (row.ravel(), columns.ravel()))
+    return sparse.coo_array(entries, shape=(scale * n, n)).tocsr()
+
+
+def _separable(rows, image, columns):
+    """``rows @ image @ columns.T``."""
+    return rows @ (columns @ image.T).T
