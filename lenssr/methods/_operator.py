@@ -4,6 +4,7 @@ import numpy as np
 from scipy import fft
 
 from lenssr.image._kernels import oversample_psf
+from lenssr.image._tiles import check_tile, tiles
 
 __all__ = ["BlurBin", "PhaseKernel", "convolve_tiled"]
 
@@ -48,15 +49,14 @@ class PhaseKernel:
                 f"`kernel` must have {scale} times an odd number of elements in both axes, "
                 f"got shape {kernel.shape}"
             )
-        if tile is not None and (tile != int(tile) or tile < 1):
-            raise ValueError(f"`tile` must be a positive integer or None, got {tile}")
         self.scale = scale
         self.shape = tuple(shape)
         self.radius = tuple(n // 2 for n in size)
-        self._tile = tuple(min(int(tile or DEFAULT_TILE), n) for n in self.shape)
+        side = tuple(min(check_tile(tile) or DEFAULT_TILE, n) for n in self.shape)
+        self._tiles = tiles(self.shape, side, self.radius)
         self._lengths = tuple(
-            fft.next_fast_len(t + 2 * r, real=True)
-            for t, r in zip(self._tile, self.radius, strict=True)
+            fft.next_fast_len(n + 2 * r, real=True)
+            for n, r in zip(side, self.radius, strict=True)
         )
         # y_i = sum_m K_a[i - m + radius] x[scale m + a] with K_a = K[scale - 1 - a :: scale]
         phases = _split(kernel[::-1, ::-1], scale)[:, :, ::-1, ::-1]
@@ -79,11 +79,12 @@ class PhaseKernel:
         phases = _split(fine, self.scale)
         coarse = np.empty(self.shape)
         skip = tuple(slice(2 * r, None) for r in self.radius)
-        for rows, columns in self._tiles():
-            spectrum = fft.rfft2(self._haloed(phases, rows, columns))
+        for tile in self._tiles:
+            spectrum = fft.rfft2(self._padded(phases, tile))
             spectrum *= self._transfer
             block = fft.irfft2(spectrum.sum(axis=(0, 1)), s=self._lengths)[skip]
-            coarse[rows, columns] = block[: rows.stop - rows.start, : columns.stop - columns.start]
+            ny, nx = (c.stop - c.start for c in tile.core)
+            coarse[tile.core] = block[:ny, :nx]
         return coarse
 
     def adjoint(self, coarse):
@@ -102,31 +103,21 @@ class PhaseKernel:
         """
         fine = np.empty(tuple(self.scale * n for n in self.shape))
         phases = _split(fine, self.scale)
-        for rows, columns in self._tiles():
-            spectrum = fft.rfft2(self._haloed(coarse, rows, columns))
+        for tile in self._tiles:
+            spectrum = fft.rfft2(self._padded(coarse, tile))
             block = fft.irfft2(spectrum * self._transfer.conj(), s=self._lengths)
-            phases[:, :, rows, columns] = block[
-                :, :, : rows.stop - rows.start, : columns.stop - columns.start
-            ]
+            ny, nx = (c.stop - c.start for c in tile.core)
+            phases[:, :, *tile.core] = block[:, :, :ny, :nx]
         return fine
 
-    def _tiles(self):
-        """Slices of each tile."""
-        (ny, nx), (ty, tx) = self.shape, self._tile
-        for y in range(0, ny, ty):
-            for x in range(0, nx, tx):
-                yield slice(y, min(y + ty, ny)), slice(x, min(x + tx, nx))
-
-    def _haloed(self, array, rows, columns):
+    def _padded(self, array, tile):
         """A tile of the last two axes with its halo, zero outside and up to the FFT's length."""
         block = np.zeros(array.shape[:-2] + self._lengths)
-        source, destination = [], []
-        for part, radius, n in zip((rows, columns), self.radius, self.shape, strict=True):
-            start, stop = max(part.start - radius, 0), min(part.stop + radius, n)
-            first = start - (part.start - radius)
-            source.append(slice(start, stop))
-            destination.append(slice(first, first + stop - start))
-        block[(..., *destination)] = array[(..., *source)]
+        place = tuple(
+            slice(p.start - c.start + r, p.stop - c.start + r)
+            for c, p, r in zip(tile.core, tile.padded, self.radius, strict=True)
+        )
+        block[..., *place] = array[..., *tile.padded]
         return block
 
 
