@@ -1,0 +1,74 @@
+"""Error of a restored image by carrying fresh noise through the method."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["monte_carlo_std"]
+
+
+def monte_carlo_std(restore_mean, image, n_probes=8, seed=0, *, mean=None, smooth=1.0):
+    r"""
+    Standard deviation that the noise of the data gives to a restored image.
+
+    For an estimator :math:`f` that is smooth over the range of the noise, and
+    probes :math:`e_k` drawn from the noise of the data,
+
+    .. math::
+        \mathrm{var}[f] \simeq \frac{1}{K} \sum_k \left( f(y + e_k) - f(y) \right)^2,
+
+    which is unbiased to first order in the noise: no mean is fitted, so none
+    of the ``n_probes`` degrees of freedom is lost.
+
+    Parameters
+    ----------
+    restore_mean : callable
+        Maps a `~lenssr.image.LensImage` of the shape of ``image`` to the
+        estimate, an array; the same map for every probe (a number of
+        iterations, for instance, is fixed beforehand).
+    image : `~lenssr.image.LensImage`
+        The data. Their ``sigma`` is the noise that is drawn; masked pixels,
+        which hold no datum, get none.
+    n_probes : int
+        Number of probes ``K``, each one run of ``restore_mean``.
+    seed : int
+        Seed of the probes. They are drawn for the whole image, so that the
+        result depends on no tile.
+    mean : `~numpy.ndarray`, optional
+        ``restore_mean(image)``, where it is known already.
+    smooth : float
+        Standard deviation in output pixels of the Gaussian by which the
+        variance (not the estimate) is smoothed; 0 for none. At the declared
+        resolution errors vary on scales longer than that.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`
+        Shape and unit of the estimate.
+
+    Raises
+    ------
+    ValueError
+        If ``n_probes`` is not a positive integer.
+
+    Notes
+    -----
+    Without smoothing the relative standard error is ``1 / sqrt(2 K)``, 25 % for
+    eight probes; smoothing with the default lowers it where neighbouring errors
+    are independent. What the data do not determine is no part of this error.
+    """
+    if isinstance(n_probes, bool) or n_probes != int(n_probes) or n_probes < 1:
+        raise ValueError(f"`n_probes` must be a positive integer, got {n_probes}")
+    rng = np.random.default_rng(seed)
+    if mean is None:
+        mean = restore_mean(image)
+    variance = np.zeros(mean.shape)
+    for _ in range(int(n_probes)):
+        noise = rng.standard_normal(image.shape) * image.sigma
+        noise[image.mask] = 0
+        variance += (restore_mean(replace(image, data=image.data + noise)) - mean) ** 2
+    variance /= n_probes
+    if smooth:
+        variance = ndimage.gaussian_filter(variance, smooth, mode="reflect")
+    return np.sqrt(variance)

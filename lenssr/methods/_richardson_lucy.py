@@ -1,0 +1,231 @@
+"""Richardson-Lucy deconvolution to a finer grid, at the declared resolution."""
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr.image._kernels import target_psf
+from lenssr.image._mask import expand_mask
+from lenssr.image._noise import sky_level
+
+from ._base import Restoration
+from ._operator import BlurBin, convolve_tiled
+from ._probe import monte_carlo_std
+
+__all__ = ["RichardsonLucy"]
+
+# Chosen on simulated galaxies with arcs and point sources, PSF FWHM 2.5-5 input
+# pixels, S/N 7-300: together 0.4 dB below the best iteration of each image.
+PEDESTAL = 10.0  # of the noise; 3 costs 0.2 dB, 1 costs 0.4 dB
+STALL = 5.0  # see _Stopping
+STALL_WINDOW = 0.7
+FIRST_STOP = 12  # extrapolated steps overshoot at first, and chi-square rises again
+DETECTION = 5.0  # sigma, of a point source
+LEAST = 0.01  # of the noise: the first guess where the data are fainter
+
+
+class RichardsonLucy:
+    r"""
+    Richardson-Lucy deconvolution with the image's own PSF.
+
+    The unknown is a grid of point sources on the output pixels, of flux
+    :math:`x \ge 0`, seen through :class:`~lenssr.methods._operator.BlurBin`:
+
+    .. math:: x \leftarrow x\, \frac{A^T[w\,(y + b) / (A x + b)]}{A^T w},
+
+    with the weight :math:`w` zero on masked pixels and one elsewhere, and the
+    pedestal :math:`b`. The result is :math:`x` convolved with the declared
+    target PSF.
+
+    Parameters
+    ----------
+    n_iter : int, optional
+        Exact number of iterations. By default they end when the misfit stalls
+        (see Notes).
+    max_iter : int
+        Most iterations when ``n_iter`` is `None`.
+    n_probes : int
+        Number of probes of the measurement error, each as long as the fit.
+
+    Raises
+    ------
+    ValueError
+        If an option is not a positive integer.
+
+    Notes
+    -----
+    *Pedestal.* The iteration is that of Poisson noise, whose variance is the
+    model; sky-subtracted data have Gaussian noise of nearly constant variance.
+    The pedestal, ten times the noise of the sky, brings the two together as the
+    subtracted sky would, and keeps almost all data positive (the rest is set to
+    zero) without giving up the positivity of the source. Where the sky was not
+    subtracted (its level is beyond three times the noise) it is taken off
+    first and put back. Negative sources come out as zero.
+
+    *Speed.* Steps are extrapolated, as Biggs and Andrews (1997) do, but in the
+    logarithm of the flux, which keeps it positive, and by Nesterov's sequence
+    ``(k - 1) / (k + 2)``, which depends on no data: the fit is the same smooth
+    map for all probes of the error. 60 such steps do the work of some 500.
+
+    *Stopping.* Iterating on fits the noise. While sources are being fitted, the
+    chi-square of the pixels where one is detected falls fast; when only noise
+    is left, it falls by a few resolution elements per e-fold of iterations.
+    That rate, rather than chi-square itself, depends neither on how well the
+    noise is known nor on the luck of the few pixels of one source.
+
+    *Errors.* Where sources are, ``measurement_std`` from eight probes scatters by
+    30 % about that of repeated observations and is right in the mean to 5 %. In
+    the empty sky, where the positivity of the source suppresses the noise, it
+    is only an order of magnitude.
+
+    References
+    ----------
+    Richardson 1972, doi:10.1364/JOSA.62.000055; Lucy 1974, 1974AJ.....79..745L;
+    Snyder et al. 1993, doi:10.1364/JOSAA.10.001014 (Gaussian noise as a
+    pedestal); Biggs and Andrews 1997, doi:10.1364/AO.36.001766.
+    """
+
+    def __init__(self, n_iter=None, max_iter=200, n_probes=8):
+        for name, value in (("n_iter", n_iter), ("max_iter", max_iter), ("n_probes", n_probes)):
+            if value is None and name == "n_iter":
+                continue
+            integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not integer or value < 1:
+                raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
+        self.n_iter = n_iter
+        self.max_iter = max_iter
+        self.n_probes = n_probes
+
+    def restore(self, image, run):
+        """
+        Restore one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane, with its PSF.
+        run : `~lenssr.methods._base.Run`
+            Scale, tile and seed.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods._base.Restoration`
+            ``facts`` holds the number of iterations and of probes.
+
+        Raises
+        ------
+        ValueError
+            If the image has no PSF, or only masked pixels.
+        """
+        fit = _Fit(image, run.scale, run.tile)
+        bar = tqdm(desc="restoring", unit="step", disable=not run.progress, delay=2)
+        with bar:
+            if self.n_iter is None:
+                stopping = _Stopping(image, fit.level)
+                mean, steps = fit(image.data, self.max_iter, bar, stopping)
+            else:
+                mean, steps = fit(image.data, self.n_iter, bar)
+            bar.total = (1 + self.n_probes) * steps
+            std = monte_carlo_std(
+                lambda probe: fit(probe.data, steps, bar)[0],
+                image, self.n_probes, run.seed, mean=mean,
+            )
+        return Restoration(
+            mean=mean,
+            measurement_std=std,
+            missing=expand_mask(image.mask, run.scale),
+            psf=target_psf(),
+            facts={
+                "SRNITER": (steps, "iterations of Richardson-Lucy"),
+                "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
+            },
+        )
+
+
+class _Stopping:
+    """
+    Says when the misfit has stalled.
+
+    It has when, per e-fold of the number of iterations ``k``, measured between
+    ``0.7 k`` and ``k``, the chi-square of the pixels where a source is detected
+    falls by less than ``STALL`` per resolution element. The number of elements
+    is the number of pixels times the sum of the squared PSF, the reciprocal of
+    the pixels that it effectively covers.
+    """
+
+    def __init__(self, image, level):
+        sharpness = np.sum(image.psf**2)
+        weight = np.where(image.mask, 0.0, 1 / image.sigma)
+        significance = convolve_tiled((image.data - level) * weight, image.psf)
+        where = (np.abs(significance) > DETECTION * np.sqrt(sharpness)) & ~image.mask
+        self._weight = weight * (where if where.any() else 1)
+        self._n_pixels = np.count_nonzero(self._weight)
+        self._limit = STALL * sharpness
+        self._history = []
+
+    def __call__(self, residual):
+        """Whether to stop at the model that leaves this residual."""
+        self._history.append(np.sum((residual * self._weight) ** 2) / self._n_pixels)
+        k = len(self._history)
+        before = int(STALL_WINDOW * k)
+        if k < FIRST_STOP:
+            return False
+        fall = self._history[before - 1] - self._history[-1]
+        return fall < self._limit * np.log(k / before)
+
+
+class _Fit:
+    """The iteration for one geometry, mask, noise and PSF; called with data."""
+
+    def __init__(self, image, scale, tile):
+        if image.psf is None:
+            raise ValueError("`psf` must be given for Richardson-Lucy deconvolution, got None")
+        if image.mask.all():
+            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        self.level = sky_level(image.data, image.mask, image.noise)
+        self._pedestal = PEDESTAL * image.noise
+        self._least = LEAST * image.noise / scale**2
+        self._scale, self._tile = scale, tile
+        psf = np.maximum(image.psf, 0)
+        # sources outside the frame shine into it, and the target PSF needs neighbours
+        reach = -(-(len(target_psf()) // 2) // scale)
+        self._margin = tuple(max(n // 2, reach) for n in psf.shape)
+        self._valid = self._padded(~image.mask)
+        self._blur = BlurBin(psf / psf.sum(), scale, self._valid.shape, tile)
+        coverage = self._blur.adjoint(self._valid)
+        # a place that hardly any valid pixel sees keeps its first value
+        self._blind = coverage < 1e-3
+        self._gain = 1 / np.maximum(coverage, 1e-3)
+
+    def __call__(self, data, n_iter, bar, stopping=None):
+        """Estimate, and the number of iterations made."""
+        data = self._padded(data - self.level)
+        signal = np.maximum(data + self._pedestal, 0) * self._valid
+        # The mean of the data that see a place: where that is faint, as in the sky, noise
+        # is slower to grow, each step being in proportion to the flux.
+        start = self._blur.adjoint(data * self._valid) * self._gain / self._scale**2
+        x = previous = np.maximum(start, self._least)
+        for k in range(n_iter):
+            # the bounds only matter in the first steps, where ratios are large
+            ahead = x * np.clip(x / previous, 0.2, 5) ** (max(k - 1, 0) / (k + 2))
+            model = self._blur.forward(ahead)
+            if stopping is not None and stopping(self._cropped(data - model, 1)):
+                n_iter = k
+                break
+            ratio = self._blur.adjoint(signal / (model + self._pedestal)) * self._gain
+            ratio[self._blind] = 1
+            # the floor keeps the logarithm finite, and off the FFT's rounding
+            previous, x = x, np.maximum(ahead * ratio, 1e-9 * self._least)
+            bar.update()
+        tile = None if self._tile is None else self._scale * self._tile
+        mean = self._cropped(convolve_tiled(x, target_psf(), tile), self._scale)
+        return self.level + self._scale**2 * mean, n_iter
+
+    def _padded(self, array):
+        """An array of the input grid with the margin, as floats."""
+        return np.pad(np.asarray(array, float), [(m, m) for m in self._margin])
+
+    def _cropped(self, array, scale):
+        """An array without the margin."""
+        (my, mx), (ny, nx) = self._margin, array.shape
+        return array[scale * my : ny - scale * my, scale * mx : nx - scale * mx]
+

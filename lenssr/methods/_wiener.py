@@ -1,0 +1,236 @@
+"""Wiener filter to a finer grid, aliasing included, at the declared resolution."""
+
+import numpy as np
+from scipy import fft, optimize
+
+from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, oversample_psf, target_psf
+from lenssr.image._mask import expand_mask
+
+from ._base import Restoration
+from ._operator import PhaseKernel
+
+__all__ = ["Wiener"]
+
+#: Side in input pixels of the blocks whose periodograms are averaged, and how
+#: many along an axis at most: time and memory are bounded for any image.
+BLOCK, MOST_BLOCKS = 64, 8
+
+#: Priors on the logarithm of k0 (cycles per pixel) and on the slope p. They
+#: decide where an image says nothing (a few pixels, or noise alone).
+LOG_K0, SLOPE = (-2.5, 1.0), (4.0, 1.0)
+
+
+class Wiener:
+    r"""
+    The linear filter of least mean square error for stationary scenes.
+
+    With the PSF's transfer function :math:`P`, a scene of power spectrum
+    :math:`S` and white noise of power :math:`N` per pixel, the data at
+    frequency :math:`k` hold the ``scale**2`` aliases :math:`k + m` of the
+    scene. The best linear estimate of the scene at the target resolution
+    :math:`G` is
+
+    .. math::
+        \hat X(k + m) = \frac{G(k+m)\, P^*(k+m)\, S(k+m)}
+                             {\sum_{m'} |P(k+m')|^2 S(k+m') + N}\, Y(k).
+
+    :math:`S = A\,(1 + k^2 / k_0^2)^{-p/2}` is fitted to the data. The filter is
+    cut to a finite kernel, made to keep flux, and applied tile by tile; outside
+    the frame the image is continued by its median.
+
+    Notes
+    -----
+    :math:`A`, :math:`k_0` and :math:`p` maximise the Whittle likelihood of the
+    periodogram, the mean over blocks of 64 pixels of the squared cosine
+    transform (whose reflecting boundaries make no edges), with weak priors on
+    :math:`k_0` and :math:`p`.
+
+    ``measurement_std`` is the exact error that independent noise gives through
+    the filter; the scatter of the filter itself, which the data chose, and that
+    of the median, which matters only beside the frame's edge, are bounded there.
+
+    References
+    ----------
+    Wiener 1949; Whittle 1953, doi:10.1007/BF02590998.
+    """
+
+    def restore(self, image, run):
+        """
+        Restore one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane, with its PSF.
+        run : `~lenssr.methods._base.Run`
+            Scale and tile.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods._base.Restoration`
+            ``facts`` holds the slope of the power spectrum.
+
+        Raises
+        ------
+        ValueError
+            If the image has no PSF, or only masked pixels.
+        """
+        if image.psf is None:
+            raise ValueError("`psf` must be given for Wiener deconvolution, got None")
+        if image.mask.all():
+            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        valid = ~image.mask
+        noise = np.mean(image.sigma[valid] ** 2)
+        spectrum = fit_spectrum(image.data, image.psf, noise, run.scale)
+        kernel = wiener_kernel(spectrum, image.psf, noise, run.scale)
+        level = np.median(image.data[valid])
+        # the standard error of a median of Gaussian noise, and of one or two values
+        level_std = np.sqrt(noise * min(1.0, np.pi / 2 / np.count_nonzero(valid)))
+
+        spread = PhaseKernel(kernel[::-1, ::-1], run.scale, image.shape, run.tile).adjoint
+        outside = np.abs(1 - spread(np.ones(image.shape)))
+        mean = level + spread(image.data - level)
+        spread = PhaseKernel(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
+        variance = np.maximum(spread(image.sigma**2), 0)
+        return Restoration(
+            mean=mean,
+            measurement_std=np.sqrt(variance) + outside * level_std,
+            missing=expand_mask(image.mask, run.scale),
+            psf=target_psf(),
+            facts={"SRSLOPE": (round(spectrum[2], 3), "slope p of the fitted power spectrum")},
+        )
+
+
+def fit_spectrum(data, psf, noise, scale):
+    """
+    Fit the power spectrum of the scene behind blurred, noisy data.
+
+    Parameters
+    ----------
+    data : `~numpy.ndarray`
+        Shape ``(ny, nx)``.
+    psf : `~numpy.ndarray`
+        Effective PSF on the grid of the data.
+    noise : float
+        Variance of the white noise.
+    scale : int
+        Aliases taken into account along each axis.
+
+    Returns
+    -------
+    spectrum : tuple of float
+        ``ln(A)``, ``ln(k0)`` and ``p``, ``k`` in cycles per pixel of the data;
+        the power is that of surface brightness, ``noise`` being that of noise.
+    """
+    side = tuple(min(BLOCK, n) for n in data.shape)
+    starts = [
+        np.unique(np.linspace(0, n - b, min(-(-n // b), MOST_BLOCKS)).astype(int))
+        for n, b in zip(data.shape, side, strict=True)
+    ]
+    corners = [(y, x) for y in starts[0] for x in starts[1]]
+    power = np.zeros(side)
+    for y, x in corners:
+        block = data[y : y + side[0], x : x + side[1]]
+        power += fft.dctn(block - block.mean(), norm="ortho") ** 2
+    power = np.delete(power.ravel() / len(corners), 0) / noise
+
+    # a cosine transform of n pixels has the frequencies of a Fourier transform of 2 n
+    grid = tuple(2 * n for n in side)
+    response = np.abs(_transfer(psf, scale, grid)) ** 2
+    k2 = _squared_frequency(scale, grid)
+
+    def misfit(parameters):
+        seen = _fold(response * _spectrum(parameters, k2), scale)
+        # cosines hold the frequencies +k and -k alike, which an oblong PSF does not
+        seen = (seen + np.roll(seen[:, ::-1], 1, axis=1)) / 2
+        seen = np.delete(seen[: side[0], : side[1]].ravel(), 0) + 1
+        prior = ((parameters[1] - LOG_K0[0]) / LOG_K0[1]) ** 2
+        prior += ((parameters[2] - SLOPE[0]) / SLOPE[1]) ** 2
+        return (np.sum(np.log(seen) + power / seen) * len(corners) + prior) / 2
+
+    # the data have no units here: the power is in that of the noise
+    strongest = np.log(max(np.max(power, initial=0), 1))
+    bounds = [(-20, strongest + 20), (-6, -0.7), (1.5, 8)]
+    start = [strongest, LOG_K0[0], SLOPE[0]]
+    best = optimize.minimize(misfit, start, method="L-BFGS-B", bounds=bounds).x
+    return float(best[0] + np.log(noise)), float(best[1]), float(best[2])
+
+
+def wiener_kernel(spectrum, psf, noise, scale):
+    """
+    Finite kernel of the Wiener filter.
+
+    Parameters
+    ----------
+    spectrum : tuple of float
+        As `fit_spectrum` returns it.
+    psf, noise, scale
+        As for `fit_spectrum`.
+
+    Returns
+    -------
+    kernel : `~numpy.ndarray`
+        Weights by the offset of the output from the input pixel, in the order
+        of `~lenssr.image._kernels.oversample_psf`. Its half-width is four
+        times that of the PSF's FWHM and at least 16 input pixels, where
+        the outer half is tapered; each of its ``scale**2`` phases has sum one.
+    """
+    # FWHM of the Gaussian that covers effectively as many pixels as the PSF
+    fwhm = FWHM_PER_SIGMA / np.sqrt(4 * np.pi * np.sum(psf**2))
+    radius = max(16, int(np.ceil(4 * fwhm)))
+    n = fft.next_fast_len(4 * radius, real=True)
+    transfer, k2 = _transfer(psf, scale, (n, n)), _squared_frequency(scale, (n, n))
+    power = _spectrum(spectrum, k2)
+    seen = _fold(np.abs(transfer) ** 2 * power, scale) + noise
+    sigma = TARGET_FWHM / FWHM_PER_SIGMA / scale
+    target = np.exp(-2 * np.pi**2 * sigma**2 * k2)
+    gain = target * transfer.conj() * power / np.tile(seen, (scale, scale))
+    # the response to one input pixel, in surface brightness
+    response = fft.ifft2(gain * scale**2).real
+
+    size = (2 * radius + 1) * scale
+    place = (np.arange(size) - radius * scale) % (scale * n)
+    distance = np.abs((np.arange(size) + 0.5) / size - 0.5) * 2
+    taper = np.where(distance < 0.5, 1, np.sin(np.pi * distance) ** 2)
+    taper = np.multiply.outer(taper, taper)
+    kernel = response[np.ix_(place, place)] * taper
+    # what the filter withholds of the mean is given back as the faintest broad pedestal
+    for a in range(scale):
+        for b in range(scale):
+            phase, shape = kernel[a::scale, b::scale], taper[a::scale, b::scale]
+            phase += (1 - phase.sum()) * shape / shape.sum()
+    return kernel
+
+
+def _spectrum(parameters, k2):
+    """Power at squared frequencies ``k2``."""
+    log_power, log_k0, slope = parameters
+    return np.exp(log_power - slope / 2 * np.log1p(k2 * np.exp(-2 * log_k0)))
+
+
+def _transfer(psf, scale, grid):
+    """
+    Response of the data to a scene of surface brightness, on a periodic grid.
+
+    The phase is that of indices: output pixel 0 is at the corner of input pixel
+    0, and taking every ``scale``-th value is all that is left to do.
+    """
+    kernel = oversample_psf(psf, scale) / scale**2
+    places = [
+        (np.arange(size) - (scale * (n // 2 + 1) - 1)) % (scale * side)
+        for size, n, side in zip(kernel.shape, psf.shape, grid, strict=True)
+    ]
+    periodic = np.zeros([scale * side for side in grid])
+    np.add.at(periodic, np.ix_(*places), kernel)
+    return fft.fft2(periodic)
+
+
+def _squared_frequency(scale, grid):
+    """Squared frequency in cycles per input pixel on the output's Fourier grid."""
+    return np.add.outer(*((scale * fft.fftfreq(scale * n)) ** 2 for n in grid))
+
+
+def _fold(power, scale):
+    """Sum over aliases."""
+    ny, nx = (n // scale for n in power.shape)
+    return power.reshape(scale, ny, scale, nx).sum(axis=(0, 2))
