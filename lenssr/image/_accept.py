@@ -1,6 +1,5 @@
 """Whatever holds an image, taken apart."""
 
-import os
 import warnings
 
 import numpy as np
@@ -11,7 +10,7 @@ from astropy.utils.masked import Masked
 
 from lenssr.exceptions import LensSRWarning
 
-from ._fits import header_from, open_fits
+from ._fits import header_from, is_file, open_fits
 from ._read import Raw, read_hdu, read_hdulist
 from ._units import parse_unit
 
@@ -48,9 +47,7 @@ def accept(data, hdu, wanted):
     """
     if isinstance(data, fits.HDUList):
         return read_hdulist(data, hdu, wanted)
-    # CCDData has a method `read`, too.
-    is_file = isinstance(data, (str, os.PathLike)) or hasattr(data, "read")
-    if is_file and not isinstance(data, NDData):
+    if is_file(data):
         with open_fits(data) as hdus:
             return read_hdulist(hdus, hdu, wanted)
     if hdu is not None:

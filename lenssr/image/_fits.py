@@ -11,12 +11,18 @@ from astropy.io import fits
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["header_from", "merged_header", "open_fits", "pixels", "without_layout"]
+__all__ = ["header_from", "is_file", "merged_header", "open_fits", "pixels", "without_layout"]
 
 # What describes a file's layout rather than its sky.
 LAYOUT = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
                     r"BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END")
 COMMENTARY = ("", "COMMENT", "HISTORY")
+
+
+def is_file(data):
+    """Whether it is a path or a file object (NDData, tables and models have `read`, too)."""
+    return isinstance(data, (str, os.PathLike)) or (
+        hasattr(data, "read") and hasattr(data, "close"))
 
 
 @contextmanager
@@ -120,9 +126,15 @@ def merged_header(primary, extension):
 
 
 def without_layout(header):
-    """Copy of a header without the cards that describe the layout of its file."""
-    return fits.Header([copy.copy(card) for card in header.cards
-                        if not LAYOUT.fullmatch(card.keyword)])
+    """
+    Copy of a header without the cards that describe the layout of its file.
+
+    Blank cards at the end, room for more, are among those.
+    """
+    kept = [copy.copy(card) for card in header.cards if not LAYOUT.fullmatch(card.keyword)]
+    while kept and kept[-1].is_blank:
+        kept.pop()
+    return fits.Header(kept)
 
 
 def header_from(meta):

@@ -1,6 +1,5 @@
 """The PSF of an image, in whatever form an astronomer has it, as one checked kernel."""
 
-import os
 import warnings
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 
-from ._fits import open_fits, pixels
+from ._fits import is_file, open_fits, pixels
 from ._kernels import FWHM_PER_SIGMA, gaussian_psf
 
 __all__ = ["measure_fwhm", "parse_psf", "parse_psfs"]
@@ -130,8 +129,6 @@ def _check_width(fwhm, shape):
 
 def _opened(psf):
     """The array that a file, an HDU or an NDData holds; everything else as it is."""
-    if isinstance(psf, Model):  # photutils' grid of PSFs has a method `read`, too
-        return psf
     if isinstance(psf, NDData):
         return np.asarray(psf.data)
     if isinstance(psf, fits.HDUList):
@@ -140,7 +137,7 @@ def _opened(psf):
             raise ValueError("`psf` must be a file with an image, got one without")
     if isinstance(psf, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):
         return pixels(psf, "psf")
-    if isinstance(psf, (str, os.PathLike)) or hasattr(psf, "read"):
+    if is_file(psf):
         with open_fits(psf, "psf") as hdus:
             return _opened(hdus)
     return psf

@@ -148,6 +148,17 @@ def test_a_lens_that_fills_the_image(n, height):
     assert np.mean(found) == pytest.approx(1, rel=0.07)
 
 
+def test_large_images_are_judged_by_parts(monkeypatch):
+    image, mask = stars(np.random.default_rng(9), 300, 60, 0, 2.0), np.zeros((300, 300), bool)
+    whole = estimate_sky(image, mask)
+    monkeypatch.setattr("lenssr.image._noise.BLOCK", 32)
+    assert estimate_sky(image, mask) == pytest.approx(whole, rel=0.05)
+    assert estimate_sky(image, mask) != whole
+    mask[:] = True
+    mask[40:80, 40:80] = False  # between the parts
+    assert estimate_sky(image, mask) == pytest.approx(2, rel=0.2)
+
+
 def test_masked_pixels_do_not_count():
     image = stars(np.random.default_rng(1), 64, 5, 0, 1.0)
     mask = np.random.default_rng(2).random(image.shape) < 0.3
@@ -220,3 +231,9 @@ def test_real_lens(shared_data):
                     for name in ("data", "noise_map"))
     assert estimate_sky(image, np.zeros(image.shape, bool)) == pytest.approx(
         np.percentile(noise, 10), rel=0.15)
+
+
+def test_light_that_fills_the_frame_is_no_sky():
+    y, x = np.mgrid[:32, :32] - 15.5
+    galaxy = 300 * np.exp(-np.hypot(x, y) / 10)
+    assert sky_level(galaxy, np.zeros(galaxy.shape, bool), 1.0) == 0

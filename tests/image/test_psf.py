@@ -206,6 +206,11 @@ def test_one_for_each_plane(psfs):
         parse_psfs(psfs, 3, SHAPE, 0.2 * u.arcsec)
 
 
+def test_one_plane_has_one_fwhm():
+    with pytest.raises(ValueError, match=r"`psf` as a Quantity must be one FWHM, got shape \(2,\)"):
+        parse_psf([3, 4] * u.pix, SHAPE)
+
+
 def test_one_for_all_planes():
     planes = parse_psfs(PSF.tolist(), 3, SHAPE)
     assert len(planes) == 3 and planes[0] is planes[2]

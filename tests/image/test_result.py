@@ -231,6 +231,7 @@ def test_metadata_that_is_no_header(path):
     with pytest.warns(LensSRWarning, match="cannot hold was dropped: list"):
         image.write(path)
     assert dict(SuperResolvedImage.read(path).header) == {"OBJECT": "x"}
+    assert image[1:].header == {"object": "x", "list": [1]}
 
 
 def test_astropy_reads_the_standard_part(path):
