@@ -22,8 +22,12 @@ def main(arguments=None):
     status : int
         0, or 1 after an error, which is told in one line.
     """
+    from lenssr import LensSRWarning
+
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
+        # Told, whatever PYTHONWARNINGS says: nothing is dropped silently.
+        warnings.simplefilter("always", LensSRWarning)
         warnings.showwarning = _show_warning
         try:
             options.command(options)
@@ -44,10 +48,8 @@ def main(arguments=None):
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    from lenssr import LensSRWarning
-
     # What other libraries deprecate is not the user's concern.
-    if issubclass(category, (LensSRWarning, UserWarning, RuntimeWarning)):
+    if issubclass(category, (UserWarning, RuntimeWarning)):
         print(f"lenssr: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
