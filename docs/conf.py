@@ -1,7 +1,6 @@
 """Configuration of the documentation: Astropy's shared one, and what is our own."""
 
 import os
-from datetime import date
 from importlib.metadata import version as installed_version
 
 from sphinx_astropy.conf.v3 import *  # noqa: F403
@@ -11,7 +10,7 @@ from sphinx_gallery.sorting import FileNameSortKey
 
 project = "lenssr"
 author = "The lenssr developers"
-copyright = f"2026-{date.today().year}, {author}"
+copyright = f"2026, {author}"
 release = installed_version(project)
 version = release.split("+")[0]
 
@@ -72,6 +71,7 @@ sphinx_gallery_conf = {
 # -- HTML -------------------------------------------------------------------------------------
 
 html_title = f"lenssr {version}"
+html_logo = ""  # the theme would show Astropy's
 html_theme_options = {
     "sst_project_name": "lenssr",
     "navbar_links": [],

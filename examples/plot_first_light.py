@@ -68,7 +68,8 @@ for axis, method in zip(axes, methods):
     drawn = axis.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-5, vmax=5)
     axis.set_title(method)
     axis.set_axis_off()
-figure.colorbar(drawn, ax=axes, label="(result - truth) / measurement error")
+figure.colorbar(drawn, ax=axes, shrink=0.8,
+                label="(result - truth) / measurement error")
 
 # %%
 # The root mean square of the error, against bilinear interpolation, and the flux in the whole cut,
