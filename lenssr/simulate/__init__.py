@@ -2,12 +2,14 @@
 
 from importlib import import_module
 
+from ._cosmology import critical_surface_density, einstein_radius, point_mass_einstein_radius
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._reobserve import reobserve
 from ._scene import Grid, render
 
-__all__ = ["Grid", "Instrument", "LensPair", "Population", "render", "reobserve",
+__all__ = ["Grid", "Instrument", "LensPair", "Population", "critical_surface_density",
+           "einstein_radius", "point_mass_einstein_radius", "render", "reobserve",
            "simulate_pair"]
 
 

@@ -1,0 +1,133 @@
+"""From masses and velocities to angles on the sky, by angular-diameter distances."""
+
+import numpy as np
+from astropy import constants as const
+from astropy import units as u
+
+__all__ = ["critical_surface_density", "einstein_radius", "point_mass_einstein_radius"]
+
+
+def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
+    r"""
+    Einstein radius of a singular isothermal sphere.
+
+    Parameters
+    ----------
+    sigma_v : float, array or `~astropy.units.Quantity`
+        Velocity dispersion along the line of sight, km/s.
+    z_lens, z_source : float
+        Redshifts.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        By default `~astropy.cosmology.Planck18`.
+
+    Returns
+    -------
+    theta_e : `~astropy.units.Quantity`
+        In arcsec, of the shape of ``sigma_v``.
+
+    Raises
+    ------
+    ValueError
+        If a velocity is negative or not finite, or the source is not behind the lens.
+
+    Notes
+    -----
+    :math:`\theta_E = 4 \pi (\sigma_v / c)^2 D_{ls} / D_s` (Narayan & Bartelmann,
+    arXiv:astro-ph/9606001).
+
+    Examples
+    --------
+    >>> from lenssr.simulate import einstein_radius
+    >>> einstein_radius(220, 0.5, 1.0)
+    <Quantity 0.59573304 arcsec>
+    """
+    velocity = _not_negative("sigma_v", sigma_v, u.km / u.s)
+    _, far, between = _distances(z_lens, z_source, cosmology)
+    theta = 4 * np.pi * (velocity / const.c).to_value(u.one) ** 2 * (between / far)
+    return (theta * u.rad).to(u.arcsec)
+
+
+def critical_surface_density(z_lens, z_source, cosmology=None):
+    r"""
+    Mass per solid angle of the sky at which a sheet of matter focuses the source.
+
+    Parameters
+    ----------
+    z_lens, z_source, cosmology
+        As for `einstein_radius`.
+
+    Returns
+    -------
+    density : `~astropy.units.Quantity`
+        In solar masses per square arcsecond.
+
+    Raises
+    ------
+    ValueError
+        If the source is not behind the lens.
+
+    Notes
+    -----
+    :math:`\Sigma_{cr} = c^2 D_s / (4 \pi G D_l D_{ls})` (Narayan & Bartelmann,
+    arXiv:astro-ph/9606001), times :math:`D_l^2` to be per solid angle.
+    """
+    near, far, between = _distances(z_lens, z_source, cosmology)
+    density = const.c**2 / (4 * np.pi * const.G) * (far * near / between * u.Mpc) / u.rad**2
+    return density.to(u.Msun / u.arcsec**2)
+
+
+def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
+    r"""
+    Einstein radius of a point mass.
+
+    Parameters
+    ----------
+    mass : float, array or `~astropy.units.Quantity`
+        Solar masses.
+    z_lens, z_source, cosmology
+        As for `einstein_radius`.
+
+    Returns
+    -------
+    theta_e : `~astropy.units.Quantity`
+        In arcsec, of the shape of ``mass``.
+
+    Raises
+    ------
+    ValueError
+        If a mass is negative or not finite, or the source is not behind the lens.
+
+    Notes
+    -----
+    The circle within which the mean density is the critical one:
+    :math:`M = \pi \theta_E^2 \Sigma_{cr}`.
+    """
+    mass = _not_negative("mass", mass, u.Msun)
+    return np.sqrt(mass / (np.pi * critical_surface_density(z_lens, z_source, cosmology)))
+
+
+def _distances(z_lens, z_source, cosmology):
+    """Angular-diameter distances in Mpc: to the lens, to the source, between them."""
+    if cosmology is None:
+        from astropy.cosmology import Planck18 as cosmology
+
+    for name, value in (("z_lens", z_lens), ("z_source", z_source)):
+        if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
+            raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+    if z_source <= z_lens:
+        raise ValueError(f"`z_source` must be beyond `z_lens` ({z_lens:g}), got {z_source:g}")
+    # From one redshift each, as the way to ask astropy for two differs between its releases:
+    # Hogg (arXiv:astro-ph/9905116), eq. 19.
+    lens, source = (cosmology.comoving_transverse_distance(z).to_value(u.Mpc)
+                    for z in (z_lens, z_source))
+    curvature = cosmology.Ok0 / cosmology.hubble_distance.to_value(u.Mpc) ** 2
+    between = (source * np.sqrt(1 + curvature * lens**2)
+               - lens * np.sqrt(1 + curvature * source**2))
+    return lens / (1 + z_lens), source / (1 + z_source), between / (1 + z_source)
+
+
+def _not_negative(name, value, unit):
+    quantity = u.Quantity(value, unit)
+    if not (np.isfinite(quantity).all() and (quantity >= 0).all()):
+        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+    return quantity
