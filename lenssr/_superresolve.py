@@ -114,7 +114,7 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
-    return assemble(parsed, restorations, wcs=new_wcs, scale=scale, flux=kind,
+    return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=kind,
                     cards=_cards(parsed, restorations, method, scale, kind, seed),
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 

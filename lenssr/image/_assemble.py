@@ -7,7 +7,7 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 
-from ._noise import as_uncertainty
+from ._noise import as_uncertainty, narrow
 from ._result import SuperResolvedImage
 from ._wcs import rescale_alternates, strip_wcs
 
@@ -21,7 +21,7 @@ FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RE
                    r"VELOSYS|VELANGL|ZSOURCE")
 
 
-def assemble(parsed, restorations, *, wcs, scale, flux, cards, history):
+def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
     """
     Put a `SuperResolvedImage` together.
 
@@ -36,7 +36,7 @@ def assemble(parsed, restorations, *, wcs, scale, flux, cards, history):
         WCS of the result.
     scale : int
         Output pixels per input pixel.
-    flux : {"per-pixel", "surface-brightness"}
+    kind : {"per-pixel", "surface-brightness"}
         Whether values are divided among the pixels.
     cards : dict
         Cards to add, ``{keyword: (value, comment)}``.
@@ -47,17 +47,14 @@ def assemble(parsed, restorations, *, wcs, scale, flux, cards, history):
     -------
     image : `SuperResolvedImage`
     """
-    share = 1 / scale**2 if flux == "per-pixel" else 1.0
+    share = 1 / scale**2 if kind == "per-pixel" else 1.0
 
-    def stack(name, factor=share):
+    def stack(name):
         planes = [getattr(r, name) for r in restorations]
-        if any(p is None for p in planes):
-            return None
-        whole = planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
-        return whole if factor is None else factor * whole
+        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
 
-    def narrow(array):
-        return None if array is None else array.astype(parsed.dtype)
+    def flux(array):
+        return narrow(share * array, parsed.dtype)
 
     header = _header(parsed.header, wcs, scale)
     for key, card in cards.items():
@@ -66,11 +63,12 @@ def assemble(parsed, restorations, *, wcs, scale, flux, cards, history):
         header.add_history(line)
     unit = u.dimensionless_unscaled if parsed.unit is None else parsed.unit
     std = stack("measurement_std")
+    has_samples = all(r.samples is not None for r in restorations)
     return SuperResolvedImage(
-        narrow(stack("mean")), unit=unit, mask=stack("missing", None), wcs=wcs, meta=header,
-        uncertainty=as_uncertainty(std, parsed.kind, unit, parsed.dtype),
-        psf=_joint_psf([r.psf for r in restorations]), measurement_std=narrow(std),
-        samples=narrow(stack("samples")))
+        flux(stack("mean")), unit=unit, mask=stack("missing"), wcs=wcs, meta=header,
+        uncertainty=as_uncertainty(share * std, parsed.kind, unit, parsed.dtype),
+        psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
+        samples=flux(stack("samples")) if has_samples else None)
 
 
 def _header(old, wcs, scale):

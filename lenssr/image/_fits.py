@@ -11,7 +11,8 @@ from astropy.io import fits
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["header_from", "is_file", "merged_header", "open_fits", "pixels", "without_layout"]
+__all__ = ["has_pixels", "header_from", "is_file", "merged_header", "open_fits", "pixels",
+           "without_layout"]
 
 # What describes a file's layout rather than its sky.
 LAYOUT = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
@@ -69,7 +70,13 @@ def open_fits(source, name="data"):
             if "corrupted" in str(item.message):
                 warnings.warn(f"{what} has more than was read, it may be damaged: "
                               f"{' '.join(str(item.message).split())}", LensSRWarning, stacklevel=3)
-        yield hdus
+        with warnings.catch_warnings():
+            # What astropy says of cards against the standard is of no use: they are kept.
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            warnings.filterwarnings("ignore", "The following header keyword is invalid")
+            yield hdus
+    except fits.VerifyError as err:  # a card that is needed and cannot be read
+        raise ValueError(_damaged(name, what, err)) from err
     finally:
         hdus.close(closed=is_path)
 
@@ -77,6 +84,12 @@ def open_fits(source, name="data"):
 def _damaged(name, what, reason):
     reason = " ".join(str(reason).split()) or type(reason).__name__
     return f"`{name}` must be a readable FITS file, {what} is damaged or is none: {reason}"
+
+
+def has_pixels(hdu):
+    """Whether it is an image HDU with pixels; they are not read for it."""
+    shape = getattr(hdu, "shape", ())  # of what was no HDU astropy knows, there is none
+    return hdu.is_image and len(shape) > 0 and 0 not in shape
 
 
 def pixels(hdu, name="data"):
@@ -101,7 +114,8 @@ def pixels(hdu, name="data"):
         If it has none, or they cannot be read.
     """
     try:
-        array = hdu.data
+        with np.errstate(all="ignore"):  # scaling what is missing may overflow
+            array = hdu.data
     except Exception as err:  # as above
         raise ValueError(_damaged(name, f"its HDU {hdu.name!r}", err)) from err
     if array is None:

@@ -17,8 +17,8 @@ from lenssr.exceptions import LensSRWarning
 
 from ._units import power_of
 
-__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "sigma_from", "sky_level",
-           "sky_noise"]
+__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "narrow", "sigma_from",
+           "sky_level", "sky_noise"]
 
 #: The power of the standard deviation that an uncertainty holds.
 POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
@@ -104,19 +104,24 @@ def _unit_factor(own, unit, power):
 
 
 def as_uncertainty(sigma, kind, unit, dtype=np.float64):
-    """
-    An uncertainty of class ``kind`` from standard deviations, of type ``dtype``.
-
-    Where that cannot hold the values (the inverse variance of 1e-20 erg/s/cm2 is beyond
-    single precision), they stay double.
-    """
+    """An uncertainty of class ``kind`` from standard deviations, of type ``dtype`` if it can."""
     power = POWERS[base_class(kind)]
     with np.errstate(divide="ignore"):
         values = np.asarray(sigma, dtype=float) ** power
-    limits, filled = np.finfo(dtype), np.abs(values[np.isfinite(values) & (values != 0)])
-    if filled.size == 0 or (limits.tiny < filled.min() and filled.max() < limits.max):
-        values = values.astype(dtype)
-    return kind(values, unit=power_of(unit, power))
+    return kind(narrow(values, dtype), unit=power_of(unit, power))
+
+
+def narrow(values, dtype):
+    """
+    The values in a floating type, or as they are where it can't hold them.
+
+    The inverse variance of 1e-20 erg/s/cm2, for one, is beyond single precision.
+    """
+    limits, sizes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
+    most = sizes.max(initial=0)
+    # What is small beside the rest may as well be zero.
+    lost = (sizes > limits.eps * most) & (sizes < limits.tiny)
+    return values if most >= limits.max or lost.any() else values.astype(dtype)
 
 
 def estimate_sky(values, mask):

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 
-from ._fits import is_file, open_fits, pixels
+from ._fits import has_pixels, is_file, open_fits, pixels
 from ._kernels import FWHM_PER_SIGMA, gaussian_psf
 
 __all__ = ["measure_fwhm", "parse_psf", "parse_psfs"]
@@ -132,7 +132,7 @@ def _opened(psf):
     if isinstance(psf, NDData):
         return np.asarray(psf.data)
     if isinstance(psf, fits.HDUList):
-        psf = next((hdu for hdu in psf if hdu.is_image and hdu.shape and all(hdu.shape)), None)
+        psf = next((hdu for hdu in psf if has_pixels(hdu)), None)
         if psf is None:
             raise ValueError("`psf` must be a file with an image, got one without")
     if isinstance(psf, (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)):

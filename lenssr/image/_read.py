@@ -14,7 +14,7 @@ from astropy.nddata import (
 
 from lenssr.exceptions import LensSRWarning
 
-from ._fits import merged_header, pixels
+from ._fits import has_pixels, merged_header, pixels
 from ._noise import POWERS
 from ._units import parse_unit, power_of
 from ._wcs import wcs_from_hdus
@@ -116,10 +116,6 @@ def _bunit(header):
     return None if unit is None or isinstance(unit, fits.card.Undefined) else str(unit)
 
 
-def _has_pixels(hdu):
-    return hdu.is_image and len(hdu.shape) > 0 and 0 not in hdu.shape
-
-
 def _name(hdu):
     """Detector and kind of an EXTNAME: Euclid writes both, as in "3-4.E.SCI"."""
     detector, _, kind = hdu.name.upper().rpartition(".")
@@ -133,15 +129,16 @@ def _choose(hdus, hdu):
         except (KeyError, IndexError, TypeError) as err:
             names = ", ".join(f"{i} {h.name!r}" for i, h in enumerate(hdus))
             raise ValueError(f"`hdu` must be an HDU of the file ({names}), got {hdu!r}") from err
-        if isinstance(chosen, list) or not _has_pixels(chosen):
+        if isinstance(chosen, list) or not has_pixels(chosen):
             raise ValueError(f"`hdu` must hold an image, got {hdu!r} without one")
         return chosen
     for ndim in (2, 3):
         for image in hdus:
-            if (_has_pixels(image) and len(image.shape) == ndim
+            if (has_pixels(image) and len(image.shape) == ndim
                     and _name(image)[1] not in BESIDE):
                 return image
-    found = ", ".join(f"{h.name or 'HDU'} {h.shape if h.is_image else 'table'}" for h in hdus)
+    found = ", ".join(f"{h.name or 'HDU'} {getattr(h, 'shape', '') if h.is_image else 'table'}"
+                      for h in hdus)
     raise ValueError("`data` must hold a 2-D image or a cube that isn't empty, the file has "
                      f"{found or 'no HDU'}")
 
@@ -150,7 +147,7 @@ def _find(hdus, image, names):
     detector = _name(image)[0]
     for name in names:
         for hdu in hdus:
-            if (hdu is not image and _has_pixels(hdu) and _name(hdu) == (detector, name)
+            if (hdu is not image and has_pixels(hdu) and _name(hdu) == (detector, name)
                     and hdu.ver == image.ver):
                 return hdu
     return None

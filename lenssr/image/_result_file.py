@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from ._fits import header_from, pixels, without_layout
+from ._fits import has_pixels, header_from, pixels, without_layout
 from ._noise import base_class
 from ._read import UNCERTAINTIES
 from ._units import parse_unit, unit_text
@@ -113,11 +113,11 @@ def from_hdulist(hdus):
         If it is another file, or damaged.
     """
     header = hdus[0].header
-    if not hdus[0].shape or "BUNIT" not in header:
+    if not has_pixels(hdus[0]) or "BUNIT" not in header:
         raise ValueError("`path` must be a file written by SuperResolvedImage.write, got one "
                          "without an image and BUNIT in its primary HDU")
     wcs = wcs_from_hdus(header, hdus)
-    parts = {hdu.name: pixels(hdu, "path") for hdu in hdus[1:] if hdu.is_image and hdu.shape}
+    parts = {hdu.name: pixels(hdu, "path") for hdu in hdus[1:] if has_pixels(hdu)}
     uncertainty = None
     if "UNCERT" in parts:
         about = hdus["UNCERT"].header

@@ -18,6 +18,7 @@ from lenssr.image._noise import (
     as_uncertainty,
     base_class,
     estimate_sky,
+    narrow,
     sigma_from,
     sky_level,
     sky_noise,
@@ -110,6 +111,14 @@ def test_precision_follows_the_data_unless_it_cannot_hold_them():
     np.testing.assert_allclose(faint.array, 1e-40 * SIGMA**2, rtol=1e-12)
     zeros = as_uncertainty(0 * SIGMA, StdDevUncertainty, None, np.float32)
     assert zeros.array.dtype == np.float32
+
+
+def test_narrow():
+    for values, dtype in (([1e30, 0, 1e-45], np.float32), ([np.nan, np.inf, 1], np.float32),
+                          ([1e39], np.float64), ([1e-39, 2e-39], np.float64), ([], np.float32)):
+        narrowed = narrow(np.array(values, float), np.float32)
+        assert narrowed.dtype == dtype
+        np.testing.assert_allclose(narrowed, values, rtol=1e-6, atol=1e-44)
 
 
 def test_base_class():

@@ -419,6 +419,23 @@ def test_nonstandard_cards_do_not_disturb(tmp_path):
     assert text(parsed.header) == text(cards())
 
 
+@pytest.mark.parametrize("card", ["TELESCOP", "BUNIT", "CTYPE1"])
+def test_unreadable_cards_that_are_needed(card):
+    hdus = hst()
+    hdus[1].header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"})
+    content = in_memory(hdus).getvalue()
+    start = content.index(card.ljust(8).encode() + b"= '")
+    spoilt = content[start: start + 80].replace(b"'", b"?")
+    with pytest.raises(ValueError, match=f"must be a readable FITS .* Unparsable card .{card}"):
+        parse_image(io.BytesIO(content[:start] + spoilt + content[start + 80:]))
+
+
+def test_what_is_no_hdu():
+    content = in_memory(hst()).getvalue().replace(b"XTENSION= 'IMAGE   '", b"XTENSION= 'IMAGO   '")
+    with pytest.raises(ValueError, match="`data` must hold a 2-D image or a cube"):
+        parse_image(io.BytesIO(content))
+
+
 def test_wcs_of_the_right_chip():
     hdus = hst()
     for ver in (1, 2):
