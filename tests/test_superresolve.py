@@ -15,6 +15,7 @@ from astropy.nddata import (
 )
 from astropy.wcs import WCS
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
+from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
@@ -423,6 +424,14 @@ def test_warnings_are_ours(tmp_path):
     assert {item.category for item in caught} == {LensSRWarning}
     assert [str(item.message)[:25] for item in caught] == [
         "no uncertainty was given:", "the image has no unit: it"]
+
+
+def test_photutils_takes_the_result():
+    """It compares the units of data and errors by their hash."""
+    for unit in ("nJy", "MJy/sr", "electron"):
+        image = CCDData(NOISE, unit=unit, uncertainty=StdDevUncertainty(np.ones(SHAPE)))
+        table = aperture_photometry(superresolve(image, "bilinear"), CircularAperture((9, 9), 4))
+        assert table["aperture_sum"].unit == table["aperture_sum_err"].unit == u.Unit(unit)
 
 
 WCS_FILES = ["1904-66_TAN.fits", "astropy_dist_lookup.fits.gz", "astropy_m13_rice.fits",

@@ -5,6 +5,7 @@ import os
 import warnings
 
 import numpy as np
+from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.utils.exceptions import AstropyUserWarning
@@ -14,7 +15,9 @@ from astropy.wcs.wcsapi import BaseHighLevelWCS, HighLevelWCSWrapper, SlicedLowL
 from lenssr.exceptions import LensSRWarning
 
 from ._fits import open_fits
+from ._noise import POWERS, base_class
 from ._result_file import from_hdulist, to_hdulist, write_whole
+from ._units import parse_unit, power_of
 from ._wcs import rescale_alternates
 from ._wcs_rescale import place
 
@@ -123,6 +126,49 @@ class SuperResolvedImage(CCDData):
         warnings.warn("the operands have different PSFs: the result has none", LensSRWarning,
                       stacklevel=2)
         return None
+
+    def convert_unit_to(self, unit, equivalencies=()):
+        """
+        The image in another unit.
+
+        Parameters
+        ----------
+        unit : `~astropy.units.Unit` or str
+            The unit.
+        equivalencies : list of tuple, optional
+            As for `astropy.units.UnitBase.to`.
+
+        Returns
+        -------
+        image : `SuperResolvedImage`
+
+        Raises
+        ------
+        ValueError
+            If the unit is logarithmic, or the image's does not convert to it.
+
+        Notes
+        -----
+        `CCDData.convert_unit_to` loses the PSF, and takes variances for standard deviations.
+        """
+        unit = parse_unit(unit)
+        try:
+            factor = self.unit.to(unit, equivalencies=list(equivalencies))
+        except u.UnitConversionError as err:
+            raise ValueError(f"`unit` must be one that {self.unit} converts to, "
+                             f"got {unit}") from err
+        converted = self.multiply(factor)
+        uncertainty = None
+        if converted.uncertainty is not None:
+            kind = type(converted.uncertainty)
+            uncertainty = kind(converted.uncertainty.array,
+                               unit=power_of(unit, POWERS[base_class(kind)]))
+        return type(self)(converted.data, unit=unit, mask=converted.mask, wcs=converted.wcs,
+                          meta=converted.meta, psf=converted.psf, uncertainty=uncertainty,
+                          measurement_std=converted.measurement_std,
+                          prior_std=converted.prior_std,
+                          samples=None if self.samples is None else factor * self.samples,
+                          consistency=self.consistency)
 
     def to_hdulist(self):
         """

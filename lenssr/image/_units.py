@@ -115,9 +115,9 @@ def unit_text(unit):
 
 def power_of(unit, power):
     """``unit**power``, or `None` where there is none: astropy can't multiply unknown units."""
-    if unit is None or isinstance(unit, u.UnrecognizedUnit):
-        return unit if power == 1 else None
-    return unit**power
+    if power == 1:
+        return unit  # itself: its first power has another hash, which photutils compares
+    return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit**power
 
 
 def flux_kind(unit, flux="auto"):

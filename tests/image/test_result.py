@@ -14,6 +14,7 @@ from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 from astropy.wcs.wcsapi import HighLevelWCSWrapper, SlicedLowLevelWCS
+from photutils.aperture import CircularAperture, aperture_photometry
 
 from lenssr import SuperResolvedImage
 from lenssr.exceptions import LensSRWarning
@@ -452,6 +453,38 @@ def test_arithmetic_with_images():
     with pytest.warns(LensSRWarning, match="the operands have different PSFs: the result has non"):
         assert image.subtract(make(psf=gaussian_psf(3.0))).psf is None
     assert SuperResolvedImage.add(2 * u.nJy, image).shape == SHAPE
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
+def test_other_units(kind, path):
+    """`CCDData.convert_unit_to` treats a variance like a standard deviation."""
+    image = make(kind=kind, prior_std=np.ones(SHAPE), samples=RNG.normal(size=(2, *SHAPE)),
+                 consistency=np.ones((6, 7)))
+    converted = image.convert_unit_to("pJy")
+    assert converted.unit == u.pJy and type(converted.uncertainty) is kind
+    for name in ("data", "measurement_std", "prior_std", "samples"):
+        np.testing.assert_allclose(getattr(converted, name), 1000 * getattr(image, name),
+                                   rtol=1e-6)
+    np.testing.assert_allclose(converted.uncertainty.represent_as(StdDevUncertainty).array,
+                               1000 * image.uncertainty.represent_as(StdDevUncertainty).array,
+                               rtol=1e-6)
+    np.testing.assert_array_equal(converted.psf, image.psf)
+    assert converted.header == image.header and converted.consistency is image.consistency
+    assert_same(converted, there_and_back(converted, path))
+    assert make(uncertainty=None).convert_unit_to("Jy").uncertainty is None
+    spectral = image.convert_unit_to("erg / (s cm2 Angstrom)", u.spectral_density(500 * u.nm))
+    assert spectral.data[0, 0] == pytest.approx(
+        (image.data[0, 0] * u.nJy).to_value(spectral.unit, u.spectral_density(500 * u.nm)))
+    with pytest.raises(ValueError, match="`unit` must be one that nJy converts to, got s"):
+        image.convert_unit_to("s")
+    with pytest.raises(ValueError, match="`unit` must be linear in flux"):
+        image.convert_unit_to(u.ABmag)
+
+
+def test_photutils_takes_it():
+    image = make(mask=None)
+    table = aperture_photometry(image, CircularAperture((6, 6), 2))
+    assert table["aperture_sum"].unit == table["aperture_sum_err"].unit == u.nJy
 
 
 def test_copies():
