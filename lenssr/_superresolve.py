@@ -25,7 +25,7 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
 
     Parameters
     ----------
-    data : path, file, HDUList, HDU, NDData, Quantity or array-like
+    data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
         A 2-D image, or a 3-D cube of bands whose planes are restored one by one.
         From a FITS file the first 2-D image is taken, with the error, mask and PSF
         extensions beside it. NaN and infinity count as masked.
@@ -36,12 +36,13 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     psf : array, Quantity, Model, NDData, HDU or path, optional
         Effective PSF (optics and pixel response) on the grid of the image; or the
         FWHM of a Gaussian, in pixels or as an angle; or a photutils or astropy PSF
-        model.
+        model. A list has one for each plane of a cube.
     uncertainty : NDUncertainty, Quantity, array or float, optional
         Noise of the image; standard deviations unless it is an astropy uncertainty
         of another kind. Estimated from the sky, with a warning, if there is none.
     mask : array, optional
-        `True`, or any flag, where the image is missing.
+        `True`, or any flag, where the image is missing. In a file, the mask beside the
+        image; of JWST, Roman, Euclid and LSST those of its flags that say so.
     wcs : WCS, optional
         FITS WCS, or any APE-14 WCS.
     unit : Unit or str, optional
