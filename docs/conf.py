@@ -36,10 +36,10 @@ else:
     intersphinx_mapping = {}
 
 # A reference to a public name of ours must be found; one to a name of others is found online
-# only. A single word is as a rule a parameter, or a name of the module that the docstring is in.
+# only. What does not start with a package is a parameter, or of the docstring's own module.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:obj", r"\w+"),
+    (r"py:obj", r"(?!lenssr\.)\w+(\.\w+)?"),
     (r"py:.*", r"(astropy|dask|h5py|lenstronomy|matplotlib|numpy|photutils|reproject|safetensors"
                r"|scipy|skimage|torch|tqdm)(\..*)?"),
     (r"py:.*", r"(bool|bytes|callable|complex|dict|float|int|list|object|set|slice|str|tuple|type"

@@ -59,7 +59,8 @@ show(axes[4], pair.hr.data, "truth")
 # %%
 # The residuals say more than the images. They are shown over the standard deviation that the noise
 # of the data gives to each result: where they exceed it by far, the error is not noise but what the
-# data leave undetermined.
+# data leave undetermined. On the empty sky of the network's result, which is very smooth, it is the
+# noise of the truth that shows: that too is an observation.
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 for axis, method in zip(axes, methods):
