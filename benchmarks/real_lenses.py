@@ -139,6 +139,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--out", type=Path, default=Path("real_lenses"), help="folder to write to")
     parser.add_argument("--weights", help="weights of rcan in place of the shipped ones")
+    parser.add_argument("--table", type=Path, help="file to write the means of each lens to")
     parser.add_argument("--only", help="lenses whose name holds this")
     args = parser.parse_args()
     if not DATA.is_dir():
@@ -190,6 +191,8 @@ def main():
           f"{len(table)} images, least gap {table['gap'].min():+.2f} dB, and in "
           f"{(each['gap'] > 0).sum()} of {len(each)} lenses")
     table.write(args.out / "real_lenses.ecsv", overwrite=True)
+    if args.table:
+        each.write(args.table, overwrite=True)
 
 
 if __name__ == "__main__":
