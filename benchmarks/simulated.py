@@ -159,7 +159,7 @@ def main():
                         help="training pairs of the linear filter")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--weights", help="weights of rcan in place of the shipped ones")
-    parser.add_argument("--out", type=Path, help="file to write the table to, ECSV or CSV by its name")
+    parser.add_argument("--out", type=Path, help="file for the table, ECSV or CSV by its name")
     parser.add_argument("--record", action="store_true",
                         help="write the gains over bilinear into the package")
     args = parser.parse_args()

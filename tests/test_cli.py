@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
 
 from lenssr import SuperResolvedImage
 from lenssr.cli import main
@@ -116,10 +115,11 @@ def test_no_such_recipe(tmp_path, capsys):
 def test_demo_beats_the_classics(tmp_path, capsys):
     status, out, err = run(capsys, "demo", "--out", tmp_path / "demo")
     assert (status, err) == (0, "")
-    rows = Table.read(out.splitlines()[:-1], format="ascii", header_start=0, data_start=3)
-    psnr = dict(zip(rows["method"], rows["PSNR"], strict=True))
+    rows = {words[0]: [float(word) for word in words[1:]]
+            for words in map(str.split, out.splitlines()[3:-1])}
+    psnr = {method: figures[0] for method, figures in rows.items()}
     assert psnr["rcan"] > psnr["richardson_lucy"] > psnr["bilinear"]
-    assert np.abs(np.array(rows["flux ratio"]) - 1).max() < 0.05
+    assert all(abs(figures[2] - 1) < 0.02 for figures in rows.values())
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {
         "input.fits", "truth.fits", "bilinear.fits", "richardson_lucy.fits", "rcan.fits",
         "demo.png"}
@@ -131,6 +131,7 @@ def test_demo_beats_the_classics(tmp_path, capsys):
 
 
 def test_module_runs_as_a_program():
-    found = subprocess.run([sys.executable, "-c", "from lenssr.cli import main; main(['--version'])"],
-                           capture_output=True, text=True, check=True)
+    program = "from lenssr.cli import main; main(['--version'])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           check=True)
     assert found.stdout.startswith("lenssr ")

@@ -228,4 +228,3 @@ class _Fit:
         """An array without the margin."""
         (my, mx), (ny, nx) = self._margin, array.shape
         return array[scale * my : ny - scale * my, scale * mx : nx - scale * mx]
-

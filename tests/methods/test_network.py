@@ -47,7 +47,8 @@ def test_tiles_change_nothing(weights):
 def test_noise_units(weights):
     # The same sky in other units, with a sky that was not subtracted.
     data = plane().data
-    one, other = (superresolve(values * unit, "rcan", psf=PSF, uncertainty=noise, weights=weights, n_probes=2)
+    one, other = (superresolve(values * unit, "rcan", psf=PSF, uncertainty=noise,
+                               weights=weights, n_probes=2)
                   for values, unit, noise in ((data, u.adu, 0.5),
                                               (1e-3 * data + 7, u.nJy, 5e-4)))
     # The level of the sky is estimated, to a fraction of its noise.
@@ -153,7 +154,8 @@ def test_bad_options(options, words):
 
 def test_weights_of_another_scale(weights):
     with pytest.raises(ValueError, match="`scale` must be 2, for which the weights 'small'"):
-        superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5, weights=weights, scale=3)
+        superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5, weights=weights,
+                     scale=3)
 
 
 def test_no_psf_warns(weights):

@@ -9,8 +9,8 @@ import torch
 from lenssr.networks import compress
 from lenssr.train import Data, Recipe, Training, fit
 from lenssr.train._data import Pairs
-from lenssr.train._losses import flux_error, log_relative_error, restoration_loss
 from lenssr.train._loop import Trainer, flux_weight, learning_rate
+from lenssr.train._losses import flux_error, log_relative_error, restoration_loss
 from lenssr.weights import load_network
 
 RECIPE = Recipe(
