@@ -20,7 +20,7 @@ __all__ = ["Network"]
 
 WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
 TILE = 768   # side of the tiles of larger ones
-TRAINED = 2.5  # conditions of the PSF beyond this were never seen in training
+TRAINED = 3.0  # conditions of the PSF beyond this were never seen in training
 PRECISIONS = ("float32", "float64", "bfloat16")
 
 
