@@ -125,6 +125,7 @@ def draw(rows, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--figure", type=Path, default=Path("hsc_hst.png"))
+    parser.add_argument("--table", type=Path, help="file for the table, ECSV or CSV by its name")
     parser.add_argument("--weights", help="weights of rcan in place of the shipped ones")
     args = parser.parse_args()
     if not DATA.is_dir():
@@ -160,6 +161,8 @@ def main():
         table[name].info.format = ".3f"
     print(HEADER, "\n")
     table.pprint(max_width=-1, max_lines=-1)
+    if args.table:
+        table.write(args.table, overwrite=True)
 
 
 if __name__ == "__main__":
