@@ -9,12 +9,13 @@ from ._reobserve import reobserve
 from ._scene import Grid, render
 
 __all__ = ["Grid", "Instrument", "LensPair", "Population", "critical_surface_density",
-           "einstein_radius", "point_mass_einstein_radius", "render", "reobserve",
-           "simulate_pair"]
+           "einstein_radius", "point_mass_einstein_radius", "render", "render_batch",
+           "reobserve", "simulate_pair"]
 
 
 def __getattr__(name):
-    # The instrument works in torch, which takes seconds to import.
-    if name == "Instrument":
-        return import_module("lenssr.simulate._instrument").Instrument
+    # These work in torch, which takes seconds to import.
+    module = {"Instrument": "_instrument", "render_batch": "_torch_scene"}.get(name)
+    if module is not None:
+        return getattr(import_module(f"lenssr.simulate.{module}"), name)
     raise AttributeError(f"module 'lenssr.simulate' has no attribute {name!r}")

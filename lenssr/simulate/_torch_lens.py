@@ -1,0 +1,186 @@
+"""Deflections of the lens models that scenes are made of, in torch."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+__all__ = ["LENSES", "Profile"]
+
+# As in lenstronomy: where singular profiles are cut off, so that both engines agree there too.
+EPL_CORE = 1e-9
+TNFW_CORE = 1e-3
+
+
+class Profile(NamedTuple):
+    """
+    A model of lens or light for many components at once.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Parameters other than the centre, as lenstronomy names them.
+    centre : tuple of str
+        The two parameters that are the centre, zero where they are left out.
+    evaluate : callable
+        ``evaluate(dx, dy, p)``: the offsets from the centres (arcsec), which
+        broadcast to ``(m, ny, nx)``, and a dict of the parameters, each of shape
+        ``(m, 1, 1)``. A model of which a scene has many takes two arguments more,
+        the ``slot`` of each component and their number, and gives sums over slots.
+    record : callable
+        From a scene's parameters of one component to those named here.
+    summed : bool
+        Whether ``evaluate`` gives sums.
+    """
+
+    names: tuple
+    centre: tuple
+    evaluate: Callable
+    record: Callable = dict
+    summed: bool = False
+
+
+def _axis_ratio(e1, e2):
+    # Modulus of the ellipticity (1 - q) / (1 + q), its direction, and q.
+    modulus = torch.sqrt(e1**2 + e2**2).clamp(max=0.9999)
+    angle = torch.atan2(e2, e1) / 2
+    return modulus, torch.cos(angle), torch.sin(angle), (1 - modulus) / (1 + modulus)
+
+
+def epl(dx, dy, p):
+    """
+    Elliptical power law: Tessore & Metcalf (2015A&A...580A..79T), eqs. 22 and 23.
+
+    The hypergeometric function is their series in the elliptical angle. Its
+    coefficients are real, so that Clenshaw's recursion sums sines and cosines
+    together in real numbers; they fall as the powers of (1 - q) / (1 + q).
+    """
+    f, cos, sin, q = _axis_ratio(p["e1"], p["e2"])
+    t = p["gamma"] - 1
+    x, y = cos * dx + sin * dy, cos * dy - sin * dx
+    u = q * x
+    r2 = (u * u).addcmul_(y, y).clamp_(min=EPL_CORE**2)
+    cos2 = (u * u).addcmul_(y, y, value=-1).div_(r2)
+    accuracy = 1e-12 if dx.dtype == torch.float64 else 1e-8
+    worst = max(float(f.max()), 1e-6)
+    n_terms = max(2, math.ceil(math.log(accuracy) / math.log(worst)))
+    k = torch.arange(n_terms, dtype=t.dtype, device=t.device).reshape(-1, 1, 1, 1)
+    series = torch.cumprod(-f * (t / 2 + k) / (2 - t / 2 + k), dim=0)
+    double, last, before = 2 * cos2, torch.zeros_like(cos2), torch.zeros_like(cos2)
+    for coefficient in series.flip(0):
+        last, before = torch.sub(coefficient, before, out=before).addcmul_(double, last), last
+    # sum c_n cos(n a) = c_0 + b_1 cos(a) - b_2, sum c_n sin(n a) = b_1 sin(a), of which
+    # sin(a) = 2 u y / r2.
+    even = before.neg_().addcmul_(last, cos2).add_(1)
+    odd = last.mul_(2).mul_(u).mul_(y).div_(r2)
+    b = p["theta_E"] * torch.sqrt(q)
+    factor = torch.log_(r2.div_(b * b)).mul_(-t / 2).exp_().mul_(2 / (1 + q))
+    ax = (u * even).addcmul_(y, odd, value=-1).mul_(factor)
+    ay = (u * odd).addcmul_(y, even).mul_(factor)
+    return cos * ax - sin * ay, cos * ay + sin * ax
+
+
+def sie(dx, dy, p):
+    """Isothermal ellipsoid: the power law of slope two."""
+    return epl(dx, dy, {**p, "gamma": torch.full_like(p["theta_E"], 2.0)})
+
+
+def shear(dx, dy, p):
+    """External shear."""
+    return p["gamma1"] * dx + p["gamma2"] * dy, p["gamma2"] * dx - p["gamma1"] * dy
+
+
+def convergence(dx, dy, p):
+    """Uniform sheet of mass."""
+    return torch.broadcast_tensors(p["kappa"] * dx, p["kappa"] * dy)
+
+
+def point_masses(dx, dy, p, slot, n_slots):
+    """
+    Summed deflections of point masses, those of the same ``slot`` together.
+
+    Offsets on axes only: from the first mass they differ by a constant, so that all sums over
+    masses are one product of matrices.
+    """
+    weight = (dx * dx + dy * dy).reciprocal_()
+    on_x, on_y = dx == 0, dy == 0
+    if (on_x.any(dim=2) & on_y.any(dim=1)).any():
+        # A mass deflects nothing that is right in front of it.
+        weight.masked_fill_(on_x & on_y, 0.0)
+    theta2 = p["theta_E"].ravel() ** 2
+    parts = torch.stack([theta2, theta2 * (dx - dx[:1])[:, 0, 0], theta2 * (dy - dy[:1])[:, 0, 0]])
+    table = dx.new_zeros(3, n_slots, len(dx))
+    table[:, slot, torch.arange(len(dx), device=dx.device)] = parts
+    sums = (table.reshape(3 * n_slots, -1) @ weight.flatten(1)).reshape(3, n_slots,
+                                                                        *weight.shape[1:])
+    return sums[1].addcmul_(sums[0], dx[0]), sums[2].addcmul_(sums[0], dy[0])
+
+
+def line_mass(dx, dy, p):
+    """
+    Uniform line of mass of Einstein radius ``theta_E`` between two points.
+
+    A point mass at ``w`` deflects by ``theta_E^2 / conj(z - w)``; the mean over the line from
+    ``-h`` to ``h`` is ``theta_E^2 / (2 conj(h)) conj(log((z + h) / (z - h)))``, whose branch cut
+    is the line itself. In units of ``h`` the real part is written such that it keeps its
+    precision far from a short line and near the ends of a long one.
+    """
+    hx, hy = p["half_x"], p["half_y"]
+    # A line of no length is a point, and so is one of two microarcseconds.
+    is_point = hx * hx + hy * hy < 1e-12
+    hx, hy = torch.where(is_point, 1e-6, hx), torch.where(is_point, 0.0, hy)
+    h2 = hx * hx + hy * hy
+    u, v = (hx * dx + hy * dy) / h2, (hx * dy - hy * dx) / h2
+    gap = (u.abs() - 1).square_().addcmul_(v, v).clamp_(min=torch.finfo(dx.dtype).tiny)
+    along = torch.log1p(u.abs().mul_(4).div_(gap)).mul_(0.5).copysign_(u)
+    across = torch.atan2(2 * v, (u * u).addcmul_(v, v).sub_(1))
+    factor = p["theta_E"] ** 2 / (2 * h2)
+    return factor * (hx * along - hy * across), factor * (hy * along + hx * across)
+
+
+def line_record(kwargs):
+    """Middle and half of a line, of its two ends."""
+    ends = {c: (kwargs[f"{c}1"], kwargs[f"{c}2"]) for c in "xy"}
+    record = {"theta_E": kwargs["theta_E"]}
+    for c, (first, second) in ends.items():
+        record |= {f"middle_{c}": (first + second) / 2, f"half_{c}": (second - first) / 2}
+    return record
+
+
+def tnfw(dx, dy, p):
+    """
+    Truncated NFW halo: Baltz, Marshall & Oguri (2009JCAP...01..015B), appendix A.
+
+    Terms of order one cancel to the square of a small radius: always in double precision.
+    """
+    dtype = dx.dtype
+    dx, dy = dx.double(), dy.double()
+    scale, alpha, cut = (p[name].double() for name in ("Rs", "alpha_Rs", "r_trunc"))
+    rho0 = alpha / (4 * scale**2 * (1 + math.log(0.5)))
+    x = (torch.sqrt(dx * dx + dy * dy) / scale).clamp_(min=TNFW_CORE)
+    tau = cut / scale
+    # F of their eq. A5: artanh(s)/s inside the scale radius, arctan(s)/s outside, one on it.
+    x2, t2 = x * x, tau * tau
+    s = torch.sqrt(torch.abs(1 - x2)).clamp_(min=1e-12)
+    inside = torch.log1p(2 * s * (1 + s) / x2) / 2
+    nfw = torch.where(x < 1, inside, torch.atan(s)) / s
+    root = torch.sqrt(t2 + x2)
+    g = t2 / (t2 + 1) ** 2 * (
+        (t2 + 2 * x2 - 1) * nfw + tau * math.pi + (t2 - 1) * torch.log(tau)
+        + root * (-math.pi + torch.log(x / (tau + root)) * (t2 - 1) / tau))
+    factor = 4 * rho0 * scale * g / x2
+    return (factor * dx).to(dtype), (factor * dy).to(dtype)
+
+
+CENTRE = ("center_x", "center_y")
+LENSES = {
+    "EPL": Profile(("theta_E", "gamma", "e1", "e2"), CENTRE, epl),
+    "SIE": Profile(("theta_E", "e1", "e2"), CENTRE, sie),
+    "SHEAR": Profile(("gamma1", "gamma2"), ("ra_0", "dec_0"), shear),
+    "CONVERGENCE": Profile(("kappa",), ("ra_0", "dec_0"), convergence),
+    "POINT_MASS": Profile(("theta_E",), CENTRE, point_masses, summed=True),
+    "LINE_MASS": Profile(("theta_E", "half_x", "half_y"), ("middle_x", "middle_y"), line_mass,
+                         line_record),
+    "TNFW": Profile(("Rs", "alpha_Rs", "r_trunc"), CENTRE, tnfw),
+}

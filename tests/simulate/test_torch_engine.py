@@ -1,0 +1,232 @@
+"""The torch engine against lenstronomy, closed forms, and itself in other batches."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lenstronomy.LensModel.lens_model import LensModel
+
+from lenssr.simulate import Grid, Population, render, render_batch
+from lenssr.simulate._line_mass import lines_as_points
+from lenssr.simulate._population import KINDS, SceneModel
+from lenssr.simulate._torch_scene import _shoot
+
+GRID = Grid(96, 0.066)
+
+
+def draw(n, seed=3, **keywords):
+    return [Population(**keywords).draw(np.random.default_rng([seed, i])) for i in range(n)]
+
+
+def lens_scene(rng, **keywords):
+    return Population(kinds=(1.0, 0, 0, 0, 0, 0), **keywords).draw(rng)
+
+
+def add(scene, model, **kwargs):
+    scene.lens_models.append(model)
+    scene.lens_kwargs.append(kwargs)
+    return scene
+
+
+def with_point_masses(rng):
+    scene = lens_scene(rng)
+    for x, y in rng.uniform(-2, 2, (rng.integers(1, 40), 2)):
+        add(scene, "POINT_MASS", theta_E=10 ** rng.uniform(-3, -0.9), center_x=x, center_y=y)
+    return scene
+
+
+def with_halos(rng):
+    scene = lens_scene(rng)
+    for x, y in rng.uniform(-2, 2, (rng.integers(1, 8), 2)):
+        add(scene, "TNFW", Rs=10 ** rng.uniform(-2, 0), alpha_Rs=10 ** rng.uniform(-3, -1),
+            r_trunc=10 ** rng.uniform(-1.5, 0.7), center_x=x, center_y=y)
+    return scene
+
+
+def with_isothermal(rng):
+    scene = lens_scene(rng)
+    scene.lens_models[0] = "SIE"
+    del scene.lens_kwargs[0]["gamma"]
+    return add(scene, "CONVERGENCE", kappa=-0.02, ra_0=0.1, dec_0=0.2)
+
+
+def with_picture(rng):
+    scene = lens_scene(rng)
+    y, x = np.mgrid[-1:1:21j, -1:1:31j]
+    picture = np.exp(-3 * np.hypot(x - 0.1, y)) * (1 + np.cos(9 * x + 5 * y))
+    for models, kwargs in ((scene.source_models, scene.source_kwargs),
+                           (scene.light_models, scene.light_kwargs)):
+        models.append("INTERPOL")
+        kwargs.append(dict(image=picture.astype(">f4"), amp=0.7, center_x=rng.normal(0, 0.3),
+                           center_y=rng.normal(0, 0.3), phi_G=rng.uniform(0, 6), scale=0.05))
+    return scene
+
+
+def with_disc(rng):
+    scene = lens_scene(rng)
+    scene.source_models, scene.source_kwargs = ["ELLIPSOID"], [
+        dict(amp=1.0, radius=0.3, e1=0.1, e2=-0.2, center_x=0.1, center_y=rng.normal(0, 0.2))]
+    return scene
+
+
+def worst(scenes, **keywords):
+    """Largest difference from lenstronomy over the peak of the scene."""
+    images, points = render_batch(scenes, GRID, **keywords)
+    images, points = images.cpu().double().numpy(), points.cpu().double().numpy()
+    errors = []
+    for scene, image, found in zip(scenes, images, points):
+        true, true_points = render(scene, GRID)
+        errors.append(np.abs(image - true).max() / (np.abs(true).max() or 1.0))
+        np.testing.assert_allclose(found[: len(true_points)], true_points, rtol=1e-5, atol=1e-5)
+        assert not found[len(true_points):].any()
+    return max(errors)
+
+
+def test_every_kind_of_drawn_scene_is_that_of_lenstronomy():
+    scenes = draw(200)
+    assert {scene.kind for scene in scenes} == set(KINDS)
+    assert worst(scenes) < 1e-9
+
+
+@pytest.mark.parametrize("make", [with_point_masses, with_halos, with_isothermal, with_picture,
+                                  with_disc])
+def test_every_model_is_that_of_lenstronomy(make):
+    scenes = [make(np.random.default_rng([5, i])) for i in range(20)]
+    assert worst(scenes) < 1e-7
+
+
+def test_single_precision():
+    scenes = draw(60) + [with_point_masses(np.random.default_rng([6, i])) for i in range(20)]
+    assert worst(scenes, dtype=torch.float32) < 2e-4
+    images, points = render_batch(scenes[:2], GRID, dtype=torch.float32)
+    assert images.dtype == points.dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda():
+    scenes = draw(30) + [with_point_masses(np.random.default_rng([6, i])) for i in range(10)]
+    assert worst(scenes, device="cuda") < 1e-7
+
+
+def shoot(grid, models, kwargs):
+    axis = torch.as_tensor(grid.coordinates()[0][: grid.n])
+    return [b[0].numpy() for b in _shoot([SceneModel("lens", models, kwargs)], axis, 2**16,
+                                         torch.float64)]
+
+
+def deflection(grid, models, kwargs):
+    x, y = (c.reshape(grid.n, grid.n) for c in grid.coordinates())
+    beta = shoot(grid, models, kwargs)
+    return x - beta[0], y - beta[1]
+
+
+@pytest.mark.parametrize("gamma", [1.6, 1.95, 2.0, 2.4])
+@pytest.mark.parametrize("e", [(0.0, 0.0), (0.05, -0.1), (-0.3, 0.31)])
+def test_power_law_to_an_axis_ratio_of_two_fifths(gamma, e):
+    # Moduli of 0, 0.11 and 0.43: the last has the axis ratio 0.4.
+    kwargs = dict(theta_E=1.3, gamma=gamma, e1=e[0], e2=e[1], center_x=0.013, center_y=-0.2)
+    expected = LensModel(["EPL"]).alpha(*GRID.coordinates(), [kwargs])
+    for found, true in zip(deflection(GRID, ["EPL"], [kwargs]), expected):
+        np.testing.assert_allclose(found.ravel(), true, atol=1e-9)
+
+
+def test_pixel_in_front_of_a_mass_is_not_deflected_by_it():
+    grid = Grid(5, 0.25)
+    masses = [dict(theta_E=t, center_x=x, center_y=0.0) for t, x in ((0.5, -0.5), (1.0, 0.25))]
+    alpha = deflection(grid, ["POINT_MASS"] * 2, masses)
+    assert alpha[0][2, 3] == pytest.approx(0.25 / 0.75, rel=1e-12)
+    assert alpha[1][2, 3] == 0
+
+
+LINE = dict(theta_E=0.6, x1=-0.51, y1=0.237, x2=0.433, y2=-0.31)
+
+
+def far_from_line(distance):
+    # Two thousand points are no line within a few of the gaps between them.
+    x, y = (c.reshape(GRID.n, GRID.n) for c in GRID.coordinates())
+    start, step = (LINE["x1"], LINE["y1"]), (LINE["x2"] - LINE["x1"], LINE["y2"] - LINE["y1"])
+    along = ((x - start[0]) * step[0] + (y - start[1]) * step[1]) / np.dot(step, step)
+    along = np.clip(along, 0, 1)
+    return np.hypot(x - start[0] - along * step[0], y - start[1] - along * step[1]) > distance
+
+
+def test_line_of_mass_is_many_points():
+    models, kwargs = lines_as_points(["LINE_MASS"], [LINE], 2000)
+    found, true = deflection(GRID, ["LINE_MASS"], [LINE]), deflection(GRID, models, kwargs)
+    far = far_from_line(0.02)
+    assert far.mean() > 0.95
+    for a, b in zip(found, true):
+        np.testing.assert_allclose(a[far], b[far], rtol=0, atol=2e-6)
+
+
+def test_scene_with_a_line_of_mass_is_that_with_many_points():
+    scenes = [add(lens_scene(np.random.default_rng([8, i])), "LINE_MASS", **LINE)
+              for i in range(6)]
+    far = far_from_line(0.02)
+    for scene, image in zip(scenes, render_batch(scenes, GRID)[0].numpy()):
+        models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs, 2000)
+        true, _ = render(replace(scene, lens_models=models, lens_kwargs=kwargs), GRID)
+        assert np.abs(image - true)[far].max() / np.abs(true).max() < 1e-4
+
+
+def test_line_of_mass_pulls_across_itself_and_stretches_space_along():
+    # An infinite line has no pull along it and the pull pi theta^2 / (2 h) on either side of it.
+    line = dict(theta_E=1.0, x1=-1000.0, y1=0.0, x2=1000.0, y2=0.0)
+    alpha = deflection(Grid(4, 0.5), ["LINE_MASS"], [line])
+    expected = np.pi / 2000 * np.sign(np.arange(4) - 1.5)[:, None] * np.ones(4)
+    np.testing.assert_allclose(alpha[1], expected, rtol=1e-3)
+    assert np.abs(alpha[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-8, 1e-4])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_short_line_is_a_point(length, dtype):
+    point = dict(theta_E=0.3, center_x=0.02, center_y=0.05)
+    line = dict(theta_E=0.3, x1=0.02 - length / 2, x2=0.02 + length / 2, y1=0.05, y2=0.05)
+    scenes = [SceneModel("lens", [m], [k]) for m, k in (("POINT_MASS", point), ("LINE_MASS", line))]
+    axis = torch.as_tensor(GRID.coordinates()[0][: GRID.n])
+    for beta in _shoot(scenes, axis, 2**16, dtype):
+        # (length / r)^2 / 24 of the deflection at 0.013 arcsec, the nearest pixel.
+        torch.testing.assert_close(beta[1], beta[0], rtol=0,
+                                   atol=1e-4 if dtype == torch.float64 else 3e-4)
+
+
+def test_quasar_behind_a_line_of_mass():
+    scene = Population(kinds=(0, 0, 1.0, 0, 0, 0)).draw(np.random.default_rng(12))
+    whole = add(scene, "LINE_MASS", theta_E=0.1, x1=1.0, x2=1.2, y1=0.0, y2=0.4)
+    models, kwargs = lines_as_points(whole.lens_models, whole.lens_kwargs)
+    _, (found,) = render_batch([whole], GRID)
+    _, true = render(replace(whole, lens_models=models, lens_kwargs=kwargs), GRID)
+    # Whether the solver finds images of no flux on the points themselves is up to rounding.
+    found, true = (p[p[:, 2] > 1e-4 * p[:, 2].max()] for p in (found.numpy(), true))
+    assert len(found) >= 2
+    np.testing.assert_allclose(found, true, rtol=1e-6, atol=1e-6)
+
+
+def test_scene_does_not_depend_on_its_batch():
+    scenes = draw(40) + [with_point_masses(np.random.default_rng([6, i])) for i in range(5)]
+    together, points = render_batch(scenes, GRID)
+    for i in (0, 7, 21, 44):
+        alone, alone_points = render_batch([scenes[i]], GRID)
+        peak = float(alone.abs().max()) or 1.0
+        assert float((alone[0] - together[i]).abs().max()) / peak < 1e-10
+        torch.testing.assert_close(points[i, : alone_points.shape[1]], alone_points[0])
+
+
+def test_no_scenes():
+    images, points = render_batch([], GRID)
+    assert images.shape == (0, 96, 96)
+    assert points.shape == (0, 0, 3)
+
+
+def test_bad_arguments():
+    scene = SceneModel("lens", ["NFW"], [dict(Rs=1.0, alpha_Rs=1.0)])
+    with pytest.raises(ValueError, match="`scenes` must hold lens models of CONV.*, got 'NFW'"):
+        render_batch([scene], GRID)
+    scene = SceneModel("galaxy", light_models=["GAUSSIAN"],
+                       light_kwargs=[dict(amp=1.0, sigma=1.0, center_x=0.0, center_y=0.0)])
+    with pytest.raises(ValueError, match="`scenes` must hold light models .*, got 'GAUSSIAN'"):
+        render_batch([scene], GRID)
+    with pytest.raises(TypeError, match="`dtype` must be torch.float64 or torch.float32"):
+        render_batch([], GRID, dtype=torch.float16)
