@@ -2,15 +2,24 @@
 
 from importlib import import_module
 
-from ._cosmology import critical_surface_density, einstein_radius, point_mass_einstein_radius
+from ._cosmology import (
+    LensPlane,
+    critical_surface_density,
+    einstein_radius,
+    point_mass_einstein_radius,
+)
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._reobserve import reobserve
 from ._scene import Grid, render
+from ._subhalos import Subhalos
+from ._substructure import SUBSTRUCTURES, Substructure
+from ._vortex import Vortex, VortexLine
 
-__all__ = ["Grid", "Instrument", "LensPair", "Population", "critical_surface_density",
-           "einstein_radius", "point_mass_einstein_radius", "render", "render_batch",
-           "reobserve", "simulate_pair"]
+__all__ = ["SUBSTRUCTURES", "Grid", "Instrument", "LensPair", "LensPlane",
+           "Population", "Subhalos", "Substructure", "Vortex", "VortexLine",
+           "critical_surface_density", "einstein_radius", "point_mass_einstein_radius", "render",
+           "render_batch", "reobserve", "simulate_pair"]
 
 
 def __getattr__(name):

@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ._population import Population
-from ._scene import Grid, render
+from ._scene import render
+from ._substructure import add_substructure, parse_substructure
 
 __all__ = ["MAX_POINTS", "SceneBank", "draw_scene"]
 
@@ -16,7 +17,7 @@ MAX_POINTS = 16
 CHUNK = 250
 
 
-def draw_scene(population, grid, seed, index):
+def draw_scene(population, grid, seed, index, substructure=None):
     """
     Draw and render scene ``index`` of the series that ``seed`` begins.
 
@@ -28,6 +29,9 @@ def draw_scene(population, grid, seed, index):
         Where to render.
     seed, index : int
         The scene depends on these two alone.
+    substructure : str, `Subhalos` or `Vortex`, optional
+        Dark substructure of the lenses, as for `simulate_pair`. It comes from a series
+        of random numbers of its own: all else is the same whatever is chosen here.
 
     Returns
     -------
@@ -39,6 +43,13 @@ def draw_scene(population, grid, seed, index):
         The parameters.
     """
     model = population.draw(np.random.default_rng([seed, index]))
+    if substructure is not None:
+        prior = parse_substructure(substructure)
+        rng = np.random.default_rng([seed, index, 1])
+        redshifts = population.redshifts(rng)
+        if model.z_lens is None:
+            model.z_lens, model.z_source = redshifts
+        add_substructure(model, prior, model.z_lens, model.z_source, rng)
     image, points = render(model, grid)
     table = np.zeros((MAX_POINTS, 3))
     points = points[np.argsort(-points[:, 2])][:MAX_POINTS]

@@ -1,10 +1,13 @@
 """From masses and velocities to angles on the sky, by angular-diameter distances."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-__all__ = ["critical_surface_density", "einstein_radius", "point_mass_einstein_radius"]
+__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "point_mass_einstein_radius"]
 
 
 def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
@@ -41,7 +44,7 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
     >>> einstein_radius(220, 0.5, 1.0)
     <Quantity 0.59573304 arcsec>
     """
-    velocity = _not_negative("sigma_v", sigma_v, u.km / u.s)
+    velocity = not_negative("sigma_v", sigma_v, u.km / u.s)
     _, far, between = _distances(z_lens, z_source, cosmology)
     theta = 4 * np.pi * (velocity / const.c).to_value(u.one) ** 2 * (between / far)
     return (theta * u.rad).to(u.arcsec)
@@ -102,15 +105,71 @@ def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
     The circle within which the mean density is the critical one:
     :math:`M = \pi \theta_E^2 \Sigma_{cr}`.
     """
-    mass = _not_negative("mass", mass, u.Msun)
+    mass = not_negative("mass", mass, u.Msun)
     return np.sqrt(mass / (np.pi * critical_surface_density(z_lens, z_source, cosmology)))
+
+
+@dataclass(frozen=True)
+class LensPlane:
+    """
+    A lens, and what turns its masses and lengths into angles.
+
+    Parameters
+    ----------
+    theta_e : float
+        Einstein radius, arcsec.
+    x, y : float
+        Centre, arcsec.
+    z_lens, z_source : float
+        Redshifts.
+    cosmology : `~astropy.cosmology.FLRW`, optional
+        By default `~astropy.cosmology.Planck18`.
+    """
+
+    theta_e: float
+    x: float
+    y: float
+    z_lens: float
+    z_source: float
+    cosmology: object = None
+
+    @cached_property
+    def critical(self):
+        """Critical surface density, solar masses per square arcsecond."""
+        return critical_surface_density(self.z_lens, self.z_source, self.cosmology).value
+
+    @property
+    def mass(self):
+        """Solar masses within the Einstein radius."""
+        return np.pi * self.theta_e**2 * self.critical
+
+    @cached_property
+    def kpc_per_arcsec(self):
+        """Length at the lens that one arcsecond spans, kpc."""
+        near = _distances(self.z_lens, self.z_source, self.cosmology)[0]
+        return (near * u.Mpc / u.rad).to_value(u.kpc / u.arcsec)
+
+    @cached_property
+    def cosmic_density(self):
+        """Critical density of the universe at the lens, solar masses per cubic kpc."""
+        return _known(self.cosmology).critical_density(self.z_lens).to_value(u.Msun / u.kpc**3)
+
+    @property
+    def h(self):
+        """Hubble constant in units of 100 km/s/Mpc."""
+        return _known(self.cosmology).h
+
+
+def _known(cosmology):
+    if cosmology is None:
+        from astropy.cosmology import Planck18 as cosmology
+
+    return cosmology
 
 
 def _distances(z_lens, z_source, cosmology):
     """Angular-diameter distances in Mpc: to the lens, to the source, between them."""
-    if cosmology is None:
-        from astropy.cosmology import Planck18 as cosmology
-
+    cosmology = _known(cosmology)
     for name, value in (("z_lens", z_lens), ("z_source", z_source)):
         if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
@@ -126,7 +185,8 @@ def _distances(z_lens, z_source, cosmology):
     return lens / (1 + z_lens), source / (1 + z_source), between / (1 + z_source)
 
 
-def _not_negative(name, value, unit):
+def not_negative(name, value, unit=u.one):
+    """A number or an array as a Quantity, refused if any of it is negative."""
     quantity = u.Quantity(value, unit)
     if not (np.isfinite(quantity).all() and (quantity >= 0).all()):
         raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")

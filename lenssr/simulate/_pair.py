@@ -9,7 +9,6 @@ from astropy.wcs import WCS
 
 from lenssr.image._kernels import target_psf
 
-
 from ._scene import Grid
 
 __all__ = ["LensPair", "make_ccd", "simulate_pair"]
@@ -71,7 +70,8 @@ def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=N
     return CCDData(data, unit=unit, uncertainty=uncertainty, psf=psf, mask=mask, wcs=wcs)
 
 
-def simulate_pair(preset="hsc-hst", *, instrument=None, population=None, scale=2, size=48, seed=0):
+def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
+                  scale=2, size=48, seed=0):
     """
     Simulate a scene and both its images.
 
@@ -79,6 +79,10 @@ def simulate_pair(preset="hsc-hst", *, instrument=None, population=None, scale=2
     ----------
     preset : str
         Named population and instrument; known is ``"hsc-hst"``.
+    substructure : str, `Subhalos` or `Vortex`
+        Dark substructure of the lens: a name of `SUBSTRUCTURES` or a prior of one's
+        own. Whatever it is, the same seed gives the same scene but for it, and the
+        mass within the Einstein radius is the same.
     instrument : `Instrument`, optional
         In place of the preset's.
     population : `Population`, optional
@@ -93,20 +97,26 @@ def simulate_pair(preset="hsc-hst", *, instrument=None, population=None, scale=2
     Returns
     -------
     pair : `LensPair`
-        In electrons per pixel; ``truth`` holds the parameters in lenstronomy's
-        conventions (arcsec), the seeing (arcsec) and the peak signal to noise.
+        In electrons per pixel. ``truth`` holds the parameters in lenstronomy's
+        conventions (``scene``, arcsec); the ``substructure`` by name, its ``halos`` (a
+        table) and ``vortex`` (or None); ``z_lens``, ``z_source`` and the Einstein
+        radius ``theta_e`` of all the mass, NaN where there is no lens; the
+        ``seeing`` and the peak signal to noise ``snr``.
 
     Raises
     ------
     ValueError
-        If the preset is unknown, or ``scale`` or ``size`` is not a positive integer.
+        If preset or substructure are unknown, or ``scale`` or ``size`` is
+        not a positive integer.
     """
     import torch
 
     from ._bank import draw_scene
     from ._optics import Optics
     from ._presets import preset_parts
+    from ._substructure import parse_substructure
 
+    substructure = parse_substructure(substructure)
     for name, value in (("scale", scale), ("size", size)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
@@ -114,7 +124,7 @@ def simulate_pair(preset="hsc-hst", *, instrument=None, population=None, scale=2
     population, instrument = population or own_population, instrument or own_instrument
     side = (size + 2 * MARGIN) * scale * FINE
     grid = Grid(side, instrument.pixel_scale / (scale * FINE))
-    image, points, model = draw_scene(population, grid, seed, 0)
+    image, points, model = draw_scene(population, grid, seed, 0, substructure)
     optics = Optics(side, scale, FINE)
     # Both images are rendered in double precision: closed forms are tested against them.
     generator = torch.Generator().manual_seed(seed)
@@ -132,6 +142,21 @@ def simulate_pair(preset="hsc-hst", *, instrument=None, population=None, scale=2
                   psf=psf)
     hr = make_ccd(cut(seen.hr, scale, unit / scale**2), instrument.pixel_scale / scale,
                   psf=target_psf())
-    truth = {"scene": model, "seed": seed, "preset": preset, "snr": seen.snr[0].item(),
+    truth = {"scene": model, "seed": seed, "preset": preset,
+             "snr": seen.snr[0].item(),
              "seeing": seen.fwhm[0].item() * instrument.pixel_scale * u.arcsec}
-    return LensPair(lr, hr, truth)
+    return LensPair(lr, hr, {**truth, **_lens_truth(model)})
+
+
+def _lens_truth(model):
+    """What is known of the dark matter in a scene."""
+    from ._substructure import Substructure
+
+    if not model.lens_models:
+        nothing = Substructure("no_sub", None)
+        return {"substructure": nothing.name, "halos": nothing.halos, "vortex": None,
+                "z_lens": np.nan, "z_source": np.nan, "theta_e": np.nan * u.arcsec}
+    found = model.substructure
+    return {"substructure": found.name, "halos": found.halos, "vortex": found.vortex,
+            "z_lens": found.plane.z_lens, "z_source": found.plane.z_source,
+            "theta_e": found.plane.theta_e * u.arcsec}

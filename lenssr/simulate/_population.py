@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._cosmology import einstein_radius
+
 __all__ = ["KINDS", "Population", "SceneModel"]
 
 KINDS = ("lens", "subtracted", "quasar", "galaxy", "field", "empty")
@@ -19,7 +21,8 @@ class SceneModel:
     kind : str
         One of `KINDS`.
     lens_models, lens_kwargs : list
-        lenstronomy lens models and their parameters (arcsec).
+        lenstronomy lens models and their parameters (arcsec), or ``LINE_MASS``, a
+        uniform line from ``x1, y1`` to ``x2, y2`` of Einstein radius ``theta_E``.
     source_models, source_kwargs : list
         Light of the source, in the source plane (arcsec).
     light_models, light_kwargs : list
@@ -29,6 +32,10 @@ class SceneModel:
     quasar : dict or None
         Lensed point source: ``x``, ``y`` in the source plane (arcsec), its
         intrinsic ``flux`` and the ``flicker`` of each image in magnitudes.
+    z_lens, z_source : float or None
+        Redshifts, where they are known.
+    substructure : `Substructure` or None
+        Dark substructure of the lens; its lens models are among the others.
     """
 
     kind: str
@@ -40,6 +47,9 @@ class SceneModel:
     light_kwargs: list = field(default_factory=list)
     points: list = field(default_factory=list)
     quasar: dict | None = None
+    z_lens: float | None = None
+    z_source: float | None = None
+    substructure: object | None = None
 
 
 def _log_uniform(rng, low, high):
@@ -88,6 +98,17 @@ class Population:
         Probabilities of `KINDS`: lens galaxy with arcs; the same with the
         light of the lens subtracted, residuals left; lensed quasar with host;
         galaxy without arcs; field of neighbours and stars; empty sky.
+    z_lens, z_source : tuple of float
+        Ranges of redshifts; a source is drawn from the part of its range that lies
+        behind its lens.
+    sigma_v : tuple of float, optional
+        Range of velocity dispersions, km/s: the Einstein radius is then that of an
+        isothermal sphere at these redshifts, in place of ``theta_e``.
+
+    Raises
+    ------
+    ValueError
+        If redshifts or velocities are impossible.
     """
 
     theta_e: tuple = (0.5, 2.2)
@@ -98,6 +119,38 @@ class Population:
     arc_to_lens: tuple = (0.02, 1.0)
     half_width: float = 3.8
     kinds: tuple = (0.38, 0.24, 0.15, 0.11, 0.09, 0.03)
+    z_lens: tuple = (0.5, 0.5)
+    z_source: tuple = (1.0, 1.0)
+    sigma_v: tuple | None = None
+
+    def __post_init__(self):
+        for name in ("z_lens", "z_source") + (("sigma_v",) if self.sigma_v else ()):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"`{name}` must be two positive numbers, the lower one first, "
+                                 f"got {getattr(self, name)!r}")
+        if self.z_source[1] <= self.z_lens[1]:
+            raise ValueError(f"`z_source` must reach beyond `z_lens` {self.z_lens!r}, "
+                             f"got {self.z_source!r}")
+
+    def redshifts(self, rng):
+        """
+        Draw the redshifts of a lens and its source.
+
+        Parameters
+        ----------
+        rng : `~numpy.random.Generator`
+            Source of randomness.
+
+        Returns
+        -------
+        z_lens, z_source : float
+            The source is behind the lens.
+        """
+        z_lens = float(rng.uniform(*self.z_lens))
+        low, high = self.z_source
+        # From the far end, which is not drawn itself: never the redshift of the lens.
+        return z_lens, float(high - rng.random() * (high - max(low, z_lens)))
 
     def draw(self, rng):
         """
@@ -127,7 +180,12 @@ class Population:
         return scene
 
     def _add_mass(self, scene, rng, center, e1, e2):
-        theta_e = float(rng.uniform(*self.theta_e))
+        if self.sigma_v is None:
+            theta_e = float(rng.uniform(*self.theta_e))
+        else:
+            scene.z_lens, scene.z_source = self.redshifts(rng)
+            theta_e = einstein_radius(rng.uniform(*self.sigma_v), scene.z_lens,
+                                      scene.z_source).value.item()
         scene.lens_models = ["EPL", "SHEAR"]
         scene.lens_kwargs = [
             dict(theta_E=theta_e, gamma=float(rng.uniform(*self.gamma)), e1=e1, e2=e2,

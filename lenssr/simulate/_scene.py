@@ -1,8 +1,10 @@
 """From the parameters of a scene to its surface brightness on a fine grid (lenstronomy)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from ._line_mass import lines_as_points
 
 __all__ = ["Grid", "render"]
 
@@ -68,6 +70,10 @@ def _quasar_images(scene, lens, grid):
     if len(x) == 0:
         return []
     magnification = np.minimum(np.abs(lens.magnification(x, y, scene.lens_kwargs)), 50.0)
+    if len(x) > len(quasar["flicker"]):
+        # Subhalos add images, mostly faint ones.
+        bright = np.sort(np.argsort(-magnification)[: len(quasar["flicker"])])
+        x, y, magnification = x[bright], y[bright], magnification[bright]
     flux = quasar["flux"] * magnification * 10 ** (-0.4 * quasar["flicker"][: len(x)])
     return [(float(a), float(b), float(f)) for a, b, f in zip(x, y, flux)]
 
@@ -99,7 +105,9 @@ def render(scene, grid):
         _refine_centres(image, grid, scene.light_models, scene.light_kwargs)
     points = list(scene.points)
     if scene.lens_models:
-        lens = LensModel(scene.lens_models)
+        models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
+        scene = replace(scene, lens_models=models, lens_kwargs=kwargs)
+        lens = LensModel(models)
         beta = lens.ray_shooting(x, y, scene.lens_kwargs)
         image += _light(scene.source_models, scene.source_kwargs, *beta).reshape(image.shape)
         if scene.quasar is not None:

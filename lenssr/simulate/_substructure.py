@@ -1,0 +1,159 @@
+"""Dark substructure in the lenses of scenes, by its class, at no change of the total mass."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from ._cosmology import LensPlane
+from ._subhalos import Subhalos
+from ._vortex import Vortex, VortexLine
+
+__all__ = ["SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
+
+PRIORS = {"no_sub": None, "cdm": Subhalos(), "wdm": Subhalos(half_mode_mass=5e8),
+          "axion": Vortex()}
+
+SUBSTRUCTURES = tuple(PRIORS)
+"""Names of the classes of dark-matter substructure that are known."""
+
+RING = 1024  # points on the ring along which deflections are averaged
+
+
+@dataclass
+class Substructure:
+    """
+    What dark substructure a lens holds.
+
+    Attributes
+    ----------
+    name : str
+        One of `SUBSTRUCTURES`.
+    plane : `LensPlane`
+        Centre, redshifts, and the Einstein radius of all the mass: that of the
+        macroscopic lens before a part of it was turned into substructure.
+    mass, x, y : `~numpy.ndarray`
+        Subhalos: solar masses, and places on the sky (arcsec).
+    vortex : `VortexLine` or None
+        The vortex.
+    """
+
+    name: str
+    plane: LensPlane
+    mass: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    x: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    y: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    vortex: VortexLine | None = None
+
+    @property
+    def halos(self):
+        """Table of subhalos, with units."""
+        return QTable({"mass": self.mass * u.Msun, "x": self.x * u.arcsec,
+                       "y": self.y * u.arcsec})
+
+
+def parse_substructure(substructure):
+    """
+    The prior of a class of substructure.
+
+    Parameters
+    ----------
+    substructure : str, `Subhalos` or `Vortex`
+        A name of `SUBSTRUCTURES`, or a prior of one's own.
+
+    Returns
+    -------
+    prior : `Subhalos`, `Vortex` or None
+
+    Raises
+    ------
+    ValueError
+        If there is no such class; the known ones are listed.
+    """
+    if isinstance(substructure, Subhalos | Vortex):
+        return substructure
+    if not isinstance(substructure, str) or substructure not in PRIORS:
+        raise ValueError(f"`substructure` must be one of {', '.join(SUBSTRUCTURES)}, a Subhalos or "
+                         f"a Vortex, got {substructure!r}")
+    return PRIORS[substructure]
+
+
+def add_substructure(scene, prior, z_lens, z_source, rng):
+    """
+    Turn a part of a lens's mass into substructure.
+
+    The macroscopic lens loses as much mass as the substructure has within the
+    Einstein radius, so that the mean convergence there, and with it the mean radius
+    of the arcs, does not tell of what class a lens is.
+
+    Parameters
+    ----------
+    scene : `SceneModel`
+        A scene; if it has a lens, that is changed.
+    prior : `Subhalos`, `Vortex` or None
+        As `parse_substructure` gives it.
+    z_lens, z_source : float
+        Redshifts.
+    rng : `~numpy.random.Generator`
+        Source of randomness.
+
+    Raises
+    ------
+    ValueError
+        If the substructure outweighs the lens.
+    """
+    if not scene.lens_models:
+        return
+    macro = scene.lens_kwargs[0]
+    plane = LensPlane(macro["theta_E"], macro["center_x"], macro["center_y"], z_lens, z_source)
+    if prior is None:
+        scene.substructure = Substructure("no_sub", plane)
+        return
+    facts, models, kwargs = prior.draw(rng, plane)
+    theta_e = _remaining_einstein_radius(macro, plane, _mass_within(models, kwargs, plane))
+    scene.lens_models = scene.lens_models + models
+    scene.lens_kwargs = [{**macro, "theta_E": theta_e}, *scene.lens_kwargs[1:], *kwargs]
+    scene.substructure = Substructure(prior.name, plane, **facts)
+
+
+def _mass_within(models, kwargs, plane):
+    """Projected mass of substructure within the Einstein radius, solar masses."""
+    total, smooth = 0.0, []
+    for model, kw in zip(models, kwargs):
+        if model == "POINT_MASS":
+            distance = np.hypot(kw["center_x"] - plane.x, kw["center_y"] - plane.y)
+            total += kw["theta_E"] ** 2 * (distance < plane.theta_e)
+        elif model == "LINE_MASS":
+            # It passes through the centre of the lens.
+            length = np.hypot(kw["x2"] - kw["x1"], kw["y2"] - kw["y1"])
+            total += kw["theta_E"] ** 2 * min(1.0, 2 * plane.theta_e / max(length, 1e-12))
+        else:
+            smooth.append((model, kw))
+    if smooth:
+        from lenstronomy.LensModel.lens_model import LensModel
+
+        # Gauss's theorem: the mean outward deflection along a ring is that of the mass in it.
+        angle = 2 * np.pi * np.arange(RING) / RING
+        cos, sin = np.cos(angle), np.sin(angle)
+        names, shapes = zip(*smooth)
+        ax, ay = LensModel(list(names)).alpha(
+            plane.x + plane.theta_e * cos, plane.y + plane.theta_e * sin, list(shapes))
+        total += plane.theta_e * np.mean(ax * cos + ay * sin)
+    return np.pi * plane.critical * total
+
+
+def _remaining_einstein_radius(macro, plane, taken):
+    """Einstein radius of an elliptical power law that has lost the mass ``taken``."""
+    gamma, ellipticity = macro["gamma"], np.hypot(macro["e1"], macro["e2"])
+    q = (1 - ellipticity) / (1 + ellipticity)
+    # Mass in a circle as large as the Einstein radius, over that of a round lens: the mean
+    # along it of the convergence's angular part (Tessore & Metcalf, 2015A&A...580A..79T).
+    angle = 2 * np.pi * np.arange(RING) / RING
+    shape = np.mean((q * np.cos(angle) ** 2 + np.sin(angle) ** 2 / q) ** ((1 - gamma) / 2))
+    share = taken / (plane.mass * shape)
+    if share >= 1:
+        raise ValueError("`substructure` must leave mass to the lens, got "
+                         f"{taken:.3g} solar masses within an Einstein radius of "
+                         f"{plane.theta_e:g} arcsec that holds {plane.mass:.3g}")
+    return float(plane.theta_e * (1 - share) ** (1 / (gamma - 1)))

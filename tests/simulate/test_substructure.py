@@ -1,0 +1,272 @@
+"""Dark substructure: mass functions, places, vortices, and a total mass that is kept."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from lenstronomy.Cosmo.lens_cosmo import LensCosmo
+from lenstronomy.LensModel.lens_model import LensModel
+from scipy import stats
+
+from lenssr.simulate import (
+    SUBSTRUCTURES,
+    Grid,
+    Population,
+    Subhalos,
+    Vortex,
+    render,
+    simulate_pair,
+)
+from lenssr.simulate._bank import draw_scene
+from lenssr.simulate._cosmology import LensPlane
+from lenssr.simulate._line_mass import lines_as_points
+from lenssr.simulate._population import SceneModel, sersic
+from lenssr.simulate._subhalos import truncated_nfw
+from lenssr.simulate._substructure import add_substructure, parse_substructure
+
+PLANE = LensPlane(1.2, 0.1, -0.2, 0.5, 1.0)
+GRID = Grid(48, 0.17)
+LENSES = Population(kinds=(1, 0, 0, 0, 0, 0))
+
+# Sum of the image and one pixel of scenes 1, 3, 9, 10 of seed 1, before there was substructure.
+SERIES = {1: (3.7301160801038384, 0.12891026546927187),
+          3: (2.4678804697066106, 0.0010554457065839913),
+          9: (5.825486808931538, 0.002559575021799836),
+          10: (0.990634164019987, 0.001830188419152)}
+
+
+def draws(prior, times, seed=0):
+    rng = np.random.default_rng(seed)
+    return [prior.draw(rng, PLANE)[0] for _ in range(times)]
+
+
+@pytest.mark.parametrize("index", SERIES)
+def test_series_of_scenes_is_what_networks_were_trained_on(index):
+    image, _, model = draw_scene(Population(), GRID, 1, index)
+    assert (image.sum(), image[20, 27]) == pytest.approx(SERIES[index], rel=1e-7)
+    same, _ = render(Population().draw(np.random.default_rng([1, index])), GRID)
+    assert np.array_equal(image, same)
+    assert model.substructure is None
+
+
+@pytest.mark.parametrize("substructure", SUBSTRUCTURES)
+def test_class_changes_nothing_but_the_dark_matter(substructure):
+    _, _, plain = draw_scene(LENSES, GRID, 3, 2)
+    image, _, model = draw_scene(LENSES, GRID, 3, 2, substructure)
+    assert np.isfinite(image).all()
+    assert model.substructure.name == substructure
+    assert model.substructure.plane.theta_e == plain.lens_kwargs[0]["theta_E"]
+    for name in ("source_kwargs", "light_kwargs", "points"):
+        assert getattr(model, name) == getattr(plain, name)
+    assert {**model.lens_kwargs[0], "theta_E": 0} == {**plain.lens_kwargs[0], "theta_E": 0}
+    again, _, _ = draw_scene(LENSES, GRID, 3, 2, substructure)
+    assert np.array_equal(image, again)
+
+
+@pytest.mark.parametrize("slope", [-1.9, -0.9, -1.0])
+def test_slope_of_the_mass_function(slope):
+    masses = draws(Subhalos(mean_number=200_000, slope=slope), 1)[0]["mass"]
+    edges = np.logspace(6, 10, 13)
+    counts, _ = np.histogram(masses, edges)
+    assert counts.sum() == len(masses)
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    fit = np.polyfit(np.log(middle), np.log(counts / np.diff(edges)), 1, w=np.sqrt(counts))
+    assert fit[0] == pytest.approx(slope, abs=0.1)
+
+
+def test_numbers_are_poisson():
+    numbers = np.array([len(d["mass"]) for d in draws(Subhalos(), 2000)])
+    assert numbers.mean() == pytest.approx(25, abs=4 * 5 / np.sqrt(2000))
+    groups = np.array([0, 19, 22, 24, 26, 28, 31, 1000])
+    seen, _ = np.histogram(numbers, groups)
+    expected = np.diff(stats.poisson(25).cdf(groups - 1)) * 2000
+    assert stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("positions", "power"), [("area", 2), ("radius", 1)])
+def test_places(positions, power):
+    found = draws(Subhalos(mean_number=50_000, positions=positions), 1)[0]
+    r = np.hypot(found["x"] - PLANE.x, found["y"] - PLANE.y)
+    uniform = (r**power - 0.25**power) / (2**power - 0.25**power)
+    assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+    angle = np.arctan2(found["y"] - PLANE.y, found["x"] - PLANE.x) / (2 * np.pi) + 0.5
+    assert stats.kstest(angle, "uniform").pvalue > 1e-3
+
+
+def test_small_halos_are_missing_in_warm_dark_matter():
+    # The same random numbers: halos are taken away, none are added or moved.
+    cold, warm = (draws(Subhalos(mean_number=400_000, half_mode_mass=m), 1)[0]["mass"]
+                  for m in (0, 1e8))
+    assert np.isin(warm, cold).all()
+    edges = np.logspace(6, 9, 7)
+    many, few = (np.histogram(m, edges)[0] for m in (cold, warm))
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    np.testing.assert_allclose(few / many, (1 + 2.7e8 / middle) ** -0.99, rtol=0.15)
+
+
+@pytest.mark.parametrize("positions", ["area", "radius"])
+def test_mass_fraction(positions):
+    prior = Subhalos(mass_fraction=0.02, slope=-1.5, positions=positions)
+    inside = []
+    for found in draws(prior, 3000):
+        r = np.hypot(found["x"] - PLANE.x, found["y"] - PLANE.y)
+        inside.append(found["mass"][r < PLANE.theta_e].sum())
+    error = np.std(inside) / np.sqrt(len(inside))
+    assert error < 0.1 * 0.02 * PLANE.mass
+    assert np.mean(inside) == pytest.approx(0.02 * PLANE.mass, abs=4 * error)
+
+
+def test_truncated_halos_have_their_mass_and_size():
+    mass = 1e9
+    kwargs = truncated_nfw(mass, PLANE, 1.0)
+    # Far outside all of the mass deflects.
+    far = 1000 * kwargs["r_trunc"]
+    alpha, _ = LensModel(["TNFW"]).alpha(far, 0.0, [kwargs])
+    assert np.pi * PLANE.critical * alpha * far == pytest.approx(mass, rel=5e-3)
+    # Duffy et al. (2008), table 1, and the sizes of lenstronomy, whose G differs by 4e-4.
+    c = 5.71 * (mass * 0.6766 / 2e12) ** -0.084 * 1.5**-0.47
+    from astropy.cosmology import Planck18
+
+    scale, _ = LensCosmo(0.5, 1.0, cosmo=Planck18).nfw_physical2angle(mass, c)
+    assert kwargs["Rs"] == pytest.approx(scale, rel=2e-3)
+    assert kwargs["r_trunc"] == pytest.approx(c * kwargs["Rs"], rel=1e-3)
+
+
+def mean_outward_deflection(models, kwargs, radius, points=20_000):
+    models, kwargs = lines_as_points(models, kwargs)
+    angle = 2 * np.pi * (np.arange(points) + 0.5) / points
+    cos, sin = np.cos(angle), np.sin(angle)
+    ax, ay = LensModel(models).alpha(kwargs[0]["center_x"] + radius * cos,
+                                     kwargs[0]["center_y"] + radius * sin, kwargs)
+    return np.mean(ax * cos + ay * sin)
+
+
+@pytest.mark.parametrize(("prior", "tolerance"), [
+    (Subhalos(slope=-0.9), 1e-4), (Subhalos(slope=-0.9, profile="tnfw"), 1e-3),
+    (Subhalos(half_mode_mass=5e8, mean_number=500), 1e-4),
+    # Lines of a hundred points, of which one lies within the ring or does not.
+    (Vortex(), 4e-3), (Vortex(log_axion_mass=(-22, -22)), 1e-6)])
+@pytest.mark.parametrize("gamma", [2.0, 1.8, 2.2])
+def test_mass_within_the_einstein_radius_is_kept(prior, tolerance, gamma):
+    macro = dict(theta_E=1.0, gamma=gamma, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
+    taken = []
+    for seed in range(4):
+        scene = SceneModel("lens", ["EPL"], [macro])
+        add_substructure(scene, prior, 0.5, 1.0, np.random.default_rng(seed))
+        before = mean_outward_deflection(["EPL"], [macro], 1.0)
+        after = mean_outward_deflection(scene.lens_models, scene.lens_kwargs, 1.0)
+        assert after == pytest.approx(before, rel=tolerance)
+        taken.append(1 - scene.lens_kwargs[0]["theta_E"])
+    # There was something to make up for.
+    assert max(taken) > 10 * tolerance
+
+
+def test_vortex_has_its_mass_and_length():
+    for axion_mass, half in ((1e-24, 3.0), (1e-22, 0.03)):
+        prior = Vortex(log_axion_mass=(np.log10(axion_mass),) * 2)
+        facts, models, kwargs = prior.draw(np.random.default_rng(1), PLANE)
+        line = facts["vortex"]
+        length = np.hypot(*(line.end - line.start)).to_value("arcsec")
+        assert length == pytest.approx(2 * half, rel=0.01)
+        # Hui et al. (2017PhRvD..95d3541H), eq. 1.
+        wave = 2 * np.pi * 1.92 * (1e-22 / axion_mass) * (10 / 320)
+        assert length == pytest.approx(wave / 6.291, rel=5e-3)
+        np.testing.assert_allclose(((line.start + line.end) / 2).value, [0.1, -0.2])
+        assert line.axion_mass.to_value("eV") == pytest.approx(axion_mass)
+        points, shapes = lines_as_points(models, kwargs)
+        assert len(points) == 100
+        total = sum(kw["theta_E"] ** 2 for kw in shapes) * np.pi * PLANE.critical
+        assert total == pytest.approx(3e10, rel=1e-9)
+        assert line.mass == 3e10 * u.Msun
+
+
+def test_masses_of_axions_and_angles():
+    lines = [facts["vortex"] for facts in draws(Vortex(), 500)]
+    logs = np.array([np.log10(line.axion_mass.value) for line in lines])
+    assert stats.kstest((logs + 24) / 2, "uniform").pvalue > 1e-3
+    steps = [(line.end - line.start).value for line in lines]
+    angles = np.array([np.arctan2(y, x) for x, y in steps]) % np.pi
+    assert stats.kstest(angles / np.pi, "uniform").pvalue > 1e-3
+
+
+def test_velocity_dispersions_make_einstein_radii():
+    population = Population(kinds=(1, 0, 0, 0, 0, 0), z_lens=(0.2, 0.8), z_source=(0.5, 2.5),
+                            sigma_v=(180, 320))
+    for index in range(20):
+        _, _, model = draw_scene(population, Grid(8, 0.5), 1, index, "no_sub")
+        assert 0.2 <= model.z_lens <= 0.8 and model.z_lens < model.z_source <= 2.5
+        assert model.substructure.plane.z_lens == model.z_lens
+        velocity = LensCosmo(model.z_lens, model.z_source).sis_theta_E2sigma_v(
+            model.lens_kwargs[0]["theta_E"])
+        assert 178 < velocity < 322
+
+
+def test_many_images_of_a_quasar():
+    # More images than magnitudes of flicker: the faintest are left out.
+    scene = SceneModel(
+        "quasar", ["EPL"], [dict(theta_E=1.0, gamma=2.0, e1=0.1, e2=0.0, center_x=0.0,
+                                 center_y=0.0)],
+        ["SERSIC_ELLIPSE"], [sersic(0.1, 0.02, 0.1, 0.2, 1.0)],
+        quasar=dict(x=0.1, y=0.02, flux=1.0, flicker=np.zeros(2)))
+    add_substructure(scene, Subhalos(mass_range=(1e9, 2e9)), 0.5, 1.0, np.random.default_rng(2))
+    _, few = render(scene, Grid(100, 0.05))
+    scene.quasar["flicker"] = np.zeros(60)
+    _, many = render(scene, Grid(100, 0.05))
+    assert len(many) > 2
+    np.testing.assert_allclose(np.sort(few[:, 2]), np.sort(many[:, 2])[-2:])
+
+
+def test_pair_tells_the_truth():
+    pair = simulate_pair(substructure="cdm", population=LENSES, seed=3, size=16)
+    truth = pair.truth
+    assert truth["substructure"] == "cdm" and truth["vortex"] is None
+    assert (truth["z_lens"], truth["z_source"]) == (0.5, 1.0)
+    halos = truth["halos"]
+    assert len(halos) > 5 and halos["mass"].unit == u.Msun and halos["x"].unit == u.arcsec
+    assert (halos["mass"] >= 1e6 * u.Msun).all() and (halos["mass"] <= 1e10 * u.Msun).all()
+    assert truth["theta_e"] > truth["scene"].lens_kwargs[0]["theta_E"] * u.arcsec
+    line = simulate_pair(substructure="axion", population=LENSES, seed=3, size=16).truth
+    assert line["vortex"].mass == 3e10 * u.Msun and len(line["halos"]) == 0
+
+
+def test_sky_without_a_lens_has_no_substructure():
+    sky = Population(kinds=(0, 0, 0, 0, 0, 1))
+    truth = simulate_pair(population=sky, size=8).truth
+    assert truth["substructure"] == "no_sub" and len(truth["halos"]) == 0
+    assert np.isnan(truth["z_lens"]) and np.isnan(truth["theta_e"])
+
+
+@pytest.mark.parametrize("wrong", ["fuzzy", None, 3])
+def test_unknown_class(wrong):
+    with pytest.raises(ValueError, match="`substructure` must be one of no_sub, cdm, wdm, axion"):
+        simulate_pair(substructure=wrong)
+    with pytest.raises(ValueError, match="got"):
+        parse_substructure(wrong)
+
+
+@pytest.mark.parametrize(("prior", "keywords", "words"), [
+    (Subhalos, dict(mean_number=-1), "`mean_number` must be finite and not negative, got -1"),
+    (Subhalos, dict(mass_range=(-1e6, 1e10)), "`mass_range` must be two positive masses"),
+    (Subhalos, dict(mass_range=(1e10, 1e6)), "`mass_range` must be two positive masses"),
+    (Subhalos, dict(mass_fraction=1.5), "`mass_fraction` must be at least 0 and below 1, got 1.5"),
+    (Subhalos, dict(half_mode_mass=-1), "`half_mode_mass` must be finite and not negative"),
+    (Subhalos, dict(radii=(2, 1)), "`radii` must be two radii"),
+    (Subhalos, dict(truncation=0), "`truncation` must be positive, got 0"),
+    (Subhalos, dict(profile="king"), "`profile` must be one of point, tnfw, got 'king'"),
+    (Subhalos, dict(positions="nowhere"), "`positions` must be one of area, radius, got"),
+    (Vortex, dict(mass=-3e10), "`mass` must be finite and not negative"),
+    (Vortex, dict(log_axion_mass=(-22, -24)), "`log_axion_mass` must be two numbers"),
+    (Vortex, dict(velocity=0), "`velocity` must be positive, got 0"),
+    (Population, dict(z_lens=(0.5, 1.5)), "`z_source` must reach beyond `z_lens` .0.5, 1.5."),
+    (Population, dict(z_lens=(0, 0.5)), "`z_lens` must be two positive numbers"),
+    (Population, dict(sigma_v=(-200, 300)), "`sigma_v` must be two positive numbers"),
+])
+def test_impossible_priors(prior, keywords, words):
+    with pytest.raises(ValueError, match=words):
+        prior(**keywords)
+
+
+def test_substructure_that_outweighs_its_lens():
+    with pytest.raises(ValueError, match="`substructure` must leave mass to the lens, got 9e.12"):
+        draw_scene(LENSES, GRID, 1, 0, Vortex(mass=9e12, log_axion_mass=(-22, -22)))
+    with pytest.raises(ValueError, match="`radii` must begin within the Einstein radius"):
+        draw_scene(LENSES, GRID, 1, 0, Subhalos(mass_fraction=0.1, radii=(3, 4)))
