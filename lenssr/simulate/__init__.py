@@ -8,6 +8,7 @@ from ._cosmology import (
     einstein_radius,
     point_mass_einstein_radius,
 )
+from ._instruments import INSTRUMENTS
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._reobserve import reobserve
@@ -16,7 +17,7 @@ from ._subhalos import Subhalos
 from ._substructure import SUBSTRUCTURES, Substructure
 from ._vortex import Vortex, VortexLine
 
-__all__ = ["SUBSTRUCTURES", "Grid", "Instrument", "LensPair", "LensPlane",
+__all__ = ["INSTRUMENTS", "SUBSTRUCTURES", "Grid", "Instrument", "LensPair", "LensPlane",
            "Population", "Subhalos", "Substructure", "Vortex", "VortexLine",
            "critical_surface_density", "einstein_radius", "point_mass_einstein_radius", "render",
            "render_batch", "reobserve", "simulate_pair"]

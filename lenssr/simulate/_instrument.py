@@ -1,9 +1,11 @@
 """How scenes are observed: seeing, depth, and noise, for whole batches in torch."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
+from ._instruments import INSTRUMENT_TABLE, INSTRUMENTS
 from ._optics import moffat
 
 __all__ = ["Instrument", "Observation"]
@@ -51,6 +53,9 @@ class Instrument:
     """
     Ranges of the observing conditions of a survey.
 
+    The noise is given either by ranges of ``snr`` and ``depth``, or, with a
+    ``zero_point``, by the sky, the exposure and the detector.
+
     Parameters
     ----------
     pixel_scale : float
@@ -59,7 +64,7 @@ class Instrument:
         Range of the FWHM of the optics (Moffat), arcsec.
     beta : tuple of float
         Range of the Moffat exponent, uniform in its reciprocal; large values are
-        nearly Gaussian.
+        nearly Gaussian, infinity is.
     ellipticity : float
         Standard deviation of each component of the ellipticity of the PSF.
     snr : tuple of float
@@ -72,6 +77,29 @@ class Instrument:
         leaves it.
     correlation : tuple of float
         Range of the width (Gaussian sigma, pixels) of the kernel that correlates it.
+    name, band : str
+        What it is, and through which filter.
+    zero_point : float, optional
+        AB magnitude that gives one electron a second. None: the noise is that of
+        ``snr`` and ``depth``.
+    sky_brightness : float
+        AB magnitudes per square arcsecond.
+    read_noise : float
+        Electrons per pixel and exposure.
+    exposure_time : float
+        Of one exposure, seconds.
+    exposures : int
+        How many are added.
+    gain : float
+        Electrons per count of the detector; images are in electrons.
+    magnitude : tuple of float
+        Range of the AB magnitude that a flux of one has, which is that of the lens
+        galaxy in the scenes of `Population`.
+
+    Raises
+    ------
+    ValueError
+        If a number of the noise is impossible.
     """
 
     pixel_scale: float = 0.168
@@ -82,6 +110,55 @@ class Instrument:
     depth: tuple = (20.0, 2000.0)
     correlated: float = 0.0
     correlation: tuple = (0.3, 0.8)
+    name: str = ""
+    band: str = ""
+    zero_point: float | None = None
+    sky_brightness: float = math.inf
+    read_noise: float = 0.0
+    exposure_time: float = 1.0
+    exposures: int = 1
+    gain: float = 1.0
+    magnitude: tuple = (18.0, 22.0)
+
+    def __post_init__(self):
+        for name in ("pixel_scale", "exposure_time", "exposures", "gain"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be a positive number, got {getattr(self, name)!r}")
+        if not 0 <= self.read_noise < math.inf:
+            raise ValueError(f"`read_noise` must be finite and not negative, got {self.read_noise}")
+        if self.zero_point is not None and not self.sky_electrons > 0:
+            raise ValueError("`sky_brightness` or `read_noise` must give noise, got "
+                             f"{self.sky_brightness!r} and {self.read_noise!r}")
+
+    @classmethod
+    def named(cls, name):
+        """
+        An instrument of the table that comes with lenssr.
+
+        Parameters
+        ----------
+        name : str
+            One of ``lenssr.simulate.INSTRUMENTS``.
+
+        Returns
+        -------
+        instrument : `Instrument`
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name; the known ones are listed.
+        """
+        if name not in INSTRUMENTS:
+            raise ValueError(f"`instrument` must be one of {', '.join(INSTRUMENTS)}, got {name!r}")
+        return cls(name=name, **INSTRUMENT_TABLE[name])
+
+    @property
+    def sky_electrons(self):
+        """Noise of a pixel of empty sky in electrons; needs a ``zero_point``."""
+        time = self.exposures * self.exposure_time
+        sky = 10 ** (0.4 * (self.zero_point - self.sky_brightness)) * self.pixel_scale**2 * time
+        return math.sqrt(sky + self.exposures * self.read_noise**2)
 
     def observe(self, optics, scenes, points, generator):
         """
@@ -121,9 +198,16 @@ class Instrument:
         clean, hr = optics.blurred(spectrum, transfer), optics.sharp(spectrum)
 
         peak = clean.abs().amax(dim=(1, 2))
-        snr = log_uniform(*self.snr)
-        sky = torch.where(peak > 0, peak / snr, torch.ones_like(peak))
-        depth = log_uniform(*self.depth)
+        if self.zero_point is None:
+            snr = log_uniform(*self.snr)
+            sky = torch.where(peak > 0, peak / snr, torch.ones_like(peak))
+            depth = log_uniform(*self.depth)
+        else:
+            time = self.exposures * self.exposure_time
+            electrons = time * 10 ** (0.4 * (self.zero_point - uniform(*self.magnitude)))
+            depth = torch.full_like(electrons, self.sky_electrons)
+            sky = depth / electrons
+            snr = peak / sky
         # With n electrons of noise from the sky, a signal of r times that noise adds a
         # variance of r n electrons to n**2.
         ratio = clean.clamp(min=0) / sky.reshape(-1, 1, 1)

@@ -29,7 +29,8 @@ def moffat(n, fwhm, beta, e1, e2, device=None):
         Side of the grid.
     fwhm, beta, e1, e2 : `~torch.Tensor`
         FWHM (fine pixels), exponent and ellipticity of each, shape ``(batch,)``.
-        Moffat (1969A&A.....3..455M); shape by a shear that keeps the area.
+        Moffat (1969A&A.....3..455M), and a Gaussian where the exponent is infinite;
+        shape by a shear that keeps the area.
 
     Returns
     -------
@@ -43,6 +44,8 @@ def moffat(n, fwhm, beta, e1, e2, device=None):
     r2 = ((1 - e1) * x**2 - 2 * e2 * x * y + (1 + e1) * y**2) / norm
     alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
     profile = (1 + r2 / alpha2) ** (-beta)
+    gaussian = torch.exp(-4 * math.log(2) * r2 / fwhm**2)
+    profile = torch.where(torch.isinf(beta), gaussian, profile)
     return profile / profile.sum(dim=(-2, -1), keepdim=True)
 
 

@@ -83,8 +83,8 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
         Dark substructure of the lens: a name of `SUBSTRUCTURES` or a prior of one's
         own. Whatever it is, the same seed gives the same scene but for it, and the
         mass within the Einstein radius is the same.
-    instrument : `Instrument`, optional
-        In place of the preset's.
+    instrument : `Instrument` or str, optional
+        One of ``lenssr.simulate.INSTRUMENTS`` by name, or one's own; in place of the preset's.
     population : `Population`, optional
         In place of the preset's.
     scale : int
@@ -101,17 +101,18 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
         conventions (``scene``, arcsec); the ``substructure`` by name, its ``halos`` (a
         table) and ``vortex`` (or None); ``z_lens``, ``z_source`` and the Einstein
         radius ``theta_e`` of all the mass, NaN where there is no lens; the
-        ``seeing`` and the peak signal to noise ``snr``.
+        ``instrument``, the ``seeing`` and the peak signal to noise ``snr``.
 
     Raises
     ------
     ValueError
-        If preset or substructure are unknown, or ``scale`` or ``size`` is
+        If preset, instrument or substructure are unknown, or ``scale`` or ``size`` is
         not a positive integer.
     """
     import torch
 
     from ._bank import draw_scene
+    from ._instrument import Instrument
     from ._optics import Optics
     from ._presets import preset_parts
     from ._substructure import parse_substructure
@@ -121,6 +122,8 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
     own_population, own_instrument = preset_parts(preset)
+    if not isinstance(instrument, Instrument | None):
+        instrument = Instrument.named(instrument)
     population, instrument = population or own_population, instrument or own_instrument
     side = (size + 2 * MARGIN) * scale * FINE
     grid = Grid(side, instrument.pixel_scale / (scale * FINE))
@@ -142,7 +145,7 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
                   psf=psf)
     hr = make_ccd(cut(seen.hr, scale, unit / scale**2), instrument.pixel_scale / scale,
                   psf=target_psf())
-    truth = {"scene": model, "seed": seed, "preset": preset,
+    truth = {"scene": model, "seed": seed, "preset": preset, "instrument": instrument,
              "snr": seen.snr[0].item(),
              "seeing": seen.fwhm[0].item() * instrument.pixel_scale * u.arcsec}
     return LensPair(lr, hr, {**truth, **_lens_truth(model)})
