@@ -122,7 +122,9 @@ class _Apply:
             block = (image.data[tile.padded] - self.level) / noise
             mean[tile.outer(self.scale)] = self._forward(block)[tile.inner(self.scale)]
             self.bar.update()
-        return mean * noise + self.level
+        mean *= noise
+        mean += self.level
+        return mean
 
     def _conditions(self, psf):
         from lenssr.networks import CONDITIONS, describe_psf

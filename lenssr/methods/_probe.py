@@ -25,7 +25,7 @@ def monte_carlo_std(restore_mean, image, n_probes=8, seed=0, *, mean=None, smoot
     ----------
     restore_mean : callable
         Maps a `~lenssr.image.LensImage` of the shape of ``image`` to the
-        estimate, an array; the same map for every probe (a number of
+        estimate, a new array; the same map for every probe (a number of
         iterations, for instance, is fixed beforehand).
     image : `~lenssr.image.LensImage`
         The data. Their ``sigma`` is the noise that is drawn; masked pixels,
@@ -67,8 +67,13 @@ def monte_carlo_std(restore_mean, image, n_probes=8, seed=0, *, mean=None, smoot
     for _ in range(int(n_probes)):
         noise = rng.standard_normal(image.shape) * image.sigma
         noise[image.mask] = 0
-        variance += (restore_mean(replace(image, data=image.data + noise)) - mean) ** 2
+        noise += image.data
+        # In place: at the scale of a survey's mosaic every further array counts.
+        difference = restore_mean(replace(image, data=noise))
+        difference -= mean
+        difference *= difference
+        variance += difference
     variance /= n_probes
     if smooth:
         variance = ndimage.gaussian_filter(variance, smooth, mode="reflect")
-    return np.sqrt(variance)
+    return np.sqrt(variance, out=variance)
