@@ -60,8 +60,8 @@ def epl(dx, dy, p):
     t = p["gamma"] - 1
     x, y = cos * dx + sin * dy, cos * dy - sin * dx
     u = q * x
-    r2 = (u * u).addcmul_(y, y).clamp_(min=EPL_CORE**2)
-    cos2 = (u * u).addcmul_(y, y, value=-1).div_(r2)
+    inverse = (u * u).addcmul_(y, y).clamp_(min=EPL_CORE**2).reciprocal_()
+    cos2 = (u * u).addcmul_(y, y, value=-1).mul_(inverse)
     accuracy = 1e-12 if dx.dtype == torch.float64 else 1e-8
     worst = max(float(f.max()), 1e-6)
     n_terms = max(2, math.ceil(math.log(accuracy) / math.log(worst)))
@@ -71,11 +71,11 @@ def epl(dx, dy, p):
     for coefficient in series.flip(0):
         last, before = torch.sub(coefficient, before, out=before).addcmul_(double, last), last
     # sum c_n cos(n a) = c_0 + b_1 cos(a) - b_2, sum c_n sin(n a) = b_1 sin(a), of which
-    # sin(a) = 2 u y / r2.
+    # sin(a) = 2 u y / r^2.
     even = before.neg_().addcmul_(last, cos2).add_(1)
-    odd = last.mul_(2).mul_(u).mul_(y).div_(r2)
+    odd = last.mul_(2).mul_(u).mul_(y).mul_(inverse)
     b = p["theta_E"] * torch.sqrt(q)
-    factor = torch.log_(r2.div_(b * b)).mul_(-t / 2).exp_().mul_(2 / (1 + q))
+    factor = inverse.log_().mul_(t / 2).exp_().mul_(2 / (1 + q) * b**t)
     ax = (u * even).addcmul_(y, odd, value=-1).mul_(factor)
     ay = (u * odd).addcmul_(y, even).mul_(factor)
     return cos * ax - sin * ay, cos * ay + sin * ax

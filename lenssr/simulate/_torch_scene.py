@@ -77,8 +77,8 @@ class _Components:
             for at, row in zip(where.split(part), rows.split(part)):
                 p = table[row]
                 # Offsets from the centres in double precision where they are cheap: on axes.
-                dx = (x[at] - p[:, 0].reshape(-1, 1, 1).to(x.dtype)).to(dtype)
-                dy = (y[at] - p[:, 1].reshape(-1, 1, 1).to(y.dtype)).to(dtype)
+                dx = x.index_select(0, at).sub_(p[:, 0].reshape(-1, 1, 1)).to(dtype)
+                dy = y.index_select(0, at).sub_(p[:, 1].reshape(-1, 1, 1)).to(dtype)
                 values = p[:, 2:].to(dtype).T.reshape(-1, len(p), 1, 1)
                 values = dict(zip(profile.names, values))
                 if profile.summed:
