@@ -158,19 +158,23 @@ def tnfw(dx, dy, p):
     dx, dy = dx.double(), dy.double()
     scale, alpha, cut = (p[name].double() for name in ("Rs", "alpha_Rs", "r_trunc"))
     rho0 = alpha / (4 * scale**2 * (1 + math.log(0.5)))
-    x = (torch.sqrt(dx * dx + dy * dy) / scale).clamp_(min=TNFW_CORE)
-    tau = cut / scale
-    # F of their eq. A5: artanh(s)/s inside the scale radius, arctan(s)/s outside, one on it.
-    x2, t2 = x * x, tau * tau
-    s = torch.sqrt(torch.abs(1 - x2)).clamp_(min=1e-12)
-    inside = torch.log1p(2 * s * (1 + s) / x2) / 2
-    nfw = torch.where(x < 1, inside, torch.atan(s)) / s
-    root = torch.sqrt(t2 + x2)
-    g = t2 / (t2 + 1) ** 2 * (
-        (t2 + 2 * x2 - 1) * nfw + tau * math.pi + (t2 - 1) * torch.log(tau)
-        + root * (-math.pi + torch.log(x / (tau + root)) * (t2 - 1) / tau))
-    factor = 4 * rho0 * scale * g / x2
-    return (factor * dx).to(dtype), (factor * dy).to(dtype)
+    u, v, tau = dx / scale, dy / scale, cut / scale
+    x2, t2 = (u * u + v * v).clamp_(min=TNFW_CORE**2), tau * tau
+    # F of their eq. A5: arctan(s)/s outside the scale radius, artanh(s)/s in the few pixels
+    # inside, one on it.
+    s = torch.sub(x2, 1).abs_().clamp_(min=1e-24).sqrt_()
+    nfw = torch.atan(s)
+    inside = (x2 < 1).nonzero(as_tuple=True)
+    near = s[inside]
+    nfw[inside] = torch.log1p(2 * near * (1 + near) / x2[inside]) / 2
+    nfw.div_(s)
+    root = (x2 + t2).sqrt_()
+    # Of L = log(x / (tau + root)) both radii under one logarithm.
+    logarithm = torch.div(x2, (root + tau).square_()).log_().mul_((t2 - 1) / (2 * tau))
+    g = logarithm.sub_(math.pi).mul_(root).add_(tau * math.pi + (t2 - 1) * torch.log(tau))
+    g.addcmul_((2 * x2).add_(t2 - 1), nfw)
+    factor = g.div_(x2).mul_(4 * rho0 * scale * t2 / (t2 + 1) ** 2)
+    return (factor * dx).to(dtype), factor.mul_(dy).to(dtype)
 
 
 CENTRE = ("center_x", "center_y")
