@@ -24,8 +24,9 @@ from tqdm import tqdm
 from lenssr import LensSRWarning, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
 from lenssr.simulate import Population
+from lenssr.simulate._pair import MARGIN
 from lenssr.simulate._population import KINDS
-from lenssr.train._data import MARGIN, Pairs
+from lenssr.train._data import Pairs
 from lenssr.train._recipe import Data
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1

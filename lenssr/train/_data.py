@@ -10,13 +10,11 @@ import torch
 from lenssr.networks import describe_psf
 from lenssr.simulate._bank import SceneBank
 from lenssr.simulate._optics import Optics
+from lenssr.simulate._pair import FINE, MARGIN
 from lenssr.simulate._presets import preset_parts
 from lenssr.simulate._scene import Grid
 
-__all__ = ["MARGIN", "Pairs", "cache_folder"]
-
-MARGIN = 8  # input pixels on each side: light from outside a patch reaches into it
-FINE = 2    # fine pixels per output pixel
+__all__ = ["Pairs", "cache_folder"]
 
 
 def cache_folder():
