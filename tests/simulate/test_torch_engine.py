@@ -7,7 +7,8 @@ import pytest
 import torch
 from lenstronomy.LensModel.lens_model import LensModel
 
-from lenssr.simulate import Grid, Population, render, render_batch
+from lenssr.simulate import Grid, Population, Subhalos, render, render_batch
+from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._line_mass import lines_as_points
 from lenssr.simulate._population import KINDS, SceneModel
 from lenssr.simulate._torch_scene import _shoot
@@ -87,6 +88,20 @@ def test_every_kind_of_drawn_scene_is_that_of_lenstronomy():
     scenes = draw(200)
     assert {scene.kind for scene in scenes} == set(KINDS)
     assert worst(scenes) < 1e-9
+
+
+@pytest.mark.parametrize("substructure", ["no_sub", "cdm", "wdm", Subhalos(profile="tnfw"),
+                                          "axion"])
+def test_every_class_of_drawn_scene_is_that_of_lenstronomy(substructure):
+    population, scenes = Population(kinds=(0.6, 0.4, 0, 0, 0, 0)), []
+    for index in range(40 if isinstance(substructure, str) else 10):
+        _, _, scene = draw_scene(population, Grid(4, 1.0), 9, index, substructure)
+        if substructure == "axion":
+            # lenstronomy has the line in points: so let the torch engine have it.
+            models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
+            scene = replace(scene, lens_models=models, lens_kwargs=kwargs)
+        scenes.append(scene)
+    assert worst(scenes) < 1e-7
 
 
 @pytest.mark.parametrize("make", [with_point_masses, with_halos, with_isothermal, with_picture,
