@@ -68,6 +68,9 @@ class Recipe:
     training: Training = field(default_factory=Training)
 
     def __post_init__(self):
+        for key in ("architecture", "scale"):
+            if key not in self.network:
+                raise ValueError(f"recipe [network] lacks the key `{key}`")
         for part, key in ((self.data, "scenes"), (self.data, "validation_scenes"),
                           (self.data, "size"), (self.training, "steps"),
                           (self.training, "batch"), (self.training, "learning_rate"),

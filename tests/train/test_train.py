@@ -168,14 +168,19 @@ def test_loss_of_an_empty_image_is_finite():
     np.testing.assert_allclose(compress(truth).numpy(), 0)
 
 
+WHOLE = 'name = "x"\n[network]\narchitecture = "rcan"\nscale = 2\n'
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("name = ", "is not TOML"),
     ("[network]\n", "lacks the key `name`"),
     ('name = "x"\n[netwrok]\n', "unknown key `netwrok`.*did you mean `network`"),
+    ('name = "x"\n[network]\nscale = 2\n', "lacks the key `architecture`"),
+    ('name = "x"\n[network]\narchitecture = "rcan"\n', "lacks the key `scale`"),
     ('name = "x"\n[network]\n[data]\nsise = 3\n', r"unknown key `sise` in .*\[data\].*`size`"),
-    ('name = "x"\n[network]\n[training]\nbatch = 0\n', "`batch` must be positive, got 0"),
-    ('name = "x"\n[network]\n[training]\nema = 1\n', "`ema` must be in"),
-    ('name = "x"\n[network]\n[training]\nprecision = "int8"\n', "`precision` must be"),
+    (WHOLE + '[training]\nbatch = 0\n', "`batch` must be positive, got 0"),
+    (WHOLE + '[training]\nema = 1\n', "`ema` must be in"),
+    (WHOLE + '[training]\nprecision = "int8"\n', "`precision` must be"),
 ])
 def test_bad_recipes(tmp_path, text, words):
     path = tmp_path / "recipe.toml"
