@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._line_mass import lines_as_points
+from ._line_mass import line_deflection, lines_as_points
 
 __all__ = ["Grid", "render"]
+
+FAINTEST = 1e-4  # of the brightest image of a quasar: fainter ones are not kept
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ def _refine_centres(image, grid, models, kwargs, half=3, steps=7):
         image[np.ix_(ys, xs)] = blocks.mean(axis=(1, 3))
 
 
+def _shoot(scene, x, y):
+    """Where rays from the image plane meet the source plane; lines of mass in closed form."""
+    from lenstronomy.LensModel.lens_model import LensModel
+
+    lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))
+    known = [lens for lens in lenses if lens[0] != "LINE_MASS"]
+    beta = LensModel([m for m, _ in known]).ray_shooting(x, y, [kw for _, kw in known])
+    for model, kwargs in lenses:
+        if model == "LINE_MASS":
+            beta = [b - a for b, a in zip(beta, line_deflection(x, y, kwargs), strict=True)]
+    return beta
+
+
 def _quasar_images(scene, lens, grid):
     from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
@@ -70,6 +85,9 @@ def _quasar_images(scene, lens, grid):
     if len(x) == 0:
         return []
     magnification = np.minimum(np.abs(lens.magnification(x, y, scene.lens_kwargs)), 50.0)
+    # Beside a point mass the solver finds images without light, in some runs and not in others.
+    seen = magnification > FAINTEST * magnification.max()
+    x, y, magnification = x[seen], y[seen], magnification[seen]
     if len(x) > len(quasar["flicker"]):
         # Subhalos add images, mostly faint ones.
         bright = np.sort(np.argsort(-magnification)[: len(quasar["flicker"])])
@@ -105,13 +123,12 @@ def render(scene, grid):
         _refine_centres(image, grid, scene.light_models, scene.light_kwargs)
     points = list(scene.points)
     if scene.lens_models:
-        models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
-        scene = replace(scene, lens_models=models, lens_kwargs=kwargs)
-        lens = LensModel(models)
-        beta = lens.ray_shooting(x, y, scene.lens_kwargs)
+        beta = _shoot(scene, x, y)
         image += _light(scene.source_models, scene.source_kwargs, *beta).reshape(image.shape)
         if scene.quasar is not None:
-            points += _quasar_images(scene, lens, grid)
+            models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
+            whole = replace(scene, lens_models=models, lens_kwargs=kwargs)
+            points += _quasar_images(whole, LensModel(models), grid)
     points = np.array(points, dtype=float).reshape(-1, 3)
     points[:, :2] = grid.to_pixel(points[:, :2])
     # lenstronomy's amplitudes are per square arcsec.

@@ -172,8 +172,8 @@ def render_batch(scenes, grid, device=None, dtype=torch.float64):
     The same as `render` gives them one by one, to 1e-7 of the peak in double precision and
     1e-4 in single, many times faster. The lens model ``"LINE_MASS"``, a uniform line of
     mass between ``x1, y1`` and ``x2, y2`` whose total has the Einstein radius ``theta_E``,
-    is exact here and a row of a hundred points there. Images of lensed quasars are found
-    by lenstronomy's solver.
+    is in closed form in both; images of lensed quasars, for which it is a row of a hundred
+    points, are found by lenstronomy's solver.
 
     Parameters
     ----------

@@ -96,10 +96,6 @@ def test_every_class_of_drawn_scene_is_that_of_lenstronomy(substructure):
     population, scenes = Population(kinds=(0.6, 0.4, 0, 0, 0, 0)), []
     for index in range(40 if isinstance(substructure, str) else 10):
         _, _, scene = draw_scene(population, Grid(4, 1.0), 9, index, substructure)
-        if substructure == "axion":
-            # lenstronomy has the line in points: so let the torch engine have it.
-            models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
-            scene = replace(scene, lens_models=models, lens_kwargs=kwargs)
         scenes.append(scene)
     assert worst(scenes) < 1e-7
 
