@@ -1,8 +1,8 @@
 """The front door: parse, restore, assemble."""
 
-import numbers
 import warnings
 
+from lenssr._checks import natural_integer, positive_integer
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import assemble, flux_kind, parse_image
 from lenssr.image._tiles import check_tile
@@ -95,9 +95,9 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     >>> sharp.shape
     (32, 32)
     """
-    scale, tile = _positive("scale", scale), check_tile(tile)
-    seed = 0 if seed is None else _natural("seed", seed)
-    n_samples = _natural("n_samples", n_samples)
+    scale, tile = positive_integer("scale", scale), check_tile(tile)
+    seed = 0 if seed is None else natural_integer("seed", seed)
+    n_samples = natural_integer("n_samples", n_samples)
     spec = find_method(method)
     if n_samples and not spec.samples:
         raise ValueError(f"`n_samples` must be 0 for method {method!r}, which draws no samples, "
@@ -138,17 +138,3 @@ def _cards(parsed, restorations, method, scale, kind, seed):
     }
     cards.update(first.facts)
     return cards
-
-
-def _integer(name, value, least, what):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"`{name}` must be a {what} integer, got {value!r}")
-    return int(value)
-
-
-def _positive(name, value):
-    return _integer(name, value, 1, "positive")
-
-
-def _natural(name, value):
-    return _integer(name, value, 0, "non-negative")

@@ -1,21 +1,12 @@
 """What every step with a WCS has to hold to: the sky stays where it is."""
 
-from numbers import Integral
-
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
 
-__all__ = ["check_same_sky", "check_scale", "finer", "is_gwcs", "low_level", "shape_of"]
+__all__ = ["check_same_sky", "finer", "is_gwcs", "low_level", "shape_of"]
 
 TOLERANCE = 1e-6  # pixels of the input: what any step may move the sky at most
-
-
-def check_scale(scale):
-    """Return ``scale`` as an `int`; `ValueError` unless it is a positive integer."""
-    if isinstance(scale, bool) or not isinstance(scale, Integral) or scale < 1:
-        raise ValueError(f"`scale` must be a positive integer, got {scale!r}")
-    return int(scale)
 
 
 def is_gwcs(wcs):

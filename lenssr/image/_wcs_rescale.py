@@ -7,7 +7,9 @@ from astropy.wcs import WCS, DistortionLookupTable, Sip
 from astropy.wcs.wcsapi import HighLevelWCSMixin, SlicedLowLevelWCS
 from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
 
-from ._wcs_check import check_same_sky, check_scale, finer, is_gwcs, low_level, shape_of
+from lenssr._checks import positive_integer
+
+from ._wcs_check import check_same_sky, finer, is_gwcs, low_level, shape_of
 
 __all__ = ["RescaledWCS", "place", "rescale_wcs"]
 
@@ -47,7 +49,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
     def __init__(self, wcs, scale):
         super().__init__(wcs)
-        self._scale = check_scale(scale)
+        self._scale = positive_integer("scale", scale)
 
     @property
     def scale(self):
@@ -108,7 +110,7 @@ def rescale_wcs(wcs, scale):
     likewise B, AP and BP; look-up tables (CPDIS, D2IM) have their grid moved like
     CRPIX, its step and the offsets they hold multiplied by s.
     """
-    scale = check_scale(scale)
+    scale = positive_integer("scale", scale)
     low = low_level(wcs)
     if low.pixel_n_dim < 2:
         raise ValueError(f"`wcs` must have two pixel axes or more, got {low.pixel_n_dim}")

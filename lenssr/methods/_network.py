@@ -1,10 +1,12 @@
 """Trained networks: noise units in, noise units out, tile by tile."""
 
+import functools
 import warnings
 
 import numpy as np
 from tqdm import tqdm
 
+from lenssr._checks import positive_integer
 from lenssr.exceptions import LensSRWarning
 from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
@@ -48,13 +50,13 @@ class Network:
     """
 
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32"):
-        if isinstance(n_probes, bool) or n_probes != int(n_probes) or n_probes < 1:
-            raise ValueError(f"`n_probes` must be a positive integer, got {n_probes!r}")
+        self.n_probes = positive_integer("n_probes", n_probes)
         if precision not in PRECISIONS:
             raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, "
                              f"got {precision!r}")
         self.architecture, self.weights = architecture, weights
-        self.n_probes, self.precision = int(n_probes), precision
+        self.precision = precision
+        self._load = functools.cache(load_network)  # once for all the bands of a cube
 
     def restore(self, image, run):
         """
@@ -81,7 +83,7 @@ class Network:
         LensSRWarning
             If there is no PSF, or one outside the range of the training.
         """
-        network, card = load_network(
+        network, card = self._load(
             self.weights or f"{self.architecture}-x{run.scale}", self.architecture)
         if card.network["scale"] != run.scale:
             raise ValueError(f"`scale` must be {card.network['scale']}, for which the weights "

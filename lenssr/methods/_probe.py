@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from lenssr._checks import positive_integer
+
 __all__ = ["monte_carlo_std"]
 
 
@@ -58,13 +60,12 @@ def monte_carlo_std(restore_mean, image, n_probes=8, seed=0, *, mean=None, smoot
     eight probes; smoothing with the default lowers it where neighbouring errors
     are independent. What the data do not determine is no part of this error.
     """
-    if isinstance(n_probes, bool) or n_probes != int(n_probes) or n_probes < 1:
-        raise ValueError(f"`n_probes` must be a positive integer, got {n_probes}")
+    n_probes = positive_integer("n_probes", n_probes)
     rng = np.random.default_rng(seed)
     if mean is None:
         mean = restore_mean(image)
     variance = np.zeros(mean.shape)
-    for _ in range(int(n_probes)):
+    for _ in range(n_probes):
         noise = rng.standard_normal(image.shape) * image.sigma
         noise[image.mask] = 0
         noise += image.data

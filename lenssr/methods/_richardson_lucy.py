@@ -3,6 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
+from lenssr._checks import positive_integer
 from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
@@ -85,15 +86,9 @@ class RichardsonLucy:
     """
 
     def __init__(self, n_iter=None, max_iter=200, n_probes=8):
-        for name, value in (("n_iter", n_iter), ("max_iter", max_iter), ("n_probes", n_probes)):
-            if value is None and name == "n_iter":
-                continue
-            integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not integer or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
-        self.n_iter = n_iter
-        self.max_iter = max_iter
-        self.n_probes = n_probes
+        self.n_iter = None if n_iter is None else positive_integer("n_iter", n_iter)
+        self.max_iter = positive_integer("max_iter", max_iter)
+        self.n_probes = positive_integer("n_probes", n_probes)
 
     def restore(self, image, run):
         """

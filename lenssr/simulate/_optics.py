@@ -12,11 +12,9 @@ import math
 
 import torch
 
-from lenssr.image._kernels import TARGET_FWHM
+from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
 
 __all__ = ["Optics", "moffat"]
-
-FWHM_TO_SIGMA = 1 / (2 * math.sqrt(2 * math.log(2)))
 
 
 def moffat(n, fwhm, beta, e1, e2, device=None):
@@ -105,7 +103,7 @@ class Optics:
 
     def sharp(self, spectrum):
         """Noise-free image at the target resolution, shape ``(batch, n/fine, n/fine)``."""
-        sigma = TARGET_FWHM * FWHM_TO_SIGMA * self.fine
+        sigma = TARGET_FWHM / FWHM_PER_SIGMA * self.fine
         gauss = torch.exp(-2 * (math.pi * sigma) ** 2 * (self.fx**2 + self.fy**2))
         # Pixel centres of the output lie (fine - 1) / 2 fine pixels from the first centre.
         shift = torch.exp(1j * math.pi * (self.fine - 1) * (self.fx + self.fy))

@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
+from lenssr._checks import positive_integer
 from lenssr.image._kernels import target_psf
 
 from ._scene import Grid
@@ -118,9 +119,7 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
     from ._substructure import parse_substructure
 
     substructure = parse_substructure(substructure)
-    for name, value in (("scale", scale), ("size", size)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
+    scale, size = positive_integer("scale", scale), positive_integer("size", size)
     own_population, own_instrument = preset_parts(preset)
     if not isinstance(instrument, Instrument | None):
         instrument = Instrument.named(instrument)
