@@ -24,8 +24,7 @@ from tqdm import tqdm
 from lenssr import LensSRWarning, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
 from lenssr.simulate import Population
-from lenssr.simulate._pair import MARGIN
-from lenssr.simulate._population import KINDS
+from lenssr.simulate._model import KINDS
 from lenssr.train._data import Pairs
 from lenssr.train._recipe import Data
 
@@ -78,17 +77,17 @@ class Scenes:
             psfs = self.pairs.optics.effective_psf(seen.transfer)
             for k, i in enumerate(indices):
                 sky = float(seen.sky[k])
-                hr = _cut(seen.hr[k], SCALE)
+                hr = self._cut(seen.hr[k], SCALE)
                 # The only source of a field may lie outside the cut.
                 yield {"kind": population.draw(np.random.default_rng([self.seed, i])).kind,
-                       "snr": _cut(seen.clean[k], 1).max() / sky, "sky": sky,
-                       "empty": hr.max() < LEAST * sky, "lr": _cut(seen.lr[k], 1), "hr": hr,
-                       "sigma": _cut(seen.sigma[k], 1), "psf": psfs[k].double().numpy()}
+                       "snr": self._cut(seen.clean[k], 1).max() / sky, "sky": sky,
+                       "empty": hr.max() < LEAST * sky, "lr": self._cut(seen.lr[k], 1),
+                       "hr": hr, "sigma": self._cut(seen.sigma[k], 1),
+                       "psf": psfs[k].double().numpy()}
 
-
-def _cut(image, factor):
-    edge = MARGIN * factor
-    return image[edge:-edge, edge:-edge].double().numpy()
+    def _cut(self, image, factor):
+        edge = self.pairs.margin * factor
+        return image[edge:-edge, edge:-edge].double().numpy()
 
 
 def fit_linear(n):

@@ -1,8 +1,10 @@
 """Checks that arguments all over lenssr share, so that their errors read alike."""
 
-from numbers import Integral
+import difflib
+import math
+from numbers import Integral, Real
 
-__all__ = ["natural_integer", "positive_integer"]
+__all__ = ["check_keys", "natural_integer", "positive_integer", "positive_number"]
 
 
 def positive_integer(name, value):
@@ -15,7 +17,23 @@ def natural_integer(name, value):
     return _integer(name, value, 0, "non-negative")
 
 
+def positive_number(name, value):
+    """``value`` as a `float`; a `ValueError` that names it unless it is positive and finite."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+    return float(value)
+
+
 def _integer(name, value, least, what):
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"`{name}` must be a {what} integer, got {value!r}")
     return int(value)
+
+
+def check_keys(table, known, where):
+    """Raise `ValueError` for a key that is not known, naming the nearest."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
+            raise ValueError(f"unknown key `{key}` in {where}{hint}")

@@ -2,30 +2,36 @@
 
 from importlib import import_module
 
+from ._catalog import simulate_catalog
+from ._catalog_read import open_catalog
 from ._cosmology import (
     LensPlane,
     critical_surface_density,
     einstein_radius,
     point_mass_einstein_radius,
 )
+from ._defects import Defects
+from ._instrument import Instrument
 from ._instruments import INSTRUMENTS
 from ._pair import LensPair, simulate_pair
 from ._population import Population
+from ._presets import PRESETS
 from ._reobserve import reobserve
 from ._scene import Grid, render
 from ._subhalos import Subhalos
 from ._substructure import SUBSTRUCTURES, Substructure
 from ._vortex import Vortex, VortexLine
 
-__all__ = ["INSTRUMENTS", "SUBSTRUCTURES", "Grid", "Instrument", "LensPair", "LensPlane",
-           "Population", "Subhalos", "Substructure", "Vortex", "VortexLine",
-           "critical_surface_density", "einstein_radius", "point_mass_einstein_radius", "render",
-           "render_batch", "reobserve", "simulate_pair"]
+__all__ = ["INSTRUMENTS", "PRESETS", "SUBSTRUCTURES", "Defects", "Grid", "Instrument", "LensPair",
+           "LensPlane", "PairStream", "Population", "Subhalos", "Substructure", "Vortex",
+           "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
+           "point_mass_einstein_radius", "render", "render_batch", "reobserve", "simulate_catalog",
+           "simulate_pair"]
 
 
 def __getattr__(name):
     # These work in torch, which takes seconds to import.
-    module = {"Instrument": "_instrument", "render_batch": "_torch_scene"}.get(name)
+    module = {"PairStream": "_stream", "render_batch": "_torch_scene"}.get(name)
     if module is not None:
         return getattr(import_module(f"lenssr.simulate.{module}"), name)
     raise AttributeError(f"module 'lenssr.simulate' has no attribute {name!r}")

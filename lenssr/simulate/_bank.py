@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from ._population import Population
 from ._scene import render
-from ._substructure import add_substructure, parse_substructure
+from ._series import draw_model
+from ._substructure import parse_substructure
 
 __all__ = ["MAX_POINTS", "SceneBank", "draw_scene"]
 
@@ -42,14 +43,9 @@ def draw_scene(population, grid, seed, index, substructure=None):
     model : `SceneModel`
         The parameters.
     """
-    model = population.draw(np.random.default_rng([seed, index]))
-    if substructure is not None:
-        prior = parse_substructure(substructure)
-        rng = np.random.default_rng([seed, index, 1])
-        redshifts = population.redshifts(rng)
-        if model.z_lens is None:
-            model.z_lens, model.z_source = redshifts
-        add_substructure(model, prior, model.z_lens, model.z_source, rng)
+    model = draw_model(population, seed, index,
+                       None if substructure is None else parse_substructure(substructure),
+                       substructure is not None)
     image, points = render(model, grid)
     table = np.zeros((MAX_POINTS, 3))
     points = points[np.argsort(-points[:, 2])][:MAX_POINTS]

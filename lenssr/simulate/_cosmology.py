@@ -1,13 +1,19 @@
 """From masses and velocities to angles on the sky, by angular-diameter distances."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "point_mass_einstein_radius"]
+__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "isothermal_radius",
+           "known_cosmology", "point_mass_einstein_radius"]
+
+LIGHT = const.c.to_value(u.km / u.s)
+RADIAN = 180 * 3600 / np.pi  # arcsec
+# c^2 / (4 pi G), in solar masses per Mpc.
+FOCUS = (const.c**2 / (4 * np.pi * const.G)).to_value(u.Msun / u.Mpc)
 
 
 def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
@@ -20,8 +26,9 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
         Velocity dispersion along the line of sight, km/s.
     z_lens, z_source : float
         Redshifts.
-    cosmology : `~astropy.cosmology.FLRW`, optional
-        By default `~astropy.cosmology.Planck18`.
+    cosmology : `~astropy.cosmology.FLRW` or str, optional
+        A cosmology, or the name of one of `astropy.cosmology`; by default
+        `~astropy.cosmology.Planck18`.
 
     Returns
     -------
@@ -45,9 +52,13 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
     <Quantity 0.59573304 arcsec>
     """
     velocity = not_negative("sigma_v", sigma_v, u.km / u.s)
+    return isothermal_radius(velocity.value, z_lens, z_source, cosmology) * u.arcsec
+
+
+def isothermal_radius(sigma_v, z_lens, z_source, cosmology=None):
+    """The same in plain numbers, of km/s and arcsec: units are slow where scenes are drawn."""
     _, far, between = _distances(z_lens, z_source, cosmology)
-    theta = 4 * np.pi * (velocity / const.c).to_value(u.one) ** 2 * (between / far)
-    return (theta * u.rad).to(u.arcsec)
+    return 4 * np.pi * (sigma_v / LIGHT) ** 2 * (between / far) * RADIAN
 
 
 def critical_surface_density(z_lens, z_source, cosmology=None):
@@ -75,8 +86,7 @@ def critical_surface_density(z_lens, z_source, cosmology=None):
     arXiv:astro-ph/9606001), times :math:`D_l^2` to be per solid angle.
     """
     near, far, between = _distances(z_lens, z_source, cosmology)
-    density = const.c**2 / (4 * np.pi * const.G) * (far * near / between * u.Mpc) / u.rad**2
-    return density.to(u.Msun / u.arcsec**2)
+    return FOCUS * far * near / between / RADIAN**2 * u.Msun / u.arcsec**2
 
 
 def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
@@ -122,7 +132,7 @@ class LensPlane:
         Centre, arcsec.
     z_lens, z_source : float
         Redshifts.
-    cosmology : `~astropy.cosmology.FLRW`, optional
+    cosmology : `~astropy.cosmology.FLRW` or str, optional
         By default `~astropy.cosmology.Planck18`.
     """
 
@@ -133,48 +143,72 @@ class LensPlane:
     z_source: float
     cosmology: object = None
 
-    @cached_property
+    @property
     def critical(self):
         """Critical surface density, solar masses per square arcsecond."""
-        return critical_surface_density(self.z_lens, self.z_source, self.cosmology).value
+        near, far, between = _distances(self.z_lens, self.z_source, self.cosmology)
+        return FOCUS * far * near / between / RADIAN**2
 
     @property
     def mass(self):
         """Solar masses within the Einstein radius."""
         return np.pi * self.theta_e**2 * self.critical
 
-    @cached_property
+    @property
     def kpc_per_arcsec(self):
         """Length at the lens that one arcsecond spans, kpc."""
-        near = _distances(self.z_lens, self.z_source, self.cosmology)[0]
-        return (near * u.Mpc / u.rad).to_value(u.kpc / u.arcsec)
+        return _distances(self.z_lens, self.z_source, self.cosmology)[0] * 1e3 / RADIAN
 
-    @cached_property
+    @property
     def cosmic_density(self):
         """Critical density of the universe at the lens, solar masses per cubic kpc."""
-        return _known(self.cosmology).critical_density(self.z_lens).to_value(u.Msun / u.kpc**3)
+        density = known_cosmology(self.cosmology).critical_density(self.z_lens)
+        return density.to_value(u.Msun / u.kpc**3)
 
     @property
     def h(self):
         """Hubble constant in units of 100 km/s/Mpc."""
-        return _known(self.cosmology).h
+        return known_cosmology(self.cosmology).h
 
 
-def _known(cosmology):
-    if cosmology is None:
-        from astropy.cosmology import Planck18 as cosmology
+def known_cosmology(cosmology):
+    """
+    The cosmology of a name; Planck18 for None.
 
-    return cosmology
+    Raises
+    ------
+    ValueError
+        If astropy knows none of that name; the known ones are listed.
+    """
+    if not isinstance(cosmology, str | None):
+        return cosmology
+    from astropy.cosmology import realizations
+
+    if cosmology not in (None, *realizations.available):
+        raise ValueError(f"`cosmology` must be one of {', '.join(realizations.available)}, "
+                         f"got {cosmology!r}")
+    return getattr(realizations, cosmology or "Planck18")
 
 
 def _distances(z_lens, z_source, cosmology):
     """Angular-diameter distances in Mpc: to the lens, to the source, between them."""
-    cosmology = _known(cosmology)
     for name, value in (("z_lens", z_lens), ("z_source", z_source)):
         if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
     if z_source <= z_lens:
         raise ValueError(f"`z_source` must be beyond `z_lens` ({z_lens:g}), got {z_source:g}")
+    if isinstance(cosmology, str | None):
+        return _distances_of_name(float(z_lens), float(z_source), cosmology)
+    return _integrated(z_lens, z_source, cosmology)
+
+
+@lru_cache(maxsize=1024)
+def _distances_of_name(z_lens, z_source, name):
+    # Asked for again and again within a lens, and by all lenses of fixed redshifts.
+    return _integrated(z_lens, z_source, known_cosmology(name))
+
+
+def _integrated(z_lens, z_source, cosmology):
     # From one redshift each, as the way to ask astropy for two differs between its releases:
     # Hogg (arXiv:astro-ph/9905116), eq. 19.
     lens, source = (cosmology.comoving_transverse_distance(z).to_value(u.Mpc)

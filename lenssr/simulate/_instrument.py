@@ -1,51 +1,17 @@
-"""How scenes are observed: seeing, depth, and noise, for whole batches in torch."""
+"""Telescopes: pixels, seeing, noise and defects, and the constants of those that are known."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
+from ._defects import Defects
 from ._instruments import INSTRUMENT_TABLE, INSTRUMENTS
-from ._optics import moffat
 
-__all__ = ["Instrument", "Observation"]
+__all__ = ["Instrument"]
 
-
-@dataclass
-class Observation:
-    """
-    A batch of observed scenes, in flux per input pixel.
-
-    Attributes
-    ----------
-    lr, sigma : `~torch.Tensor`
-        Noisy images and the standard deviation of their noise,
-        shape ``(batch, m, m)``.
-    clean : `~torch.Tensor`
-        The same images without noise.
-    hr : `~torch.Tensor`
-        Noise-free truth at the target resolution, ``(batch, scale m, scale m)``.
-    sky : `~torch.Tensor`
-        Noise of the sky, shape ``(batch,)``.
-    electrons : `~torch.Tensor`
-        The same in electrons, shape ``(batch,)``.
-    snr : `~torch.Tensor`
-        Peak of ``clean`` over ``sky``, shape ``(batch,)``.
-    transfer : `~torch.Tensor`
-        Transfer functions of the optics.
-    fwhm : `~torch.Tensor`
-        FWHM of the optics in input pixels, shape ``(batch,)``.
-    """
-
-    lr: torch.Tensor
-    sigma: torch.Tensor
-    clean: torch.Tensor
-    hr: torch.Tensor
-    sky: torch.Tensor
-    electrons: torch.Tensor
-    snr: torch.Tensor
-    transfer: torch.Tensor
-    fwhm: torch.Tensor
+WINGS = 8  # input pixels around an image from which a Moffat profile brings light
 
 
 @dataclass(frozen=True)
@@ -95,6 +61,21 @@ class Instrument:
     magnitude : tuple of float
         Range of the AB magnitude that a flux of one has, which is that of the lens
         galaxy in the scenes of `Population`.
+    kernels : sequence of array, optional
+        Measured PSFs in place of the Moffat profile, one drawn for each image: effective
+        ones (optics and pixel response), odd, on pixels of ``kernel_scale``. They are
+        centred, and carried to the pixel of this instrument.
+    kernel_scale : float, optional
+        Side of the pixels of ``kernels``, arcsec; that of the image by default.
+    skies : array, optional
+        Real skies ``(k, ny, nx)``, mean zero and noise one, cut and turned at random in
+        place of the simulated noise of the sky.
+    pedestal : tuple of float
+        Range of a constant added to the observed image, in units of the sky's noise.
+    defects : `Defects`, optional
+        Gaps, cosmic rays and saturation of the detector; none by default.
+    noiseless : bool
+        Leave the noise out; the images have no uncertainty then.
 
     Raises
     ------
@@ -119,6 +100,12 @@ class Instrument:
     exposures: int = 1
     gain: float = 1.0
     magnitude: tuple = (18.0, 22.0)
+    kernels: tuple | None = dataclasses.field(default=None, compare=False, repr=False)
+    kernel_scale: float | None = None
+    skies: object = dataclasses.field(default=None, compare=False, repr=False)
+    pedestal: tuple = (0.0, 0.0)
+    defects: Defects | None = None
+    noiseless: bool = False
 
     def __post_init__(self):
         for name in ("pixel_scale", "exposure_time", "exposures", "gain"):
@@ -129,6 +116,23 @@ class Instrument:
         if self.zero_point is not None and not self.sky_electrons > 0:
             raise ValueError("`sky_brightness` or `read_noise` must give noise, got "
                              f"{self.sky_brightness!r} and {self.read_noise!r}")
+        for name in ("seeing", "snr", "depth", "correlation", "magnitude", "pedestal"):
+            low, high = getattr(self, name)
+            positive = name in ("seeing", "snr", "depth")
+            if not (-math.inf < low <= high < math.inf and (low > 0 or not positive)):
+                raise ValueError(f"`{name}` must be two {'positive ' * positive}numbers, the lower "
+                                 f"one first, got {getattr(self, name)!r}")
+        if not 0 <= self.correlated <= 1:
+            raise ValueError(f"`correlated` must be from 0 to 1, got {self.correlated!r}")
+        if self.kernels is not None:
+            if not len(self.kernels) or any(
+                    np.ndim(k) != 2 or not all(n % 2 for n in np.shape(k)) for k in self.kernels):
+                raise ValueError("`kernels` must be arrays of two dimensions with odd sides, got "
+                                 f"shapes {[np.shape(k) for k in self.kernels]}")
+            if self.kernel_scale is None:
+                object.__setattr__(self, "kernel_scale", self.pixel_scale)
+        if self.skies is not None and np.ndim(self.skies) != 3:
+            raise ValueError(f"`skies` must have three dimensions, got {np.ndim(self.skies)}")
 
     @classmethod
     def named(cls, name):
@@ -160,70 +164,19 @@ class Instrument:
         sky = 10 ** (0.4 * (self.zero_point - self.sky_brightness)) * self.pixel_scale**2 * time
         return math.sqrt(sky + self.exposures * self.read_noise**2)
 
-    def observe(self, optics, scenes, points, generator):
-        """
-        Observe a batch under conditions drawn from the ranges.
+    @property
+    def margin(self):
+        """Input pixels around an image from which light reaches into it."""
+        if self.kernels is not None or not math.isinf(self.beta[0]):
+            return WINGS
+        # A Gaussian: 1e-6 of its light is further away, or of that of the target PSF.
+        return max(2, math.ceil(2.4 * self.seeing[1] / self.pixel_scale))
 
-        Parameters
-        ----------
-        optics : `Optics`
-            Grids and transforms.
-        scenes, points : `~torch.Tensor`
-            As `Optics.transform` takes them.
-        generator : `~torch.Generator`
-            Source of randomness.
-
-        Returns
-        -------
-        observation : `Observation`
-            Images, noise and truth.
-        """
-        batch, device = scenes.shape[0], optics.device
-
-        def uniform(low, high):
-            return low + (high - low) * torch.rand(batch, generator=generator, device=device)
-
-        def log_uniform(low, high):
-            return torch.exp(uniform(*torch.tensor([low, high]).log().tolist()))
-
-        def normal(*shape):
-            return torch.randn(*shape, generator=generator, device=device)
-
-        fine_pixel = self.pixel_scale / optics.bin
-        fwhm = uniform(*self.seeing) / fine_pixel
-        e1, e2 = (self.ellipticity * normal(batch).clamp(-3, 3) for _ in range(2))
-        transfer = optics.psf_transfer(
-            moffat(optics.n, fwhm, 1 / uniform(*(1 / b for b in self.beta)), e1, e2, device))
-        spectrum = optics.transform(scenes, points)
-        clean, hr = optics.blurred(spectrum, transfer), optics.sharp(spectrum)
-
-        peak = clean.abs().amax(dim=(1, 2))
-        if self.zero_point is None:
-            snr = log_uniform(*self.snr)
-            sky = torch.where(peak > 0, peak / snr, torch.ones_like(peak))
-            depth = log_uniform(*self.depth)
-        else:
-            time = self.exposures * self.exposure_time
-            electrons = time * 10 ** (0.4 * (self.zero_point - uniform(*self.magnitude)))
-            depth = torch.full_like(electrons, self.sky_electrons)
-            sky = depth / electrons
-            snr = peak / sky
-        # With n electrons of noise from the sky, a signal of r times that noise adds a
-        # variance of r n electrons to n**2.
-        ratio = clean.clamp(min=0) / sky.reshape(-1, 1, 1)
-        sigma = sky.reshape(-1, 1, 1) * torch.sqrt(1 + ratio / depth.reshape(-1, 1, 1))
-        width = torch.where(uniform(0, 1) < self.correlated, uniform(*self.correlation), 0.0)
-        noise = correlate(normal(*clean.shape), width)
-        snr = torch.where(peak > 0, snr, torch.zeros_like(snr))
-        return Observation(clean + sigma * noise, sigma, clean, hr, sky, depth, snr,
-                           transfer, fwhm / optics.bin)
-
-
-def correlate(white, width):
-    """White noise ``(batch, m, m)`` made correlated by a Gaussian, variance kept."""
-    fy = torch.fft.fftfreq(white.shape[-2], device=white.device).reshape(1, -1, 1)
-    fx = torch.fft.rfftfreq(white.shape[-1], device=white.device).reshape(1, 1, -1)
-    transfer = torch.exp(-2 * (torch.pi * width.reshape(-1, 1, 1)) ** 2 * (fx**2 + fy**2))
-    kernel = torch.fft.irfft2(transfer, s=white.shape[-2:])
-    power = (kernel**2).sum(dim=(-2, -1), keepdim=True)
-    return torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=white.shape[-2:]) / power.sqrt()
+    def as_dict(self):
+        """The ranges as plain numbers, for the manifest of a catalogue."""
+        tree = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+                if f.name not in ("kernels", "skies")}
+        if self.defects is not None:
+            tree["defects"] = dataclasses.asdict(self.defects)
+        return {k: str(v) if v in (math.inf, (math.inf, math.inf)) else v
+                for k, v in tree.items()}

@@ -10,6 +10,7 @@ pixel*: a constant scene gives the same constant in both images.
 
 import math
 
+import numpy as np
 import torch
 
 from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
@@ -94,6 +95,31 @@ class Optics:
         """Transfer function of optics ``psf``, wrapped as `moffat` gives it."""
         box = torch.sinc(self.fx) * torch.sinc(self.fy)
         return torch.fft.rfft2(psf) * box
+
+    def measured_transfer(self, kernel, step):
+        """
+        Transfer function of optics of which an effective PSF was measured.
+
+        Parameters
+        ----------
+        kernel : `~numpy.ndarray`
+            Optics with the response of a pixel, on such pixels, odd; it is centred on
+            its centroid and scaled to a sum of one.
+        step : float
+            Side of these pixels in fine pixels.
+        """
+        kernel = torch.as_tensor(np.asarray(kernel, float), device=self.device)
+        kernel = kernel / kernel.sum()
+        waves = []
+        for dim, f in ((0, self.fy.ravel()), (1, self.fx.ravel())):
+            place = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
+            place = place - (place * kernel.sum(dim=1 - dim)).sum()
+            f = f.to(kernel.dtype)
+            # The kernel knows nothing beyond the Nyquist frequency of its pixels; they are
+            # undone, and the fine pixel comes in their place.
+            known = (f.abs() * step <= 0.5) * torch.sinc(f) / torch.sinc(step * f)
+            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * place) * known[:, None])
+        return waves[0] @ kernel.to(waves[0].dtype) @ waves[1].T
 
     def blurred(self, spectrum, transfer):
         """Image through the optics in input pixels, shape ``(batch, n/bin, n/bin)``."""

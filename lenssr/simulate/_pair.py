@@ -7,15 +7,12 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
-from lenssr._checks import positive_integer
+from lenssr._checks import natural_integer
 from lenssr.image._kernels import target_psf
 
-from ._scene import Grid
+from ._truth import TRUTHS, lens_truth, truth_row
 
-__all__ = ["LensPair", "make_ccd", "simulate_pair"]
-
-FINE = 2    # fine pixels per output pixel
-MARGIN = 8  # input pixels around the image, from which light reaches into it
+__all__ = ["LensPair", "assemble_pair", "make_ccd", "simulate_pair", "truth_rows"]
 
 
 @dataclass
@@ -52,48 +49,57 @@ def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=N
     ----------
     data : `~numpy.ndarray`
         Pixels, shape ``(ny, nx)``.
-    pixel_scale : float
-        Side of a pixel, arcsec.
+    pixel_scale : float or None
+        Side of a pixel, arcsec; None: no WCS.
     sigma, psf, mask : `~numpy.ndarray`, optional
         Noise, effective PSF and mask.
     unit : `~astropy.units.Unit`
         Unit of the data.
     """
-    ny, nx = data.shape
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval = 150.0, 2.0
-    wcs.wcs.crpix = (nx + 1) / 2, (ny + 1) / 2
-    wcs.wcs.cdelt = -pixel_scale / 3600, pixel_scale / 3600
-    wcs.wcs.set()
-    wcs.array_shape = data.shape
+    wcs = None
+    if pixel_scale is not None:
+        ny, nx = data.shape
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+        wcs.wcs.crval = 150.0, 2.0
+        wcs.wcs.crpix = (nx + 1) / 2, (ny + 1) / 2
+        wcs.wcs.cdelt = -pixel_scale / 3600, pixel_scale / 3600
+        wcs.wcs.set()
+        wcs.array_shape = data.shape
     uncertainty = None if sigma is None else StdDevUncertainty(sigma, unit=unit)
     return CCDData(data, unit=unit, uncertainty=uncertainty, psf=psf, mask=mask, wcs=wcs)
 
 
 def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
-                  scale=2, size=48, seed=0):
+                  scale=2, size=None, target_noise=None, seed=0, index=0, engine="lenstronomy"):
     """
     Simulate a scene and both its images.
 
     Parameters
     ----------
     preset : str
-        Named population and instrument; known is ``"hsc-hst"``.
+        Named population, instrument, size and substructure: one of
+        ``lenssr.simulate.PRESETS``.
     substructure : str, `Subhalos` or `Vortex`
-        Dark substructure of the lens: a name of `SUBSTRUCTURES` or a prior of one's
-        own. Whatever it is, the same seed gives the same scene but for it, and the
-        mass within the Einstein radius is the same.
+        Dark substructure of the lens: a name of `SUBSTRUCTURES`, whose prior is that of
+        the preset, or a prior of one's own. Whatever it is, the same seed gives the same
+        scene but for it, and the mass within the Einstein radius is the same.
     instrument : `Instrument` or str, optional
         One of ``lenssr.simulate.INSTRUMENTS`` by name, or one's own; in place of the preset's.
     population : `Population`, optional
         In place of the preset's.
     scale : int
         Output pixels per input pixel.
-    size : int
-        Side of the observed image in pixels.
-    seed : int
-        The pair depends on it alone.
+    size : int, optional
+        Side of the observed image in pixels; that of the preset by default.
+    target_noise : float, optional
+        Noise of the target over its peak; that of the preset by default, which is none
+        but for ``"deeplense-noisy"`` and ``"observed-like"``.
+    seed, index : int
+        The pair depends on these two alone: it is number ``index`` of a catalogue of this
+        seed and class.
+    engine : {"lenstronomy", "torch"}
+        What renders the scene.
 
     Returns
     -------
@@ -102,63 +108,69 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
         conventions (``scene``, arcsec); the ``substructure`` by name, its ``halos`` (a
         table) and ``vortex`` (or None); ``z_lens``, ``z_source`` and the Einstein
         radius ``theta_e`` of all the mass, NaN where there is no lens; the
-        ``instrument``, the ``seeing`` and the peak signal to noise ``snr``.
+        ``instrument``, the ``seeing`` and the peak signal to noise ``snr``; further
+        numbers of the lens and the source; and, where the target has noise, ``hr``
+        without it.
 
     Raises
     ------
     ValueError
-        If preset, instrument or substructure are unknown, or ``scale`` or ``size`` is
-        not a positive integer.
+        If preset, instrument or substructure are unknown, or a number is out of its range.
     """
-    import torch
+    from ._series import PairSeries
 
-    from ._bank import draw_scene
-    from ._instrument import Instrument
-    from ._optics import Optics
-    from ._presets import preset_parts
-    from ._substructure import parse_substructure
-
-    substructure = parse_substructure(substructure)
-    scale, size = positive_integer("scale", scale), positive_integer("size", size)
-    own_population, own_instrument = preset_parts(preset)
-    if not isinstance(instrument, Instrument | None):
-        instrument = Instrument.named(instrument)
-    population, instrument = population or own_population, instrument or own_instrument
-    side = (size + 2 * MARGIN) * scale * FINE
-    grid = Grid(side, instrument.pixel_scale / (scale * FINE))
-    image, points, model = draw_scene(population, grid, seed, 0, substructure)
-    optics = Optics(side, scale, FINE)
-    # Both images are rendered in double precision: closed forms are tested against them.
-    generator = torch.Generator().manual_seed(seed)
-    seen = instrument.observe(optics, torch.from_numpy(image)[None],
-                              torch.from_numpy(points)[None], generator)
-    # Electrons: the sky's noise is that of the depth that was drawn.
-    unit = seen.electrons[0].item() / seen.sky[0].item()
-
-    def cut(array, factor, value):
-        edge = MARGIN * factor
-        return value * array[0, edge:-edge, edge:-edge].double().numpy()
-
-    psf = optics.effective_psf(seen.transfer)[0].double().numpy()
-    lr = make_ccd(cut(seen.lr, 1, unit), instrument.pixel_scale, sigma=cut(seen.sigma, 1, unit),
-                  psf=psf)
-    hr = make_ccd(cut(seen.hr, scale, unit / scale**2), instrument.pixel_scale / scale,
-                  psf=target_psf())
-    truth = {"scene": model, "seed": seed, "preset": preset, "instrument": instrument,
-             "snr": seen.snr[0].item(),
-             "seeing": seen.fwhm[0].item() * instrument.pixel_scale * u.arcsec}
-    return LensPair(lr, hr, {**truth, **_lens_truth(model)})
+    series = PairSeries(
+        preset, substructure=(substructure,), instrument=instrument, population=population,
+        scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine)
+    batch = series.batch([natural_integer("index", index)])
+    images = {name: getattr(batch, name)[0].double().cpu().numpy()
+              for name in ("lr", "sigma", "hr", "truth", "psf")}
+    return assemble_pair(
+        images, batch.models[0], truth_rows(series, batch)[0], series,
+        mask=batch.mask[0].cpu().numpy())
 
 
-def _lens_truth(model):
-    """What is known of the dark matter in a scene."""
-    from ._substructure import Substructure
+def truth_rows(series, batch):
+    """The rows of the table of truths of a `PairBatch`."""
+    seen = batch.seen
+    columns = {"seeing": seen.fwhm * series.instrument.pixel_scale, "sky": seen.electrons,
+               "correlation": seen.correlation, "pedestal": seen.pedestal * batch.unit,
+               "snr": seen.snr, "flux": batch.truth.sum(dim=(1, 2)),
+               "target_sigma": batch.hr_sigma}
+    columns = {name: column.tolist() for name, column in columns.items()}
+    return [truth_row(model, unit, **{name: column[k] for name, column in columns.items()})
+            for k, (model, unit) in enumerate(zip(batch.models, batch.unit.tolist()))]
 
-    if not model.lens_models:
-        nothing = Substructure("no_sub", None)
-        return {"substructure": nothing.name, "halos": nothing.halos, "vortex": None,
-                "z_lens": np.nan, "z_source": np.nan, "theta_e": np.nan * u.arcsec}
-    found = model.substructure
-    return {"substructure": found.name, "halos": found.halos, "vortex": found.vortex,
-            "z_lens": found.plane.z_lens, "z_source": found.plane.z_source,
-            "theta_e": found.plane.theta_e * u.arcsec}
+
+def assemble_pair(images, model, row, facts, mask=None):
+    """
+    A `LensPair` of arrays.
+
+    Parameters
+    ----------
+    images : dict
+        ``lr``, ``sigma``, ``hr``, ``psf``, and ``truth`` where the target has noise.
+    model : `SceneModel`
+        The scene.
+    row : dict
+        Its row of the table of truths.
+    facts : object
+        Has the ``instrument``, ``scale``, ``seed`` and ``preset``.
+    mask : `~numpy.ndarray`, optional
+        Where the observed image is spoilt; None where it is nowhere.
+    """
+    instrument, noise = facts.instrument, row["target_sigma"]
+    pixel = instrument.pixel_scale
+    lr = make_ccd(images["lr"], pixel, psf=images["psf"],
+                  sigma=None if instrument.noiseless else images["sigma"],
+                  mask=mask if mask is not None and mask.any() else None)
+    target = dict(pixel_scale=pixel / facts.scale, psf=target_psf())
+    hr = make_ccd(images["hr"], **target,
+                  sigma=np.full(images["hr"].shape, noise) if noise > 0 else None)
+    truth = {name: value if TRUTHS[name][0] is None else value * TRUTHS[name][0]
+             for name, value in row.items()}
+    truth |= {"scene": model, "seed": facts.seed, "preset": facts.preset,
+              "instrument": instrument, **lens_truth(model)}
+    if noise > 0:
+        truth["hr"] = make_ccd(images["truth"], **target)
+    return LensPair(lr, hr, truth)

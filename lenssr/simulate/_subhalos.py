@@ -10,6 +10,7 @@ __all__ = ["Subhalos", "truncated_nfw"]
 
 PROFILES = ("point", "tnfw")
 POSITIONS = ("area", "radius")
+COUNTS = ("poisson", "fixed")
 
 # Lovell et al. (2014MNRAS.439..300L): numbers of subhalos in warm over those in cold dark matter,
 # (1 + GAMMA m_hm / m)**BETA.
@@ -55,6 +56,9 @@ class Subhalos:
         Ring around the lens in which halos lie, arcsec.
     truncation : float
         Truncation radius of ``"tnfw"``, in units of the halo's virial radius (R200).
+    counts : str
+        Numbers of halos: ``"poisson"``, or ``"fixed"``, the mean rounded, as the public
+        simulators of DeepLense in fact have it.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class Subhalos:
     positions: str = "area"
     radii: tuple = (0.25, 2.0)
     truncation: float = 1.0
+    counts: str = "poisson"
 
     def __post_init__(self):
         for name in ("mean_number", "half_mode_mass"):
@@ -87,7 +92,7 @@ class Subhalos:
             raise ValueError(f"`radii` must be two radii, the smaller first, got {self.radii!r}")
         if not self.truncation > 0:
             raise ValueError(f"`truncation` must be positive, got {self.truncation!r}")
-        for name, known in (("profile", PROFILES), ("positions", POSITIONS)):
+        for name, known in (("profile", PROFILES), ("positions", POSITIONS), ("counts", COUNTS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}, "
                                  f"got {getattr(self, name)!r}")
@@ -115,7 +120,8 @@ class Subhalos:
         models, kwargs : list
             The same as lens models.
         """
-        count = rng.poisson(self._mean_number(plane))
+        mean = self._mean_number(plane)
+        count = rng.poisson(mean) if self.counts == "poisson" else round(mean)
         mass = self._masses(rng.random(count))
         r, angle = self._radii(rng.random(count)), rng.uniform(0, 2 * np.pi, count)
         # Thinning a Poisson process: what stays is one too.

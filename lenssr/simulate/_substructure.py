@@ -10,7 +10,7 @@ from ._cosmology import LensPlane
 from ._subhalos import Subhalos
 from ._vortex import Vortex, VortexLine
 
-__all__ = ["SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
+__all__ = ["PRIORS", "SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
 
 PRIORS = {"no_sub": None, "cdm": Subhalos(), "wdm": Subhalos(half_mode_mass=5e8),
           "axion": Vortex()}
@@ -52,8 +52,21 @@ class Substructure:
         return QTable({"mass": self.mass * u.Msun, "x": self.x * u.arcsec,
                        "y": self.y * u.arcsec})
 
+    def as_dict(self):
+        """The substructure in plain lists and numbers, as JSON takes them."""
+        return {"name": self.name, "plane": vars(self.plane),
+                **{k: getattr(self, k).tolist() for k in ("mass", "x", "y")},
+                "vortex": None if self.vortex is None else self.vortex.as_dict()}
 
-def parse_substructure(substructure):
+    @classmethod
+    def from_dict(cls, tree):
+        """The substructure of `as_dict`."""
+        return cls(tree["name"], LensPlane(**tree["plane"]),
+                   *(np.array(tree[k], dtype=float) for k in ("mass", "x", "y")),
+                   None if tree["vortex"] is None else VortexLine.from_dict(tree["vortex"]))
+
+
+def parse_substructure(substructure, priors=PRIORS):
     """
     The prior of a class of substructure.
 
@@ -61,6 +74,8 @@ def parse_substructure(substructure):
     ----------
     substructure : str, `Subhalos` or `Vortex`
         A name of `SUBSTRUCTURES`, or a prior of one's own.
+    priors : dict
+        Priors by name.
 
     Returns
     -------
@@ -73,13 +88,13 @@ def parse_substructure(substructure):
     """
     if isinstance(substructure, Subhalos | Vortex):
         return substructure
-    if not isinstance(substructure, str) or substructure not in PRIORS:
+    if not isinstance(substructure, str) or substructure not in priors:
         raise ValueError(f"`substructure` must be one of {', '.join(SUBSTRUCTURES)}, a Subhalos or "
                          f"a Vortex, got {substructure!r}")
-    return PRIORS[substructure]
+    return priors[substructure]
 
 
-def add_substructure(scene, prior, z_lens, z_source, rng):
+def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
     """
     Turn a part of a lens's mass into substructure.
 
@@ -97,6 +112,8 @@ def add_substructure(scene, prior, z_lens, z_source, rng):
         Redshifts.
     rng : `~numpy.random.Generator`
         Source of randomness.
+    cosmology : `~astropy.cosmology.FLRW` or str, optional
+        By default `~astropy.cosmology.Planck18`.
 
     Raises
     ------
@@ -106,7 +123,8 @@ def add_substructure(scene, prior, z_lens, z_source, rng):
     if not scene.lens_models:
         return
     macro = scene.lens_kwargs[0]
-    plane = LensPlane(macro["theta_E"], macro["center_x"], macro["center_y"], z_lens, z_source)
+    plane = LensPlane(macro["theta_E"], macro["center_x"], macro["center_y"], z_lens, z_source,
+                      cosmology)
     if prior is None:
         scene.substructure = Substructure("no_sub", plane)
         return
@@ -145,7 +163,7 @@ def _mass_within(models, kwargs, plane):
 
 def _remaining_einstein_radius(macro, plane, taken):
     """Einstein radius of an elliptical power law that has lost the mass ``taken``."""
-    gamma, ellipticity = macro["gamma"], np.hypot(macro["e1"], macro["e2"])
+    gamma, ellipticity = macro.get("gamma", 2.0), np.hypot(macro["e1"], macro["e2"])
     q = (1 - ellipticity) / (1 + ellipticity)
     # Mass in a circle as large as the Einstein radius, over that of a round lens: the mean
     # along it of the convergence's angular part (Tessore & Metcalf, 2015A&A...580A..79T).

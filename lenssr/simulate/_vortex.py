@@ -10,6 +10,9 @@ from ._cosmology import not_negative
 
 __all__ = ["Vortex", "VortexLine", "de_broglie_wavelength"]
 
+# h c^2, in kpc eV km/s.
+ACTION = (const.h * const.c**2).to_value(u.kpc * u.eV * u.km / u.s)
+
 
 def de_broglie_wavelength(axion_mass, velocity):
     """
@@ -22,8 +25,7 @@ def de_broglie_wavelength(axion_mass, velocity):
     velocity : float
         Velocity in the halo, km/s.
     """
-    momentum = axion_mass * u.eV / const.c**2 * velocity * u.km / u.s
-    return (const.h / momentum).to_value(u.kpc)
+    return ACTION / (axion_mass * velocity)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ class VortexLine:
     axion_mass: u.Quantity
     start: u.Quantity
     end: u.Quantity
+
+    def as_dict(self):
+        """The vortex in plain numbers: solar masses, eV and arcsec."""
+        return {name: value.value.tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, tree):
+        """The vortex of `as_dict`."""
+        return cls(tree["mass"] * u.Msun, tree["axion_mass"] * u.eV, tree["start"] * u.arcsec,
+                   tree["end"] * u.arcsec)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import torch
 
 from lenssr.networks import describe_psf
 from lenssr.simulate._bank import SceneBank
+from lenssr.simulate._draws import BatchDraws
+from lenssr.simulate._observe import observe
 from lenssr.simulate._optics import Optics
-from lenssr.simulate._pair import FINE, MARGIN
-from lenssr.simulate._presets import preset_parts
+from lenssr.simulate._presets import find_preset
 from lenssr.simulate._scene import Grid
+from lenssr.simulate._series import FINE
 
 __all__ = ["Pairs", "cache_folder"]
 
@@ -40,9 +42,10 @@ class Pairs:
     """
 
     def __init__(self, data, scale, validation=False, progress=False):
-        population, instrument = preset_parts(data.preset)
-        self.size, self.scale = data.size, scale
-        side = (data.size + 2 * MARGIN) * scale * FINE
+        preset = find_preset(data.preset)
+        population, instrument = preset.population, preset.instrument
+        self.size, self.scale, self.margin = data.size, scale, instrument.margin
+        side = (data.size + 2 * self.margin) * scale * FINE
         grid = Grid(side, instrument.pixel_scale / (scale * FINE))
         seed = data.validation_seed if validation else data.seed
         self.n_scenes = data.validation_scenes if validation else data.scenes
@@ -57,10 +60,10 @@ class Pairs:
             instrument, correlated=0.0 if validation else data.correlated)
 
     def observe(self, indices, generator):
-        """The `~lenssr.simulate._instrument.Observation` of the scenes ``indices``."""
+        """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
         scenes, points = self.bank.take(self.opened, indices)
-        return self.instrument.observe(
-            self.optics, torch.from_numpy(scenes), torch.from_numpy(points), generator)
+        return observe(self.instrument, self.optics, torch.from_numpy(scenes),
+                       torch.from_numpy(points), BatchDraws(generator, len(scenes)))
 
     def batch(self, indices, generator):
         """
@@ -74,7 +77,7 @@ class Pairs:
             What the network is told of the PSF, ``(batch, 5)``.
         """
         seen = self.observe(indices, generator)
-        low, high = MARGIN // 2, 2 * MARGIN - MARGIN // 2
+        low, high = self.margin // 2, 2 * self.margin - self.margin // 2
         corner = torch.randint(low, high + 1, (len(indices), 2), generator=generator).tolist()
         turns = torch.randint(0, 8, (len(indices),), generator=generator).tolist()
         error = torch.exp(self.noise_error * torch.randn(len(indices), generator=generator))

@@ -1,11 +1,12 @@
 """Recipes: everything that decides what a training run makes, read from TOML."""
 
 import dataclasses
-import difflib
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+
+from lenssr._checks import check_keys
 
 __all__ = ["Data", "Recipe", "Training"]
 
@@ -128,12 +129,3 @@ class Recipe:
     def as_dict(self):
         """The recipe as plain dictionaries, for a card."""
         return dataclasses.asdict(self)
-
-
-def check_keys(table, known, where):
-    """Raise `ValueError` for a key that is not known, naming the nearest."""
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"
-            raise ValueError(f"unknown key `{key}` in {where}{hint}")

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from lenssr.image._kernels import TARGET_FWHM, gaussian_psf
-from lenssr.simulate._instrument import Instrument, correlate
+from lenssr.simulate import Instrument
+from lenssr.simulate._draws import BatchDraws
+from lenssr.simulate._observe import correlate, observe
 from lenssr.simulate._optics import Optics, moffat
 
 N, SCALE, FINE = 96, 2, 2
@@ -117,8 +119,8 @@ def test_correlated_noise(width):
 def test_noise_is_as_declared():
     optics = Optics(N, SCALE, FINE)
     scenes = gaussian_scene(8.0, 47.5, 47.5).float().repeat(2000, 1, 1)
-    seen = Instrument(snr=(50, 50), depth=(30, 30)).observe(
-        optics, scenes, torch.zeros(2000, 1, 3), torch.Generator().manual_seed(0))
+    seen = observe(Instrument(snr=(50, 50), depth=(30, 30)), optics, scenes,
+                   torch.zeros(2000, 1, 3), BatchDraws(torch.Generator().manual_seed(0), 2000))
     pull = (seen.lr - seen.clean) / seen.sigma
     assert pull.std().item() == pytest.approx(1, rel=0.005)
     sky = seen.sky.reshape(-1, 1, 1)

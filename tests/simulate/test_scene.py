@@ -7,7 +7,7 @@ from photutils.centroids import centroid_2dg
 
 from lenssr.simulate import Grid, Population, render, simulate_pair
 from lenssr.simulate._bank import MAX_POINTS, SceneBank, draw_scene
-from lenssr.simulate._population import KINDS, SceneModel, sersic
+from lenssr.simulate._model import KINDS, SceneModel, sersic
 
 
 def test_sersic_has_its_flux():
@@ -127,7 +127,7 @@ def test_star_is_in_one_place_in_both():
 
 
 @pytest.mark.parametrize(("keywords", "words"), [
-    ({"preset": "hubble"}, "`preset` must be one of hsc-hst, got 'hubble'"),
+    ({"preset": "hubble"}, "`preset` must be one of hsc-hst, deeplense-1, .*, got 'hubble'"),
     ({"scale": 0}, "`scale` must be a positive integer, got 0"),
     ({"size": 2.5}, "`size` must be a positive integer, got 2.5"),
 ])

@@ -19,7 +19,7 @@ from lenssr.simulate import (
 from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._cosmology import LensPlane
 from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._population import SceneModel, sersic
+from lenssr.simulate._model import SceneModel, sersic
 from lenssr.simulate._subhalos import truncated_nfw
 from lenssr.simulate._substructure import add_substructure, parse_substructure
 

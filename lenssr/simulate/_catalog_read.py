@@ -1,0 +1,353 @@
+"""Catalogues opened: pairs read as they are asked for, and damage found and mended."""
+
+import functools
+import gzip
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lenssr._checks import natural_integer
+
+from ._catalog import CatalogSpec, read_manifest, require_zarr
+from ._catalog_chunk import CHUNK, is_made, make_chunk, merge_truths, scene_part, truth_part
+from ._defects import Defects
+from ._instrument import Instrument
+from ._model import SceneModel
+from ._pair import assemble_pair
+from ._population import Population
+from ._presets import find_preset
+from ._subhalos import Subhalos
+from ._truth import TRUTHS
+from ._vortex import Vortex
+
+__all__ = ["Catalog", "LazyArray", "open_catalog"]
+
+OWN = {kind.__name__: kind for kind in (Subhalos, Vortex)}
+
+
+def open_catalog(path, *, pixel_scale=None):
+    """
+    Open a catalogue of pairs; nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        Folder that `simulate_catalog` made, or one in the layout of DeepLense: folders
+        ``HR`` and ``LR`` of files ``*.npy``, an image each, which belong together by their
+        names in the order of the numbers in them.
+    pixel_scale : float, optional
+        Side of a pixel of the images of low resolution, arcsec, for that layout, whose
+        files have none; without it its pairs have no WCS.
+
+    Returns
+    -------
+    catalog : `Catalog` or `FolderCatalog`
+        ``len(catalog)``; ``catalog[i]``, a `LensPair`; ``catalog.table``, a table with a row
+        for each pair; ``catalog.lr`` and ``catalog.hr``, arrays read from disk by parts.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no catalogue, not complete, or of another version.
+    """
+    from ._layouts import FolderCatalog
+
+    path = Path(path)
+    if (path / "HR").is_dir() and (path / "LR").is_dir():
+        return FolderCatalog(path, pixel_scale)
+    if pixel_scale is not None:
+        raise ValueError("`pixel_scale` must be left out for a catalogue that has its own, got "
+                         f"{pixel_scale!r}")
+    return Catalog(path)
+
+
+class LazyArray:
+    """
+    An array of a catalogue on disk: indexing reads the chunks that are needed.
+
+    Parameters
+    ----------
+    array : `zarr.Array`
+        The array.
+    name : str
+        Its name.
+    """
+
+    def __init__(self, array, name):
+        self.array, self.name = array, name
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __repr__(self):
+        return f"<LazyArray {self.name!r}, shape {self.shape}, {self.dtype}>"
+
+    def __getitem__(self, key):
+        first = key[0] if isinstance(key, tuple) else key
+        try:
+            wanted = np.arange(len(self))[first]
+        except IndexError as err:
+            raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
+        # One chunk after the other: what is damaged can be named, and what is missing, which
+        # zarr takes for zeros.
+        chunks = np.unique(wanted // CHUNK)
+        parts = {chunk: self._read(int(chunk)) for chunk in chunks}
+        if np.ndim(wanted) == 0:
+            found = parts[int(chunks[0])][wanted % CHUNK]
+        else:
+            found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+            for chunk, part in parts.items():
+                here = wanted // CHUNK == chunk
+                found[here] = part[wanted[here] % CHUNK]
+        if not isinstance(key, tuple):
+            return found
+        return found[key[1:] if np.ndim(wanted) == 0 else (slice(None), *key[1:])]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to an array, gone with it
+    def _read(self, chunk):
+        start = chunk * CHUNK
+        stop = min(start + CHUNK, len(self))
+        key = self.array.metadata.encode_chunk_key((chunk, *(0 for _ in self.shape[1:])))
+        file = self.array.store.root / self.array.path / key
+        try:
+            if not file.exists():
+                raise FileNotFoundError("its file is missing")
+            return self.array[start:stop]
+        except Exception as err:
+            raise DamagedChunk(chunk, start, stop, f"`{self.name}`", err) from err
+
+
+class DamagedChunk(ValueError):
+    """A chunk of a catalogue that cannot be read, and how to make it again."""
+
+    def __init__(self, chunk, start, stop, what, err):
+        self.chunk = chunk
+        super().__init__(f"chunk {chunk} of {what} (pairs {start} to {stop - 1}) is damaged: "
+                         f"{' '.join(str(err).split()) or type(err).__name__}; remake({chunk}) of "
+                         "the catalogue makes it again alone")
+
+
+class Catalog:
+    """
+    A catalogue that `simulate_catalog` made.
+
+    Parameters
+    ----------
+    path : path-like
+        Its folder.
+
+    Attributes
+    ----------
+    manifest : dict
+        What it is, and by which versions of the software.
+    lr, hr : `LazyArray`
+        Images in electrons per pixel, shape ``(n, m, m)`` and ``(n, scale m, scale m)``.
+    arrays : dict
+        All arrays by name; beside these two ``psf`` and, where there is need, ``sigma``, the
+        noise of ``lr``, ``mask``, and ``truth``, ``hr`` without its noise.
+    """
+
+    def __init__(self, path):
+        require_zarr()
+        import zarr
+
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}")
+        self.manifest = read_manifest(self.path)
+        self.n_chunks = -(-self.manifest["n"] // CHUNK)
+        made = sum(is_made(self.path, chunk) for chunk in range(self.n_chunks))
+        if made < self.n_chunks or not (self.path / "truths.ecsv").exists():
+            raise ValueError(f"`path` must be a complete catalogue, got {str(path)!r} with {made} "
+                             f"of {self.n_chunks} chunks; the same call of simulate_catalog goes "
+                             "on with it")
+        group = zarr.open_group(self.path / "arrays.zarr", mode="r")
+        self.arrays = {name: LazyArray(array, name) for name, array in sorted(group.arrays())}
+        self.lr, self.hr = self.arrays["lr"], self.arrays["hr"]
+
+    def __len__(self):
+        return self.manifest["n"]
+
+    def __repr__(self):
+        return f"<Catalog {str(self.path)!r}: {len(self)} pairs of {self.manifest['preset']!r}>"
+
+    def __getitem__(self, index):
+        if not isinstance(index, int | np.integer) or isinstance(index, bool):
+            raise TypeError(f"`index` must be an integer, got {type(index).__name__}")
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index` must be below {len(self)}, got {index}")
+        chunk, place = divmod(int(index) % len(self), CHUNK)
+        images = {name: array[int(index)] for name, array in self.arrays.items()}
+        scenes, rows = self._chunk(chunk)
+        return assemble_pair({k: v.astype(float) for k, v in images.items() if k != "mask"},
+                             SceneModel.from_dict(scenes[place], self._galaxies), rows[place],
+                             self, images.get("mask"))
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def scale(self):
+        """Output pixels per input pixel."""
+        return self.manifest["scale"]
+
+    @property
+    def seed(self):
+        """Seed of the series."""
+        return self.manifest["seed"]
+
+    @property
+    def preset(self):
+        """Name of the preset."""
+        return self.manifest["preset"]
+
+    @functools.cached_property
+    def instrument(self):
+        """The `Instrument`; one of the user's own without its measured PSFs and skies."""
+        if "instrument" not in self.manifest["own"]:
+            return find_preset(self.preset).instrument
+        tree = {k: tuple(map(float, v)) if isinstance(v, list) else v
+                for k, v in self.manifest["instrument"].items()}
+        tree["beta"] = _numbers(tree["beta"])
+        tree["sky_brightness"] = float(tree["sky_brightness"])
+        if tree["defects"] is not None:
+            tree["defects"] = Defects(**tree["defects"])
+        return Instrument(**tree)
+
+    @functools.cached_property
+    def table(self):
+        """Truths of all pairs, a `~astropy.table.QTable` with a row for each."""
+        from astropy.table import QTable
+
+        return QTable.read(self.path / "truths.ecsv", format="ascii.ecsv")
+
+    @functools.cached_property
+    def _galaxies(self):
+        from lenssr.data import galaxy_stamps
+
+        return {stamp.name: stamp.image for stamp in galaxy_stamps()}
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to a catalogue, gone with it
+    def _chunk(self, chunk):
+        from astropy.table import Table
+
+        try:
+            scenes = json.loads(gzip.decompress(scene_part(self.path, chunk).read_bytes()))
+            table = Table.read(truth_part(self.path, chunk), format="ascii.ecsv")
+            rows = [{name: _plain(value) for name, value in zip(table.colnames, row)
+                     if name in TRUTHS} for row in table.iterrows()]
+            if not len(scenes) == len(rows) == min(CHUNK, len(self) - chunk * CHUNK):
+                raise ValueError(f"it holds {len(scenes)} scenes and {len(rows)} rows")
+        except Exception as err:
+            start = chunk * CHUNK
+            raise DamagedChunk(chunk, start, min(start + CHUNK, len(self)), "the truths",
+                               err) from err
+        return scenes, rows
+
+    def damaged(self):
+        """Numbers of the chunks that cannot be read; reads all of the catalogue."""
+        found = []
+        for chunk in range(self.n_chunks):
+            try:
+                for array in self.arrays.values():
+                    array[chunk * CHUNK]
+                self._chunk(chunk)
+            except DamagedChunk:
+                found.append(chunk)
+        return found
+
+    def remake(self, chunk):
+        """
+        Make one chunk again.
+
+        Parameters
+        ----------
+        chunk : int
+            Its number, as the error names it that told of damage.
+
+        Raises
+        ------
+        ValueError
+            If there is no such chunk, or the catalogue was made with a class of population
+            or with images of one's own, which it does not hold: delete the chunk's file in
+            ``truths`` then, and call `simulate_catalog` as before.
+        """
+        if natural_integer("chunk", chunk) >= self.n_chunks:
+            raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
+        make_chunk(self.path, self._spec(), chunk)
+        merge_truths(self.path, self.n_chunks)
+        for name in ("table",):
+            self.__dict__.pop(name, None)
+        self._chunk.cache_clear()
+        for array in self.arrays.values():
+            array._read.cache_clear()
+
+    def _spec(self):
+        facts, options = self.manifest, {}
+        if "population" in facts["own"]:
+            tree = dict(facts["population"])
+            if tree.pop("class") != "Population":
+                raise ValueError("`remake` must know how the scenes are drawn, got a catalogue of "
+                                 f"the class {facts['population']['class']!r}; delete the chunk's "
+                                 "file in truths and call simulate_catalog as before")
+            options["population"] = Population(**{
+                k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()})
+        if "instrument" in facts["own"]:
+            options["instrument"] = self.instrument
+        classes = tuple(c if isinstance(c, str) else _prior(c) for c in facts["substructure"])
+        spec = CatalogSpec(len(self), dict(
+            substructure=classes, **options,
+            **{k: facts[k] for k in ("preset", "scale", "size", "target_noise", "seed",
+                                     "engine")}))
+        return spec
+
+    def export(self, path, layout="fits", *, scaled=True):
+        """
+        Write the pairs as files.
+
+        Parameters
+        ----------
+        path : path-like
+            A new or empty folder.
+        layout : {"fits", "deeplense"}
+            ``fits``: ``lr-000000.fits`` and ``hr-000000.fits`` with WCS, unit, uncertainty,
+            mask and PSF, and the table of truths; ``deeplense``: ``LR/sample_0.npy`` and
+            ``HR/sample_0.npy``, single precision, shape ``(1, m, m)``.
+        scaled : bool
+            In ``deeplense``, bring each image to the range from 0 to 1, as its sets are.
+
+        Raises
+        ------
+        ValueError
+            If the layout is unknown or the folder holds something.
+        """
+        from ._layouts import export
+
+        export(self, path, layout, scaled)
+
+
+def _numbers(value):
+    # Infinity is written as text: JSON has none.
+    if isinstance(value, str):
+        return (math.inf, math.inf)
+    return tuple(map(float, value))
+
+
+def _prior(tree):
+    tree = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
+    return OWN[tree.pop("class")](**tree)
+
+
+def _plain(value):
+    if np.ma.is_masked(value):
+        return ""
+    return value.item() if hasattr(value, "item") else value

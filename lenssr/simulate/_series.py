@@ -1,0 +1,244 @@
+"""Series of pairs: what a preset, a seed and an index mean, by either engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lenssr._checks import natural_integer, positive_integer
+
+from ._draws import SeriesDraws
+from ._instrument import WINGS, Instrument
+from ._observe import Observation, observe
+from ._optics import Optics
+from ._population import Population
+from ._presets import find_preset
+from ._scene import Grid, render
+from ._substructure import add_substructure, parse_substructure
+from ._torch_scene import render_batch
+
+__all__ = ["ENGINES", "FINE", "PairBatch", "PairSeries", "draw_model"]
+
+ENGINES = ("lenstronomy", "torch")
+FINE = 2     # fine pixels per output pixel
+BATCH = 32   # pairs that are made at once, whatever is asked for: memory stays flat
+
+
+@dataclass
+class PairBatch:
+    """
+    Pairs in electrons per pixel.
+
+    Attributes
+    ----------
+    models : list of `SceneModel`
+        The scenes.
+    lr, sigma : `~torch.Tensor`
+        Observed images and their noise, shape ``(batch, m, m)``.
+    mask : `~torch.Tensor`
+        Where they are spoilt.
+    hr, truth : `~torch.Tensor`
+        Targets, ``(batch, scale m, scale m)``, and the same without noise.
+    hr_sigma : `~torch.Tensor`
+        Noise of the targets, shape ``(batch,)``.
+    psf : `~torch.Tensor`
+        Effective PSFs of ``lr``, odd.
+    unit : `~torch.Tensor`
+        Electrons of a flux of one, shape ``(batch,)``.
+    seen : `Observation`
+        Conditions of the observation, with its images in flux and with their margins.
+    """
+
+    models: list
+    lr: torch.Tensor
+    sigma: torch.Tensor
+    mask: torch.Tensor
+    hr: torch.Tensor
+    truth: torch.Tensor
+    hr_sigma: torch.Tensor
+    psf: torch.Tensor
+    unit: torch.Tensor
+    seen: Observation
+
+
+def draw_model(population, seed, index, prior=None, substructure=False):
+    """
+    Draw scene ``index`` of the series that ``seed`` begins.
+
+    Parameters
+    ----------
+    population : `Population`
+        Priors.
+    seed, index : int
+        The scene depends on these two alone.
+    prior : `Subhalos`, `Vortex` or None
+        Prior of its substructure, which comes from a series of random numbers of its
+        own: all else is the same whatever it is.
+    substructure : bool
+        Whether substructure is drawn at all.
+
+    Returns
+    -------
+    model : `SceneModel`
+    """
+    model = population.draw(np.random.default_rng([seed, index]))
+    if substructure:
+        rng = np.random.default_rng([seed, index, 1])
+        redshifts = population.redshifts(rng)
+        if model.z_lens is None:
+            model.z_lens, model.z_source = redshifts
+        add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology)
+    return model
+
+
+class PairSeries:
+    """
+    A series of pairs, each of which depends on the seed and its own index alone.
+
+    Parameters
+    ----------
+    preset : str
+        One of ``lenssr.simulate.PRESETS``.
+    substructure : str, `Subhalos`, `Vortex`, or a sequence of them
+        Classes of dark matter, which take turns along the series.
+    instrument : `Instrument` or str, optional
+        In place of the preset's.
+    population : `Population`, optional
+        In place of the preset's.
+    scale : int
+        Output pixels per input pixel.
+    size : int, optional
+        Side of the observed image in pixels; that of the preset by default.
+    target_noise : float, optional
+        Noise of the target over its peak; that of the preset by default.
+    seed : int
+        Seed.
+    engine : {"lenstronomy", "torch"}
+        What renders the scenes: lenstronomy one by one, in double precision, or torch
+        in batches, in single.
+    device : str, optional
+        Torch device; the processor by default.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a number out of its range.
+    """
+
+    def __init__(self, preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
+                 scale=2, size=None, target_noise=None, seed=0, engine="lenstronomy", device=None):
+        found = find_preset(preset)
+        if not isinstance(instrument, Instrument | None):
+            instrument = Instrument.named(instrument)
+        if not isinstance(population, Population | None):
+            raise TypeError("`population` must be a Population, "
+                            f"got {type(population).__name__}")
+        if engine not in ENGINES:
+            raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, got {engine!r}")
+        self.preset, self.engine, self.device = preset, engine, device
+        self.population = population or found.population
+        self.instrument = instrument or found.instrument
+        self.scale = positive_integer("scale", scale)
+        self.size = positive_integer("size", found.size if size is None else size)
+        self.seed = natural_integer("seed", seed)
+        self.target_noise = found.target_noise if target_noise is None else target_noise
+        if not 0 <= self.target_noise < np.inf:
+            raise ValueError(f"`target_noise` must not be negative, got {target_noise!r}")
+        one = isinstance(substructure, str) or not np.iterable(substructure)
+        self.classes = (substructure,) if one else tuple(substructure)
+        if not self.classes:
+            raise ValueError("`substructure` must name at least one class, got none")
+        self.priors = [parse_substructure(c, found.substructure) for c in self.classes]
+        self.dtype = torch.float64 if engine == "lenstronomy" else torch.float32
+        self.bin = self.scale * FINE
+        self.margin = _even_margin(self.size, self.instrument.margin, self.bin)
+        side = (self.size + 2 * self.margin) * self.bin
+        self.grid = Grid(side, self.instrument.pixel_scale / self.bin)
+        self.optics = Optics(side, self.scale, FINE, device)
+        reach = min(WINGS + 4, self.instrument.margin + 4, (self.size + 2 * self.margin - 1) // 2)
+        self.psf_side = 2 * reach + 1
+
+    def models(self, indices):
+        """The scenes with these indices, a list of `SceneModel`."""
+        return [draw_model(self.population, self.seed, i, self.priors[i % len(self.priors)], True)
+                for i in indices]
+
+    def batch(self, indices):
+        """
+        Make pairs.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Which of the series.
+
+        Returns
+        -------
+        batch : `PairBatch`
+        """
+        indices = list(indices)
+        return _joined([self._some(indices[k:k + BATCH]) for k in range(0, len(indices), BATCH)])
+
+    def _some(self, indices):
+        models = self.models(indices)
+        rngs = [np.random.default_rng([self.seed, i, 2]) for i in indices]
+        draws = SeriesDraws(rngs, self.dtype, self.device)
+        seen = observe(self.instrument, self.optics, *self._render(models), draws)
+        unit = seen.electrons / seen.sky
+
+        def cut(images, factor, units):
+            edge = self.margin * factor
+            return images[:, edge:-edge, edge:-edge] * units.reshape(-1, 1, 1)
+
+        lr = cut(seen.lr, 1, unit)
+        truth = cut(seen.hr, self.scale, unit / self.scale**2)
+        hr, hr_sigma = truth, torch.zeros_like(unit)
+        if self.target_noise:
+            hr_sigma = self.target_noise * truth.abs().amax(dim=(1, 2))
+            hr = truth + hr_sigma.reshape(-1, 1, 1) * draws.normal(*truth.shape[1:])
+        mask = torch.zeros_like(lr, dtype=torch.bool)
+        if self.instrument.defects is not None:
+            lr, mask = self._spoil(lr, seen.electrons, rngs)
+        psf = self.optics.effective_psf(seen.transfer, self.psf_side)
+        return PairBatch(models, lr, cut(seen.sigma, 1, unit), mask, hr, truth, hr_sigma, psf,
+                         unit, seen)
+
+    def _render(self, models):
+        if self.engine == "torch":
+            return render_batch(models, self.grid, self.device, self.dtype)
+        images, lists = zip(*(render(model, self.grid) for model in models))
+        points = np.zeros((len(models), max(map(len, lists)), 3))
+        for row, found in zip(points, lists):
+            row[: len(found)] = found
+        return (torch.as_tensor(np.stack(images), device=self.device),
+                torch.as_tensor(points, device=self.device))
+
+    def _spoil(self, lr, sky, rngs):
+        images = lr.cpu().numpy().copy()
+        masks = [self.instrument.defects.apply(image, float(noise), rng)
+                 for image, noise, rng in zip(images, sky, rngs)]
+        return (torch.as_tensor(images, device=self.device),
+                torch.as_tensor(np.stack(masks), device=self.device))
+
+
+def _even_margin(size, margin, factor):
+    """The margin, or a little more where the side then factors into twos, threes and fives."""
+    from scipy.fft import next_fast_len
+
+    while (side := (size + 2 * margin) * factor) != next_fast_len(side, real=True):
+        margin += 1
+    return margin
+
+
+def _joined(batches):
+    if len(batches) == 1:
+        return batches[0]
+
+    def join(parts):
+        if isinstance(parts[0], list):
+            return sum(parts, [])
+        if isinstance(parts[0], torch.Tensor):
+            return torch.cat(parts)
+        return type(parts[0])(*(join([vars(p)[k] for p in parts]) for k in vars(parts[0])))
+
+    return join(batches)
