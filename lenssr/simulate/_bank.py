@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from ._population import Population
 from ._scene import render
 from ._series import draw_model
 from ._substructure import parse_substructure
+from ._torch_scene import render_batch
 
 __all__ = ["MAX_POINTS", "SceneBank", "draw_scene"]
 
 MAX_POINTS = 16
 CHUNK = 250
+PIECE = 25  # scenes rendered at once
 
 
 def draw_scene(population, grid, seed, index, substructure=None):
@@ -47,17 +50,32 @@ def draw_scene(population, grid, seed, index, substructure=None):
                        None if substructure is None else parse_substructure(substructure),
                        substructure is not None)
     image, points = render(model, grid)
+    return image, brightest(points), model
+
+
+def brightest(points):
+    """Table of ``MAX_POINTS`` point sources, filled up with such as give no light."""
     table = np.zeros((MAX_POINTS, 3))
     points = points[np.argsort(-points[:, 2])][:MAX_POINTS]
     table[: len(points)] = points
-    return image, table, model
+    return table
+
+
+def _one_thread():
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _write_chunk(folder, population, grid, seed, chunk):
     images = np.empty((CHUNK, grid.n, grid.n), np.float32)
     points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
-    for i in range(CHUNK):
-        images[i], points[i], _ = draw_scene(population, grid, seed, chunk * CHUNK + i)
+    for first in range(0, CHUNK, PIECE):
+        models = [draw_model(population, seed, chunk * CHUNK + first + i) for i in range(PIECE)]
+        rendered, tables = render_batch(models, grid)
+        part = slice(first, first + PIECE)
+        images[part] = rendered.numpy()
+        points[part] = [brightest(table) for table in tables.numpy()]
     for name, array in (("points", points), ("scenes", images)):
         beside = folder / f".{name}-{chunk:05d}.npy"
         np.save(beside, array)
@@ -66,7 +84,7 @@ def _write_chunk(folder, population, grid, seed, chunk):
 
 class SceneBank:
     """
-    Scenes of a population, rendered by lenstronomy and kept in a folder.
+    Scenes of a population, rendered once and kept in a folder.
 
     Parameters
     ----------
@@ -95,7 +113,8 @@ class SceneBank:
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [c for c in range(self.n_chunks)
                    if not (self.folder / f"scenes-{c:05d}.npy").exists()]
-        with ProcessPoolExecutor(workers) as pool:
+        # Not forked: a process that has used torch's threads may hang in a fork.
+        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
             jobs = [pool.submit(_write_chunk, self.folder, self.population, self.grid,
                                 self.seed, c) for c in missing]
             for job in tqdm(jobs, desc="rendering scenes", disable=not progress, delay=2):
