@@ -118,9 +118,10 @@ def merge_truths(path, n_chunks):
     with open(beside, "w") as whole:
         for chunk in range(n_chunks):
             header = True
-            for line in open(truth_part(path, chunk)):
-                # The header is comments and a line of names.
-                if not header or chunk == 0:
-                    whole.write(line)
-                header = header and line.startswith("#")
+            with open(truth_part(path, chunk)) as part:
+                for line in part:
+                    # The header is comments and a line of names.
+                    if not header or chunk == 0:
+                        whole.write(line)
+                    header = header and line.startswith("#")
     os.replace(beside, path / "truths.ecsv")

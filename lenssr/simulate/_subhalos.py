@@ -44,12 +44,12 @@ class Subhalos:
         Power of the mass function; -1.9 as in simulations of cold dark matter
         (Springel et al., 2008MNRAS.391.1685S).
     half_mode_mass : float
-        Solar masses; 5e8 for a thermal relic of 3 keV (Gilman et al.,
-        2020MNRAS.491.6077G).
+        Solar masses; 5e8 for a thermal relic of about 3 keV (Nadler et al., 2021,
+        doi:10.3847/1538-4357/abf9a3; 4e8 by Gilman et al., 2020MNRAS.491.6077G).
     profile : str
         ``"point"``: point masses, or ``"tnfw"``: truncated NFW halos (Baltz et al.,
         2009JCAP...01..015B) of the same total mass, with the concentrations of Duffy et
-        al. (2008MNRAS.390L..64D; for the smallest an extrapolation).
+        al. (2008MNRAS.390L..64D; an extrapolation: they were measured above 1e11).
     positions : str
         Uniform in ``"area"`` or in ``"radius"``.
     radii : tuple of float

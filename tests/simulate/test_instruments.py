@@ -18,9 +18,11 @@ PRESETS = {
     "HST WFC3": HST.HST(band="WFC3_F160W"), "JWST NIRCam": JWST.JWST(band="F150W"),
     "Roman": Roman.Roman(band="F129"),
 }
-# Differences that are meant: lenstronomy sets the FWHM of WFC3 equal to its pixel, and the
-# sky of NIRCam about that of a pixel, where it asks for that of a square arcsecond.
-KNOWN = {("HST WFC3", "seeing"): 0.08, ("JWST NIRCam", "sky_brightness"): 29.96}
+# Differences that are meant: lenstronomy sets the FWHM of WFC3 equal to its pixel, the sky of
+# NIRCam about that of a pixel, where it asks for that of a square arcsecond, its zero point for
+# MJy/sr, where it asks for electrons, and its read noise to that of the difference of two reads.
+KNOWN = {("HST WFC3", "seeing"): 0.08, ("JWST NIRCam", "sky_brightness"): 29.96,
+         ("JWST NIRCam", "magnitude_zero_point"): 28.02, ("JWST NIRCam", "read_noise"): 15.77}
 
 
 @pytest.mark.parametrize("name", PRESETS)

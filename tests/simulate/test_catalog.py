@@ -1,0 +1,377 @@
+"""Catalogues: the same bytes however they are made, whole after a kill, damage named."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.nddata import CCDData
+from astropy.table import QTable
+
+from lenssr import LensSRWarning
+from lenssr.simulate import (
+    Defects,
+    Instrument,
+    Population,
+    Subhalos,
+    open_catalog,
+    simulate_catalog,
+    simulate_pair,
+)
+from lenssr.simulate import _catalog_chunk as chunks
+from lenssr.simulate._catalog_read import DamagedChunk
+
+zarr = pytest.importorskip("zarr")
+
+SMALL = dict(preset="deeplense-2", engine="torch", size=12, progress=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks():
+    """Chunks of eight pairs: several in a small catalogue."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("_catalog", "_catalog_chunk", "_catalog_read"):
+            patch.setattr(f"lenssr.simulate.{module}.CHUNK", 8)
+        yield
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    """Twenty pairs of all classes."""
+    return simulate_catalog(tmp_path_factory.mktemp("pairs") / "whole", 20, **SMALL)
+
+
+def contents(path):
+    """All of a catalogue but its manifest, in bytes."""
+    return {str(file.relative_to(path)): file.read_bytes()
+            for file in sorted(path.rglob("*")) if file.is_file() and file.suffix != ".json"
+            or file.name == "zarr.json"}
+
+
+def test_pairs_are_those_of_the_series(catalog):
+    assert len(catalog) == 20
+    for index in (0, 9, 19):
+        pair = catalog[index]
+        name = ("no_sub", "cdm", "axion")[index % 3]
+        alone = simulate_pair("deeplense-2", substructure=name, index=index, size=12,
+                              engine="torch")
+        for one, other in ((pair.lr, alone.lr), (pair.hr, alone.hr)):
+            np.testing.assert_allclose(one.data, other.data, atol=1e-4 * other.data.max())
+            assert one.wcs.wcs.compare(other.wcs.wcs) and one.unit == other.unit
+            np.testing.assert_allclose(one.psf, other.psf, atol=1e-6)
+        np.testing.assert_allclose(pair.lr.uncertainty.array, alone.lr.uncertainty.array,
+                                   rtol=1e-3)
+        assert pair.truth.keys() == alone.truth.keys()
+        assert pair.truth["substructure"] == name == alone.truth["substructure"]
+        assert pair.truth["instrument"] == alone.truth["instrument"]
+        assert (pair.truth["halos"] == alone.truth["halos"]).all()
+        assert pair.truth["scene"].as_dict() == alone.truth["scene"].as_dict()
+    assert pair.truth["halos"]["mass"].unit == "Msun"
+    assert catalog[2].truth["vortex"].mass.to_value("Msun") == 3e10
+    np.testing.assert_array_equal(catalog[-1].lr.data, catalog[19].lr.data)
+
+
+def test_table_has_a_row_for_each_pair_with_units(catalog):
+    table = catalog.table
+    assert isinstance(table, QTable) and len(table) == 20
+    assert list(table["index"]) == list(range(20))
+    assert list(table["substructure"][:3]) == ["no_sub", "cdm", "axion"]
+    assert table["theta_e"].unit == "arcsec" and table["axion_mass"].unit == "eV"
+    assert np.isfinite(table["axion_mass"]).sum() == 6
+    assert (table["halos"][1::3] == 25).all() and not table["halos"][::3].any()
+    flux = [pair.hr.data.sum() for pair in catalog]
+    np.testing.assert_allclose(table["flux"].value, flux, rtol=1e-5)
+
+
+def test_arrays_are_read_by_parts(catalog):
+    assert catalog.lr.shape == (20, 12, 12) and catalog.hr.shape == (20, 24, 24)
+    whole = np.asarray(catalog.hr)
+    np.testing.assert_array_equal(catalog.hr[6:18:5], whole[6:18:5])
+    np.testing.assert_array_equal(catalog.hr[[19, 0, 8]], whole[[19, 0, 8]])
+    np.testing.assert_array_equal(catalog.hr[-1], whole[19])
+    np.testing.assert_array_equal(catalog.hr[3:5, 2], whole[3:5, 2])
+    np.testing.assert_array_equal(catalog.hr[7, :, 1], whole[7, :, 1])
+    with pytest.raises(IndexError, match="index 20 is out of range for 20 pairs"):
+        catalog.hr[20]
+    with pytest.raises(IndexError, match="`index` must be below 20, got 20"):
+        catalog[20]
+    with pytest.raises(TypeError, match="`index` must be an integer, got str"):
+        catalog["lr"]
+
+
+def test_resumed_catalogue_equals_one_in_one_go(catalog, tmp_path, monkeypatch):
+    path = tmp_path / "resumed"
+    made = []
+
+    def fail(folder, spec, chunk):
+        if len(made) == 1:
+            # As a kill leaves it: arrays written in part, no truths.
+            group = zarr.open_group(folder / "arrays.zarr", mode="r+")
+            group["lr"][chunk * 8: chunk * 8 + 3] = -1
+            raise KeyboardInterrupt
+        made.append(chunks.make_chunk(folder, spec, chunk))
+
+    monkeypatch.setattr("lenssr.simulate._catalog.make_chunk", fail)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_catalog(path, 20, **SMALL)
+    with pytest.raises(ValueError, match="complete catalogue, .* with 1 of 3 chunks"):
+        open_catalog(path)
+    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("_catalog", "_catalog_chunk", "_catalog_read"):
+            patch.setattr(f"lenssr.simulate.{module}.CHUNK", 8)
+        simulate_catalog(path, 20, **SMALL)
+    assert contents(path) == contents(catalog.path)
+
+
+KILLED = """
+import sys
+from lenssr.simulate import simulate_catalog
+if __name__ == "__main__":
+    simulate_catalog(sys.argv[1], 700, "deeplense-2", engine="torch", size=12, progress=False,
+                     workers=int(sys.argv[2]))
+"""
+
+
+def test_killed_runs_lose_and_repeat_nothing(tmp_path):
+    script = tmp_path / "make.py"
+    script.write_text(KILLED)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([sys.executable, script, whole, "1"], check=True)
+    process = subprocess.Popen([sys.executable, script, killed, "2"], start_new_session=True)
+    while not list(killed.glob("truths/*.ecsv")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "truths.ecsv").exists()
+    subprocess.run([sys.executable, script, killed, "2"], check=True)
+    # One process or two, killed or not.
+    assert contents(killed) == contents(whole)
+
+
+def test_dask_cluster_makes_the_same(catalog, tmp_path):
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False,
+                                  dashboard_address=None) as cluster:
+        with distributed.Client(cluster) as client:
+            simulate_catalog(tmp_path / "dask", 20, client=client, **SMALL)
+    assert contents(tmp_path / "dask") == contents(catalog.path)
+
+
+def test_complete_catalogue_is_left_alone(catalog):
+    before = {p: p.stat().st_mtime_ns for p in catalog.path.rglob("*.ecsv") if p.parent.name}
+    again = simulate_catalog(catalog.path, 20, **SMALL)
+    assert len(again) == 20
+    parts = [p for p in before if p.parent.name == "truths"]
+    assert parts and all(p.stat().st_mtime_ns == before[p] for p in parts)
+
+
+def copy(catalog, path):
+    for name, content in contents(catalog.path).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    (path / "manifest.json").write_bytes((catalog.path / "manifest.json").read_bytes())
+    return open_catalog(path)
+
+
+@pytest.mark.parametrize("spoil", ["flip", "cut", "delete"])
+@pytest.mark.parametrize("name", ["arrays.zarr/hr/c/1/0/0", "scenes/000001.json.gz",
+                                  "truths/000001.ecsv"])
+def test_damaged_chunk_is_named_and_made_again_alone(catalog, tmp_path, name, spoil):
+    broken = copy(catalog, tmp_path)
+    file = tmp_path / name
+    content = bytearray(file.read_bytes())
+    if spoil == "delete":
+        file.unlink()
+    elif spoil == "cut":
+        file.write_bytes(content[: len(content) // 3])
+    else:
+        middle = len(content) // 2
+        content[middle: middle + 4] = b"\xff\xff\xff\xff"
+        file.write_bytes(content)
+    if name.startswith("truths") and spoil == "delete":
+        # Not damaged but not made: the same call goes on.
+        with pytest.raises(ValueError, match="with 2 of 3 chunks"):
+            open_catalog(tmp_path)
+        simulate_catalog(tmp_path, 20, **SMALL)
+        assert contents(tmp_path) == contents(catalog.path)
+        return
+    assert broken[0].truth["substructure"] == "no_sub"
+    with pytest.raises(DamagedChunk, match=r"chunk 1 of .* \(pairs 8 to 15\) is damaged: .*"
+                       r"remake\(1\) of the catalogue"):
+        broken[10]
+    assert broken.damaged() == [1]
+    broken.remake(1)
+    assert broken.damaged() == []
+    assert contents(tmp_path) == contents(catalog.path)
+
+
+def test_remake_knows_own_parts(tmp_path):
+    population = Population(kinds=(0.5, 0, 0, 0.3, 0.1, 0.1), sigma_v=(180, 300))
+    instrument = replace(Instrument.named("Euclid VIS"), defects=Defects(gaps=0.5, saturation=20))
+    made = simulate_catalog(
+        tmp_path / "own", 18, population=population, instrument=instrument, size=8,
+        substructure=(Subhalos(mean_number=3, profile="tnfw"), "wdm"), progress=False)
+    before = contents(made.path)
+    again = open_catalog(made.path)
+    again.remake(1)
+    assert contents(made.path) == before
+    assert again.instrument == instrument
+    masked = [i for i in range(18) if again[i].lr.mask is not None]
+    assert masked and "mask" in again.arrays
+    with pytest.raises(ValueError, match="`chunk` must be below 3, got 3"):
+        again.remake(3)
+
+
+class Own(Population):
+    """A class of one's own."""
+
+
+def test_own_class_of_population_is_not_remade(tmp_path):
+    made = simulate_catalog(tmp_path / "own", 2, population=Own(), size=8, progress=False)
+    with pytest.raises(ValueError, match="a catalogue of the class 'Own'; delete the chunk's"):
+        made.remake(0)
+
+
+def test_folder_that_holds_something_else(catalog, tmp_path):
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(ValueError, match="`path` must be a new or empty folder .* 'notes.txt'"):
+        simulate_catalog(tmp_path, 4, **SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(ValueError, match="`path` must be a folder, got the file"):
+        simulate_catalog(tmp_path / "notes.txt", 4, **SMALL)
+    with pytest.raises(ValueError, match="whose seed is 0, not 1"):
+        simulate_catalog(catalog.path, 20, seed=1, **SMALL)
+    with pytest.raises(ValueError, match="whose n is 20, not 21"):
+        simulate_catalog(catalog.path, 21, **SMALL)
+    with pytest.raises(ValueError, match=r"whose population.gamma is \[1.8, 2.25\], not \[2, 2\]"):
+        simulate_catalog(catalog.path, 20, population=replace(
+            catalog_population(catalog), gamma=(2, 2)), **SMALL)
+
+
+def catalog_population(catalog):
+    from lenssr.simulate._presets import find_preset
+
+    return find_preset(catalog.preset).population
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (dict(n=0), "`n` must be a positive integer, got 0"),
+    (dict(n=-3), "`n` must be a positive integer, got -3"),
+    (dict(n=2, preset="hubble"), "`preset` must be one of hsc-hst, .*got 'hubble'"),
+    (dict(n=2, preset="deeplense1"), "did you mean 'deeplense-1'"),
+    (dict(n=2, substructure=("cdm", "sidm")), "`substructure` must be one of no_sub, cdm"),
+    (dict(n=2, substructure=()), "`substructure` must name at least one class"),
+    (dict(n=2, instrument="HUBBLE"), "`instrument` must be one of HSC, DES"),
+    (dict(n=2, engine="gpu"), "`engine` must be one of lenstronomy, torch, got 'gpu'"),
+    (dict(n=2, seed=-1), "`seed` must be a non-negative integer, got -1"),
+    (dict(n=2, workers=0), "`workers` must be a positive integer, got 0"),
+    (dict(n=2, target_noise=-0.1), "`target_noise` must not be negative, got -0.1"),
+])
+def test_bad_arguments_leave_nothing(tmp_path, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        simulate_catalog(tmp_path / "new", **{**dict(progress=False), **arguments})
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_formats_and_versions(catalog, tmp_path):
+    copy(catalog, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["versions"]["numpy"] = "1.0"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.warns(LensSRWarning, match="was made with numpy 1.0, now"):
+        simulate_catalog(tmp_path, 20, **SMALL)
+    manifest["format"] = 99
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="must be a catalogue of format 1, got .* of format 99"):
+        open_catalog(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json is missing or damaged"):
+        open_catalog(tmp_path)
+    with pytest.raises(ValueError, match="must be the folder of a catalogue, got"):
+        open_catalog(tmp_path / "nowhere")
+
+
+def test_target_with_noise_has_its_truth_beside(tmp_path):
+    made = simulate_catalog(tmp_path / "noisy", 4, "deeplense-noisy", size=16, progress=False,
+                            engine="torch")
+    pair = made[1]
+    clean, peak = pair.truth["hr"].data, pair.truth["hr"].data.max()
+    assert (pair.hr.data - clean).std() == pytest.approx(0.03 * peak, rel=0.1)
+    assert pair.hr.uncertainty.array[0, 0] == pytest.approx(0.03 * peak, rel=1e-5)
+    assert pair.truth["target_sigma"].to_value("electron") == pytest.approx(0.03 * peak, rel=1e-5)
+    clean = simulate_catalog(tmp_path / "clean", 2, "deeplense-clean", size=16, progress=False)
+    assert clean[0].lr.uncertainty is None and "sigma" not in clean.arrays
+    assert clean[0].hr.uncertainty is None and clean[0].truth["snr"] == np.inf
+
+
+def test_export_to_fits(catalog, tmp_path):
+    catalog.export(tmp_path / "fits")
+    lr = CCDData.read(tmp_path / "fits" / "lr-000007.fits")
+    pair = catalog[7]
+    np.testing.assert_allclose(lr.data, pair.lr.data)
+    np.testing.assert_allclose(lr.uncertainty.array, pair.lr.uncertainty.array)
+    np.testing.assert_allclose(lr.psf, pair.lr.psf)
+    assert lr.unit == "electron"
+    assert lr.wcs.pixel_to_world(3, 4).separation(pair.lr.wcs.pixel_to_world(3, 4)).arcsec < 1e-6
+    table = QTable.read(tmp_path / "fits" / "truths.ecsv")
+    assert table["theta_e"][7] == catalog.table["theta_e"][7]
+    with pytest.raises(ValueError, match="`path` must be a new or empty folder"):
+        catalog.export(tmp_path / "fits")
+    with pytest.raises(ValueError, match="`layout` must be one of fits, deeplense, got 'png'"):
+        catalog.export(tmp_path / "other", "png")
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_layout_of_deeplense_there_and_back(catalog, tmp_path, scaled):
+    catalog.export(tmp_path / "ml4sci", "deeplense", scaled=scaled)
+    # By number, not by name: 10 comes after 9.
+    found = open_catalog(tmp_path / "ml4sci", pixel_scale=0.2)
+    assert len(found) == 20 and found.scale == 2
+    for index in (2, 10):
+        image, own = found.hr[index], catalog.hr[index]
+        if scaled:
+            assert (image.min(), image.max()) == (0, 1)
+            own = (own - own.min()) / (own.max() - own.min())
+        np.testing.assert_allclose(image, own, atol=1e-6)
+    pair = found[3]
+    assert pair.scale == 2 and pair.lr.uncertainty is None and pair.lr.psf is None
+    corner = pair.lr.wcs.pixel_to_world(-0.5, -0.5)
+    assert corner.separation(pair.hr.wcs.pixel_to_world(-0.5, -0.5)).arcsec < 1e-6
+    assert open_catalog(tmp_path / "ml4sci")[0].lr.wcs is None
+    np.testing.assert_array_equal(found.lr[2:5], np.asarray(found.lr)[2:5])
+    assert list(found.table["hr"][9:11]) == ["sample_9.npy", "sample_10.npy"]
+
+
+def test_bad_folders_of_deeplense(catalog, tmp_path):
+    catalog.export(tmp_path, "deeplense")
+    (tmp_path / "HR" / "sample_4.npy").rename(tmp_path / "HR" / "sample_44.npy")
+    with pytest.raises(ValueError, match="pairs of files of the same number, got LR/sample_4.npy"):
+        open_catalog(tmp_path)
+    (tmp_path / "HR" / "sample_44.npy").unlink()
+    with pytest.raises(ValueError, match="as many files .* got 20 and 19"):
+        open_catalog(tmp_path)
+    (tmp_path / "LR" / "sample_4.npy").unlink()
+    (tmp_path / "LR" / "sample_6.npy").write_bytes(b"no image")
+    found = open_catalog(tmp_path)
+    with pytest.raises(ValueError, match="sample_6.npy is not an image in numpy's format"):
+        found[5]
+    np.save(tmp_path / "LR" / "sample_7.npy", np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="must have the shape of the others"):
+        found[6]
+    with pytest.raises(ValueError, match="`pixel_scale` must be a positive number, got 0"):
+        open_catalog(tmp_path, pixel_scale=0)
+    with pytest.raises(ValueError, match="`pixel_scale` must be left out"):
+        open_catalog(catalog.path, pixel_scale=0.1)
+
+
+def test_scenes_are_whole(catalog):
+    scenes = json.loads(gzip.decompress((catalog.path / "scenes/000000.json.gz").read_bytes()))
+    assert len(scenes) == 8 and scenes[0]["lens_models"] == ["SIE", "SHEAR"]
