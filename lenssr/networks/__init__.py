@@ -6,7 +6,12 @@ from ._range import CONDITIONS, compress, describe_psf, expand
 
 __all__ = ["ARCHITECTURES", "CONDITIONS", "build", "compress", "describe_psf", "expand"]
 
-ARCHITECTURES = {"rcan": ("rcan", "RCAN")}
+ARCHITECTURES = {
+    "edsr": ("edsr", "EDSR"),
+    "fast": ("fast", "Fast"),
+    "fsrcnn": ("fsrcnn", "FSRCNN"),
+    "rcan": ("rcan", "RCAN"),
+}
 
 
 def build(architecture, **sizes):
