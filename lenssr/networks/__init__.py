@@ -11,6 +11,9 @@ ARCHITECTURES = {
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
     "rcan": ("rcan", "RCAN"),
+    "rdn": ("rdn", "RDN"),
+    "srcnn": ("srcnn", "SRCNN"),
+    "srresnet": ("srresnet", "SRResNet"),
 }
 
 
