@@ -10,6 +10,8 @@ ARCHITECTURES = {
     "edsr": ("edsr", "EDSR"),
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
+    "fsrcnn_equivariant": ("fsrcnn_equivariant", "EquivariantFSRCNN"),
+    "fsrcnn_hybrid": ("fsrcnn_hybrid", "HybridFSRCNN"),
     "rcan": ("rcan", "RCAN"),
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
