@@ -13,7 +13,8 @@ class SRCNN(nn.Module):
     Super-resolution convolutional network.
 
     Bicubic interpolation, which is part of the network here, then patch extraction,
-    non-linear mapping and reconstruction at the size of the output.
+    non-linear mapping and reconstruction at the size of the output. The cubic has
+    the coefficient -0.75 that torch and ONNX share, not the -0.5 of the paper's.
 
     Parameters
     ----------
