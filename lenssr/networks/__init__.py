@@ -6,7 +6,17 @@ from ._range import CONDITIONS, compress, describe_psf, expand
 
 __all__ = ["ARCHITECTURES", "CONDITIONS", "build", "compress", "describe_psf", "expand"]
 
-ARCHITECTURES = {"rcan": ("rcan", "RCAN")}
+ARCHITECTURES = {
+    "edsr": ("edsr", "EDSR"),
+    "fast": ("fast", "Fast"),
+    "fsrcnn": ("fsrcnn", "FSRCNN"),
+    "fsrcnn_equivariant": ("fsrcnn_equivariant", "EquivariantFSRCNN"),
+    "fsrcnn_hybrid": ("fsrcnn_hybrid", "HybridFSRCNN"),
+    "rcan": ("rcan", "RCAN"),
+    "rdn": ("rdn", "RDN"),
+    "srcnn": ("srcnn", "SRCNN"),
+    "srresnet": ("srresnet", "SRResNet"),
+}
 
 
 def build(architecture, **sizes):

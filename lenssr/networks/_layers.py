@@ -4,12 +4,34 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["LocalMean", "Upsampler", "conv3"]
+__all__ = ["Deconvolution", "LocalMean", "Upsampler", "check_scale", "conv3", "enlarge", "tell"]
+
+SCALES = (2, 3, 4)
+
+
+def check_scale(scale: int) -> int:
+    """The scale, if it is one that the networks can do; `ValueError` otherwise."""
+    if scale not in SCALES:
+        raise ValueError(f"`scale` must be 2, 3 or 4, got {scale}")
+    return scale
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     """A 3x3 convolution that keeps the size."""
     return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def tell(x: torch.Tensor, conditions: torch.Tensor | None, count: int) -> torch.Tensor:
+    """The image with the ``count`` numbers told of it as constant channels, if there are any."""
+    if not count:
+        return x
+    planes = conditions[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+    return torch.cat([x, planes.to(x.dtype)], dim=1)
+
+
+def enlarge(x: torch.Tensor, scale: int, mode: str = "bilinear") -> torch.Tensor:
+    """Interpolation to ``scale`` times the size that keeps centres of pixels where they are."""
+    return functional.interpolate(x, scale_factor=scale, mode=mode, align_corners=False)
 
 
 class LocalMean(nn.Module):
@@ -54,14 +76,41 @@ class Upsampler(nn.Sequential):
     """
     Sub-pixel convolutions to ``scale`` times the size (Shi et al. 2016, arXiv:1609.05158).
 
-    Powers of two go in steps of two, three in one step, as in EDSR and RCAN.
+    Powers of two go in steps of two, three in one step, as in EDSR and RCAN. With
+    ``prelu``, a rectifier follows each step, as in SRResNet.
     """
 
-    def __init__(self, channels: int, scale: int):
-        steps = {2: (2,), 3: (3,), 4: (2, 2)}.get(scale)
-        if steps is None:
-            raise ValueError(f"`scale` must be 2, 3 or 4, got {scale}")
+    def __init__(self, channels: int, scale: int, prelu: bool = False):
+        steps = (2, 2) if check_scale(scale) == 4 else (scale,)
         layers = []
         for step in steps:
             layers += [conv3(channels, channels * step**2), nn.PixelShuffle(step)]
+            layers += [nn.PReLU(channels)] if prelu else []
         super().__init__(*layers)
+        self.steps = steps
+
+    def reach(self, beyond: int) -> int:
+        """Input pixels that count, where ``beyond`` pixels count around one of the output."""
+        for step in reversed(self.steps):
+            # The outermost of the step's pixels in a coarser one sees furthest.
+            beyond = (step - 1 + beyond) // step + 1
+        return beyond
+
+
+class Deconvolution(nn.ConvTranspose2d):
+    """
+    Transposed convolution of FSRCNN, centred: output pixels halve, or third, the input's.
+
+    The published kernel is 9x9 at every scale. Its centre falls on a pixel of the
+    output, which at even scales is half a pixel off the centre of the input's; there
+    the kernel is 10x10.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: int):
+        kernel = 9 + (check_scale(scale) + 1) % 2
+        super().__init__(inputs, outputs, kernel, stride=scale, padding=(kernel - scale) // 2)
+
+    @property
+    def reach(self) -> int:
+        """Input pixels that count around an output pixel."""
+        return (self.stride[0] - 1 + self.padding[0]) // self.stride[0]

@@ -2,13 +2,16 @@
 
 import torch
 
-__all__ = ["CONDITIONS", "SOFTENING", "compress", "describe_psf", "expand"]
+__all__ = ["CONDITIONS", "FLIP", "SOFTENING", "TURN", "compress", "describe_psf", "expand"]
 
 #: Multiple of the noise at which asinh turns from linear to logarithmic.
 SOFTENING = 3.0
 
 #: How many numbers `describe_psf` gives.
 CONDITIONS = 5
+
+#: Signs that they take when the image is turned by a quarter, and when it is flipped.
+TURN, FLIP = (1, 1, 1, -1, -1), (1, 1, 1, 1, -1)
 
 # Middle and width of the first two numbers over seeing of 3 to 5 pixels.
 AREA, CONCENTRATION, ELLIPTICITY = (3.94, 0.33), (0.80, 0.06), 0.03

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import LocalMean, Upsampler, conv3
+from ._layers import LocalMean, Upsampler, conv3, tell
 
 __all__ = ["RCAN"]
 
@@ -80,15 +80,11 @@ class RCAN(nn.Module):
         self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        if self.conditions:
-            planes = conditions[:, :, None, None].expand(-1, -1, *x.shape[-2:])
-            x = torch.cat([x, planes.to(x.dtype)], dim=1)
-        shallow = self.head(x)
+        shallow = self.head(tell(x, conditions, self.conditions))
         return self.tail(shallow + self.body(shallow))
 
     @property
     def halo(self) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
-        upsampler = 3 if self.scale == 4 else 2
-        convolutions = 2 + self.groups * (2 * self.blocks + 1) + upsampler
+        convolutions = 2 + self.groups * (2 * self.blocks + 1) + self.tail[0].reach(1)
         return convolutions + self.groups * self.blocks * (self.window // 2)

@@ -8,6 +8,7 @@ from scipy import ndimage
 from lenssr.image._kernels import gaussian_psf
 from lenssr.networks import build, compress, describe_psf, expand
 from lenssr.networks._layers import LocalMean
+from lenssr.weights import load_network
 
 
 def count(network):
@@ -104,3 +105,14 @@ def test_conditions_reach_the_output():
     narrow, wide = (describe_psf(torch.from_numpy(gaussian_psf(f)).float()[None])
                     for f in (3.0, 5.0))
     assert (network(image, narrow) - network(image, wide)).abs().max() > 1e-4
+
+
+def test_shipped_weights_give_what_they_gave():
+    # Recorded from the release that first had the weights; four digits survive other processors.
+    network, _ = load_network("rcan-x2")
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(36.0), indexing="ij")
+    image = torch.asinh(20 * torch.exp(-((x - 15)**2 + (y - 22)**2) / 18))[None, None]
+    with torch.inference_mode():
+        output = network(image, torch.tensor([[1, 0.5, -0.3, 0.2, -0.7]]))[0, 0]
+    found = [output[44, 31], output[40, 25], output[50, 40], output.mean()]
+    np.testing.assert_allclose(found, [3.6839, 3.4528, 0.8031, 0.1834], atol=3e-4)

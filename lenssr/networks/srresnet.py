@@ -1,0 +1,67 @@
+"""SRResNet: the generator of SRGAN (Ledig et al. 2017, arXiv:1609.04802)."""
+
+import torch
+from torch import nn
+
+from ._layers import Upsampler, conv3, tell
+
+__all__ = ["SRResNet"]
+
+
+def normalised(features: int, norm: bool) -> list:
+    """A convolution, with batch normalisation after it or without."""
+    if not norm:
+        return [conv3(features, features)]
+    return [nn.Conv2d(features, features, 3, padding=1, bias=False), nn.BatchNorm2d(features)]
+
+
+class Block(nn.Module):
+    """Residual block: two convolutions and a parametric rectifier between them."""
+
+    def __init__(self, features: int, norm: bool):
+        super().__init__()
+        self.body = nn.Sequential(
+            *normalised(features, norm), nn.PReLU(features), *normalised(features, norm))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class SRResNet(nn.Module):
+    """
+    Super-resolution residual network.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the image, in and out.
+    scale : int
+        Output pixels per input pixel: 2, 3 or 4.
+    blocks, features : int
+        Residual blocks and feature channels. Published: 16, 64.
+    norm : bool
+        Normalise over batches, as published. Without, the brightness of an image
+        is not lost in the mean over those it is trained with.
+    conditions : int
+        Numbers that the network is told of each image, as in `RCAN`.
+    """
+
+    def __init__(self, channels: int = 1, scale: int = 2, blocks: int = 16, features: int = 64,
+                 norm: bool = True, conditions: int = 0):
+        super().__init__()
+        self.scale, self.blocks, self.conditions = scale, blocks, conditions
+        self.head = nn.Sequential(
+            nn.Conv2d(channels + conditions, features, 9, padding=4), nn.PReLU(features))
+        self.body = nn.Sequential(
+            *(Block(features, norm) for _ in range(blocks)), *normalised(features, norm))
+        self.tail = nn.Sequential(
+            Upsampler(features, scale, prelu=True), nn.Conv2d(features, channels, 9, padding=4))
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
+        shallow = self.head(tell(x, conditions, self.conditions))
+        return self.tail(shallow + self.body(shallow))
+
+    @property
+    def halo(self) -> int:
+        """Input pixels beyond which nothing influences an output pixel."""
+        return 4 + 2 * self.blocks + 1 + self.tail[0].reach(4)
