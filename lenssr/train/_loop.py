@@ -114,6 +114,9 @@ class Trainer:
         with torch.no_grad():
             for mean, new in zip(self.average.parameters(), self.network.parameters()):
                 mean.lerp_(new, 1 - keep)
+            # Statistics of batches are means already.
+            for mean, new in zip(self.average.buffers(), self.network.buffers()):
+                mean.copy_(new)
         self.step += 1
         return loss.item()
 
@@ -200,7 +203,10 @@ def fit(recipe, folder, *, device=None, progress=True):
     bar.close()
     path = trainer.folder / f"{recipe.name}.safetensors"
     figures = {k: v for k, v in trainer.curve[-1].items() if k != "step"}
-    save_network(path, trainer.average, name=recipe.name, network=recipe.network,
+    trained, network = trainer.average, recipe.network
+    if hasattr(trained, "collapse"):
+        trained, network = trained.collapse(), {**network, "collapsed": True}
+    save_network(path, trained, name=recipe.name, network=network,
                  recipe=recipe.as_dict(), figures=figures, steps=trainer.step,
                  hours=round(trainer.seconds / 3600, 2))
     return path
