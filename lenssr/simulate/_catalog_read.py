@@ -188,9 +188,10 @@ class Catalog:
         chunk, place = divmod(int(index) % len(self), CHUNK)
         images = {name: array[int(index)] for name, array in self.arrays.items()}
         scenes, rows = self._chunk(chunk)
-        return assemble_pair({k: v.astype(float) for k, v in images.items() if k != "mask"},
-                             SceneModel.from_dict(scenes[place], self._galaxies), rows[place],
-                             self, images.get("mask"))
+        mask, tree = images.pop("mask", None), scenes[place]
+        galaxies = self._galaxies if tree["galaxy"] else None
+        return assemble_pair({k: v.astype(float) for k, v in images.items()},
+                             SceneModel.from_dict(tree, galaxies), rows[place], self, mask)
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
@@ -285,8 +286,7 @@ class Catalog:
             raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
         make_chunk(self.path, self._spec(), chunk)
         merge_truths(self.path, self.n_chunks)
-        for name in ("table",):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("table", None)
         self._chunk.cache_clear()
         for array in self.arrays.values():
             array._read.cache_clear()
@@ -304,11 +304,8 @@ class Catalog:
         if "instrument" in facts["own"]:
             options["instrument"] = self.instrument
         classes = tuple(c if isinstance(c, str) else _prior(c) for c in facts["substructure"])
-        spec = CatalogSpec(len(self), dict(
-            substructure=classes, **options,
-            **{k: facts[k] for k in ("preset", "scale", "size", "target_noise", "seed",
-                                     "engine")}))
-        return spec
+        own = {k: facts[k] for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
+        return CatalogSpec(len(self), dict(substructure=classes, **options, **own))
 
     def export(self, path, layout="fits", *, scaled=True):
         """

@@ -8,7 +8,7 @@ from ._line_mass import line_deflection, lines_as_points
 
 __all__ = ["Grid", "render"]
 
-FAINTEST = 1e-4  # of the brightest image of a quasar: fainter ones are not kept
+FAINTEST = 1e-2  # of the brightest image of a quasar: fainter ones are not kept
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _quasar_images(scene, lens, grid):
     if len(x) == 0:
         return []
     magnification = np.minimum(np.abs(lens.magnification(x, y, scene.lens_kwargs)), 50.0)
-    # Beside a point mass the solver finds images without light, in some runs and not in others.
+    # Beside a point mass the solver finds faint images, in some runs and not in others.
     seen = magnification > FAINTEST * magnification.max()
     x, y, magnification = x[seen], y[seen], magnification[seen]
     if len(x) > len(quasar["flicker"]):
