@@ -67,3 +67,11 @@ def test_it_can_be_made_again(pair, shared_data, tmp_path, monkeypatch):
     # to the precision of the file
     assert np.allclose(made.data, pair.lr.data, rtol=1e-5, atol=1e-5 * pair.lr.data.max())
     assert np.allclose(made.psf, pair.lr.psf, atol=1e-6)
+
+
+def test_data_stay_small_and_are_explained():
+    files = [path for path in FOLDER.iterdir() if path.name.endswith(".fits")]
+    assert sum(len(path.read_bytes()) for path in files) < 3_000_000
+    about = (FOLDER / "README.rst").read_text()
+    for path in files:
+        assert f"``{path.name}``\n" in about
