@@ -84,7 +84,7 @@ def _observed():
                    source_radius=(0.15, 0.6)),
         Instrument(name="DES-like", pixel_scale=0.263, snr=(10, 200), depth=(50, 500),
                    kernels=tuple(psf.kernel for psf in psfs), kernel_scale=psfs[0].pixel_scale,
-                   skies=sky_stamps("i"), pedestal=(-3.0, 30.0)),
+                   skies=sky_stamps("i")[0], pedestal=(-3.0, 30.0)),
         size=64, target_noise=0.01)
 
 

@@ -138,6 +138,25 @@ class Subhalos:
                   for shape, a, b in zip(shapes, x, y)]
         return dict(mass=mass, x=x, y=y), models, kwargs
 
+    def ring_convergence(self, plane, facts):
+        """
+        Mean convergence on the Einstein ring of the halos that were drawn.
+
+        Parameters
+        ----------
+        plane : `LensPlane`
+            The lens.
+        facts : dict
+            What `draw` gave; the mean is over places.
+        """
+        inner, outer = self.radii
+        if not inner < plane.theta_e < outer:
+            return 0.0
+        area = np.pi * (outer**2 - inner**2)
+        if self.positions == "radius":
+            area = 2 * np.pi * plane.theta_e * (outer - inner)
+        return facts["mass"].sum() / area / plane.critical
+
     def _mean_number(self, plane):
         if self.mass_fraction is None:
             return self.mean_number

@@ -19,6 +19,7 @@ SUBSTRUCTURES = tuple(PRIORS)
 """Names of the classes of dark-matter substructure that are known."""
 
 RING = 1024  # points on the ring along which deflections are averaged
+SLOPES = (1.3, 2.7)  # beyond which a lens is not changed for the sake of its flux
 
 
 @dataclass
@@ -100,7 +101,10 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
 
     The macroscopic lens loses as much mass as the substructure has within the
     Einstein radius, so that the mean convergence there, and with it the mean radius
-    of the arcs, does not tell of what class a lens is.
+    of the arcs, does not tell of what class a lens is. Its slope changes such that the
+    convergence on that ring stays, too, in the mean over places of the substructure:
+    else the arcs of a lens with much of its mass near the centre would be thinner, and
+    the total flux tell.
 
     Parameters
     ----------
@@ -129,9 +133,11 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
         scene.substructure = Substructure("no_sub", plane)
         return
     facts, models, kwargs = prior.draw(rng, plane)
-    theta_e = _remaining_einstein_radius(macro, plane, _mass_within(models, kwargs, plane))
-    scene.lens_models = scene.lens_models + models
-    scene.lens_kwargs = [{**macro, "theta_E": theta_e}, *scene.lens_kwargs[1:], *kwargs]
+    if models:
+        rest = _remaining_lens(macro, plane, _mass_within(models, kwargs, plane),
+                               prior.ring_convergence(plane, facts))
+        scene.lens_models = ["EPL", *scene.lens_models[1:], *models]
+        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:], *kwargs]
     scene.substructure = Substructure(prior.name, plane, **facts)
 
 
@@ -161,17 +167,43 @@ def _mass_within(models, kwargs, plane):
     return np.pi * plane.critical * total
 
 
-def _remaining_einstein_radius(macro, plane, taken):
-    """Einstein radius of an elliptical power law that has lost the mass ``taken``."""
+def _remaining_lens(macro, plane, taken, convergence):
+    """
+    The elliptical power law that is left of a lens.
+
+    Parameters
+    ----------
+    macro : dict
+        Parameters of the lens.
+    plane : `LensPlane`
+        Where it is.
+    taken : float
+        Mass of substructure within the Einstein radius, solar masses.
+    convergence : float
+        Mean convergence of substructure on that ring.
+
+    Returns
+    -------
+    kwargs : dict
+        Parameters of an ``EPL``.
+    """
     gamma, ellipticity = macro.get("gamma", 2.0), np.hypot(macro["e1"], macro["e2"])
     q = (1 - ellipticity) / (1 + ellipticity)
-    # Mass in a circle as large as the Einstein radius, over that of a round lens: the mean
-    # along it of the convergence's angular part (Tessore & Metcalf, 2015A&A...580A..79T).
     angle = 2 * np.pi * np.arange(RING) / RING
-    shape = np.mean((q * np.cos(angle) ** 2 + np.sin(angle) ** 2 / q) ** ((1 - gamma) / 2))
-    share = taken / (plane.mass * shape)
+
+    def within(slope):
+        # Mass in a circle as large as the Einstein radius, over that of a round lens: the mean
+        # along it of the convergence's angular part (Tessore & Metcalf, 2015A&A...580A..79T).
+        return np.mean((q * np.cos(angle) ** 2 + np.sin(angle) ** 2 / q) ** ((1 - slope) / 2))
+
+    share = taken / (plane.mass * within(gamma))
     if share >= 1:
         raise ValueError("`substructure` must leave mass to the lens, got "
                          f"{taken:.3g} solar masses within an Einstein radius of "
                          f"{plane.theta_e:g} arcsec that holds {plane.mass:.3g}")
-    return float(plane.theta_e * (1 - share) ** (1 / (gamma - 1)))
+    # On a ring the mean convergence of a power law is (3 - slope) / 2 of that within.
+    wanted = 3 - (3 - gamma - 2 * convergence / within(gamma)) / (1 - share)
+    slope = float(np.clip(wanted, *SLOPES))
+    part = (1 - share) * within(gamma) / within(slope)
+    return {**macro, "gamma": slope,
+            "theta_E": float(plane.theta_e * part ** (1 / (slope - 1)))}

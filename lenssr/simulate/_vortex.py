@@ -127,3 +127,21 @@ class Vortex:
                       x1=float(start[0]), y1=float(start[1]), x2=float(end[0]), y2=float(end[1]))
         line = VortexLine(self.mass * u.Msun, axion_mass * u.eV, start * u.arcsec, end * u.arcsec)
         return dict(vortex=line), ["LINE_MASS"], [kwargs]
+
+    def ring_convergence(self, plane, facts):
+        """
+        Mean convergence on the Einstein ring of the vortex that was drawn.
+
+        Parameters
+        ----------
+        plane : `LensPlane`
+            The lens.
+        facts : dict
+            What `draw` gave.
+        """
+        line = facts["vortex"]
+        length = np.hypot(*(line.end - line.start).value)
+        if length < 2 * plane.theta_e:
+            return 0.0
+        # It crosses the ring twice.
+        return 2 * self.mass / length / (2 * np.pi * plane.theta_e) / plane.critical

@@ -20,6 +20,7 @@ from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._cosmology import LensPlane
 from lenssr.simulate._line_mass import lines_as_points
 from lenssr.simulate._model import SceneModel, sersic
+from lenssr.simulate._series import PairSeries
 from lenssr.simulate._subhalos import truncated_nfw
 from lenssr.simulate._substructure import add_substructure, parse_substructure
 
@@ -57,7 +58,8 @@ def test_class_changes_nothing_but_the_dark_matter(substructure):
     assert model.substructure.plane.theta_e == plain.lens_kwargs[0]["theta_E"]
     for name in ("source_kwargs", "light_kwargs", "points"):
         assert getattr(model, name) == getattr(plain, name)
-    assert {**model.lens_kwargs[0], "theta_E": 0} == {**plain.lens_kwargs[0], "theta_E": 0}
+    changed = {"theta_E": 0, "gamma": 0}
+    assert {**model.lens_kwargs[0], **changed} == {**plain.lens_kwargs[0], **changed}
     again, _, _ = draw_scene(LENSES, GRID, 3, 2, substructure)
     assert np.array_equal(image, again)
 
@@ -270,3 +272,52 @@ def test_substructure_that_outweighs_its_lens():
         draw_scene(LENSES, GRID, 1, 0, Vortex(mass=9e12, log_axion_mass=(-22, -22)))
     with pytest.raises(ValueError, match="`radii` must begin within the Einstein radius"):
         draw_scene(LENSES, GRID, 1, 0, Subhalos(mass_fraction=0.1, radii=(3, 4)))
+
+
+def test_total_flux_does_not_tell_the_class():
+    series = {name: PairSeries("classification", substructure=name, engine="torch", seed=11)
+              for name in ("no_sub", "cdm", "axion")}
+    flux = {name: s.batch(range(192)).seen.hr.sum(dim=(1, 2)).log() for name, s in series.items()}
+    for name in ("cdm", "axion"):
+        change = (flux[name] - flux["no_sub"]).numpy()
+        # Of the same scenes: a few per cent each, and none in the mean.
+        assert np.abs(change.mean()) < 0.01 + 3 * change.std() / np.sqrt(192)
+        assert 0.01 < change.std() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["classification", "hsc-hst"])
+def test_no_shortcut_tells_the_class(preset):
+    """Flux, radius, background, peak and noise of 3,000 images: what needs no look at arcs."""
+    from itertools import combinations
+
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import QuantileTransformer
+
+    names = ("no_sub", "cdm", "axion")
+    series = PairSeries(preset, substructure=names, engine="torch", seed=11)
+    rows = []
+    for start in range(0, 3000, 100):
+        batch = series.batch(range(start, start + 100))
+        for model, image in zip(batch.models, batch.lr.double().numpy()):
+            found = model.substructure
+            border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, 0],
+                                     image[:, -1]])
+            rows.append([image.sum(), 0 if found is None else found.plane.theta_e,
+                         np.median(border), image.max(), border.std()])
+    rows, classes = np.array(rows), np.arange(3000) % 3
+    for pair in combinations(range(3), 2):
+        kept = np.isin(classes, pair)
+        for classifier in (
+                make_pipeline(QuantileTransformer(n_quantiles=100), LogisticRegression()),
+                HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, random_state=0)):
+            chance = cross_val_predict(
+                classifier, rows[kept], classes[kept] == pair[1], method="predict_proba",
+                cv=StratifiedKFold(10, shuffle=True, random_state=0))[:, 1]
+            area = roc_auc_score(classes[kept] == pair[1], chance)
+            print(f"{preset}: {names[pair[0]]}, {names[pair[1]]}: AUC {area:.3f}")
+            assert area < 0.55
