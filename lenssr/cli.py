@@ -97,6 +97,35 @@ def _parser():
 
     command("methods", _methods, "list the methods", "lenssr methods")
 
+    simulate = command(
+        "simulate", _simulate, "simulate a catalogue of pairs, or go on with it",
+        "lenssr simulate pairs --n 10000 --preset hsc-hst --engine torch --workers 2")
+    simulate.add_argument("output", metavar="OUT", help="folder of the catalogue")
+    simulate.add_argument("--n", type=int, required=True, help="number of pairs")
+    simulate.add_argument("--preset", default="hsc-hst", help="population, instrument and size "
+                          "by name (default: %(default)s)")
+    simulate.add_argument("--substructure", nargs="+", default=["no_sub", "cdm", "axion"],
+                          metavar="CLASS", help="classes of dark matter, which take turns "
+                          "(default: no_sub cdm axion)")
+    simulate.add_argument("--instrument", help="a telescope by name, in place of the preset's")
+    simulate.add_argument("--population", metavar="FILE.toml",
+                          help="priors, in place of the preset's")
+    simulate.add_argument("--scale", type=int, default=2, help="default: %(default)s")
+    simulate.add_argument("--size", type=int, help="side of the observed image, pixels")
+    simulate.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    simulate.add_argument("--engine", default="lenstronomy", help="lenstronomy or torch "
+                          "(default: %(default)s)")
+    simulate.add_argument("--workers", type=int, default=1,
+                          help="processes (default: %(default)s)")
+
+    show = command("show", _show, "draw pairs of a catalogue on one sheet",
+                   "lenssr show pairs --out sheet.png --n 24")
+    show.add_argument("pairs", metavar="PAIRS", help="folder of the catalogue")
+    show.add_argument("--out", default="pairs.png", metavar="SHEET.png",
+                      help="figure (default: %(default)s)")
+    show.add_argument("--n", type=int, default=12, help="number of pairs (default: %(default)s)")
+    show.add_argument("--overwrite", action="store_true", help="replace the figure")
+
     train = command("train", _train, "train a network by a recipe, or go on with it",
                     "lenssr train rcan_x2 --out runs/rcan_x2")
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
@@ -117,11 +146,7 @@ def _demo(options):
 def _superresolve(options):
     from lenssr import superresolve
 
-    if os.path.exists(options.output) and not options.overwrite:
-        raise OSError(f"{options.output} exists already; say --overwrite to replace it")
-    folder = os.path.dirname(os.path.abspath(options.output))
-    if not os.access(folder, os.W_OK):
-        raise OSError(f"OUT.fits must be in a folder that can be written to, got {folder}")
+    _check_output("OUT.fits", options.output, options.overwrite)
     image = superresolve(
         options.input, options.method, scale=options.scale, psf=_psf(options.psf),
         unit=options.unit, flux=options.flux, device=options.device, seed=options.seed,
@@ -134,6 +159,39 @@ def _methods(options):
     from lenssr import list_methods
 
     print("\n".join(list_methods().pformat(max_lines=-1, max_width=-1)))
+
+
+def _simulate(options):
+    from lenssr.simulate import Population, simulate_catalog
+
+    population = options.population and Population.read(options.population)
+    catalog = simulate_catalog(
+        options.output, options.n, options.preset, substructure=tuple(options.substructure),
+        instrument=options.instrument, population=population, scale=options.scale,
+        size=options.size, seed=options.seed, engine=options.engine, workers=options.workers,
+        progress=sys.stderr.isatty())
+    print(f"{len(catalog)} pairs are in {options.output}")
+
+
+def _show(options):
+    from lenssr.evaluate import contact_sheet
+    from lenssr.simulate import open_catalog
+
+    _check_output("--out", options.out, options.overwrite)
+    figure = contact_sheet(open_catalog(options.pairs), options.n)
+    beside = os.path.join(os.path.dirname(os.path.abspath(options.out)),
+                          f".part-{os.path.basename(options.out)}")
+    figure.savefig(beside, dpi=110)
+    os.replace(beside, options.out)
+
+
+def _check_output(name, path, overwrite):
+    """Refuse an output file before any work is done for it."""
+    if os.path.exists(path) and not overwrite:
+        raise OSError(f"{path} exists already; say --overwrite to replace it")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{name} must be in a folder that can be written to, got {folder}")
 
 
 def _train(options):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from lenssr._checks import positive_integer
 from lenssr.image import flux_kind
 
-__all__ = ["comparison_figure"]
+__all__ = ["comparison_figure", "contact_sheet"]
 
 SOFTENING = 3.0  # noise of the sky at which the stretch goes from linear to logarithmic
 MOST = 6.0       # sigma, end of the scale of the residuals
@@ -84,4 +85,62 @@ def comparison_figure(pair, results, title=None):
         figure.colorbar(drawn, cax=place, label="(result - truth) / noise")
     if title:
         figure.suptitle(title)
+    return figure
+
+
+def contact_sheet(catalog, n=12, columns=6):
+    """
+    Pairs of a catalogue at a glance.
+
+    Parameters
+    ----------
+    catalog : sequence of `~lenssr.simulate.LensPair`
+        Such as `lenssr.simulate.open_catalog` gives.
+    n : int
+        How many pairs, from the first on.
+    columns : int
+        Pairs in a row.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The image of low resolution above that of high resolution, on one stretch per
+        unit of area, ``arcsinh(image / 3 sigma)``, sigma being the noise of the image, or
+        a thousandth of its peak where it has none. From the former the median along
+        its edges is taken off.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` or ``columns`` is not a positive integer.
+    """
+    from matplotlib.figure import Figure
+
+    n = min(positive_integer("n", n), len(catalog))
+    columns = min(positive_integer("columns", columns), n)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(1.7 * columns, 3.6 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for k in range(n):
+        row, column = divmod(k, columns)
+        pair = catalog[k]
+        # Per unit of area, whatever the unit: a pair shows one sky.
+        high = np.asarray(pair.hr.data, dtype=float)
+        if pair.hr.unit and flux_kind(pair.hr.unit) == "per-pixel":
+            high = high * pair.scale**2
+        peak = np.nanmax(high)
+        noise = 1e-3 * peak if pair.lr.uncertainty is None else np.median(
+            pair.lr.uncertainty.array)
+        low, top = (np.arcsinh(v / (SOFTENING * noise)) for v in (-2 * noise, max(peak, noise)))
+        seen = np.asarray(pair.lr.data, dtype=float)
+        seen = seen - np.nanmedian(np.concatenate([*seen[[0, -1]], *seen[:, [0, -1]].T]))
+        for place, values in ((2 * row, seen), (2 * row + 1, high)):
+            axes[place, column].imshow(
+                np.arcsinh(values / (SOFTENING * noise)), origin="lower", cmap="magma", vmin=low,
+                vmax=top, interpolation="nearest")
+        words = [str(k), *(str(pair.truth[name]) for name in ("kind", "substructure")
+                           if name in pair.truth)]
+        axes[2 * row, column].set_title(" ".join(words), fontsize=8)
     return figure

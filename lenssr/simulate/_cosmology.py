@@ -1,7 +1,7 @@
 """From masses and velocities to angles on the sky, by angular-diameter distances."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from astropy import constants as const
@@ -143,7 +143,7 @@ class LensPlane:
     z_source: float
     cosmology: object = None
 
-    @property
+    @cached_property
     def critical(self):
         """Critical surface density, solar masses per square arcsecond."""
         near, far, between = _distances(self.z_lens, self.z_source, self.cosmology)
@@ -154,12 +154,12 @@ class LensPlane:
         """Solar masses within the Einstein radius."""
         return np.pi * self.theta_e**2 * self.critical
 
-    @property
+    @cached_property
     def kpc_per_arcsec(self):
         """Length at the lens that one arcsecond spans, kpc."""
         return _distances(self.z_lens, self.z_source, self.cosmology)[0] * 1e3 / RADIAN
 
-    @property
+    @cached_property
     def cosmic_density(self):
         """Critical density of the universe at the lens, solar masses per cubic kpc."""
         density = known_cosmology(self.cosmology).critical_density(self.z_lens)

@@ -41,10 +41,11 @@ def moffat(n, fwhm, beta, e1, e2, device=None):
     fwhm, beta, e1, e2 = (v.reshape(-1, 1, 1) for v in (fwhm, beta, e1, e2))
     norm = torch.sqrt(1 - e1**2 - e2**2)
     r2 = ((1 - e1) * x**2 - 2 * e2 * x * y + (1 + e1) * y**2) / norm
-    alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
-    profile = (1 + r2 / alpha2) ** (-beta)
-    gaussian = torch.exp(-4 * math.log(2) * r2 / fwhm**2)
-    profile = torch.where(torch.isinf(beta), gaussian, profile)
+    gaussian = torch.isinf(beta)
+    profile = torch.exp(-4 * math.log(2) * r2 / fwhm**2) if gaussian.any() else r2
+    if not gaussian.all():
+        alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
+        profile = torch.where(gaussian, profile, (1 + r2 / alpha2) ** (-beta))
     return profile / profile.sum(dim=(-2, -1), keepdim=True)
 
 

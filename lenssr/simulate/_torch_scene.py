@@ -12,10 +12,10 @@ from ._torch_light import INTERPOL, LIGHTS, interpol
 
 __all__ = ["render_batch"]
 
-# Bytes of an array that is computed at once: on a processor such that a few stay in its cache.
-CPU_BYTES = 2**19
+# Bytes of an array that is computed at once: on a processor small enough that memory stays flat.
+CPU_BYTES = 2**21
 GPU_BYTES = 2**27
-SUMMED = 8  # times as much where components are summed at once: there is little else to keep
+SUMMED = 2  # times as much where components are summed at once: there is little else to keep
 
 # The pixels around each centre that are integrated, and the points in them: as in `render`.
 HALF, STEPS = 3, 7

@@ -135,7 +135,8 @@ import sys
 from lenssr.simulate import simulate_catalog
 
 def make(**how):
-    simulate_catalog(sys.argv[1], 700, "deeplense-2", engine="torch", size=12, progress=False, **how)
+    simulate_catalog(sys.argv[1], 700, "deeplense-2", engine="torch", size=12, progress=False,
+                     **how)
 
 if __name__ == "__main__":
     if sys.argv[2] == "dask":
