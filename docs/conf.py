@@ -41,7 +41,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:obj", r"(?!lenssr\.)\w+(\.\w+)?"),
     (r"py:.*", r"(astropy|dask|h5py|lenstronomy|matplotlib|numpy|photutils|reproject|safetensors"
-               r"|scipy|skimage|torch|tqdm)(\..*)?"),
+               r"|scipy|skimage|torch|tqdm|zarr)(\..*)?"),
     (r"py:.*", r"(bool|bytes|callable|complex|dict|float|int|list|object|set|slice|str|tuple|type"
                r"|None|True|False|NotImplemented|os\.PathLike|pathlib\.\w+|[A-Z]\w+Error)"),
 ]

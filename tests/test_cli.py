@@ -98,7 +98,8 @@ def test_methods_lists_all(capsys):
         assert name in out
 
 
-@pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "train"])
+@pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "simulate", "show",
+                                     "train"])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -135,3 +136,30 @@ def test_module_runs_as_a_program():
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                            check=True)
     assert found.stdout.startswith("lenssr ")
+
+
+def test_simulate_and_show(tmp_path, capsys):
+    pytest.importorskip("zarr")
+    priors = tmp_path / "priors.toml"
+    priors.write_text("theta_e = [1.0, 1.1]\nkinds = [1.0, 0, 0, 0, 0, 0]\n")
+    words = ("simulate", tmp_path / "pairs", "--n", 3, "--size", 16, "--engine", "torch",
+             "--substructure", "cdm", "axion", "--population", priors, "--instrument", "DES")
+    for _ in range(2):
+        status, out, err = run(capsys, *words)
+        assert (status, out, err) == (0, f"3 pairs are in {tmp_path / 'pairs'}\n", "")
+    from lenssr.simulate import open_catalog
+
+    table = open_catalog(tmp_path / "pairs").table
+    assert list(table["substructure"]) == ["cdm", "axion", "cdm"]
+    assert ((table["theta_e"].value >= 1.0) & (table["theta_e"].value <= 1.1)).all()
+    status, _, err = run(capsys, *words, "--seed", 1)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "whose seed is 0, not 1" in err
+    sheet = tmp_path / "sheet.png"
+    status, _, err = run(capsys, "show", tmp_path / "pairs", "--out", sheet, "--n", 2)
+    assert (status, err) == (0, "")
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
+    status, _, err = run(capsys, "show", tmp_path / "pairs", "--out", sheet)
+    assert status == 1 and "exists already; say --overwrite" in err
+    status, _, err = run(capsys, "show", tmp_path, "--out", tmp_path / "other.png")
+    assert status == 1 and "`path` must be the folder of a catalogue" in err

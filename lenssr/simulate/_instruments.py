@@ -61,12 +61,12 @@ INSTRUMENT_TABLE = {
     "HST WFC3": dict(band="F160W", pixel_scale=0.08, **_space(0.15), zero_point=25.946,
                      sky_brightness=22.3, read_noise=4.0, exposure_time=5400.0, exposures=1,
                      gain=2.5),
-    # COSMOS-Web: Casey et al. (2023ApJ...954...31C). From JWST's user documentation: gain, pixel and
-    # FWHM ("NIRCam Detector Performance", "NIRCam Point Spread Functions"); read noise, for one read
-    # where that table has 15.77 for the difference of two; zero point ("NIRCam Absolute Flux
+    # COSMOS-Web: Casey et al. (2023ApJ...954...31C). From JWST's user documentation: gain, pixel
+    # and FWHM ("NIRCam Detector Performance", "NIRCam Point Spread Functions"); read noise, for one
+    # read where that table has 15.77 for the difference of two; zero point ("NIRCam Absolute Flux
     # Calibration and Zeropoints"), PHOTMJSR 2.299 and 2.26e-14 sr a pixel in the mean of the
-    # detectors, with that gain: the 28.0 that is often quoted is that of MJy/sr. Sky: 0.2 MJy/sr of
-    # zodiacal light (Rigby et al., 2023PASP..135d8002R).
+    # detectors, with that gain: the 28.0 that is often quoted is that of MJy/sr. Sky: 0.2 MJy/sr
+    # of zodiacal light (Rigby et al., 2023PASP..135d8002R).
     "JWST NIRCam": dict(band="F150W", pixel_scale=0.031, **_space(0.050), zero_point=27.89,
                         sky_brightness=22.2, read_noise=11.15, exposure_time=257.0, exposures=8,
                         gain=2.05),

@@ -1,14 +1,14 @@
 """From the parameters of a scene to its surface brightness on a fine grid (lenstronomy)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ._line_mass import line_deflection, lines_as_points
+from ._images import quasar_points
+from ._line_mass import line_deflection
 
-__all__ = ["Grid", "render"]
-
-FAINTEST = 1e-2  # of the brightest image of a quasar: fainter ones are not kept
+__all__ = ["Grid", "render", "shoot"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _refine_centres(image, grid, models, kwargs, half=3, steps=7):
         image[np.ix_(ys, xs)] = blocks.mean(axis=(1, 3))
 
 
-def _shoot(scene, x, y):
+def shoot(scene, x, y):
     """Where rays from the image plane meet the source plane; lines of mass in closed form."""
     from lenstronomy.LensModel.lens_model import LensModel
 
@@ -73,27 +73,6 @@ def _shoot(scene, x, y):
         if model == "LINE_MASS":
             beta = [b - a for b, a in zip(beta, line_deflection(x, y, kwargs), strict=True)]
     return beta
-
-
-def _quasar_images(scene, lens, grid):
-    from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
-
-    quasar = scene.quasar
-    x, y = LensEquationSolver(lens).image_position_from_source(
-        quasar["x"], quasar["y"], scene.lens_kwargs, min_distance=0.08,
-        search_window=grid.n * grid.pixel, verbose=False, num_iter_max=50)
-    if len(x) == 0:
-        return []
-    magnification = np.minimum(np.abs(lens.magnification(x, y, scene.lens_kwargs)), 50.0)
-    # Beside a point mass the solver finds faint images, in some runs and not in others.
-    seen = magnification > FAINTEST * magnification.max()
-    x, y, magnification = x[seen], y[seen], magnification[seen]
-    if len(x) > len(quasar["flicker"]):
-        # Subhalos add images, mostly faint ones.
-        bright = np.sort(np.argsort(-magnification)[: len(quasar["flicker"])])
-        x, y, magnification = x[bright], y[bright], magnification[bright]
-    flux = quasar["flux"] * magnification * 10 ** (-0.4 * quasar["flicker"][: len(x)])
-    return [(float(a), float(b), float(f)) for a, b, f in zip(x, y, flux)]
 
 
 def render(scene, grid):
@@ -114,8 +93,6 @@ def render(scene, grid):
     points : `~numpy.ndarray`
         Point sources, shape ``(k, 3)``: zero-based fine-pixel ``x``, ``y``, flux.
     """
-    from lenstronomy.LensModel.lens_model import LensModel
-
     x, y = grid.coordinates()
     image = np.zeros((grid.n, grid.n))
     if scene.light_models:
@@ -123,12 +100,11 @@ def render(scene, grid):
         _refine_centres(image, grid, scene.light_models, scene.light_kwargs)
     points = list(scene.points)
     if scene.lens_models:
-        beta = _shoot(scene, x, y)
+        beta = shoot(scene, x, y)
         image += _light(scene.source_models, scene.source_kwargs, *beta).reshape(image.shape)
         if scene.quasar is not None:
-            models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
-            whole = replace(scene, lens_models=models, lens_kwargs=kwargs)
-            points += _quasar_images(whole, LensModel(models), grid)
+            points += quasar_points(scene, partial(shoot, scene), grid,
+                                    [b.reshape(image.shape) for b in beta])
     points = np.array(points, dtype=float).reshape(-1, 3)
     points[:, :2] = grid.to_pixel(points[:, :2])
     # lenstronomy's amplitudes are per square arcsec.

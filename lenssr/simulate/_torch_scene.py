@@ -1,12 +1,12 @@
 """Scenes to surface brightness as `lenssr.simulate.render` does it, whole batches in torch."""
 
-import dataclasses
 from collections import defaultdict
+from functools import partial
 
 import torch
 
-from ._line_mass import lines_as_points
-from ._scene import _quasar_images
+from ._images import quasar_points
+from ._scene import shoot
 from ._torch_lens import LENSES
 from ._torch_light import INTERPOL, LIGHTS, interpol
 
@@ -137,32 +137,29 @@ def _shoot(scenes, axis, pixels, dtype):
 
 
 def _render_some(scenes, grid, axis, pixels, image):
+    """Render scenes into ``image``; returns the images of their quasars, a list each."""
     device, dtype = image.device, image.dtype
     x, y = axis.expand(len(scenes), 1, -1), axis.reshape(1, -1, 1).expand(len(scenes), -1, 1)
     parts = [(s.light_models, s.light_kwargs) for s in scenes]
     light = _Components(parts, LIGHTS, "light", device, INTERPOL)
     _add_light(image, light, x, y, pixels)
     _refine_centres(image, grid, parts, light, pixels)
+    quasars = [[] for _ in scenes]
     behind = [i for i, s in enumerate(scenes) if s.lens_models]
     if not behind:
-        return
+        return quasars
     sources = _Components([(scenes[i].source_models, scenes[i].source_kwargs) for i in behind],
                           LIGHTS, "light", device, INTERPOL)
     beta_x, beta_y = _shoot([scenes[i] for i in behind], axis, pixels, dtype)
     lensed = torch.zeros_like(beta_x)
     _add_light(lensed, sources, beta_x, beta_y, pixels)
     image.index_add_(0, torch.tensor(behind, device=device), lensed)
-
-
-def _points(scene, grid):
-    points = list(scene.points)
-    if scene.lens_models and scene.quasar is not None:
-        from lenstronomy.LensModel.lens_model import LensModel
-
-        models, kwargs = lines_as_points(scene.lens_models, scene.lens_kwargs)
-        whole = dataclasses.replace(scene, lens_models=models, lens_kwargs=kwargs)
-        points += _quasar_images(whole, LensModel(models), grid)
-    return [(grid.to_pixel(x), grid.to_pixel(y), flux) for x, y, flux in points]
+    for k, i in enumerate(behind):
+        if scenes[i].quasar is not None:
+            # The grid says where images are near; they are found in double precision.
+            quasars[i] = quasar_points(scenes[i], partial(shoot, scenes[i]), grid,
+                                       (beta_x[k].cpu().numpy(), beta_y[k].cpu().numpy()))
+    return quasars
 
 
 def render_batch(scenes, grid, device=None, dtype=torch.float64):
@@ -172,8 +169,7 @@ def render_batch(scenes, grid, device=None, dtype=torch.float64):
     The same as `render` gives them one by one, to 1e-7 of the peak in double precision and
     1e-4 in single, many times faster. The lens model ``"LINE_MASS"``, a uniform line of
     mass between ``x1, y1`` and ``x2, y2`` whose total has the Einstein radius ``theta_E``,
-    is in closed form in both; images of lensed quasars, for which it is a row of a hundred
-    points, are found by lenstronomy's solver.
+    is in closed form in both.
 
     Parameters
     ----------
@@ -210,13 +206,15 @@ def render_batch(scenes, grid, device=None, dtype=torch.float64):
     images = torch.zeros(len(scenes), grid.n, grid.n, dtype=dtype, device=device)
     axis = torch.arange(grid.n, dtype=torch.float64, device=device)
     axis = (axis - (grid.n - 1) / 2) * grid.pixel
+    quasars = []
     with torch.no_grad():
         for start in range(0, len(scenes), size):
             part = slice(start, start + size)
-            _render_some(scenes[part], grid, axis, pixels, images[part])
+            quasars += _render_some(scenes[part], grid, axis, pixels, images[part])
     images *= grid.pixel**2
-    lists = [_points(scene, grid) for scene in scenes]
+    lists = [[*scene.points, *found] for scene, found in zip(scenes, quasars)]
     table = torch.zeros(len(scenes), max(map(len, lists), default=0), 3, dtype=torch.float64)
     for row, found in zip(table, lists):
         row[: len(found)] = torch.tensor(found, dtype=torch.float64).reshape(-1, 3)
+        row[: len(found), :2] = torch.as_tensor(grid.to_pixel(row[: len(found), :2].numpy()))
     return images, table.to(device, dtype)

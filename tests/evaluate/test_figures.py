@@ -43,3 +43,21 @@ def test_what_cannot_be_drawn():
     pair.lr.uncertainty = None
     with pytest.raises(ValueError, match="an uncertainty, got None"):
         comparison_figure(pair, {})
+
+
+def test_contact_sheet_draws_each_pair():
+    from lenssr.evaluate import contact_sheet
+    from lenssr.simulate import simulate_pair
+
+    pairs = [simulate_pair(size=12, seed=1, index=i, substructure="axion") for i in range(5)]
+    figure = contact_sheet(pairs, 4, columns=3)
+    drawn = [axis for axis in figure.axes if axis.images]
+    assert len(drawn) == 8
+    titles = [axis.get_title() for axis in drawn if axis.get_title()]
+    assert titles == [f"{i} {p.truth['kind']} {p.truth['substructure']}"
+                      for i, p in enumerate(pairs[:4])]
+    # One sky per unit of area: both images of a pair have the same sum on the sheet's stretch.
+    low, high = (axis.images[0].get_clim() for axis in (drawn[0], drawn[3]))
+    assert low == high
+    with pytest.raises(ValueError, match="`n` must be a positive integer, got 0"):
+        contact_sheet(pairs, 0)

@@ -1,0 +1,133 @@
+"""
+Images of a lensed point source: where the lens equation holds, and how bright it is there.
+
+lenstronomy's solver steps at random where it does not converge, and finds other images of the same
+source in another run.
+"""
+
+import numpy as np
+
+__all__ = ["image_positions", "quasar_points"]
+
+STEP = 1e-5       # arcsec: over which deflections are differenced
+ACCURATE = 1e-10  # arcsec in the source plane
+ITERATIONS = 30
+FAINTEST = 1e-2   # of the brightest image: fainter ones, of which point masses have one each, go
+MOST = 50.0       # magnification, which is infinite for a point on a caustic
+
+
+def quasar_points(scene, shoot, grid, beta):
+    """
+    Images of the quasar of a scene.
+
+    Parameters
+    ----------
+    scene : `SceneModel`
+        A scene with a quasar.
+    shoot : callable
+        ``shoot(x, y)``: where rays meet the source plane (arcsec).
+    grid : `Grid`
+        Where to look.
+    beta : tuple of `~numpy.ndarray`
+        Where the rays of its pixels meet the source plane, two arrays ``(n, n)``.
+
+    Returns
+    -------
+    points : list of tuple
+        ``x``, ``y`` (arcsec) and flux, brightest image first before they flicker.
+    """
+    quasar = scene.quasar
+    x, y, magnification = image_positions(shoot, grid, beta, quasar["x"], quasar["y"])
+    magnification = np.minimum(np.abs(magnification), MOST)
+    order = np.argsort(-magnification)[: len(quasar["flicker"])]
+    order = order[magnification[order] > FAINTEST * magnification.max(initial=0)]
+    flux = quasar["flux"] * magnification[order] * 10 ** (-0.4 * quasar["flicker"][: len(order)])
+    return [(float(a), float(b), float(f)) for a, b, f in zip(x[order], y[order], flux)]
+
+
+def image_positions(shoot, grid, beta, x_source, y_source):
+    """
+    Solve the lens equation for a point.
+
+    Every square between four pixels of the grid is two triangles, which the lens maps into the
+    source plane: where one holds the source, an image is near, and Newton's steps find it (as in
+    Keeton, arXiv:astro-ph/0102340). Two images closer than a pixel to each other may be missed.
+
+    Parameters
+    ----------
+    shoot, grid, beta
+        As `quasar_points` takes them.
+    x_source, y_source : float
+        The point in the source plane, arcsec.
+
+    Returns
+    -------
+    x, y : `~numpy.ndarray`
+        Images, arcsec.
+    magnification : `~numpy.ndarray`
+        Their signed magnifications.
+    """
+    source = np.array([x_source, y_source])
+    start = np.concatenate(list(_candidates(grid, beta, source)))
+    with np.errstate(invalid="ignore", divide="ignore"):  # on a point mass, or in a lens's centre
+        found = _refine(shoot, start, source, grid.pixel)
+        magnification = 1 / np.linalg.det(_jacobian(shoot, found)) if len(found) else np.zeros(0)
+    return found[:, 0], found[:, 1], magnification
+
+
+def _candidates(grid, beta, source):
+    """Places in the triangles that hold the source, shape ``(k, 2)`` for each kind of triangle."""
+    axis = (np.arange(grid.n) - (grid.n - 1) / 2) * grid.pixel
+    offset = np.stack([np.asarray(beta[0], float) - source[0],
+                       np.asarray(beta[1], float) - source[1]])
+    low, high = slice(None, -1), slice(1, None)
+    for corners in (((low, low), (low, high), (high, low)),
+                    ((high, high), (high, low), (low, high))):
+        b = [offset[:, i, j] for i, j in corners]
+        # Twice the areas of the triangles that the source makes with each side.
+        areas = np.stack([b[1][0] * b[2][1] - b[1][1] * b[2][0],
+                          b[2][0] * b[0][1] - b[2][1] * b[0][0],
+                          b[0][0] * b[1][1] - b[0][1] * b[1][0]])
+        inside = (areas >= 0).all(axis=0) | (areas <= 0).all(axis=0)
+        inside &= areas.any(axis=0)
+        row, column = np.nonzero(inside)
+        weight = areas[:, row, column]
+        weight = weight / weight.sum(axis=0)
+        # The same weights as in the source plane.
+        shift = [(0 if i is low else 1, 0 if j is low else 1) for i, j in corners]
+        y = sum(w * axis[row + s[0]] for w, s in zip(weight, shift))
+        x = sum(w * axis[column + s[1]] for w, s in zip(weight, shift))
+        yield np.stack([x, y], axis=1)
+
+
+def _jacobian(shoot, places):
+    """Derivatives of the lens equation, shape ``(k, 2, 2)``: source by image coordinates."""
+    columns = []
+    for step in ((STEP, 0.0), (0.0, STEP)):
+        ahead, behind = (np.stack(shoot(places[:, 0] + s * step[0], places[:, 1] + s * step[1]))
+                         for s in (1, -1))
+        columns.append((ahead - behind).T / (2 * STEP))
+    return np.stack(columns, axis=-1)
+
+
+def _refine(shoot, places, source, longest):
+    """Newton's steps from all places at once; those that converge, each once."""
+    if not len(places):
+        return places
+    for _ in range(ITERATIONS):
+        error = source - np.stack(shoot(*places.T)).T
+        if (np.abs(error) < ACCURATE).all():
+            break
+        jacobian = _jacobian(shoot, places)
+        # A place where the lens has no shape, such as its centre, goes nowhere.
+        fine = np.abs(np.linalg.det(jacobian)) > 1e-12
+        step = np.zeros_like(places)
+        step[fine] = np.linalg.solve(jacobian[fine], error[fine][..., None])[..., 0]
+        length = np.hypot(*step.T)[:, None]
+        places = places + step * np.minimum(1, longest / np.maximum(length, 1e-12))
+    error = source - np.stack(shoot(*places.T)).T
+    found = []
+    for place in places[(np.abs(error) < 1e-6).all(axis=1)]:
+        if all(np.hypot(*(place - other)) > 1e-3 for other in found):
+            found.append(place)
+    return np.array(found).reshape(-1, 2)
