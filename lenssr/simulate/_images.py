@@ -10,8 +10,8 @@ import numpy as np
 __all__ = ["image_positions", "quasar_points"]
 
 STEP = 1e-5       # arcsec: over which deflections are differenced
-ACCURATE = 1e-10  # arcsec in the source plane
-ITERATIONS = 30
+ACCURATE = 1e-8   # arcsec: Newton's steps of that length are the last
+ITERATIONS = 20
 FAINTEST = 1e-2   # of the brightest image: fainter ones, of which point masses have one each, go
 MOST = 50.0       # magnification, which is infinite for a point on a caustic
 
@@ -70,8 +70,7 @@ def image_positions(shoot, grid, beta, x_source, y_source):
     source = np.array([x_source, y_source])
     start = np.concatenate(list(_candidates(grid, beta, source)))
     with np.errstate(invalid="ignore", divide="ignore"):  # on a point mass, or in a lens's centre
-        found = _refine(shoot, start, source, grid.pixel)
-        magnification = 1 / np.linalg.det(_jacobian(shoot, found)) if len(found) else np.zeros(0)
+        found, magnification = _refine(shoot, start, source, grid.pixel)
     return found[:, 0], found[:, 1], magnification
 
 
@@ -100,34 +99,33 @@ def _candidates(grid, beta, source):
         yield np.stack([x, y], axis=1)
 
 
-def _jacobian(shoot, places):
-    """Derivatives of the lens equation, shape ``(k, 2, 2)``: source by image coordinates."""
-    columns = []
-    for step in ((STEP, 0.0), (0.0, STEP)):
-        ahead, behind = (np.stack(shoot(places[:, 0] + s * step[0], places[:, 1] + s * step[1]))
-                         for s in (1, -1))
-        columns.append((ahead - behind).T / (2 * STEP))
-    return np.stack(columns, axis=-1)
+def _trace(shoot, places):
+    """Rays from places ``(k, 2)``: where they meet the source plane, and its derivatives."""
+    around = [np.zeros(2), *(sign * STEP * axis for axis in np.eye(2) for sign in (1, -1))]
+    x, y = np.concatenate([places + offset for offset in around]).T
+    beta = np.stack(shoot(x, y), axis=-1).reshape(5, -1, 2)
+    return beta[0], np.stack([beta[1] - beta[2], beta[3] - beta[4]], axis=-1) / (2 * STEP)
 
 
 def _refine(shoot, places, source, longest):
     """Newton's steps from all places at once; those that converge, each once."""
-    if not len(places):
-        return places
+    moving = np.ones(len(places), bool)
     for _ in range(ITERATIONS):
-        error = source - np.stack(shoot(*places.T)).T
-        if (np.abs(error) < ACCURATE).all():
+        if not moving.any():
             break
-        jacobian = _jacobian(shoot, places)
+        beta, jacobian = _trace(shoot, places[moving])
         # A place where the lens has no shape, such as its centre, goes nowhere.
         fine = np.abs(np.linalg.det(jacobian)) > 1e-12
-        step = np.zeros_like(places)
-        step[fine] = np.linalg.solve(jacobian[fine], error[fine][..., None])[..., 0]
-        length = np.hypot(*step.T)[:, None]
-        places = places + step * np.minimum(1, longest / np.maximum(length, 1e-12))
-    error = source - np.stack(shoot(*places.T)).T
+        step = np.zeros_like(beta)
+        step[fine] = np.linalg.solve(jacobian[fine], (source - beta)[fine][..., None])[..., 0]
+        length = np.hypot(*step.T)
+        places[moving] += step * np.minimum(1, longest / np.maximum(length, 1e-12))[:, None]
+        moving[moving] = length > ACCURATE
     found = []
-    for place in places[(np.abs(error) < 1e-6).all(axis=1)]:
+    for place in places[~moving]:
         if all(np.hypot(*(place - other)) > 1e-3 for other in found):
             found.append(place)
-    return np.array(found).reshape(-1, 2)
+    found = np.array(found).reshape(-1, 2)
+    beta, jacobian = _trace(shoot, found)
+    good = (np.abs(beta - source) < 1e-6).all(axis=1)
+    return found[good], 1 / np.linalg.det(jacobian[good])

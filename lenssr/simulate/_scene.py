@@ -1,14 +1,13 @@
 """From the parameters of a scene to its surface brightness on a fine grid (lenstronomy)."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from ._images import quasar_points
 from ._line_mass import line_deflection
 
-__all__ = ["Grid", "render", "shoot"]
+__all__ = ["Grid", "render", "shooter"]
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,26 @@ def _refine_centres(image, grid, models, kwargs, half=3, steps=7):
         image[np.ix_(ys, xs)] = blocks.mean(axis=(1, 3))
 
 
-def shoot(scene, x, y):
-    """Where rays from the image plane meet the source plane; lines of mass in closed form."""
+def shooter(scene):
+    """
+    A function of ``x, y``: where rays from the image plane meet the source plane (arcsec).
+
+    By lenstronomy, but for lines of mass, which are in closed form.
+    """
     from lenstronomy.LensModel.lens_model import LensModel
 
     lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))
     known = [lens for lens in lenses if lens[0] != "LINE_MASS"]
-    beta = LensModel([m for m, _ in known]).ray_shooting(x, y, [kw for _, kw in known])
-    for model, kwargs in lenses:
-        if model == "LINE_MASS":
-            beta = [b - a for b, a in zip(beta, line_deflection(x, y, kwargs), strict=True)]
-    return beta
+    model, parameters = LensModel([m for m, _ in known]), [kwargs for _, kwargs in known]
+    lines = [kwargs for name, kwargs in lenses if name == "LINE_MASS"]
+
+    def shoot(x, y):
+        beta = model.ray_shooting(x, y, parameters)
+        for line in lines:
+            beta = [b - a for b, a in zip(beta, line_deflection(x, y, line), strict=True)]
+        return beta
+
+    return shoot
 
 
 def render(scene, grid):
@@ -100,10 +108,11 @@ def render(scene, grid):
         _refine_centres(image, grid, scene.light_models, scene.light_kwargs)
     points = list(scene.points)
     if scene.lens_models:
-        beta = shoot(scene, x, y)
+        shoot = shooter(scene)
+        beta = shoot(x, y)
         image += _light(scene.source_models, scene.source_kwargs, *beta).reshape(image.shape)
         if scene.quasar is not None:
-            points += quasar_points(scene, partial(shoot, scene), grid,
+            points += quasar_points(scene, shoot, grid,
                                     [b.reshape(image.shape) for b in beta])
     points = np.array(points, dtype=float).reshape(-1, 3)
     points[:, :2] = grid.to_pixel(points[:, :2])

@@ -1,12 +1,11 @@
 """Scenes to surface brightness as `lenssr.simulate.render` does it, whole batches in torch."""
 
 from collections import defaultdict
-from functools import partial
 
 import torch
 
 from ._images import quasar_points
-from ._scene import shoot
+from ._scene import shooter
 from ._torch_lens import LENSES
 from ._torch_light import INTERPOL, LIGHTS, interpol
 
@@ -157,7 +156,7 @@ def _render_some(scenes, grid, axis, pixels, image):
     for k, i in enumerate(behind):
         if scenes[i].quasar is not None:
             # The grid says where images are near; they are found in double precision.
-            quasars[i] = quasar_points(scenes[i], partial(shoot, scenes[i]), grid,
+            quasars[i] = quasar_points(scenes[i], shooter(scenes[i]), grid,
                                        (beta_x[k].cpu().numpy(), beta_y[k].cpu().numpy()))
     return quasars
 

@@ -1,7 +1,5 @@
 """Images of point sources: against closed forms and lenstronomy's analytical solver."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 from lenstronomy.LensModel.lens_model import LensModel
@@ -10,13 +8,13 @@ from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 from lenssr.simulate import Grid, Population
 from lenssr.simulate._images import image_positions
 from lenssr.simulate._model import SceneModel
-from lenssr.simulate._scene import shoot
+from lenssr.simulate._scene import shooter
 
 GRID = Grid(160, 0.05)
 
 
 def solve(scene, x, y):
-    trace = partial(shoot, scene)
+    trace = shooter(scene)
     beta = [b.reshape(GRID.n, GRID.n) for b in trace(*GRID.coordinates())]
     return image_positions(trace, GRID, beta, x, y)
 
@@ -27,7 +25,7 @@ def test_as_many_images_as_the_analytical_solver_finds(seed):
     source = scene.quasar["x"], scene.quasar["y"]
     x, y, magnification = solve(scene, *source)
     # Each is one.
-    np.testing.assert_allclose(np.stack(shoot(scene, x, y)).T, [source] * len(x), atol=1e-7)
+    np.testing.assert_allclose(np.stack(shooter(scene)(x, y)).T, [source] * len(x), atol=1e-7)
     lens = LensModel(scene.lens_models)
     np.testing.assert_allclose(magnification, lens.magnification(x, y, scene.lens_kwargs),
                                rtol=1e-4)
