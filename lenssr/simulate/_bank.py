@@ -21,7 +21,7 @@ CHUNK = 250
 PIECE = 25  # scenes rendered at once
 
 
-def draw_scene(population, grid, seed, index, substructure=None):
+def draw_scene(population, grid, seed, index, substructure="no_sub"):
     """
     Draw and render scene ``index`` of the series that ``seed`` begins.
 
@@ -33,7 +33,7 @@ def draw_scene(population, grid, seed, index, substructure=None):
         Where to render.
     seed, index : int
         The scene depends on these two alone.
-    substructure : str, `Subhalos` or `Vortex`, optional
+    substructure : str, `Subhalos` or `Vortex`
         Dark substructure of the lenses, as for `simulate_pair`. It comes from a series
         of random numbers of its own: all else is the same whatever is chosen here.
 
@@ -46,9 +46,7 @@ def draw_scene(population, grid, seed, index, substructure=None):
     model : `SceneModel`
         The parameters.
     """
-    model = draw_model(population, seed, index,
-                       None if substructure is None else parse_substructure(substructure),
-                       substructure is not None)
+    model = draw_model(population, seed, index, parse_substructure(substructure))
     image, points = render(model, grid)
     return image, brightest(points), model
 

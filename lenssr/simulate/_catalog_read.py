@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import natural_integer
+from lenssr._checks import check_index, natural_integer
 
 from ._catalog import CatalogSpec, read_manifest, require_zarr
 from ._catalog_chunk import CHUNK, is_made, make_chunk, merge_truths, scene_part, truth_part
@@ -181,12 +181,9 @@ class Catalog:
         return f"<Catalog {str(self.path)!r}: {len(self)} pairs of {self.manifest['preset']!r}>"
 
     def __getitem__(self, index):
-        if not isinstance(index, int | np.integer) or isinstance(index, bool):
-            raise TypeError(f"`index` must be an integer, got {type(index).__name__}")
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"`index` must be below {len(self)}, got {index}")
-        chunk, place = divmod(int(index) % len(self), CHUNK)
-        images = {name: array[int(index)] for name, array in self.arrays.items()}
+        index = check_index(index, len(self))
+        chunk, place = divmod(index, CHUNK)
+        images = {name: array[index] for name, array in self.arrays.items()}
         scenes, rows = self._chunk(chunk)
         mask, tree = images.pop("mask", None), scenes[place]
         galaxies = self._galaxies if tree["galaxy"] else None

@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from lenssr._checks import positive_number
+from lenssr._checks import check_index, positive_number
 
 from ._pair import LensPair, make_ccd
 
@@ -139,16 +139,12 @@ class FolderCatalog:
         return f"<FolderCatalog {str(self.path)!r}: {len(self)} pairs>"
 
     def __getitem__(self, index):
-        if not isinstance(index, int | np.integer) or isinstance(index, bool):
-            raise TypeError(f"`index` must be an integer, got {type(index).__name__}")
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"`index` must be below {len(self)}, got {index}")
-        images = []
+        index, images = check_index(index, len(self)), []
         for array, factor in ((self.lr, 1), (self.hr, self.scale)):
             pixel = None if self.pixel_scale is None else self.pixel_scale / factor
             images.append(make_ccd(array[index].astype(float), pixel,
                                    unit=u.dimensionless_unscaled))
-        return LensPair(*images, {"index": int(index) % len(self)})
+        return LensPair(*images, {"index": index})
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
