@@ -23,9 +23,11 @@ print(catalog)
 # %%
 # The images of low resolution, with those of high resolution below them.
 
+import matplotlib.pyplot as plt
+
 from lenssr.evaluate import contact_sheet
 
-contact_sheet(catalog, 12)
+contact_sheet(catalog, 12, figure=plt.figure(layout="constrained"))
 
 # %%
 # A pair has two `~astropy.nddata.CCDData`, with sky coordinates, unit, noise and PSF, and a truth.
@@ -46,7 +48,6 @@ print(table["substructure", "z_lens", "theta_e", "halo_mass", "vortex_length", "
 # 1e6 and 1e10 solar masses, as in the public sets: :math:`m^{0.1}` is then uniform, and the counts
 # in equal steps of it are equal, but for Poisson noise.
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 masses = np.concatenate([catalog[i].truth["halos"]["mass"].value
