@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["Card", "find_weights", "load_network", "read_card", "save_network"]
+__all__ = ["Card", "find_weights", "is_shipped", "load_network", "read_card", "save_network"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Card:
     figures: dict = field(default_factory=dict)
     steps: int = 0
     hours: float = 0.0
+
+
+def is_shipped(name):
+    """Whether weights of that name come with lenssr."""
+    return (resources.files("lenssr.weights") / f"{name}.safetensors").is_file()
 
 
 def find_weights(weights):
