@@ -65,11 +65,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _write_chunk(folder, population, grid, seed, chunk):
+def _write_chunk(folder, population, grid, seed, chunk, priors):
     images = np.empty((CHUNK, grid.n, grid.n), np.float32)
     points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
     for first in range(0, CHUNK, PIECE):
-        models = [draw_model(population, seed, chunk * CHUNK + first + i) for i in range(PIECE)]
+        indices = range(chunk * CHUNK + first, chunk * CHUNK + first + PIECE)
+        models = [draw_model(population, seed, i, priors[i % len(priors)], True) if priors
+                  else draw_model(population, seed, i) for i in indices]
         rendered, tables = render_batch(models, grid)
         part = slice(first, first + PIECE)
         images[part] = rendered.numpy()
@@ -96,10 +98,13 @@ class SceneBank:
         Priors.
     seed : int
         Seed of the series of scenes.
+    priors : sequence of `Subhalos`, `Vortex` or None
+        Priors of dark substructure, which take turns along the series; without any, as by
+        default, the lenses have none.
     """
 
-    def __init__(self, folder, n_scenes, grid, population=None, seed=0):
-        self.folder, self.grid, self.seed = Path(folder), grid, seed
+    def __init__(self, folder, n_scenes, grid, population=None, seed=0, priors=()):
+        self.folder, self.grid, self.seed, self.priors = Path(folder), grid, seed, tuple(priors)
         self.population = population or Population()
         self.n_chunks = -(-n_scenes // CHUNK)
 
@@ -114,7 +119,7 @@ class SceneBank:
         # Not forked: a process that has used torch's threads may hang in a fork.
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
             jobs = [pool.submit(_write_chunk, self.folder, self.population, self.grid,
-                                self.seed, c) for c in missing]
+                                self.seed, c, self.priors) for c in missing]
             for job in tqdm(jobs, desc="rendering scenes", disable=not progress, delay=2):
                 job.result()
 
