@@ -27,7 +27,7 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     ----------
     pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
         A published experiment (``"clean"``, ``"noisy"`` or ``"observed"``), a preset of
-        `lenssr.simulate`, a folder that `lenssr.simulate.open_catalog` opens, or pairs. An
+        ``lenssr.simulate``, a folder that `lenssr.simulate.open_catalog` opens, or pairs. An
         iterable without a length is read as far as it is needed.
     methods : sequence of str, optional
         Names from `lenssr.list_methods`, and ``"optimal_linear"``, the linear filter of
@@ -124,6 +124,9 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
     mse, ssim = (float(np.mean(one[f"floor_{name}"])) for name in ("mse", "ssim"))
     known = np.isfinite(mse)
     peak = "target" if "truth_mse" not in images.colnames else "truth without noise"
+    bright = f"{ARC:g} of its peak"
+    if mse == 0 or "truth_mse" in images.colnames:
+        bright += f" or {SEEN:g} times the noise of the input, whichever is less"
     noise = {"pair": "as the pairs give it",
              "declared": f"the pairs give none; declared to be peak / {assumed_snr} for "
                          "all methods",
@@ -139,8 +142,7 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
                         else f"{np.sqrt(mse):.4g} of the data range",
         "floor": {"mse": mse if known else 0.0, "ssim": ssim if np.isfinite(ssim) else None,
                   "psnr_of_mean": float(decibels(mse)) if known and mse > 0 else None},
-        "arc": f"pixels above the median of the {peak} by {ARC:g} of its peak or, if that is known "
-               f"to be without noise, by {SEEN:g} times the noise of the input, whichever is less",
+        "arc": f"pixels above the median of the {peak} by {bright}",
         "matched": "columns of that name: the constant between result and reference, fitted by "
                    "least squares, was taken off",
         "threads": torch.get_num_threads(),

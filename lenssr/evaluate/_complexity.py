@@ -14,7 +14,7 @@ def count_macs(network, shape):
     Parameters
     ----------
     network : `torch.nn.Module`
-        One of `lenssr.networks`, in evaluation mode.
+        One of ``lenssr.networks``, in evaluation mode.
     shape : tuple of int
         Shape ``(ny, nx)`` of the input.
 
