@@ -126,6 +126,30 @@ def _parser():
     show.add_argument("--n", type=int, default=12, help="number of pairs (default: %(default)s)")
     show.add_argument("--overwrite", action="store_true", help="replace the figure")
 
+    bench = command(
+        "benchmark", _benchmark, "compare all methods on the same pairs",
+        "lenssr benchmark clean noisy --n 100 --out scores --weights net.safetensors=mine")
+    bench.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="clean, noisy or "
+                       "observed, which are all by default; a preset; a folder of pairs")
+    bench.add_argument("--n", type=int, default=100, help="number of pairs (default: %(default)s)")
+    bench.add_argument("--out", default="lenssr-benchmark", metavar="FOLDER",
+                       help="folder for tables and figures (default: %(default)s)")
+    bench.add_argument("--methods", nargs="+", metavar="NAME", help="names that `lenssr methods` "
+                       "lists, or optimal_linear (default: the classical ones and all networks)")
+    bench.add_argument("--weights", action="append", default=[], metavar="FILE[=LABEL]",
+                       help="a further network; files of one label are its seeds; may be repeated")
+    bench.add_argument("--scale", type=int, help="default: 2, or that of a folder")
+    bench.add_argument("--seed", type=int, default=2, help="default: %(default)s")
+    bench.add_argument("--training", type=int, default=200, help="pairs that the linear filter "
+                       "learns from (default: %(default)s)")
+    bench.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
+    bench.add_argument("--assumed-snr", type=float, default=22.0, help="peak over noise of inputs "
+                       "without an uncertainty (default: %(default)s)")
+    bench.add_argument("--data-range", type=float, help="one range for all, in place of the peak "
+                       "of each truth")
+    bench.add_argument("--device", help="torch device")
+    bench.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
     train = command("train", _train, "train a network by a recipe, or go on with it",
                     "lenssr train rcan_x2 --out runs/rcan_x2")
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
@@ -136,6 +160,20 @@ def _parser():
     train.add_argument("--find-lr", action="store_true", help="try learning rates in place of "
                        "training; lr.csv and lr.png go to FOLDER, if there is one")
     train.add_argument("--device", help="torch device")
+
+    tune = command("finetune", _finetune, "carry a trained network over to observed pairs",
+                   "lenssr finetune rcan-x2 pairs --out runs/tuned")
+    tune.add_argument("weights", metavar="WEIGHTS",
+                      help="name of weights in the package, or a .safetensors file")
+    tune.add_argument("pairs", metavar="PAIRS", help="folder of a catalogue of pairs")
+    tune.add_argument("--out", required=True, metavar="FOLDER",
+                      help="folder for checkpoints, curves, weights and card")
+    tune.add_argument("--steps", type=int, nargs=2, default=[500, 1500], metavar="N",
+                      help="steps of the up-sampling part alone, and of all (default: 500 1500)")
+    tune.add_argument("--adapt", action="store_true",
+                      help="use no targets: make the features of the images those of simulated "
+                           "ones (ADDA)")
+    tune.add_argument("--device", help="torch device")
 
     evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
                        "lenssr evaluate rcan-x2")
@@ -195,6 +233,36 @@ def _show(options):
     os.replace(beside, options.out)
 
 
+def _benchmark(options):
+    from lenssr.evaluate import EXPERIMENTS, benchmark
+    from lenssr.simulate import PRESETS
+
+    experiments = options.experiments or list(EXPERIMENTS)
+    known = (*EXPERIMENTS, *PRESETS)
+    for name in experiments:
+        # Before the first of them has taken its time.
+        if name not in known and not os.path.isdir(name):
+            raise ValueError(f"`EXPERIMENT` must be one of {', '.join(known)}, or a folder, "
+                             f"got {name!r}")
+        path = os.path.join(options.out, f"{os.path.basename(os.path.abspath(name))}.ecsv")
+        if os.path.exists(path) and not options.overwrite:
+            raise OSError(f"{path} exists already; say --overwrite to replace it")
+    weights = {}
+    for text in options.weights:
+        file, _, label = text.partition("=")
+        label = label or os.path.splitext(os.path.basename(file))[0]
+        weights.setdefault(label, []).append(file)
+    for k, name in enumerate(experiments):
+        found = benchmark(
+            name, options.methods, weights=weights, n=options.n, seed=options.seed,
+            scale=options.scale, psf=_psf(options.psf), assumed_snr=options.assumed_snr,
+            data_range="peak" if options.data_range is None else options.data_range,
+            training=options.training, out=options.out, overwrite=options.overwrite,
+            device=options.device, progress=sys.stderr.isatty())
+        print("\n" * bool(k) + str(found), flush=True)
+    print(f"\nTables and figures are in {options.out}")
+
+
 def _check_output(name, path, overwrite):
     """Refuse an output file before any work is done for it."""
     if os.path.exists(path) and not overwrite:
@@ -217,6 +285,16 @@ def _train(options):
     if options.out is None:
         raise ValueError("`--out` must name the folder for checkpoint, curve, weights and card")
     print(fit(options.recipe, options.out, init=options.init, device=options.device))
+
+
+def _finetune(options):
+    from lenssr.train import adapt, finetune
+
+    if options.adapt:
+        print(adapt(options.weights, options.pairs, options.out, device=options.device))
+        return
+    print(finetune(options.weights, options.pairs, options.out, steps=tuple(options.steps),
+                   device=options.device))
 
 
 def _evaluate(options):

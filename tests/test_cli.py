@@ -99,7 +99,7 @@ def test_methods_lists_all(capsys):
 
 
 @pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "simulate", "show",
-                                     "train", "evaluate"])
+                                     "benchmark", "train", "finetune", "evaluate"])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -176,3 +176,40 @@ def test_simulate_and_show(tmp_path, capsys):
     assert status == 1 and "exists already; say --overwrite" in err
     status, _, err = run(capsys, "show", tmp_path, "--out", tmp_path / "other.png")
     assert status == 1 and "`path` must be the folder of a catalogue" in err
+
+
+def test_benchmark(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("LR", "HR"):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+    for k in range(3):
+        image = rng.normal(0, 0.01, (24, 24))
+        image[8:16, 8:16] += 1
+        np.save(tmp_path / "pairs" / "HR" / f"{k}.npy", image)
+        np.save(tmp_path / "pairs" / "LR" / f"{k}.npy", image.reshape(12, 2, 12, 2).mean((1, 3)))
+    words = ("benchmark", tmp_path / "pairs", "--methods", "bicubic", "wiener", "--n", 3,
+             "--out", tmp_path / "out")
+    status, out, err = run(capsys, *words, "--weights", "rcan-x2=shipped")
+    assert (status, err) == (0, "")
+    rows = {line.split()[0] for line in out.splitlines() if line.strip()}
+    assert {"bilinear", "bicubic", "shipped", "constant"} <= rows
+    assert "wiener: `psf` must be given" in out
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "pairs-images.ecsv", "pairs.ecsv", "pairs.png"]
+    status, _, err = run(capsys, *words)
+    assert (status, err.count("\n")) == (1, 1) and "say --overwrite" in err
+    status, out, _ = run(capsys, *words, "--overwrite", "--psf", "2pix")
+    assert status == 0 and "Not run" not in out
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["nosy"], "`EXPERIMENT` must be one of clean, noisy, observed, .* got 'nosy'"),
+    (["clean", "--methods", "rcann"], "`methods` must be names .* did you mean 'rcan'"),
+    (["clean", "--weights", "nowhere=mine"], "`weights` must be the name of shipped weights"),
+    (["clean", "--n", "0"], "`n` must be a positive integer, got 0"),
+])
+def test_errors_of_benchmark(tmp_path, capsys, words, message):
+    status, _, err = run(capsys, "benchmark", *words, "--out", tmp_path / "out")
+    assert (status, err.count("\n")) == (1, 1)
+    assert re.search(message, err)
+    assert not (tmp_path / "out").exists()

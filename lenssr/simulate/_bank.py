@@ -70,8 +70,7 @@ def _write_chunk(folder, population, grid, seed, chunk, priors):
     points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
     for first in range(0, CHUNK, PIECE):
         indices = range(chunk * CHUNK + first, chunk * CHUNK + first + PIECE)
-        models = [draw_model(population, seed, i, priors[i % len(priors)], True) if priors
-                  else draw_model(population, seed, i) for i in indices]
+        models = [draw_model(population, seed, i, priors[i % len(priors)]) for i in indices]
         rendered, tables = render_batch(models, grid)
         part = slice(first, first + PIECE)
         images[part] = rendered.numpy()
@@ -104,7 +103,8 @@ class SceneBank:
     """
 
     def __init__(self, folder, n_scenes, grid, population=None, seed=0, priors=()):
-        self.folder, self.grid, self.seed, self.priors = Path(folder), grid, seed, tuple(priors)
+        self.folder, self.grid, self.seed = Path(folder), grid, seed
+        self.priors = tuple(priors) or (None,)
         self.population = population or Population()
         self.n_chunks = -(-n_scenes // CHUNK)
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 
 from lenssr._checks import check_index, natural_integer
 
@@ -157,6 +158,8 @@ class Catalog:
         All arrays by name; beside these two ``psf`` and, where there is need, ``sigma``, the
         noise of ``lr``, ``mask``, and ``truth``, ``hr`` without its noise.
     """
+
+    unit = u.electron
 
     def __init__(self, path):
         require_zarr()

@@ -104,6 +104,8 @@ class FolderCatalog:
         If the files do not belong together.
     """
 
+    unit = None
+
     def __init__(self, path, pixel_scale=None):
         self.path = Path(path)
         self.pixel_scale = None if pixel_scale is None else positive_number("pixel_scale",
@@ -161,6 +163,7 @@ class FitsCatalog:
                       for k, files in enumerate(zip(low, high))]
         self.arrays = {"lr": self._stack("data", "lr"), "hr": self._stack("data", "hr")}
         self.lr, self.hr = self.arrays["lr"], self.arrays["hr"]
+        self.unit = self.pairs[0].hr.unit
         self.scale = _scale(self.path, self.lr.shape[1:], self.hr.shape[1:])
         for name, what in (("sigma", "uncertainty"), ("psf", "psf")):
             found = [getattr(pair.lr, what) is not None for pair in self.pairs]

@@ -7,7 +7,8 @@ import torch
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image._mask import combine_masks, fill
-from lenssr.image._noise import estimate_sky, sky_noise
+from lenssr.image._noise import estimate_sky, sky_level, sky_noise
+from lenssr.image._units import flux_kind
 from lenssr.simulate import open_catalog
 from lenssr.simulate._catalog_chunk import CHUNK
 from lenssr.simulate._catalog_read import Catalog
@@ -57,21 +58,25 @@ class CatalogPairs(Pairs):
         if held >= len(catalog):
             raise ValueError(f"`catalog` must hold pairs enough to validate with some, got "
                              f"{len(catalog)} in {data.catalog}")
+        if (data.fold + 1) * held > len(catalog):
+            raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
+                             f"of shares of {held} pairs, got {data.fold}")
         mixed = np.random.default_rng(data.validation_seed).permutation(len(catalog))
+        mixed = np.roll(mixed, -data.fold * held)
         self.chosen = np.sort(mixed[:held] if validation else mixed[held:])
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Files can be read in any order; chunks of arrays are read as a whole.
         self.window = CHUNK if isinstance(catalog, Catalog) else None
         self.brightness = scale**2 if self._per_pixel(data) else 1
         self.data = as_known(data) if validation else data
-        self.units = np.full(len(catalog), np.nan)
+        self.units, self.levels = np.full(len(catalog), np.nan), np.zeros(len(catalog))
 
     def _per_pixel(self, data):
         """Whether values are fluxes per pixel, of which a finer pixel has less."""
         if data.flux != "auto":
             return data.flux == "per-pixel"
-        if isinstance(self.catalog, Catalog):
-            return True  # electrons
+        if self.catalog.unit is not None:
+            return flux_kind(self.catalog.unit) == "per-pixel"
         probed = self.chosen[:PROBED]
         ratio = np.median([np.nansum(self.catalog.hr[i]) / np.nansum(self.catalog.lr[i])
                            for i in probed])
@@ -97,7 +102,7 @@ class CatalogPairs(Pairs):
                           self.data, self.scale, draws)
 
     def _clean(self, indices, arrays):
-        """Observed images without holes; notes the noise of their skies."""
+        """Observed images without holes, on a sky of zero; notes the noise of their skies."""
         images = np.empty(arrays["lr"].shape, np.float32)
         for k, i in enumerate(indices):
             values = arrays["lr"][k].astype(float)
@@ -105,10 +110,12 @@ class CatalogPairs(Pairs):
             if mask.all() or not np.isfinite(arrays["hr"][k]).all():
                 raise ValueError(f"`catalog` must hold images of finite values, pair {i} of "
                                  f"{self.catalog.path} has none or a target with others")
-            images[k] = fill(values, mask)
             if np.isnan(self.units[i]):
                 sigma = arrays["sigma"][k].astype(float) if "sigma" in arrays else None
                 self.units[i] = _noise_unit(values, sigma, mask)
+                # As the method does before the network sees an image.
+                self.levels[i] = sky_level(values, mask, self.units[i])
+            images[k] = fill(values, mask) - self.levels[i]
         return images
 
     def batch(self, step, batch, rank=0, world=1):

@@ -35,6 +35,7 @@ class Data:
     catalog: str | None = None
     validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)
     flux: str = choice("auto", *FLUX_KINDS)
+    fold: int = number(0, 0, whole=True)
 
     def __post_init__(self):
         check_values(self)

@@ -34,6 +34,8 @@ class Card:
         Optimisation steps taken.
     hours : float
         Time taken by them.
+    adapted : dict
+        How the weights of the recipe were adapted to another domain, if they were.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Card:
     figures: dict = field(default_factory=dict)
     steps: int = 0
     hours: float = 0.0
+    adapted: dict = field(default_factory=dict)
 
 
 def is_shipped(name):

@@ -1,0 +1,180 @@
+"""Who takes part in a benchmark: methods, the best linear filter, networks from files."""
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lenssr.methods import Run, find_method, list_methods, make_method
+from lenssr.methods._network import Network
+from lenssr.weights import find_weights, load_network, read_card
+
+from ._complexity import count_macs
+from ._linear import OptimalLinearFilter
+from ._prepare import edge_level
+
+__all__ = ["BASELINES", "LINEAR", "Entrant", "LevelledFilter", "constant", "from_file",
+           "method_names", "registered", "weight_files"]
+
+LINEAR = "optimal_linear"
+BASELINES = ("bilinear", "bicubic", LINEAR, "richardson_lucy", "wiener")
+
+
+@dataclass
+class Entrant:
+    """
+    One who takes part.
+
+    Attributes
+    ----------
+    label : str
+        Its row in the table; networks of several seeds share one.
+    apply : callable
+        Maps a `Prepared` pair to surface brightness in the unit of its plane.
+    passes : int
+        How many estimates a call makes: those of the error count.
+    parameters, macs : float
+        Trained values; multiply-accumulates for an image. NaN where the question makes no
+        sense.
+    known : dict
+        Preset and seeds of the pairs that it has seen before, if it has a card.
+    """
+
+    label: str
+    apply: object
+    passes: int = 1
+    parameters: float = np.nan
+    macs: float = np.nan
+    known: dict = field(default_factory=dict)
+
+
+class LevelledFilter:
+    """
+    `OptimalLinearFilter` between images whose level has been taken off.
+
+    A pedestal of the input is no image: the level is the median along the edges, and as much
+    of it is put back as the targets have of it, by least squares.
+
+    Parameters
+    ----------
+    scale : int
+        Output pixels per input pixel.
+    """
+
+    def __init__(self, scale):
+        self.filter = OptimalLinearFilter(scale=scale)
+        self._moment = self._norm = 0.0
+
+    def add(self, pair):
+        """Learn from a `Prepared` pair."""
+        lr, hr = pair.plane.data / pair.span, pair.target
+        low, high = edge_level(lr), edge_level(hr)
+        self.filter.add(lr - low, hr - high)
+        self._moment, self._norm = self._moment + low * high, self._norm + low**2
+
+    def __call__(self, pair):
+        data = pair.plane.data
+        level = edge_level(data)
+        share = self._moment / self._norm if self._norm else 0.0
+        return self.filter.apply(data - level) + share * level
+
+
+def constant(pair):
+    """The best of all flat images, which has seen the target: what a flat sky is worth."""
+    return np.full(pair.target.shape, np.mean(pair.target[~pair.mask]))
+
+
+def method_names(methods):
+    """
+    The methods that are asked for, bilinear interpolation first: all is measured by it.
+
+    Parameters
+    ----------
+    methods : sequence of str or None
+        Names; by default `BASELINES` and every network that is registered.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown.
+    """
+    table = list_methods()
+    known = [*map(str, table["name"]), LINEAR]
+    if methods is None:
+        networks = table["name"][table["family"] == "network"]
+        methods = (*BASELINES, *map(str, networks))
+    if isinstance(methods, str):
+        methods = (methods,)
+    for name in methods:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"`methods` must be names of {', '.join(known)}, got {name!r}{hint}")
+    return list(dict.fromkeys(("bilinear", *methods)))
+
+
+def registered(name, scale, shape, device):
+    """The `Entrant` of a method by name; `ValueError` if it cannot do the scale."""
+    made = make_method(name, scale, {})
+    if hasattr(made, "n_probes"):
+        # One, of errors that nobody looks at.
+        made = make_method(name, scale, {"n_probes": 1})
+    for weights in find_method(name).weights:
+        if read_card(find_weights(weights)).network["scale"] == scale:
+            return _entrant(name, made, scale, device, *_cost(weights, shape))
+    return _entrant(name, made, scale, device)
+
+
+def weight_files(weights, names):
+    """
+    Files of weights with their labels.
+
+    Parameters
+    ----------
+    weights : path-like, sequence of them, or dict
+        Files, each called by its name, or labels with a file or several, the same network
+        from several seeds.
+    names : list of str
+        Labels that are taken.
+
+    Returns
+    -------
+    found : list of tuple
+        Label, file and card.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If a file is missing or damaged, or a label taken.
+    """
+    if not isinstance(weights, dict):
+        weights = [weights] if isinstance(weights, str | os.PathLike) else weights
+        weights = {Path(file).stem: file for file in weights}
+    found = []
+    for label, files in weights.items():
+        if label in names:
+            raise ValueError(f"`weights` must have labels that no method has, got {label!r}")
+        for file in [files] if isinstance(files, str | os.PathLike) else files:
+            found.append((label, file, load_network(file)[1]))
+    return found
+
+
+def from_file(label, file, card, scale, shape, device):
+    """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
+    if card.network["scale"] != scale:
+        raise ValueError(f"its weights are for the scale {card.network['scale']}, not {scale}")
+    made = Network(card.network["architecture"], weights=file, n_probes=1)
+    return _entrant(label, made, scale, device, *_cost(file, shape))
+
+
+def _cost(weights, shape):
+    network, card = load_network(weights)
+    return card.parameters, count_macs(network, shape), card.recipe.get("data", {})
+
+
+def _entrant(label, method, scale, device, *cost):
+    run = Run(scale=scale, device=device)
+    return Entrant(label, lambda pair: method.restore(pair.plane, run).mean,
+                   1 + getattr(method, "n_probes", 0), *cost)
