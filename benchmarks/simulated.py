@@ -24,8 +24,9 @@ from tqdm import tqdm
 from lenssr import LensSRWarning, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
 from lenssr.simulate import Population
+from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._model import KINDS
-from lenssr.train._data import Pairs
+from lenssr.train._data import BankPairs
 from lenssr.train._recipe import Data
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1
@@ -66,14 +67,14 @@ class Scenes:
     def __init__(self, n, seed):
         data = Data(scenes=n, seed=seed, correlated=0.0, noise_error=0.0)
         self.n, self.seed = n, seed
-        self.pairs = Pairs(data, SCALE, progress=True)
+        self.pairs = BankPairs(data, SCALE, progress=True)
 
     def __iter__(self):
         generator = torch.Generator().manual_seed(self.seed)
         population = Population()
         for start in range(0, self.n, BATCH):
             indices = range(start, min(start + BATCH, self.n))
-            seen = self.pairs.observe(indices, generator)
+            seen = self.pairs.observe(indices, BatchDraws(generator, len(indices)))
             psfs = self.pairs.optics.effective_psf(seen.transfer)
             for k, i in enumerate(indices):
                 sky = float(seen.sky[k])

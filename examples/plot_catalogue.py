@@ -17,15 +17,17 @@ from pathlib import Path
 from lenssr.simulate import simulate_catalog
 
 folder = Path(tempfile.mkdtemp()) / "pairs"
-catalog = simulate_catalog(folder, 240, "classification", engine="torch", seed=1, progress=False)
+catalog = simulate_catalog(folder, 300, "classification", engine="torch", seed=3, progress=False)
 print(catalog)
 
 # %%
 # The images of low resolution, with those of high resolution below them.
 
+import matplotlib.pyplot as plt
+
 from lenssr.evaluate import contact_sheet
 
-contact_sheet(catalog, 12)
+_ = contact_sheet(catalog, 12, figure=plt.figure(layout="constrained"))
 
 # %%
 # A pair has two `~astropy.nddata.CCDData`, with sky coordinates, unit, noise and PSF, and a truth.
@@ -46,7 +48,6 @@ print(table["substructure", "z_lens", "theta_e", "halo_mass", "vortex_length", "
 # 1e6 and 1e10 solar masses, as in the public sets: :math:`m^{0.1}` is then uniform, and the counts
 # in equal steps of it are equal, but for Poisson noise.
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 masses = np.concatenate([catalog[i].truth["halos"]["mass"].value
@@ -57,21 +58,22 @@ expected = len(masses) / 10
 chi2 = ((counts - expected) ** 2 / expected).sum()
 print(f"{len(masses)} halos, chi2 of 10 bins: {chi2:.1f}")
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-axes[0].stairs(counts, edges**10, label="drawn")
-axes[0].axhline(expected, color="gray", label="declared")
-axes[0].set(xscale="log", xlabel="mass / solar masses", ylabel="halos in equal steps of $m^{0.1}$")
-axes[0].legend()
+figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")
+axis.stairs(counts, edges**10, label="drawn")
+axis.axhline(expected, color="gray", label="declared")
+axis.set(xscale="log", xlabel="mass / solar masses", ylabel="halos in equal steps of $m^{0.1}$")
+_ = axis.legend()
 
 # %%
 # And no class is to be told by what is not the shape of its arcs: the distributions of the total
 # flux are the same for all three. A network that tells the classes apart has to look at the arcs.
 
+figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")
 for name in ("no_sub", "cdm", "axion"):
     flux = np.sort(table["flux"].value[table["substructure"] == name])
-    axes[1].plot(flux, np.arange(1, len(flux) + 1) / len(flux), label=name)
-axes[1].set(xscale="log", xlabel="total flux / electrons", ylabel="share below")
-axes[1].legend()
+    axis.plot(flux, np.arange(1, len(flux) + 1) / len(flux), label=name)
+axis.set(xscale="log", xlabel="total flux / electrons", ylabel="share below")
+_ = axis.legend()
 
 # %%
 # In files: FITS pairs, or the folders of arrays that the sets of DeepLense have, which

@@ -4,7 +4,7 @@ import difflib
 import math
 from numbers import Integral, Real
 
-__all__ = ["check_keys", "natural_integer", "positive_integer", "positive_number"]
+__all__ = ["check_index", "check_keys", "natural_integer", "positive_integer", "positive_number"]
 
 
 def positive_integer(name, value):
@@ -15,6 +15,15 @@ def positive_integer(name, value):
 def natural_integer(name, value):
     """The same for an integer that may be zero."""
     return _integer(name, value, 0, "non-negative")
+
+
+def check_index(index, n):
+    """An index into ``n`` things, from the front; `TypeError` or `IndexError` if it is none."""
+    if isinstance(index, bool) or not isinstance(index, Integral):
+        raise TypeError(f"`index` must be an integer, got {type(index).__name__}")
+    if not -n <= index < n:
+        raise IndexError(f"`index` must be below {n}, got {index}")
+    return int(index) % n
 
 
 def positive_number(name, value):

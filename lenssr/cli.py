@@ -153,9 +153,19 @@ def _parser():
     train = command("train", _train, "train a network by a recipe, or go on with it",
                     "lenssr train rcan_x2 --out runs/rcan_x2")
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
-    train.add_argument("--out", required=True, metavar="FOLDER",
+    train.add_argument("--out", metavar="FOLDER",
                        help="folder for checkpoint, curve, weights and card")
+    train.add_argument("--init", metavar="WEIGHTS", help="weights to begin with: a .safetensors "
+                       "file, or name of shipped ones")
+    train.add_argument("--find-lr", action="store_true", help="try learning rates in place of "
+                       "training; lr.csv and lr.png go to FOLDER, if there is one")
     train.add_argument("--device", help="torch device")
+
+    evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
+                       "lenssr evaluate rcan-x2")
+    evaluate.add_argument("weights", metavar="WEIGHTS",
+                          help=".safetensors file with its card, or name of shipped weights")
+    evaluate.add_argument("--device", help="torch device")
     return parser
 
 
@@ -249,9 +259,25 @@ def _check_output(name, path, overwrite):
 
 
 def _train(options):
-    from lenssr.train import fit
+    from lenssr.train import find_learning_rate, fit
 
-    print(fit(options.recipe, options.out, device=options.device))
+    if options.find_lr:
+        if options.init is not None:
+            raise ValueError("`--init` must be left out with --find-lr; give `init` in the recipe")
+        found = find_learning_rate(options.recipe, options.out, device=options.device)
+        print(f"steepest fall at {found.steepest:.2e}, a tenth of the lowest at "
+              f"{found.tenth:.2e}; try learning_rate = {found.suggestion:.1e}")
+        return
+    if options.out is None:
+        raise ValueError("`--out` must name the folder for checkpoint, curve, weights and card")
+    print(fit(options.recipe, options.out, init=options.init, device=options.device))
+
+
+def _evaluate(options):
+    from lenssr.train import evaluate_weights
+
+    table = evaluate_weights(options.weights, device=options.device)
+    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
 
 
 def _psf(text):

@@ -99,7 +99,7 @@ def test_methods_lists_all(capsys):
 
 
 @pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "simulate", "show",
-                                     "benchmark", "train"])
+                                     "benchmark", "train", "evaluate"])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -111,6 +111,19 @@ def test_no_such_recipe(tmp_path, capsys):
     status, _, err = run(capsys, "train", "nowhere", "--out", tmp_path / "run")
     assert status == 1
     assert "`recipe` must be a TOML file or the name" in err
+
+
+def test_training_needs_a_folder(capsys):
+    status, _, err = run(capsys, "train", "rcan_x2")
+    assert (status, err) == (1, "lenssr: error: `--out` must name the folder for checkpoint, "
+                                "curve, weights and card\n")
+    status, _, err = run(capsys, "train", "rcan_x2", "--find-lr", "--init", "rcan-x2")
+    assert status == 1 and "`--init` must be left out with --find-lr" in err
+
+
+def test_no_such_weights(capsys):
+    status, _, err = run(capsys, "evaluate", "nothing")
+    assert status == 1 and "`weights` must be the name of shipped weights" in err
 
 
 def test_demo_beats_the_classics(tmp_path, capsys):

@@ -88,7 +88,7 @@ def comparison_figure(pair, results, title=None):
     return figure
 
 
-def contact_sheet(catalog, n=12, columns=6):
+def contact_sheet(catalog, n=12, columns=6, figure=None):
     """
     Pairs of a catalogue at a glance.
 
@@ -100,6 +100,8 @@ def contact_sheet(catalog, n=12, columns=6):
         How many pairs, from the first on.
     columns : int
         Pairs in a row.
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw on, such as ``pyplot`` has made; a new one by default.
 
     Returns
     -------
@@ -119,7 +121,9 @@ def contact_sheet(catalog, n=12, columns=6):
     n = min(positive_integer("n", n), len(catalog))
     columns = min(positive_integer("columns", columns), n)
     rows = -(-n // columns)
-    figure = Figure(figsize=(1.7 * columns, 3.6 * rows), layout="constrained")
+    if figure is None:
+        figure = Figure(layout="constrained")
+    figure.set_size_inches(1.7 * columns, 3.6 * rows)
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from importlib import import_module, resources
 
+from lenssr.weights import find_weights, is_shipped, read_card
+
 __all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method"]
 
 
@@ -21,7 +23,8 @@ class MethodSpec:
     factory : callable
         Makes the method from the user's options.
     scales : tuple of int or None
-        Scales it can do; `None` for any.
+        Scales it can do; `None` for any. A network does those of its weights: where it
+        has none here, the user gives some.
     reference : str
         Bibcode, DOI or arXiv number.
     weights : tuple of str
@@ -51,6 +54,14 @@ def _lazy(module, name, *args):
     return factory
 
 
+def _network(name, reference):
+    """A network by its architecture's name, at the scales of the weights that come with lenssr."""
+    weights = {scale: f"{name}-x{scale}" for scale in (2, 3, 4)}
+    weights = {scale: found for scale, found in weights.items() if is_shipped(found)}
+    return MethodSpec(name, "network", _lazy("_network", "Network", name), tuple(weights),
+                      reference, tuple(weights.values()))
+
+
 _METHODS = {spec.name: spec for spec in (
     MethodSpec("bilinear", "interpolation", _lazy("_interpolate", "Interpolate", "bilinear"),
                reference="doi:10.1109/TASSP.1981.1163711"),
@@ -62,8 +73,11 @@ _METHODS = {spec.name: spec for spec in (
                reference="1974AJ.....79..745L"),
     MethodSpec("wiener", "deconvolution", _lazy("_wiener", "Wiener"),
                reference="Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
-    MethodSpec("rcan", "network", _lazy("_network", "Network", "rcan"), scales=(2,),
-               reference="arXiv:1807.02758", weights=("rcan-x2",)),
+    *(_network(name, reference) for name, reference in (
+        ("srcnn", "arXiv:1501.00092"), ("fsrcnn", "arXiv:1608.00367"),
+        ("fsrcnn_equivariant", "arXiv:1602.07576"), ("fsrcnn_hybrid", "arXiv:1602.07576"),
+        ("edsr", "arXiv:1707.02921"), ("rdn", "arXiv:1802.08797"), ("rcan", "arXiv:1807.02758"),
+        ("srresnet", "arXiv:1609.04802"), ("fast", "arXiv:2103.09404"))),
 )}
 
 
@@ -128,6 +142,9 @@ def make_method(name, scale, options):
         If the method or one of the options is unknown, or it can't do the scale.
     """
     spec = find_method(name)
+    if spec.scales == () and "weights" not in options:
+        raise ValueError(f"`weights` must be given for method {name!r}: none come with lenssr, "
+                         "`lenssr train` makes them")
     if spec.scales is not None and scale not in spec.scales and "weights" not in options:
         raise ValueError(f"`scale` must be one of {spec.scales} for method {name!r}, got {scale}")
     known = _options(spec.factory)
@@ -158,14 +175,12 @@ def list_methods():
     Returns
     -------
     methods : `~astropy.table.Table`
-        ``name``, ``family``, ``scales``, ``parameters`` (number of trained
-        values), ``trained_on``, ``gain`` (PSNR above bilinear interpolation in dB
-        on the fixed validation set, ``hsc-hst`` at scale 2; NaN where it was not
-        measured) and ``reference``.
+        ``name``, ``family``, ``scales`` (none: a network without weights in the package,
+        to be trained), ``parameters`` (number of trained values), ``trained_on``, ``gain``
+        (PSNR above bilinear interpolation in dB on the fixed validation set, ``hsc-hst`` at
+        scale 2; NaN where it was not measured) and ``reference``.
     """
     from astropy.table import Table
-
-    from lenssr.weights import find_weights, read_card
 
     gains = json.loads((resources.files("lenssr.methods") / "gains.json").read_text())["gain"]
     rows = []
@@ -173,7 +188,7 @@ def list_methods():
         cards = [read_card(find_weights(name)) for name in spec.weights]
         rows.append({
             "name": spec.name, "family": spec.family,
-            "scales": "any" if spec.scales is None else ", ".join(map(str, spec.scales)),
+            "scales": "any" if spec.scales is None else ", ".join(map(str, spec.scales)) or "none",
             "parameters": max((card.parameters for card in cards), default=0),
             "trained_on": ", ".join(sorted({card.recipe["data"]["preset"] for card in cards})),
             "gain": gains.get(spec.name, float("nan")), "reference": spec.reference})

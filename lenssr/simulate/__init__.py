@@ -13,6 +13,7 @@ from ._cosmology import (
 from ._defects import Defects
 from ._instrument import Instrument
 from ._instruments import INSTRUMENTS
+from ._layouts import write_pairs
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._presets import PRESETS
@@ -26,7 +27,7 @@ __all__ = ["INSTRUMENTS", "PRESETS", "SUBSTRUCTURES", "Defects", "Grid", "Instru
            "LensPlane", "PairStream", "Population", "Subhalos", "Substructure", "Vortex",
            "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
            "point_mass_einstein_radius", "render", "render_batch", "reobserve", "simulate_catalog",
-           "simulate_pair"]
+           "simulate_pair", "write_pairs"]
 
 
 def __getattr__(name):

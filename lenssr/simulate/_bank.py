@@ -21,7 +21,7 @@ CHUNK = 250
 PIECE = 25  # scenes rendered at once
 
 
-def draw_scene(population, grid, seed, index, substructure=None):
+def draw_scene(population, grid, seed, index, substructure="no_sub"):
     """
     Draw and render scene ``index`` of the series that ``seed`` begins.
 
@@ -33,7 +33,7 @@ def draw_scene(population, grid, seed, index, substructure=None):
         Where to render.
     seed, index : int
         The scene depends on these two alone.
-    substructure : str, `Subhalos` or `Vortex`, optional
+    substructure : str, `Subhalos` or `Vortex`
         Dark substructure of the lenses, as for `simulate_pair`. It comes from a series
         of random numbers of its own: all else is the same whatever is chosen here.
 
@@ -46,9 +46,7 @@ def draw_scene(population, grid, seed, index, substructure=None):
     model : `SceneModel`
         The parameters.
     """
-    model = draw_model(population, seed, index,
-                       None if substructure is None else parse_substructure(substructure),
-                       substructure is not None)
+    model = draw_model(population, seed, index, parse_substructure(substructure))
     image, points = render(model, grid)
     return image, brightest(points), model
 
@@ -67,11 +65,13 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def _write_chunk(folder, population, grid, seed, chunk):
+def _write_chunk(folder, population, grid, seed, chunk, priors):
     images = np.empty((CHUNK, grid.n, grid.n), np.float32)
     points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
     for first in range(0, CHUNK, PIECE):
-        models = [draw_model(population, seed, chunk * CHUNK + first + i) for i in range(PIECE)]
+        indices = range(chunk * CHUNK + first, chunk * CHUNK + first + PIECE)
+        models = [draw_model(population, seed, i, priors[i % len(priors)], True) if priors
+                  else draw_model(population, seed, i) for i in indices]
         rendered, tables = render_batch(models, grid)
         part = slice(first, first + PIECE)
         images[part] = rendered.numpy()
@@ -98,10 +98,13 @@ class SceneBank:
         Priors.
     seed : int
         Seed of the series of scenes.
+    priors : sequence of `Subhalos`, `Vortex` or None
+        Priors of dark substructure, which take turns along the series; without any, as by
+        default, the lenses have none.
     """
 
-    def __init__(self, folder, n_scenes, grid, population=None, seed=0):
-        self.folder, self.grid, self.seed = Path(folder), grid, seed
+    def __init__(self, folder, n_scenes, grid, population=None, seed=0, priors=()):
+        self.folder, self.grid, self.seed, self.priors = Path(folder), grid, seed, tuple(priors)
         self.population = population or Population()
         self.n_chunks = -(-n_scenes // CHUNK)
 
@@ -116,7 +119,7 @@ class SceneBank:
         # Not forked: a process that has used torch's threads may hang in a fork.
         with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
             jobs = [pool.submit(_write_chunk, self.folder, self.population, self.grid,
-                                self.seed, c) for c in missing]
+                                self.seed, c, self.priors) for c in missing]
             for job in tqdm(jobs, desc="rendering scenes", disable=not progress, delay=2):
                 job.result()
 

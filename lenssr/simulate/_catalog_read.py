@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import natural_integer
+from lenssr._checks import check_index, natural_integer
 
 from ._catalog import CatalogSpec, read_manifest, require_zarr
 from ._catalog_chunk import CHUNK, is_made, make_chunk, merge_truths, scene_part, truth_part
@@ -34,16 +34,16 @@ def open_catalog(path, *, pixel_scale=None):
     Parameters
     ----------
     path : path-like
-        Folder that `simulate_catalog` made, or one in the layout of DeepLense: folders
-        ``HR`` and ``LR`` of files ``*.npy``, an image each, which belong together by their
-        names in the order of the numbers in them.
+        Folder that `simulate_catalog` made; or one of FITS files, as `write_pairs` makes it;
+        or one in the layout of DeepLense: folders ``HR`` and ``LR`` of files ``*.npy``, an
+        image each, which belong together by the numbers in their names.
     pixel_scale : float, optional
         Side of a pixel of the images of low resolution, arcsec, for that layout, whose
         files have none; without it its pairs have no WCS.
 
     Returns
     -------
-    catalog : `Catalog` or `FolderCatalog`
+    catalog : `Catalog`, `FitsCatalog` or `FolderCatalog`
         ``len(catalog)``; ``catalog[i]``, a `LensPair`; ``catalog.table``, a table with a row
         for each pair; ``catalog.lr`` and ``catalog.hr``, arrays read from disk by parts.
 
@@ -52,7 +52,7 @@ def open_catalog(path, *, pixel_scale=None):
     ValueError
         If the folder is no catalogue, not complete, or of another version.
     """
-    from ._layouts import FolderCatalog
+    from ._folders import FitsCatalog, FolderCatalog
 
     path = Path(path)
     if (path / "HR").is_dir() and (path / "LR").is_dir():
@@ -60,6 +60,8 @@ def open_catalog(path, *, pixel_scale=None):
     if pixel_scale is not None:
         raise ValueError("`pixel_scale` must be left out for a catalogue that has its own, got "
                          f"{pixel_scale!r}")
+    if not (path / "manifest.json").exists() and any(path.glob("lr-*.fits")):
+        return FitsCatalog(path)
     return Catalog(path)
 
 
@@ -181,12 +183,9 @@ class Catalog:
         return f"<Catalog {str(self.path)!r}: {len(self)} pairs of {self.manifest['preset']!r}>"
 
     def __getitem__(self, index):
-        if not isinstance(index, int | np.integer) or isinstance(index, bool):
-            raise TypeError(f"`index` must be an integer, got {type(index).__name__}")
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"`index` must be below {len(self)}, got {index}")
-        chunk, place = divmod(int(index) % len(self), CHUNK)
-        images = {name: array[int(index)] for name, array in self.arrays.items()}
+        index = check_index(index, len(self))
+        chunk, place = divmod(index, CHUNK)
+        images = {name: array[index] for name, array in self.arrays.items()}
         scenes, rows = self._chunk(chunk)
         mask, tree = images.pop("mask", None), scenes[place]
         galaxies = self._galaxies if tree["galaxy"] else None

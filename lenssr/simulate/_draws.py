@@ -32,9 +32,10 @@ class BatchDraws:
         """Standard normal numbers, shape ``(batch, *shape)``."""
         return torch.randn(self.batch, *shape, generator=self.generator, device=self.device)
 
-    def integers(self, high):
-        """Integers below ``high``, shape ``(batch,)``."""
-        return torch.randint(high, (self.batch,), generator=self.generator, device=self.device)
+    def integers(self, high, *shape):
+        """Integers below ``high``, shape ``(batch, *shape)``."""
+        return torch.randint(high, (self.batch, *shape), generator=self.generator,
+                             device=self.device)
 
 
 class SeriesDraws:
@@ -67,6 +68,6 @@ class SeriesDraws:
         """Standard normal numbers, shape ``(batch, *shape)``."""
         return self._tensor(lambda rng: rng.standard_normal(shape))
 
-    def integers(self, high):
-        """Integers below ``high``, shape ``(batch,)``."""
-        return self._tensor(lambda rng: rng.integers(high), torch.int64)
+    def integers(self, high, *shape):
+        """Integers below ``high``, shape ``(batch, *shape)``."""
+        return self._tensor(lambda rng: rng.integers(high, size=shape or None), torch.int64)

@@ -61,7 +61,7 @@ class PairBatch:
     seen: Observation
 
 
-def draw_model(population, seed, index, prior=None, substructure=False):
+def draw_model(population, seed, index, prior=None):
     """
     Draw scene ``index`` of the series that ``seed`` begins.
 
@@ -72,22 +72,19 @@ def draw_model(population, seed, index, prior=None, substructure=False):
     seed, index : int
         The scene depends on these two alone.
     prior : `Subhalos`, `Vortex` or None
-        Prior of its substructure, which comes from a series of random numbers of its
-        own: all else is the same whatever it is.
-    substructure : bool
-        Whether substructure is drawn at all.
+        Prior of its substructure, if it is to have any. That comes from a series of random
+        numbers of its own: all else is the same whatever it is.
 
     Returns
     -------
     model : `SceneModel`
     """
     model = population.draw(np.random.default_rng([seed, index]))
-    if substructure:
-        rng = np.random.default_rng([seed, index, 1])
-        redshifts = population.redshifts(rng)
-        if model.z_lens is None:
-            model.z_lens, model.z_source = redshifts
-        add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology)
+    rng = np.random.default_rng([seed, index, 1])
+    redshifts = population.redshifts(rng)
+    if model.z_lens is None:
+        model.z_lens, model.z_source = redshifts
+    add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology)
     return model
 
 
@@ -160,7 +157,7 @@ class PairSeries:
 
     def models(self, indices):
         """The scenes with these indices, a list of `SceneModel`."""
-        return [draw_model(self.population, self.seed, i, self.priors[i % len(self.priors)], True)
+        return [draw_model(self.population, self.seed, i, self.priors[i % len(self.priors)])
                 for i in indices]
 
     def batch(self, indices):

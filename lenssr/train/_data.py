@@ -1,13 +1,12 @@
-"""Batches of simulated pairs in noise units, made anew at every step."""
+"""Pairs to train on: a bank of scenes observed anew, a series without end, or a catalogue."""
 
 import dataclasses
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from lenssr.networks import describe_psf
+from lenssr.simulate import PairStream
 from lenssr.simulate._bank import SceneBank
 from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._observe import observe
@@ -15,8 +14,12 @@ from lenssr.simulate._optics import Optics
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._scene import Grid
 from lenssr.simulate._series import FINE
+from lenssr.simulate._substructure import parse_substructure
 
-__all__ = ["Pairs", "cache_folder"]
+from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
+from ._catalog import CatalogPairs
+
+__all__ = ["BankPairs", "StreamPairs", "cache_folder", "open_pairs"]
 
 
 def cache_folder():
@@ -25,9 +28,39 @@ def cache_folder():
     return Path(os.environ.get("LENSSR_CACHE", default))
 
 
-class Pairs:
+def open_pairs(recipe, validation=False, progress=False):
     """
-    A source of batches for a network.
+    The source of pairs that a recipe names.
+
+    Parameters
+    ----------
+    recipe : `~lenssr.train.Recipe`
+        The recipe.
+    validation : bool
+        The pairs to validate with, which are told their noise and PSF as they are.
+    progress : bool
+        Show how far the rendering of scenes is.
+
+    Returns
+    -------
+    pairs : `~lenssr.train._batch.Pairs`
+
+    Raises
+    ------
+    ValueError
+        If there are fewer pairs than a batch has, or a catalogue does not fit.
+    """
+    data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
+    if data.catalog is not None:
+        return CatalogPairs(data, scale, validation, seed)
+    if data.scenes == 0 and not validation:
+        return StreamPairs(data, scale, seed)
+    return BankPairs(data, scale, validation, progress, seed)
+
+
+class BankPairs(Pairs):
+    """
+    Scenes of a preset, rendered once and observed anew at each use.
 
     Parameters
     ----------
@@ -39,72 +72,85 @@ class Pairs:
         Take the validation scenes, with noise as the user knows it, uncorrelated.
     progress : bool
         Show how far the rendering of scenes is.
+    seed : int
+        Seed of the order and of all that is drawn for the pairs.
     """
 
-    def __init__(self, data, scale, validation=False, progress=False):
+    def __init__(self, data, scale, validation=False, progress=False, seed=0):
         preset = find_preset(data.preset)
         population, instrument = preset.population, preset.instrument
-        self.size, self.scale, self.margin = data.size, scale, instrument.margin
+        self.scale, self.margin = scale, instrument.margin
         side = (data.size + 2 * self.margin) * scale * FINE
         grid = Grid(side, instrument.pixel_scale / (scale * FINE))
-        seed = data.validation_seed if validation else data.seed
-        self.n_scenes = data.validation_scenes if validation else data.scenes
-        folder = cache_folder() / f"{data.preset}-x{scale}-{side}-seed{seed}"
-        self.bank = SceneBank(folder, self.n_scenes, grid, population, seed)
+        self.seed, self.scene_seed = seed, data.validation_seed if validation else data.seed
+        self.n = data.validation_scenes if validation else data.scenes
+        classes = data.substructure or []
+        name = "-".join([data.preset, f"x{scale}", str(side), f"seed{self.scene_seed}", *classes])
+        self.bank = SceneBank(cache_folder() / name, self.n, grid, population, self.scene_seed,
+                              [parse_substructure(c, preset.substructure) for c in classes])
         self.bank.build(os.cpu_count() or 1, progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, FINE)
-        self.noise_error = 0.0 if validation else data.noise_error
-        self.psf_known = 1.0 if validation else data.psf_known
+        self.target_noise = preset.target_noise
+        self.data = as_known(data) if validation else data
         self.instrument = dataclasses.replace(
             instrument, correlated=0.0 if validation else data.correlated)
 
-    def observe(self, indices, generator):
+    def observe(self, indices, draws):
         """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
         scenes, points = self.bank.take(self.opened, indices)
         return observe(self.instrument, self.optics, torch.from_numpy(scenes),
-                       torch.from_numpy(points), BatchDraws(generator, len(scenes)))
+                       torch.from_numpy(points), draws)
 
-    def batch(self, indices, generator):
-        """
-        Patches of the scenes ``indices``, cropped at random, turned and flipped.
-
-        Returns
-        -------
-        lr, hr : `~torch.Tensor`
-            In noise units, ``(batch, 1, size, size)`` and ``scale`` times that.
-        conditions : `~torch.Tensor`
-            What the network is told of the PSF, ``(batch, 5)``.
-        """
-        seen = self.observe(indices, generator)
+    def take(self, indices, draws):
+        """The `~lenssr.train._batch.Batch` of the scenes ``indices``, cropped at random."""
+        seen = self.observe(indices, draws)
         low, high = self.margin // 2, 2 * self.margin - self.margin // 2
-        corner = torch.randint(low, high + 1, (len(indices), 2), generator=generator).tolist()
-        turns = torch.randint(0, 8, (len(indices),), generator=generator).tolist()
-        error = torch.exp(self.noise_error * torch.randn(len(indices), generator=generator))
-        unit = seen.sky * error
-        known = torch.rand(len(indices), generator=generator) < self.psf_known
-        lr = self._crop(seen.lr, corner, turns, 1) / unit.reshape(-1, 1, 1, 1)
-        hr = self._crop(seen.hr, corner, turns, self.scale) / unit.reshape(-1, 1, 1, 1)
-        psf = self.optics.effective_psf(seen.transfer)
-        psf = torch.stack([_turn(p, t) for p, t in zip(psf, turns, strict=True)])
-        return lr, hr, describe_psf(psf) * known[:, None]
+        corner = low + draws.integers(high + 1 - low, 2)
+        batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky,
+                           self.optics.effective_psf(seen.transfer), corner, self.data,
+                           self.scale, draws)
+        if not self.target_noise:
+            return batch
+        sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
+        return batch._replace(hr=batch.truth + sigma * draws.normal(*batch.truth.shape[1:]))
 
-    def _crop(self, images, corners, turns, scale):
-        side, patches = self.size * scale, []
-        for image, (y, x), turn in zip(images, corners, turns, strict=True):
-            patch = image[y * scale: y * scale + side, x * scale: x * scale + side]
-            patches.append(_turn(patch, turn))
-        return torch.stack(patches).unsqueeze(1)
+    def batch(self, step, batch, rank=0, world=1):
+        numbers = numbered(step, batch, rank, world)
+        indices = epoch_order(numbers, self.n, batch * world, self.seed)
+        return self.take(indices, pair_draws(self.seed, numbers))
 
-    def order(self, step, batch, seed):
-        """Indices of the scenes of a step; every scene once before any comes again."""
-        per_epoch = self.n_scenes // batch
-        epoch, place = divmod(step, per_epoch)
-        shuffled = np.random.default_rng([seed, epoch]).permutation(self.n_scenes)
-        return shuffled[place * batch: (place + 1) * batch]
+    def batches(self):
+        # One generator for all, as when the shipped weights were made.
+        generator = torch.Generator().manual_seed(self.scene_seed)
+        for start in range(0, self.n, AT_ONCE):
+            indices = range(start, min(start + AT_ONCE, self.n))
+            yield self.take(indices, BatchDraws(generator, len(indices)))
 
 
-def _turn(image, turn):
-    """One of the eight symmetries of the square."""
-    image = torch.rot90(image, turn % 4, (0, 1))
-    return image.flip(1) if turn >= 4 else image
+class StreamPairs(Pairs):
+    """
+    The pairs of a `~lenssr.simulate.PairStream`: each is new.
+
+    Parameters
+    ----------
+    data, scale, seed
+        As `BankPairs` takes them.
+    """
+
+    def __init__(self, data, scale, seed=0):
+        instrument = find_preset(data.preset).instrument
+        self.scale, self.seed, self.data = scale, seed, data
+        self.series = PairStream(
+            data.preset, data.seed, scale=scale, size=data.size,
+            substructure=tuple(data.substructure or ("no_sub",)),
+            instrument=dataclasses.replace(instrument, correlated=data.correlated)).series
+
+    def batch(self, step, batch, rank=0, world=1):
+        numbers = numbered(step, batch, rank, world)
+        made = self.series.batch(numbers)
+        truth = made.truth * self.scale**2
+        hr = truth if made.hr is made.truth else made.hr * self.scale**2
+        corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
+        return make_batch(numbers, (made.lr, hr, truth), made.seen.electrons, made.psf, corner,
+                          self.data, self.scale, pair_draws(self.seed, numbers))

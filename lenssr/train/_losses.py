@@ -1,11 +1,14 @@
-"""Losses in noise units, seen through asinh."""
+"""Losses in noise units, by name: seen through asinh, or linear."""
 
 import torch
 from torch.nn import functional
 
 from lenssr.networks import compress, expand
 
-__all__ = ["flux_error", "log_relative_error", "restoration_loss"]
+from ._schedule import flux_weight
+from ._ssim import structural_similarity
+
+__all__ = ["LOSSES", "flux_error", "log_relative_error", "restoration_loss", "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
 FLUX_ACCURACY = 0.01
@@ -13,8 +16,73 @@ FLUX_ACCURACY = 0.01
 #: Floor of the relative squared error: 60 dB below the peak.
 FLOOR = 1e-6
 
+#: Where `charbonnier` turns from square to absolute, in the units of what it compares.
+ROUNDING = 1e-3
 
-def log_relative_error(image, truth) -> torch.Tensor:
+
+def mse(image, truth) -> torch.Tensor:
+    """Mean squared error."""
+    return (image - truth).square().mean()
+
+
+def l1(image, truth) -> torch.Tensor:
+    """Mean absolute error."""
+    return (image - truth).abs().mean()
+
+
+def charbonnier(image, truth) -> torch.Tensor:
+    """The absolute error made smooth at zero (Lai et al. 2017, arXiv:1704.03915)."""
+    return ((image - truth).square() + ROUNDING**2).sqrt().mean()
+
+
+def ssim(image, truth) -> torch.Tensor:
+    """One minus the structural similarity, the data range of each image being its peak."""
+    # Of an image that shows nothing, the noise of the sky.
+    span = truth.amax(dim=(1, 2, 3)).clamp(min=1)
+    return 1 - structural_similarity(image, truth, span).mean()
+
+
+PIXELWISE = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
+
+LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim")
+"""Names of the losses that a recipe may weigh."""
+
+
+def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:
+    """
+    The loss of a recipe: its terms, each times its weight.
+
+    Parameters
+    ----------
+    output : `~torch.Tensor`
+        What the network gave, in `~lenssr.networks.compress` form.
+    truth : `~torch.Tensor`
+        Target in noise units, linear, same shape ``(batch, 1, n, n)``.
+    scale : int
+        Output pixels per input pixel.
+    training : `~lenssr.train.Training`
+        Has the terms, ``loss``, and the weights within ``composite``.
+    step : int
+        How far the training is, for weights that change.
+    mean : callable
+        Mean of a tensor over the processes that share a batch.
+    """
+    total = 0.0
+    for name, weight in training.loss.items():
+        if name == "composite":
+            term = restoration_loss(output, truth, scale, training.peak_weight,
+                                    flux_weight(step, training), mean)
+        elif name == "ssim":
+            term = ssim(output, compress(truth))
+        elif name.endswith("_linear"):
+            term = PIXELWISE[name.removesuffix("_linear")](expand(output), truth)
+        else:
+            term = PIXELWISE[name](output, compress(truth))
+        total = total + weight * term
+    return total
+
+
+def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
     """
     Mean logarithm of the squared error over the squared peak: the PSNR, turned round.
 
@@ -24,7 +92,9 @@ def log_relative_error(image, truth) -> torch.Tensor:
     error = (image - truth).square().mean(dim=(1, 2, 3))
     seen = peak > 0
     relative = error[seen] / peak[seen].square() + FLOOR
-    return relative.log().mean() if len(relative) else error.sum() * 0
+    # Processes that share a batch have not the same number of images with a source each.
+    count = mean(seen.sum().to(error.dtype))
+    return relative.log().sum() / count if count > 0 else error.sum() * 0
 
 
 def flux_error(image, truth, scale: int) -> torch.Tensor:
@@ -51,7 +121,8 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
     return total
 
 
-def restoration_loss(output, truth, scale, peak_weight, flux_weight) -> torch.Tensor:
+def restoration_loss(output, truth, scale, peak_weight, flux_weight,
+                     mean=lambda x: x) -> torch.Tensor:
     """
     Squared error through asinh, with `log_relative_error` and `flux_error`.
 
@@ -65,8 +136,10 @@ def restoration_loss(output, truth, scale, peak_weight, flux_weight) -> torch.Te
         Output pixels per input pixel.
     peak_weight, flux_weight : float
         Weights of the two further terms.
+    mean : callable
+        As `training_loss` takes it.
     """
     image = expand(output)
-    return ((output - compress(truth)).square().mean()
-            + peak_weight * log_relative_error(image, truth)
+    return (mse(output, compress(truth))
+            + peak_weight * log_relative_error(image, truth, mean)
             + flux_weight * flux_error(image, truth, scale))

@@ -7,43 +7,100 @@ from importlib import resources
 from pathlib import Path
 
 from lenssr._checks import check_keys
+from lenssr.image._units import FLUX_KINDS
+from lenssr.simulate import SUBSTRUCTURES
+
+from ._keys import check_values, choice, number
+from ._losses import LOSSES
 
 __all__ = ["Data", "Recipe", "Training"]
+
+STEPS = 20000  # where a recipe gives neither steps nor epochs
 
 
 @dataclass(frozen=True)
 class Data:
-    """Simulated pairs to train on; parameters as in the recipe files."""
+    """Pairs to train on; parameters as in the recipe files."""
 
     preset: str = "hsc-hst"
-    scenes: int = 24000
-    seed: int = 1
-    validation_scenes: int = 256
-    validation_seed: int = 3
-    size: int = 32
-    correlated: float = 0.3
-    noise_error: float = 0.07
-    psf_known: float = 0.85
+    scenes: int = number(24000, 0, whole=True)
+    seed: int = number(1, 0, whole=True)
+    validation_scenes: int = number(256, 1, whole=True)
+    validation_seed: int = number(3, 0, whole=True)
+    size: int = number(32, 1, whole=True)
+    correlated: float = number(0.3, 0, 1)
+    noise_error: float = number(0.07, 0)
+    psf_known: float = number(0.85, 0, 1)
+    substructure: list | None = None
+    catalog: str | None = None
+    validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)
+    flux: str = choice("auto", *FLUX_KINDS)
+
+    def __post_init__(self):
+        check_values(self)
+        if self.catalog is not None and not (isinstance(self.catalog, str) and self.catalog):
+            raise ValueError("recipe key `catalog` must be the folder of a catalogue, got "
+                             f"{self.catalog!r}")
+        if self.substructure is not None:
+            names = _names("substructure", self.substructure)
+            object.__setattr__(self, "substructure", names)
+            check_keys(names, SUBSTRUCTURES, "recipe key `substructure`")
 
 
 @dataclass(frozen=True)
 class Training:
     """The optimisation; parameters as in the recipe files."""
 
-    seed: int = 1
-    steps: int = 20000
-    batch: int = 16
-    learning_rate: float = 1e-3
-    warmup: int = 500
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    ema: float = 0.999
-    peak_weight: float = 0.015
-    flux_weight: float = 0.002
-    flux_weight_end: float = 0.01
-    precision: str = "auto"
-    validate_every: int = 1000
-    checkpoint_minutes: float = 4.0
+    seed: int = number(1, 0, whole=True)
+    steps: int | None = number(None, 1, whole=True)
+    batch: int = number(16, 1, whole=True)
+    learning_rate: float = number(1e-3, 0, open_low=True)
+    warmup: int = number(500, 0, whole=True)
+    weight_decay: float = number(1e-4, 0)
+    clip: float = number(1.0, 0, open_low=True)
+    ema: float = number(0.999, 0, 1, open_high=True)
+    peak_weight: float = number(0.015, 0)
+    flux_weight: float = number(0.002, 0, open_low=True)
+    flux_weight_end: float = number(0.01, 0, open_low=True)
+    precision: str = choice("auto", "auto", "float32", "bfloat16")
+    validate_every: int = number(1000, 1, whole=True)
+    checkpoint_minutes: float = number(4.0, 0, open_low=True)
+    epochs: float | None = number(None, 0, open_low=True)
+    schedule: str = choice("cosine", "cosine", "one-cycle")
+    loss: dict = field(default_factory=lambda: {"composite": 1.0})
+    patience: int = number(0, 0, whole=True)
+    init: str | None = None
+    freeze: list = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("recipe keys `steps` and `epochs` must not both be given, got "
+                             f"{self.steps} and {self.epochs}")
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "steps", STEPS)
+        check_values(self)
+        if isinstance(self.loss, str):
+            object.__setattr__(self, "loss", {self.loss: 1.0})
+        if not isinstance(self.loss, dict) or not self.loss:
+            raise ValueError(f"recipe key `loss` must be names of losses with their weights, got "
+                             f"{self.loss!r}")
+        check_keys(self.loss, LOSSES, "recipe key `loss`")
+        for name, weight in self.loss.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+                raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "
+                                 f"number, got {weight!r}")
+        if self.init is not None and not (isinstance(self.init, str) and self.init):
+            raise ValueError(f"recipe key `init` must be a name or file of weights, got "
+                             f"{self.init!r}")
+        object.__setattr__(self, "freeze", _names("freeze", self.freeze, empty=True))
+
+
+def _names(key, value, empty=False):
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names) or (
+            not names and not empty):
+        raise ValueError(f"recipe key `{key}` must be a list of names, got {value!r}")
+    return list(names)
 
 
 @dataclass(frozen=True)
@@ -61,6 +118,11 @@ class Recipe:
         What it is trained on.
     training : `Training`
         How.
+
+    Raises
+    ------
+    ValueError
+        If ``network`` lacks its architecture or scale.
     """
 
     name: str
@@ -69,23 +131,18 @@ class Recipe:
     training: Training = field(default_factory=Training)
 
     def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name or set(self.name) & set("/\\\0"):
+            raise ValueError("recipe key `name` must be a name that a file can have, got "
+                             f"{self.name!r}")
         for key in ("architecture", "scale"):
             if key not in self.network:
                 raise ValueError(f"recipe [network] lacks the key `{key}`")
-        for part, key in ((self.data, "scenes"), (self.data, "validation_scenes"),
-                          (self.data, "size"), (self.training, "steps"),
-                          (self.training, "batch"), (self.training, "learning_rate"),
-                          (self.training, "validate_every"),
-                          (self.training, "flux_weight"), (self.training, "flux_weight_end"),
-                          (self.training, "checkpoint_minutes")):
-            value = getattr(part, key)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-                raise ValueError(f"recipe key `{key}` must be positive, got {value!r}")
-        if not 0 <= self.training.ema < 1:
-            raise ValueError(f"recipe key `ema` must be in [0, 1), got {self.training.ema}")
-        if self.training.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError("recipe key `precision` must be 'auto', 'float32' or 'bfloat16', "
-                             f"got {self.training.precision!r}")
+        if self.network.get("channels", 1) != 1:
+            raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
+                             f"{self.network['channels']!r}")
+        if self.data.scenes == 0 and self.data.catalog is None and self.training.epochs is not None:
+            raise ValueError("recipe key `epochs` must be left out where `scenes` is 0 and pairs "
+                             "have no end; give `steps`")
 
     @classmethod
     def read(cls, source):
@@ -94,16 +151,20 @@ class Recipe:
 
         Parameters
         ----------
-        source : path-like or str
-            A TOML file, or the name of a recipe that comes with lenssr.
+        source : path-like, str or `Recipe`
+            A TOML file, or the name of a recipe that comes with lenssr; a recipe is
+            given back.
 
         Raises
         ------
         ValueError
-            If the file is not TOML, lacks a key or has an unknown one.
+            If the file is not TOML, lacks a key, has an unknown one or a value out of
+            its range.
         FileNotFoundError
             If there is neither a file nor a recipe of that name.
         """
+        if isinstance(source, cls):
+            return source
         path = Path(source)
         shipped = resources.files("lenssr.train") / "recipes" / f"{source}.toml"
         if not path.is_file() and "/" not in str(source) and shipped.is_file():
@@ -115,14 +176,29 @@ class Recipe:
             tree = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
             raise ValueError(f"recipe {path} is not TOML: {err}") from err
-        check_keys(tree, [f.name for f in dataclasses.fields(cls)], str(path))
+        return cls.from_dict(tree, f"recipe {path}")
+
+    @classmethod
+    def from_dict(cls, tree, where="recipe"):
+        """
+        The recipe of a tree such as a TOML file, a card or a checkpoint holds.
+
+        Parameters
+        ----------
+        tree : dict
+            ``name``, ``network``, ``data`` and ``training``. What is missing in the last
+            two has its default: recipes of earlier versions mean what they meant.
+        where : str
+            What an error calls it.
+        """
+        check_keys(tree, [f.name for f in dataclasses.fields(cls)], where)
         for key in ("name", "network"):
             if key not in tree:
-                raise ValueError(f"recipe {path} lacks the key `{key}`")
+                raise ValueError(f"{where} lacks the key `{key}`")
         parts = {}
         for key, kind in (("data", Data), ("training", Training)):
             table = tree.get(key, {})
-            check_keys(table, [f.name for f in dataclasses.fields(kind)], f"{path} [{key}]")
+            check_keys(table, [f.name for f in dataclasses.fields(kind)], f"{where} [{key}]")
             parts[key] = kind(**table)
         return cls(tree["name"], tree["network"], **parts)
 

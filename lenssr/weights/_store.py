@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["Card", "find_weights", "load_network", "read_card", "save_network"]
+from lenssr._files import whole_file
+
+__all__ = ["Card", "find_weights", "is_shipped", "load_network", "read_card", "save_network"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Card:
     figures: dict = field(default_factory=dict)
     steps: int = 0
     hours: float = 0.0
+
+
+def is_shipped(name):
+    """Whether weights of that name come with lenssr."""
+    return (resources.files("lenssr.weights") / f"{name}.safetensors").is_file()
 
 
 def find_weights(weights):
@@ -149,7 +155,6 @@ def save_network(path, trained, **facts):
                 sha256=hashlib.sha256(content).hexdigest(), **facts)
     text = json.dumps(asdict(card), indent=1) + "\n"
     for target, blob in ((path, content), (path.with_suffix(".json"), text.encode())):
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_bytes(blob)
-        os.replace(beside, target)
+        with whole_file(target) as beside:
+            beside.write_bytes(blob)
     return card

@@ -8,7 +8,7 @@ import torch
 from astropy import units as u
 
 import lenssr
-from lenssr import superresolve
+from lenssr import list_methods, superresolve
 from lenssr.image import LensImage
 from lenssr.image._kernels import gaussian_psf
 from lenssr.methods import Run, make_method
@@ -168,3 +168,26 @@ def test_psf_outside_the_training_warns(weights, fwhm):
     with pytest.warns(lenssr.LensSRWarning, match="outside the range of the training"):
         superresolve(plane().data * u.adu, "rcan", psf=fwhm * u.pix, uncertainty=0.5,
                      weights=weights, n_probes=1)
+
+
+@pytest.mark.parametrize("name", ["srcnn", "fsrcnn", "fsrcnn_equivariant", "fsrcnn_hybrid", "edsr",
+                                  "rdn", "srresnet", "fast"])
+def test_network_with_weights_of_ones_own(name, tmp_path):
+    from lenssr.networks import build
+    from lenssr.weights import save_network
+
+    rows = list_methods()
+    row = rows[list(rows["name"]).index(name)]
+    assert row["family"] == "network" and row["reference"].startswith("arXiv:")
+    image = dict(uncertainty=1.0, unit="adu", psf=gaussian_psf(3.6, 15))
+    if row["scales"] == "none":
+        with pytest.raises(ValueError, match=f"`weights` must be given for method '{name}'"):
+            superresolve(np.eye(12), name, **image)
+    sizes = dict(architecture=name, channels=1, scale=3, conditions=5)
+    small = {"srcnn": dict(features=(8, 4)), "edsr": dict(blocks=1, features=8),
+             "rdn": dict(blocks=1, layers=2, growth=8, features=8), "fast": dict(blocks=1),
+             "srresnet": dict(blocks=1, features=8)}.get(name, dict(d=4, s=2, m=1))
+    path = tmp_path / "own.safetensors"
+    save_network(path, build(**sizes, **small), name="own", network={**sizes, **small})
+    result = superresolve(np.eye(12), name, scale=3, weights=path, n_probes=1, **image)
+    assert result.shape == (36, 36) and np.isfinite(result.data).all()

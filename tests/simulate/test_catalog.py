@@ -23,6 +23,7 @@ from lenssr.simulate import (
     open_catalog,
     simulate_catalog,
     simulate_pair,
+    write_pairs,
 )
 from lenssr.simulate import _catalog_chunk as chunks
 from lenssr.simulate._catalog_read import DamagedChunk
@@ -342,6 +343,14 @@ def test_export_to_fits(catalog, tmp_path):
     np.testing.assert_allclose(lr.psf, pair.lr.psf)
     assert lr.unit == "electron"
     assert lr.wcs.pixel_to_world(3, 4).separation(pair.lr.wcs.pixel_to_world(3, 4)).arcsec < 1e-6
+    again = open_catalog(tmp_path / "fits")
+    assert len(again) == 20 and again.scale == 2
+    for name in ("lr", "hr", "sigma", "psf"):
+        np.testing.assert_array_equal(again.arrays[name], np.asarray(catalog.arrays[name]))
+    np.testing.assert_array_equal(again[7].hr.data, pair.hr.data)
+    (tmp_path / "fits" / "hr-000003.fits").unlink()
+    with pytest.raises(ValueError, match="as many images .* got 20 and 19"):
+        open_catalog(tmp_path / "fits")
     table = QTable.read(tmp_path / "fits" / "truths.ecsv")
     assert table["theta_e"][7] == catalog.table["theta_e"][7]
     with pytest.raises(ValueError, match="`path` must be a new or empty folder"):
@@ -377,7 +386,7 @@ def test_bad_folders_of_deeplense(catalog, tmp_path):
     with pytest.raises(ValueError, match="pairs of files of the same number, got LR/sample_4.npy"):
         open_catalog(tmp_path)
     (tmp_path / "HR" / "sample_44.npy").unlink()
-    with pytest.raises(ValueError, match="as many files .* got 20 and 19"):
+    with pytest.raises(ValueError, match="as many images .* got 20 and 19"):
         open_catalog(tmp_path)
     (tmp_path / "LR" / "sample_4.npy").unlink()
     (tmp_path / "LR" / "sample_6.npy").write_bytes(b"no image")
@@ -391,6 +400,27 @@ def test_bad_folders_of_deeplense(catalog, tmp_path):
         open_catalog(tmp_path, pixel_scale=0)
     with pytest.raises(ValueError, match="`pixel_scale` must be left out"):
         open_catalog(catalog.path, pixel_scale=0.1)
+
+
+def test_pairs_of_ones_own_are_a_catalogue(tmp_path):
+    pairs = [simulate_pair(size=8, seed=seed, instrument=replace(
+        Instrument(), defects=Defects(gaps=float(seed)))) for seed in (0, 1)]
+    pairs[1].lr.psf = pairs[1].lr.psf[3:-3, 3:-3]
+    write_pairs(pairs, tmp_path / "own")
+    found = open_catalog(tmp_path / "own")
+    assert found.arrays["psf"].shape[1:] == pairs[0].lr.psf.shape
+    np.testing.assert_allclose(found.arrays["psf"][1, 3:-3, 3:-3], pairs[1].lr.psf, rtol=1e-6)
+    assert not found.arrays["mask"][0].any()
+    np.testing.assert_array_equal(found.arrays["mask"][1], pairs[1].lr.mask)
+    pairs[1].lr.uncertainty = None
+    write_pairs(pairs, tmp_path / "part")
+    with pytest.raises(ValueError, match="all have uncertainty or none, .*lr-000001.fits has"):
+        open_catalog(tmp_path / "part")
+    write_pairs([pairs[0], simulate_pair(size=10)], tmp_path / "sizes")
+    with pytest.raises(ValueError, match="images of one size in lr"):
+        open_catalog(tmp_path / "sizes")
+    with pytest.raises(ValueError, match="`path` must be a new or empty folder"):
+        write_pairs(pairs, tmp_path / "own")
 
 
 def test_scenes_are_whole(catalog):

@@ -109,7 +109,7 @@ def test_200_scenes_of_all_classes_and_sources_are_those_of_lenstronomy():
     kinds = (0.5, 0.2, 0.15, 0.05, 0.05, 0.05)
     populations = [Population(kinds=kinds, **keywords) for keywords in (
         dict(real=1.0), dict(clumpy=1.0), dict(clumpy=0.0, mass_model="SIE"))]
-    scenes = [draw_model(populations[i % 3], 21, i, priors[i // 3 % 6], True) for i in range(200)]
+    scenes = [draw_model(populations[i % 3], 21, i, priors[i // 3 % 6]) for i in range(200)]
     assert {scene.kind for scene in scenes} == set(KINDS)
     sources = {(scene.galaxy != "", len(scene.source_models) > 1) for scene in scenes}
     assert sources == {(True, False), (False, False), (False, True)}

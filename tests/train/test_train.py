@@ -1,199 +1,225 @@
-"""Training: recipes, resume to the bit, and a loss that keeps the flux."""
+"""Training: resumed to the bit, stopped in time, and never a half-written file."""
 
+import csv
 import dataclasses
+import os
+import resource
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
-from lenssr.networks import compress
-from lenssr.train import Data, Recipe, Training, fit
-from lenssr.train._data import Pairs
-from lenssr.train._loop import Trainer, flux_weight, learning_rate
-from lenssr.train._losses import flux_error, log_relative_error, restoration_loss
+from lenssr.train import Recipe, Training, find_learning_rate, fit
+from lenssr.train import _curves as curves_module
+from lenssr.train._data import open_pairs
+from lenssr.train._distributed import Processes
+from lenssr.train._trainer import Trainer
 from lenssr.weights import load_network
 
-RECIPE = Recipe(
-    "tiny", dict(architecture="rcan", channels=1, scale=2, groups=1, blocks=1, features=4,
-                 reduction=2, window=8, conditions=5),
-    Data(scenes=20, validation_scenes=8, size=8),
-    Training(steps=6, batch=4, warmup=2, validate_every=3, precision="float32"))
+
+def changed(recipe, **training):
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Scenes are rendered once for all tests here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LENSSR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+def begun(recipe, folder):
+    return Trainer(recipe, folder, Processes("cpu"))
 
 
-def values(path):
-    return torch.cat([v.flatten() for v in load_network(path)[0].state_dict().values()])
+def table(folder):
+    with open(folder / "curve.csv") as file:
+        return list(csv.DictReader(file))
 
 
-def test_fit_makes_weights_with_a_card(tmp_path):
-    path = fit(RECIPE, tmp_path, progress=False)
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A run in one go: its folder and weights."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, fit(recipe, folder, device="cpu", progress=False)
+
+
+def test_fit_makes_weights_with_a_card(whole, recipe):
+    folder, path = whole
     _, card = load_network(path)
     assert card.steps == 6
-    assert card.recipe["training"]["batch"] == 4
+    assert Recipe.from_dict(card.recipe) == recipe
     assert np.isfinite(card.figures["psnr"])
-    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 3
+    assert [row["step"] for row in table(folder)] == ["3", "6"]
+    assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert {p.name for p in folder.iterdir()} >= {
+        "checkpoint.pt", "curve.csv", "curve.png", "tiny.json", "tiny.safetensors"}
+    assert not list(folder.glob(".*"))
 
 
-def test_resumed_run_equals_one_in_one_go(tmp_path):
-    whole = fit(RECIPE, tmp_path / "whole", progress=False)
-    pairs = Pairs(RECIPE.data, 2)
-    trainer = Trainer(RECIPE, tmp_path)
-    for _ in range(4):
-        trainer.advance(pairs)
-    trainer.save()
-    resumed = fit(RECIPE, tmp_path, progress=False)
-    assert torch.equal(values(whole), values(resumed))
-
-
-def test_folder_of_another_recipe(tmp_path):
-    Trainer(RECIPE, tmp_path).save()
-    other = dataclasses.replace(RECIPE, name="other")
-    with pytest.raises(ValueError, match="`folder` must be new or of the same recipe"):
-        fit(other, tmp_path, progress=False)
-
-
-def test_loss_that_is_not_finite_stops(tmp_path, monkeypatch):
-    trainer = Trainer(RECIPE, tmp_path)
-    trainer.save()
-    before = trainer.checkpoint.read_bytes()
-    monkeypatch.setattr("lenssr.train._loop.restoration_loss", lambda *a: a[0].sum() * np.nan)
-    with pytest.raises(FloatingPointError, match="loss is nan at step 0"):
-        fit(RECIPE, tmp_path, progress=False)
-    assert trainer.checkpoint.read_bytes() == before
-
-
-def test_failed_checkpoint_keeps_the_last(tmp_path, monkeypatch):
-    trainer = Trainer(RECIPE, tmp_path)
-    trainer.save()
-    before = trainer.checkpoint.read_bytes()
-
-    def full(state, path):
-        path.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="no space"):
+def test_resumed_run_equals_one_in_one_go(whole, recipe, values, tmp_path):
+    folder, path = whole
+    pairs = open_pairs(recipe)
+    for stop in (2, 4):
+        trainer = begun(recipe, tmp_path)
+        trainer.begin()
+        while trainer.step < stop:
+            trainer.losses.append(trainer.advance(pairs))
         trainer.save()
+    assert torch.equal(values(path), values(fit(recipe, tmp_path, device="cpu", progress=False)))
+
+
+def test_killed_run_equals_one_in_one_go(recipe, toml, values, tmp_path):
+    """SIGKILL at whatever step it is at, and the same command once more."""
+    long = changed(recipe, steps=60, validate_every=20, checkpoint_minutes=1e-4)
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    whole = fit(long, folders[0], device="cpu", progress=False)
+    (tmp_path / "recipe.toml").write_text(toml(long))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "lenssr", "train", str(tmp_path / "recipe.toml"), "--device", "cpu",
+         "--out", str(folders[1])], stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())})
+    checkpoint = folders[1] / "checkpoint.pt"
+    while not checkpoint.exists() and run.poll() is None:
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng().uniform(0, 0.3))
+    run.kill()
+    assert run.wait() == -9
+    assert 0 < torch.load(checkpoint, weights_only=True)["step"] < 60
+    assert torch.equal(values(fit(long, folders[1], device="cpu", progress=False)), values(whole))
+    assert table(folders[1]) == table(folders[0])
+    assert not list(folders[1].glob(".*"))
+
+
+def test_checkpoint_of_an_earlier_version(recipe, values, whole, tmp_path):
+    """It lacks the keys that came later, and has a generator that nothing needs any more."""
+    trainer = begun(recipe, tmp_path)
+    pairs = open_pairs(recipe)
+    for _ in range(3):
+        trainer.losses.append(trainer.advance(pairs))
+    trainer.validate(open_pairs(recipe, validation=True))
+    trainer.save()
+    state = torch.load(trainer.checkpoint, weights_only=True)
+    new = {"data": ("substructure", "catalog", "validation_share", "flux"),
+           "training": ("epochs", "schedule", "loss", "patience", "init", "freeze")}
+    for part, names in new.items():
+        for name in names:
+            del state["recipe"][part][name]
+    state = {k: v for k, v in state.items() if k not in ("losses", "best", "world")}
+    torch.save({**state, "generator": torch.Generator().get_state()}, trainer.checkpoint)
+    path = fit(recipe, tmp_path, device="cpu", progress=False)
+    assert torch.equal(values(path), values(whole[1]))
+
+
+def test_folders_that_do_not_fit(recipe, tmp_path):
+    begun(recipe, tmp_path).save()
+    with pytest.raises(ValueError, match="`folder` must be new .* its name is 'tiny', not 'other'"):
+        fit(dataclasses.replace(recipe, name="other"), tmp_path, progress=False)
+    wider = dataclasses.replace(recipe, network={**recipe.network, "features": 8})
+    with pytest.raises(ValueError, match=r"its \[network\] features is 4, not 8"):
+        fit(wider, tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"its \[training\] seed is 1, not 2"):
+        fit(changed(recipe, seed=2), tmp_path, progress=False)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half of it")
+    with pytest.raises(ValueError, match="`folder` holds a checkpoint that cannot be read"):
+        fit(recipe, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_the_run(recipe, tmp_path, monkeypatch, what):
+    trainer = begun(recipe, tmp_path)
+    trainer.save()
+    before = trainer.checkpoint.read_bytes()
+    # The root of zero has no gradient, and is finite itself.
+    bad = {"loss": lambda output, *rest: output.sum() * np.nan,
+           "gradient": lambda output, *rest: (output * 0).abs().sum().sqrt()}[what]
+    monkeypatch.setattr("lenssr.train._trainer.training_loss", bad)
+    pairs = open_pairs(recipe).batch(0, 4).indices
+    with pytest.raises(FloatingPointError, match=f"{what} is nan at step 0, on the pairs") as err:
+        fit(recipe, tmp_path, device="cpu", progress=False)
+    assert str(pairs) in str(err.value)
     assert trainer.checkpoint.read_bytes() == before
 
 
-def test_learning_rate_warms_up_and_falls_to_zero():
-    training = Training(steps=100, warmup=10, learning_rate=1.0)
-    rates = [learning_rate(step, training) for step in range(101)]
-    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
-    assert (np.diff(rates[10:]) < 0).all()
-    assert rates[100] == pytest.approx(0)
-    assert rates[55] == pytest.approx(0.5)
+def test_full_disk_keeps_the_last_checkpoint(recipe, tmp_path):
+    """A limit to the size of files is refused by the system as a full disk is."""
+    trainer = begun(recipe, tmp_path)
+    trainer.save()
+    before = trainer.checkpoint.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OSError, match="no checkpoint could be written .* the last one is kept"):
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert trainer.checkpoint.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+    trainer.save()
 
 
-def test_flux_counts_for_more_in_the_end():
-    training = Training(steps=100, flux_weight=0.1, flux_weight_end=0.4)
-    assert [flux_weight(step, training) for step in (0, 50, 75, 100)] == pytest.approx(
-        [0.1, 0.1, 0.2, 0.4])
+def test_early_stop_keeps_the_best(recipe, tmp_path, monkeypatch, values):
+    figures = iter([30.0, 32.0, 31.0, 31.5, 29.0, 40.0])
+    kept = []
+
+    def validate(network, pairs, device):
+        kept.append(torch.cat([v.flatten() for v in network.state_dict().values()]).clone())
+        return {"psnr": next(figures), "flux_ratio": 1.0}
+
+    monkeypatch.setattr("lenssr.train._trainer.validate", validate)
+    patient = changed(recipe, steps=12, validate_every=2, patience=3)
+    path = fit(patient, tmp_path, device="cpu", progress=False)
+    assert [row["psnr"] for row in table(tmp_path)] == ["30.0", "32.0", "31.0", "31.5", "29.0"]
+    _, card = load_network(path)
+    assert (card.steps, card.figures["psnr"]) == (4, 32.0)
+    assert torch.equal(values(path), kept[1])
+    # Once more: it has ended.
+    assert torch.equal(values(fit(patient, tmp_path, device="cpu", progress=False)), kept[1])
 
 
-def test_every_scene_once_before_any_again():
-    pairs = Pairs(RECIPE.data, 2)
-    epoch = np.concatenate([pairs.order(step, 4, 1) for step in range(5)])
-    assert sorted(epoch) == list(range(20))
-    assert not np.array_equal(pairs.order(5, 4, 1), pairs.order(0, 4, 1))
+def test_epochs(recipe, tmp_path):
+    path = fit(dataclasses.replace(recipe, training=Training(
+        epochs=2, batch=8, warmup=0, loss="mse")), tmp_path, device="cpu", progress=False)
+    assert load_network(path)[1].steps == 4
 
 
-def test_patches_are_turned_together():
-    # A star where the observed patch has its maximum: no turn, flip or shift separates them.
-    pairs = Pairs(dataclasses.replace(RECIPE.data, size=16, noise_error=0.0), 2)
-    pairs.instrument = dataclasses.replace(pairs.instrument, snr=(1e6, 1e6))
-    star = np.zeros((8, pairs.optics.n, pairs.optics.n), np.float32)
-    points = np.zeros((8, 1, 3), np.float32)
-    points[:, 0] = pairs.optics.n / 2 + 9.5, pairs.optics.n / 2 - 6.5, 1.0
-    pairs.bank.take = lambda opened, indices: (star, points)
-    lr, hr, _ = pairs.batch(np.arange(8), torch.Generator().manual_seed(0))
-    for low, high in zip(lr[:, 0].numpy(), hr[:, 0].numpy(), strict=True):
-        places = [np.array(np.unravel_index(image.argmax(), image.shape)) for image in (low, high)]
-        assert (places[1] // 2 == places[0]).all()
+def test_bfloat16_and_one_cycle_and_fresh_pairs(recipe, tmp_path):
+    other = dataclasses.replace(
+        changed(recipe, steps=3, precision="bfloat16", schedule="one-cycle",
+                loss={"charbonnier": 1.0, "ssim": 0.2}),
+        data=dataclasses.replace(recipe.data, scenes=0))
+    path = fit(other, tmp_path, device="cpu", progress=False)
+    assert np.isfinite(load_network(path)[1].figures["psnr"])
 
 
-def test_ellipticity_turns_with_the_patch():
-    pairs = Pairs(RECIPE.data, 2)
-    pairs.instrument = dataclasses.replace(pairs.instrument, ellipticity=0.1)
-    for seed in range(4):
-        generator = torch.Generator().manual_seed(seed)
-        _, _, told = pairs.batch(np.arange(20), generator)
-        assert told.shape == (20, 5)
-    square = torch.zeros(1, 5, 5)
-    square[0, 2] = torch.tensor([1.0, 2, 3, 2, 1])
-    from lenssr.networks import describe_psf
-    from lenssr.train._data import _turn
+def test_tensorboard_where_it_is_installed(recipe, tmp_path, monkeypatch):
+    written = []
 
-    upright = describe_psf(square / square.sum())[0]
-    turned = describe_psf(_turn(square[0], 1)[None] / square.sum())[0]
-    assert upright[3] > 0
-    torch.testing.assert_close(turned[3], -upright[3])
+    class Writer:
+        def __init__(self, folder, purge_step):
+            written.append((folder.name, purge_step))
 
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
 
-def test_flux_error_by_hand():
-    truth = torch.full((1, 1, 64, 64), 2.0)
-    found = flux_error(truth + 0.1, truth, 2).item()
-    by_hand = sum(np.sqrt(0.1**2 / ((2 / side) ** 2 + 0.02**2) + 1) - 1 for side in (16, 64))
-    assert found == pytest.approx(by_hand, rel=2e-3)
-    assert flux_error(truth, truth, 2).item() == 0
+        def flush(self):
+            pass
 
+        close = flush
 
-def test_log_relative_error_is_the_psnr():
-    from skimage.metrics import peak_signal_noise_ratio
-
-    rng = np.random.default_rng(0)
-    truth = rng.random((3, 1, 16, 16))
-    truth[2] = 0
-    image = truth + rng.normal(0, 0.1, truth.shape)
-    found = log_relative_error(torch.from_numpy(image), torch.from_numpy(truth)).item()
-    psnr = [peak_signal_noise_ratio(t, i, data_range=t.max())
-            for t, i in zip(truth[:2], image[:2], strict=True)]
-    assert -10 / np.log(10) * found == pytest.approx(np.mean(psnr), abs=1e-2)
+    fake = type(sys)("torch.utils.tensorboard")
+    fake.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    fit(recipe, tmp_path, device="cpu", progress=False)
+    assert written[0] == ("tensorboard", 1)
+    assert ("psnr", 6) in written
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert curves_module.Curves(tmp_path).board is None
 
 
-def test_loss_of_an_empty_image_is_finite():
-    truth = torch.zeros(2, 1, 16, 16)
-    output = torch.full_like(truth, 0.1, requires_grad=True)
-    loss = restoration_loss(output, truth, 2, 0.015, 0.002)
-    loss.backward()
-    assert torch.isfinite(output.grad).all()
-    np.testing.assert_allclose(compress(truth).numpy(), 0)
-
-
-WHOLE = 'name = "x"\n[network]\narchitecture = "rcan"\nscale = 2\n'
-
-
-@pytest.mark.parametrize(("text", "words"), [
-    ("name = ", "is not TOML"),
-    ("[network]\n", "lacks the key `name`"),
-    ('name = "x"\n[netwrok]\n', "unknown key `netwrok`.*did you mean `network`"),
-    ('name = "x"\n[network]\nscale = 2\n', "lacks the key `architecture`"),
-    ('name = "x"\n[network]\narchitecture = "rcan"\n', "lacks the key `scale`"),
-    ('name = "x"\n[network]\n[data]\nsise = 3\n', r"unknown key `sise` in .*\[data\].*`size`"),
-    (WHOLE + '[training]\nbatch = 0\n', "`batch` must be positive, got 0"),
-    (WHOLE + '[training]\nema = 1\n', "`ema` must be in"),
-    (WHOLE + '[training]\nprecision = "int8"\n', "`precision` must be"),
-])
-def test_bad_recipes(tmp_path, text, words):
-    path = tmp_path / "recipe.toml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=words):
-        Recipe.read(path)
-
-
-def test_no_such_recipe():
-    with pytest.raises(FileNotFoundError, match="`recipe` must be a TOML file or the name"):
-        Recipe.read("nowhere")
-
-
-def test_shipped_recipe_is_that_of_the_shipped_weights():
-    _, card = load_network("rcan-x2", "rcan")
-    assert card.recipe == Recipe.read("rcan_x2").as_dict()
+def test_find_learning_rate(recipe, tmp_path):
+    found = find_learning_rate(changed(recipe, batch=20, loss="mse"), tmp_path, device="cpu",
+                               progress=False)
+    assert (np.diff(np.log(found.rates)) > 0).all() and found.rates[0] == pytest.approx(1e-6)
+    assert 1e-5 < found.suggestion < 0.1
+    with open(tmp_path / "lr.csv") as file:
+        rows = list(csv.DictReader(file))
+    np.testing.assert_allclose([float(row["loss"]) for row in rows], found.losses)
+    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
+    assert {p.name for p in tmp_path.iterdir()} == {"lr.csv", "lr.png"}

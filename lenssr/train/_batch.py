@@ -1,0 +1,172 @@
+"""Batches of pairs in noise units, whatever the pairs come from."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lenssr.networks import CONDITIONS, describe_psf
+from lenssr.simulate._draws import SeriesDraws
+
+__all__ = ["AT_ONCE", "Batch", "Pairs", "as_known", "epoch_order", "make_batch", "numbered",
+           "pair_draws", "turned"]
+
+AT_ONCE = 64  # pairs of a validation that are looked at together
+
+
+class Batch(NamedTuple):
+    """
+    Pairs in units of the noise of the sky of each.
+
+    Attributes
+    ----------
+    lr, hr : `~torch.Tensor`
+        Observed patches ``(batch, 1, size, size)``, and targets, ``scale`` times that.
+    conditions : `~torch.Tensor`
+        What the network is told of the PSF, ``(batch, 5)``; zeros where it is not told.
+    truth : `~torch.Tensor`
+        The targets without their noise, where that is known.
+    indices : list of int
+        Which pairs these are, in their source.
+    """
+
+    lr: torch.Tensor
+    hr: torch.Tensor
+    conditions: torch.Tensor
+    truth: torch.Tensor
+    indices: list
+
+
+class Pairs:
+    """
+    A source of pairs: what the training loop sees of it.
+
+    A pair and all that is drawn for it depend on the seed and on its number in the order of
+    the training alone: a run that is resumed, or shared out over processes, meets the same.
+
+    Attributes
+    ----------
+    n : int or None
+        How many pairs there are; None: without end.
+    scale : int
+        Output pixels per input pixel.
+    """
+
+    n, scale = None, None
+
+    def batch(self, step, batch, rank=0, world=1):
+        """
+        The `Batch` of one process at one step.
+
+        Parameters
+        ----------
+        step : int
+            Step of the training.
+        batch : int
+            Pairs of each process.
+        rank, world : int
+            Which of how many processes this is.
+        """
+        raise NotImplementedError
+
+    def batches(self):
+        """All pairs, always with the same noise: an iterable of `Batch` for validation."""
+        raise NotImplementedError
+
+
+def numbered(step, batch, rank, world):
+    """Numbers, in the order of the training, of the pairs of a process at a step."""
+    first = (step * world + rank) * batch
+    return range(first, first + batch)
+
+
+def epoch_order(numbers, n, batch, seed, window=None):
+    """
+    Which pairs these are; every pair once before any comes again.
+
+    Parameters
+    ----------
+    numbers : range
+        From `numbered`.
+    n : int
+        Pairs that there are.
+    batch : int
+        Pairs of all processes at one step, of which an epoch has whole ones.
+    seed : int
+        Seed of the order.
+    window : int, optional
+        Pairs that lie together on disk: two such windows at a time are mixed, so that no
+        more has to be read at once.
+    """
+    length = n // batch * batch
+    epoch, place = divmod(numbers.start, length)
+    rng = np.random.default_rng([seed, epoch])
+    if window is None:
+        order = rng.permutation(n)
+    else:
+        windows = [np.arange(k, min(k + window, n)) for k in range(0, n, window)]
+        windows = [windows[k] for k in rng.permutation(len(windows))]
+        order = np.concatenate([rng.permutation(np.concatenate(windows[k:k + 2]))
+                                for k in range(0, len(windows), 2)])
+    return order[place: place + len(numbers)]
+
+
+def pair_draws(seed, numbers):
+    """Source of randomness of the pairs with these numbers."""
+    return SeriesDraws([np.random.default_rng([seed, int(i), 3]) for i in numbers], torch.float32)
+
+
+def as_known(data):
+    """The data with noise and PSF told as they are, for validation."""
+    return dataclasses.replace(data, noise_error=0.0, psf_known=1.0)
+
+
+def make_batch(indices, images, unit, psf, corner, data, scale, draws):
+    """
+    Patches, turned and flipped, in noise units as the network is told them.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        Which pairs these are.
+    images : tuple of sequence of `~torch.Tensor`
+        Observed images, targets, and targets without noise, in flux per input pixel.
+    unit : `~torch.Tensor`
+        Noise of the sky of each, shape ``(batch,)``.
+    psf : `~torch.Tensor` or None
+        Effective PSFs.
+    corner : `~torch.Tensor`
+        Where the patches begin, input pixels, shape ``(batch, 2)``.
+    data : `~lenssr.train.Data`
+        Has ``size``, ``noise_error`` and ``psf_known``.
+    scale : int
+        Output pixels per input pixel.
+    draws : `BatchDraws` or `SeriesDraws`
+        Source of randomness.
+    """
+    turns = draws.integers(8).tolist()
+    unit = unit * torch.exp(data.noise_error * draws.normal())
+    known = draws.uniform(0, 1) < data.psf_known
+
+    def patches(several, factor):
+        side, found = data.size * factor, []
+        for image, (y, x), turn in zip(several, corner.tolist(), turns):
+            found.append(turned(image[y * factor: y * factor + side,
+                                      x * factor: x * factor + side], turn))
+        return (torch.stack(found).unsqueeze(1) / unit.reshape(-1, 1, 1, 1)).float()
+
+    lr, hr = patches(images[0], 1), patches(images[1], scale)
+    truth = hr if images[2] is images[1] else patches(images[2], scale)
+    if psf is None:
+        conditions = torch.zeros(len(lr), CONDITIONS)
+    else:
+        psf = torch.stack([turned(p, t) for p, t in zip(psf, turns)]).float()
+        conditions = describe_psf(psf) * known[:, None]
+    return Batch(lr, hr, conditions, truth, [int(i) for i in indices])
+
+
+def turned(image, turn):
+    """One of the eight symmetries of the square."""
+    image = torch.rot90(image, turn % 4, (0, 1))
+    return image.flip(1) if turn >= 4 else image

@@ -1,0 +1,130 @@
+"""Pairs of a catalogue: simulated, or in the layout of DeepLense."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from lenssr.exceptions import LensSRWarning
+from lenssr.image._mask import combine_masks, fill
+from lenssr.image._noise import estimate_sky, sky_noise
+from lenssr.simulate import open_catalog
+from lenssr.simulate._catalog_chunk import CHUNK
+from lenssr.simulate._catalog_read import Catalog
+
+from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
+
+__all__ = ["CatalogPairs"]
+
+FAINTEST = 0.01  # of the peak: the least noise of an image that has no noise map
+PROBED = 16      # pairs whose sums tell what the values of a catalogue without units are
+
+
+class CatalogPairs(Pairs):
+    """
+    The pairs of a catalogue, a share of which is held out.
+
+    Parameters
+    ----------
+    data : `~lenssr.train.Data`
+        Names the ``catalog``; its ``size`` is that of the patches.
+    scale : int
+        Output pixels per input pixel of the network.
+    validation : bool
+        Take the pairs that are held out, with noise and PSF told as they are.
+    seed : int
+        Seed of the order and of all that is drawn for the pairs.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue is none, is of another scale, has images smaller than the patches,
+        or too few pairs to hold some out.
+    """
+
+    def __init__(self, data, scale, validation=False, seed=0):
+        catalog = open_catalog(data.catalog)
+        if catalog.scale != scale:
+            raise ValueError(f"`catalog` must hold pairs of scale {scale}, which the network has; "
+                             f"{data.catalog} holds those of {catalog.scale}")
+        self.sides = catalog.lr.shape[1:]
+        if data.size > min(self.sides):
+            raise ValueError(f"recipe key `size` must be at most {min(self.sides)}, the side of "
+                             f"the images of {data.catalog}, got {data.size}")
+        self.catalog, self.scale, self.seed = catalog, scale, seed
+        self.validation = validation
+        held = max(1, round(data.validation_share * len(catalog)))
+        if held >= len(catalog):
+            raise ValueError(f"`catalog` must hold pairs enough to validate with some, got "
+                             f"{len(catalog)} in {data.catalog}")
+        mixed = np.random.default_rng(data.validation_seed).permutation(len(catalog))
+        self.chosen = np.sort(mixed[:held] if validation else mixed[held:])
+        self.n, self.validation_seed = len(self.chosen), data.validation_seed
+        # Files can be read in any order; chunks of arrays are read as a whole.
+        self.window = CHUNK if isinstance(catalog, Catalog) else None
+        self.brightness = scale**2 if self._per_pixel(data) else 1
+        self.data = as_known(data) if validation else data
+        self.units = np.full(len(catalog), np.nan)
+
+    def _per_pixel(self, data):
+        """Whether values are fluxes per pixel, of which a finer pixel has less."""
+        if data.flux != "auto":
+            return data.flux == "per-pixel"
+        if isinstance(self.catalog, Catalog):
+            return True  # electrons
+        probed = self.chosen[:PROBED]
+        ratio = np.median([np.nansum(self.catalog.hr[i]) / np.nansum(self.catalog.lr[i])
+                           for i in probed])
+        found = not ratio > self.scale
+        what = "flux per pixel" if found else "surface brightness"
+        if not self.validation:  # said once
+            warnings.warn(f"the catalogue {data.catalog} has no unit: its values are taken as "
+                          f"{what}, since targets sum up to {ratio:.2g} times the images (the "
+                          "recipe key `flux` tells)", LensSRWarning, stacklevel=2)
+        return found
+
+    def take(self, places, draws):
+        """The `~lenssr.train._batch.Batch` of these of the chosen pairs, cropped at random."""
+        indices = self.chosen[places]
+        arrays = {name: array[indices] for name, array in self.catalog.arrays.items()}
+        lr = self._clean(indices, arrays)
+        hr = torch.as_tensor(arrays["hr"]) * self.brightness
+        truth = torch.as_tensor(arrays["truth"]) * self.brightness if "truth" in arrays else hr
+        psf = torch.as_tensor(arrays["psf"]) if "psf" in arrays else None
+        corner = torch.stack([draws.integers(n - self.data.size + 1) for n in self.sides], dim=1)
+        return make_batch(indices, (torch.as_tensor(lr), hr, truth),
+                          torch.as_tensor(self.units[indices], dtype=torch.float32), psf, corner,
+                          self.data, self.scale, draws)
+
+    def _clean(self, indices, arrays):
+        """Observed images without holes; notes the noise of their skies."""
+        images = np.empty(arrays["lr"].shape, np.float32)
+        for k, i in enumerate(indices):
+            values = arrays["lr"][k].astype(float)
+            mask = combine_masks(arrays["mask"][k] if "mask" in arrays else None, values)
+            if mask.all() or not np.isfinite(arrays["hr"][k]).all():
+                raise ValueError(f"`catalog` must hold images of finite values, pair {i} of "
+                                 f"{self.catalog.path} has none or a target with others")
+            images[k] = fill(values, mask)
+            if np.isnan(self.units[i]):
+                sigma = arrays["sigma"][k].astype(float) if "sigma" in arrays else None
+                self.units[i] = _noise_unit(values, sigma, mask)
+        return images
+
+    def batch(self, step, batch, rank=0, world=1):
+        numbers = numbered(step, batch, rank, world)
+        places = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
+        return self.take(places, pair_draws(self.seed, numbers))
+
+    def batches(self):
+        for start in range(0, self.n, AT_ONCE):
+            places = np.arange(start, min(start + AT_ONCE, self.n))
+            yield self.take(places, pair_draws(self.validation_seed, places))
+
+
+def _noise_unit(values, sigma, mask):
+    """Noise of the sky of an image, the unit in which the network sees it."""
+    if sigma is not None:
+        return sky_noise(values, sigma, mask)[1]
+    peak = np.abs(values[~mask]).max()
+    return max(estimate_sky(values, mask), FAINTEST * peak) or 1.0

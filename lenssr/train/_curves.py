@@ -1,0 +1,77 @@
+"""Curves of a training: a table, a figure, and TensorBoard where it is installed."""
+
+import csv
+
+from lenssr._files import whole_file
+
+__all__ = ["Curves", "write_figure", "write_table"]
+
+PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux"}
+
+
+class Curves:
+    """
+    Where the validations of a run are written.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Folder of the run: ``curve.csv``, ``curve.png``, and ``tensorboard``.
+    step : int
+        Step from which the run goes on.
+    """
+
+    def __init__(self, folder, step=0):
+        self.folder = folder
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board = None
+        else:
+            self.board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+
+    def write(self, rows):
+        """Write all rows so far, dictionaries with ``step``."""
+        write_table(self.folder / "curve.csv", rows)
+        write_figure(self.folder / "curve.png", _panels(rows))
+        if self.board is not None:
+            for name, value in rows[-1].items():
+                if name != "step":
+                    self.board.add_scalar(name, value, rows[-1]["step"])
+            self.board.flush()
+
+    def close(self):
+        """Let go of TensorBoard's files."""
+        if self.board is not None:
+            self.board.close()
+
+
+def write_table(path, rows):
+    """Rows of the same keys as CSV."""
+    with whole_file(path) as beside, open(beside, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[-1]), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_figure(path, figure):
+    """A figure as PNG."""
+    with whole_file(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
+
+
+def _panels(rows):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots(len(PANELS), sharex=True)
+    steps = [row["step"] for row in rows]
+    for axis, (name, label) in zip(axes, PANELS.items()):
+        axis.plot(steps, [row[name] for row in rows], "o-", ms=3, label="truth")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+    if "psnr_target" in rows[-1]:
+        axes[1].plot(steps, [row["psnr_target"] for row in rows], "o-", ms=3, label="noisy target")
+        axes[1].legend()
+    axes[-1].set_xlabel("step")
+    return figure

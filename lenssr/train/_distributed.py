@@ -1,0 +1,92 @@
+"""The processes of a run: one, or those that torchrun started."""
+
+import os
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+import torch
+from torch import distributed
+
+__all__ = ["Processes"]
+
+PATIENCE = timedelta(hours=12)  # the others wait while the first renders scenes
+
+
+class Processes(AbstractContextManager):
+    """
+    The processes that share a training, each with a batch of its own at each step.
+
+    Parameters
+    ----------
+    device : str, optional
+        Torch device; by default the GPU of this process, where there is one.
+
+    Attributes
+    ----------
+    rank, local, world : int
+        Number of this process, its number on this machine, and how many there are.
+    device : `torch.device`
+        Where it computes.
+    """
+
+    def __init__(self, device=None):
+        if device is not None:
+            try:
+                device = torch.device(device)
+            except RuntimeError as err:
+                raise ValueError(f"`device` must be a torch device such as 'cpu' or 'cuda', got "
+                                 f"{device!r}") from err
+        cuda = torch.cuda.is_available() and (device is None or device.type == "cuda")
+        self.begun = distributed.is_available() and (
+            distributed.is_torchelastic_launched() and not distributed.is_initialized())
+        if self.begun:
+            distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+        many = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size()) if many
+                                 else (0, 1))
+        self.local = int(os.environ.get("LOCAL_RANK", 0)) if many else 0
+        if many and cuda:
+            device = torch.device("cuda", self.local)
+            torch.cuda.set_device(device)
+        self.device = device or torch.device("cuda" if cuda else "cpu")
+
+    def __exit__(self, *error):
+        if self.begun:
+            distributed.destroy_process_group()
+
+    @property
+    def first(self):
+        """Whether this is the process that writes and validates."""
+        return self.rank == 0
+
+    def parallel(self, network):
+        """The network, with gradients that are means over the processes."""
+        if self.world == 1:
+            return network
+        if self.device.type == "cuda":
+            network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return torch.nn.parallel.DistributedDataParallel(
+            network, [self.local] if self.device.type == "cuda" else None)
+
+    def mean(self, value):
+        """Mean of a tensor over the processes."""
+        if self.world == 1:
+            return value
+        value = value.detach().clone().to(self.device)
+        distributed.all_reduce(value)
+        return value / self.world
+
+    def from_first(self, make):
+        """What ``make()`` gives in the first process, in all of them."""
+        found = [make() if self.first else None]
+        if self.world > 1:
+            distributed.broadcast_object_list(found)
+        return found[0]
+
+    def one_by_one(self, make):
+        """What ``make()`` gives, in the first process of each machine before the others."""
+        if self.world == 1:
+            return make()
+        found = make() if self.local == 0 else None
+        distributed.barrier()
+        return found if self.local == 0 else make()

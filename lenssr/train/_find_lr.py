@@ -1,0 +1,155 @@
+"""How large a learning rate may be: a sweep through all that come into question."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ._curves import write_figure, write_table
+from ._data import open_pairs
+from ._distributed import Processes
+from ._recipe import Recipe
+from ._trainer import Trainer
+
+__all__ = ["LearningRates", "find_learning_rate"]
+
+LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 120
+MEMORY = 0.9   # of the running mean of the losses, per step
+EDGE = 10      # first steps, whose running mean is of few losses
+WORSE = 2.0    # rise above the first losses, over the fall below them, at which the sweep ends
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """
+    A sweep through learning rates.
+
+    Attributes
+    ----------
+    rates : `~numpy.ndarray`
+        Learning rates, one to a step.
+    losses, smoothed : `~numpy.ndarray`
+        Loss before each of these steps, and its running mean.
+    steepest : float
+        Rate at which the smoothed loss falls fastest in the logarithm of the rate.
+    tenth : float
+        A tenth of the rate at which it is lowest.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    steepest: float
+    tenth: float
+
+    @property
+    def suggestion(self):
+        """
+        A rate for the top of a schedule: a tenth of the rate of the lowest loss.
+
+        The steepest fall may be that of the first steps, which undo the random weights at
+        whatever rate.
+        """
+        return self.tenth
+
+    @classmethod
+    def of(cls, rates, losses):
+        """The sweep of these rates and losses, arrays of one length, at least two."""
+        rates, losses = np.asarray(rates, float), np.asarray(losses, float)
+        smoothed = smooth(losses)
+        # Later than the first steps, and before the loss is lowest, if there is such a place.
+        first = min(EDGE, len(rates) // 2)
+        lowest = first + int(np.argmin(smoothed[first:]))
+        slope = np.gradient(smoothed, np.log(rates))
+        steepest = first + int(np.argmin(slope[first: lowest + 1]))
+        return cls(rates, losses, smoothed, float(rates[steepest]), float(rates[lowest] / 10))
+
+
+def smooth(losses):
+    """Running mean with a memory of ten steps, without the bias towards its start at zero."""
+    mean, found = 0.0, []
+    for k, loss in enumerate(losses):
+        mean = MEMORY * mean + (1 - MEMORY) * loss
+        found.append(mean / (1 - MEMORY ** (k + 1)))
+    return np.array(found)
+
+
+def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
+    """
+    Learning-rate range test (Smith 2017, arXiv:1506.01186).
+
+    The network of a recipe takes 120 steps whose rates rise from 1e-6 to 1 in equal factors;
+    the sweep ends earlier where the loss has become much worse than it was.
+
+    Parameters
+    ----------
+    recipe : path-like, str or `Recipe`
+        As `fit` takes it; its own learning rate and schedule do not matter.
+    folder : path-like, optional
+        Where ``lr.csv`` and ``lr.png`` are written; by default they are not.
+    device : str, optional
+        Torch device; CUDA where there is one by default.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    found : `LearningRates`
+        The sweep, with a ``suggestion``.
+
+    Raises
+    ------
+    ValueError
+        If the recipe is wrong, or the loss is not finite from the beginning.
+    """
+    recipe = Recipe.read(recipe)
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with Processes(device) as team:
+        pairs = team.one_by_one(lambda: open_pairs(recipe, progress=progress and team.first))
+        trainer = Trainer(recipe, ".", team)
+        trainer.begin_anew()
+        trainer.plan(pairs)
+        found = LearningRates.of(*_sweep(trainer, pairs, progress and team.first))
+        if folder is not None and team.first:
+            write_table(Path(folder) / "lr.csv", [
+                {"learning_rate": r, "loss": loss, "smoothed": s}
+                for r, loss, s in zip(found.rates, found.losses, found.smoothed)])
+            write_figure(Path(folder) / "lr.png", _figure(found))
+    return found
+
+
+def _sweep(trainer, pairs, progress):
+    rates, losses = [], []
+    for rate in tqdm(np.geomspace(LOWEST, HIGHEST, STEPS).tolist(), disable=not progress, delay=2,
+                     desc="learning rates"):
+        try:
+            losses.append(trainer.advance(pairs, rate))
+        except FloatingPointError as err:
+            if len(losses) < 2:
+                raise ValueError(f"the loss of recipe {trainer.recipe.name!r} is not finite from "
+                                 f"the beginning: {err}") from err
+            break
+        rates.append(rate)
+        mean, top = smooth(losses), max(losses[:EDGE])
+        if len(losses) > EDGE and mean[-1] - top > WORSE * (top - mean.min()):
+            break
+    return rates, losses
+
+
+def _figure(found):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
+    axis.semilogx(found.rates, found.losses, color="0.8", label="loss")
+    axis.semilogx(found.rates, found.smoothed, color="C0", label="running mean")
+    axis.axvline(found.steepest, color="C1", ls="--", label=f"steepest: {found.steepest:.1e}")
+    axis.axvline(found.tenth, color="C2", ls=":", label=f"tenth of lowest: {found.tenth:.1e}")
+    span = np.ptp(found.smoothed) or 1.0
+    axis.set_ylim(found.smoothed.min() - 0.2 * span, found.smoothed.max() + 0.2 * span)
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("loss")
+    axis.legend()
+    return figure

@@ -1,0 +1,199 @@
+"""State of a run, and one step of it: resumable to the bit."""
+
+import copy
+import math
+import warnings
+from pathlib import Path
+
+import torch
+
+from lenssr._files import whole_file
+from lenssr.exceptions import LensSRWarning
+from lenssr.networks import build, compress
+
+from ._losses import training_loss
+from ._recipe import Recipe
+from ._schedule import average_weight, learning_rate, scheduled
+from ._start import freeze, still, warm_start
+from ._validation import validate
+
+__all__ = ["Trainer", "has_fast_bfloat16"]
+
+
+def has_fast_bfloat16(device):
+    """Whether bfloat16 is faster than float32 there, and not emulated."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.backends.mkldnn.is_available()
+                and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class Trainer:
+    """
+    Network, its moving average, optimiser, and where the run stands.
+
+    Parameters
+    ----------
+    recipe : `~lenssr.train.Recipe`
+        The recipe.
+    folder : path-like
+        Where the checkpoint is.
+    team : `~lenssr.train._distributed.Processes`
+        The processes of the run.
+    """
+
+    def __init__(self, recipe, folder, team):
+        self.recipe, self.folder, self.team = recipe, Path(folder), team
+        self.training, self.device = recipe.training, team.device
+        torch.manual_seed(self.training.seed)
+        self.network = build(**recipe.network).to(self.device)
+        self.network.to(memory_format=torch.channels_last)
+        freeze(self.network, self.training.freeze)
+        self.average = copy.deepcopy(self.network).eval()
+        still(self.network, self.training.freeze)
+        self.model = team.parallel(self.network)
+        self.trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.trained, self.training.learning_rate, weight_decay=self.training.weight_decay)
+        self.bfloat16 = self.training.precision == "bfloat16" or (
+            self.training.precision == "auto" and has_fast_bfloat16(self.device))
+        self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
+
+    @property
+    def checkpoint(self):
+        """File that holds the state."""
+        return self.folder / "checkpoint.pt"
+
+    def begin(self):
+        """Take up the state of the folder, or begin as the recipe says."""
+        if self.checkpoint.exists():
+            self._resume()
+        else:
+            self.begin_anew()
+
+    def begin_anew(self):
+        """Begin as the recipe says, whatever the folder holds."""
+        if self.training.init is not None:
+            warm_start(self.network, self.training.init, self.recipe.network)
+            self.average.load_state_dict(self.network.state_dict())
+
+    def plan(self, pairs):
+        """Set the number of steps by that of the pairs."""
+        together = self.training.batch * self.team.world
+        if pairs.n is not None and pairs.n < together:
+            raise ValueError(f"recipe key `batch` must be at most the number of pairs, {pairs.n}, "
+                             f"got {together} for all processes")
+        self.training = scheduled(self.training, pairs.n, self.team.world)
+
+    def save(self):
+        """Write the state; if that fails, the last one is kept."""
+        state = dict(network=self.network.state_dict(), average=self.average.state_dict(),
+                     optimizer=self.optimizer.state_dict(), recipe=self.recipe.as_dict(),
+                     step=self.step, seconds=self.seconds, curve=self.curve, losses=self.losses,
+                     best=self.best, world=self.team.world)
+        with whole_file(self.checkpoint) as beside:
+            try:
+                torch.save(state, beside)
+            except (OSError, RuntimeError) as err:
+                raise OSError(f"no checkpoint could be written to {self.folder} at step "
+                              f"{self.step} ({' '.join(str(err).split())[:120]}); the last one is "
+                              "kept") from err
+
+    def _resume(self):
+        try:
+            state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+            recipe = Recipe.from_dict(state["recipe"])
+        except Exception as err:
+            raise ValueError(f"`folder` holds a checkpoint that cannot be read, {self.checkpoint}: "
+                             f"{' '.join(str(err).split())[:200]}") from err
+        if recipe != self.recipe:
+            raise ValueError(f"`folder` must be new or of the same recipe; {self.checkpoint} "
+                             f"was made by another one: {_difference(recipe, self.recipe)}")
+        if state.get("world", 1) != self.team.world:
+            warnings.warn(f"the run goes on with {self.team.world} processes in place of "
+                          f"{state['world']}: it is not the one that it would have been",
+                          LensSRWarning, stacklevel=2)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
+        # Checkpoints of earlier versions have neither.
+        self.losses, self.best = state.get("losses", []), state.get("best")
+
+    def advance(self, pairs, rate=None):
+        """One optimisation step, by default at the rate of the schedule; returns the loss."""
+        training, team = self.training, self.team
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, training) if rate is None else rate
+        batch = pairs.batch(self.step, training.batch, team.rank, team.world)
+        # What a layer draws is that of the step, whether or not the run was resumed.
+        torch.manual_seed(training.seed + self.step * team.world + team.rank)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = self.model(
+                compress(batch.lr).to(self.device, memory_format=torch.channels_last),
+                batch.conditions.to(self.device))
+        loss = training_loss(output.float(), batch.hr.to(self.device), pairs.scale, training,
+                             self.step, team.mean)
+        shared = team.mean(loss.detach()).item()
+        if not math.isfinite(shared):
+            raise self._stop(f"loss is {shared}", batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, training.clip)
+        if not torch.isfinite(norm):
+            raise self._stop(f"gradient is {norm.item()}", batch)
+        self.optimizer.step()
+        self._average(1 - average_weight(self.step, training))
+        self.step += 1
+        return shared
+
+    def _stop(self, what, batch):
+        return FloatingPointError(f"{what} at step {self.step}, on the pairs {batch.indices}; the "
+                                  "last checkpoint is kept")
+
+    @torch.no_grad()
+    def _average(self, share):
+        for mean, new in zip(self.average.parameters(), self.network.parameters()):
+            mean.lerp_(new, share)
+        # Statistics of batches are means already.
+        for mean, new in zip(self.average.buffers(), self.network.buffers()):
+            mean.copy_(new)
+
+    def validate(self, pairs):
+        """Note figures of the averaged network, and keep it if it is the best so far."""
+        figures = self.team.from_first(lambda: validate(self.average, pairs, self.device))
+        self.curve.append({"step": self.step, "loss": sum(self.losses) / len(self.losses),
+                           **figures})
+        self.losses.clear()
+        if self.training.patience and self.best_row == len(self.curve) - 1:
+            self.best = copy.deepcopy(self.average.state_dict())
+        return figures
+
+    @property
+    def best_row(self):
+        """Row of the curve with the best PSNR; the last one where no row is to be chosen."""
+        if not self.training.patience:
+            return len(self.curve) - 1
+        return max(range(len(self.curve)), key=lambda k: self.curve[k]["psnr"])
+
+    @property
+    def done(self):
+        """Whether all steps were taken, or the last validations were no better."""
+        worse = len(self.curve) - 1 - self.best_row if self.curve else 0
+        return self.step >= self.training.steps or bool(
+            self.training.patience and worse >= self.training.patience)
+
+
+def _difference(old, new):
+    """The first key in which two recipes differ, in words."""
+    old, new = old.as_dict(), new.as_dict()
+    for part in old:
+        if old[part] == new[part]:
+            continue
+        if not isinstance(old[part], dict):
+            return f"its {part} is {old[part]!r}, not {new[part]!r}"
+        for key in {**old[part], **new[part]}:
+            if old[part].get(key) != new[part].get(key):
+                return (f"its [{part}] {key} is {old[part].get(key)!r}, not "
+                        f"{new[part].get(key)!r}")
+    return "it differs"

@@ -1,0 +1,214 @@
+"""Pairs to train on: in noise units, in order, turned together, from wherever they come."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lenssr import LensSRWarning
+from lenssr.image._noise import estimate_sky
+from lenssr.networks import describe_psf
+from lenssr.simulate import simulate_catalog, simulate_pair
+from lenssr.simulate._draws import BatchDraws
+from lenssr.train import Data, fit
+from lenssr.train._batch import epoch_order, numbered, turned
+from lenssr.train._catalog import CatalogPairs
+from lenssr.train._data import BankPairs, StreamPairs, open_pairs
+
+KNOWN = dict(noise_error=0.0, psf_known=1.0, correlated=0.0)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    """A small catalogue of simulated pairs."""
+    pytest.importorskip("zarr")
+    return simulate_catalog(tmp_path_factory.mktemp("pairs") / "pairs", 12, "deeplense-noisy",
+                            substructure=("no_sub", "cdm"), size=12, engine="torch", progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(catalog, tmp_path_factory):
+    """The same in the layout of DeepLense."""
+    path = tmp_path_factory.mktemp("layout") / "deeplense"
+    catalog.export(path, "deeplense", scaled=False)
+    return path
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one[:4], other[:4]))
+
+
+def test_every_scene_once_before_any_again():
+    for window in (None, 7):
+        orders = [epoch_order(numbered(step, 4, 0, 1), 22, 4, 1, window) for step in range(10)]
+        for epoch in (orders[:5], orders[5:]):
+            assert len(set(np.concatenate(epoch))) == 20
+        assert not np.array_equal(orders[5], orders[0])
+
+
+def test_windows_are_read_two_at_a_time():
+    order = np.concatenate([epoch_order(numbered(s, 8, 0, 1), 64, 8, 1, 8) for s in range(8)])
+    assert all(len(np.unique(order[k:k + 16] // 8)) == 2 for k in (0, 16, 32, 48))
+
+
+@pytest.mark.parametrize("source", ["bank", "stream", "catalog"])
+def test_pairs_depend_on_their_number_alone(source, catalog):
+    """Two processes meet the pairs that one with the doubled batch meets."""
+    data = {"bank": Data(scenes=20, size=8), "stream": Data(scenes=0, size=8),
+            "catalog": Data(catalog=str(catalog.path), size=8)}[source]
+    pairs = {"bank": BankPairs, "stream": StreamPairs, "catalog": CatalogPairs}[source](data, 2)
+    whole = pairs.batch(3, 4)
+    parts = [pairs.batch(3, 2, rank, 2) for rank in (0, 1)]
+    assert sum((part.indices for part in parts), []) == whole.indices
+    for k in range(4):
+        torch.testing.assert_close(torch.cat([part[k] for part in parts]), whole[k])
+    assert same(pairs.batch(3, 4), whole)
+    assert not torch.equal(pairs.batch(4, 4).lr, whole.lr)
+
+
+def test_stream_is_the_series_in_noise_units():
+    pairs = StreamPairs(Data("deeplense-1", scenes=0, seed=5, size=16, **KNOWN), 2)
+    batch = pairs.batch(2, 3)
+    assert batch.indices == [6, 7, 8]
+    pair = simulate_pair("deeplense-1", substructure="no_sub", size=16, seed=5, index=7,
+                         engine="torch")
+    sky = pair.truth["sky"].value
+    found = batch.hr[1, 0].numpy()
+    assert found.max() == pytest.approx(4 * pair.hr.data.max() / sky, rel=1e-4)
+    # Turned or not: the same values.
+    np.testing.assert_allclose(np.sort(batch.lr[1].ravel()), np.sort(pair.lr.data.ravel() / sky),
+                               atol=1e-3)
+
+
+def test_noiseless_preset_has_the_noise_that_was_left_out():
+    for pairs in (StreamPairs(Data("deeplense-clean", scenes=0, size=16, **KNOWN), 2),
+                  BankPairs(Data("deeplense-clean", scenes=20, size=16, **KNOWN), 2)):
+        batch = pairs.batch(0, 4)
+        assert torch.isfinite(batch.lr).all()
+        # The preset's peak signal to noise is 22; patches of a bank may lie beside the peak.
+        assert batch.lr.amax(dim=(1, 2, 3)).max().item() == pytest.approx(22, rel=0.02)
+
+
+@pytest.mark.parametrize("scenes", [0, 20])
+def test_targets_with_noise_are_trained_on_and_the_truth_is_known(scenes):
+    data = Data("deeplense-noisy", scenes=scenes, validation_scenes=8, size=16, **KNOWN)
+    batch = (BankPairs if scenes else StreamPairs)(data, 2).batch(0, 8)
+    peak = batch.truth.amax(dim=(1, 2, 3))
+    noise = (batch.hr - batch.truth).flatten(1).std(dim=1)
+    np.testing.assert_allclose(noise / peak, 0.03, rtol=0.15)
+
+
+def test_bank_with_substructure():
+    """Scene k is that of the series with class k, and no other is in its way."""
+    plain = BankPairs(Data(scenes=20, size=8), 2)
+    mixed = BankPairs(Data(scenes=20, size=8, substructure=["no_sub", "cdm", "axion"]), 2)
+    assert plain.bank.folder != mixed.bank.folder
+    a, b = (pairs.bank.take(pairs.opened, range(20))[0] for pairs in (plain, mixed))
+    changed = np.abs(a - b).max(axis=(1, 2)) / a.max(axis=(1, 2)).clip(1e-12) > 1e-5
+    assert not changed[::3].any()
+    assert changed[2::3].any()
+
+
+def star(pairs):
+    """Make of all scenes a star, a little off the middle."""
+    scenes = np.zeros((8, pairs.optics.n, pairs.optics.n), np.float32)
+    points = np.zeros((8, 1, 3), np.float32)
+    points[:, 0] = pairs.optics.n / 2 + 9.5, pairs.optics.n / 2 - 6.5, 1.0
+    pairs.bank.take = lambda opened, indices: (scenes, points)
+
+
+def test_patches_are_turned_together():
+    # A star where the observed patch has its maximum: no turn, flip or shift separates them.
+    pairs = BankPairs(Data(scenes=20, size=16, noise_error=0.0), 2)
+    pairs.instrument = dataclasses.replace(pairs.instrument, snr=(1e6, 1e6))
+    star(pairs)
+    batch = pairs.take(np.arange(8), BatchDraws(torch.Generator().manual_seed(0), 8))
+    for low, high in zip(batch.lr[:, 0].numpy(), batch.hr[:, 0].numpy(), strict=True):
+        places = [np.array(np.unravel_index(image.argmax(), image.shape)) for image in (low, high)]
+        assert (places[1] // 2 == places[0]).all()
+
+
+def test_ellipticity_turns_with_the_patch():
+    assert BankPairs(Data(scenes=20, size=8), 2).batch(0, 20).conditions.shape == (20, 5)
+    square = torch.zeros(1, 5, 5)
+    square[0, 2] = torch.tensor([1.0, 2, 3, 2, 1])
+    upright = describe_psf(square / square.sum())[0]
+    right = describe_psf(turned(square[0], 1)[None] / square.sum())[0]
+    assert upright[3] > 0
+    torch.testing.assert_close(right[3], -upright[3])
+
+
+def test_catalog_in_units_of_its_noise_maps(catalog):
+    pairs = CatalogPairs(Data(catalog=str(catalog.path), size=12, **KNOWN), 2)
+    assert pairs.n == 11
+    batch = pairs.batch(0, 4)
+    for k, i in enumerate(batch.indices):
+        unit = np.percentile(catalog.arrays["sigma"][i], 25)
+        for found, known, factor in ((batch.lr, "lr", 1), (batch.hr, "hr", 4),
+                                     (batch.truth, "truth", 4)):
+            np.testing.assert_allclose(np.sort(found[k].ravel()), factor / unit * np.sort(
+                catalog.arrays[known][i].ravel()), rtol=1e-4, atol=1e-4)
+    assert (batch.conditions[:, 0] == 1).all()
+
+
+def test_held_out_pairs_are_never_trained_on(catalog):
+    data = Data(catalog=str(catalog.path), size=8, validation_share=0.25)
+    trained, held = CatalogPairs(data, 2), CatalogPairs(data, 2, validation=True)
+    assert (trained.n, held.n) == (9, 3)
+    assert sorted([*trained.chosen, *held.chosen]) == list(range(12))
+    assert all(same(a, b) for a, b in zip(held.batches(), held.batches()))
+
+
+def test_deeplense_layout_takes_the_noise_from_the_sky(catalog, folder):
+    with pytest.warns(LensSRWarning, match="taken as flux per pixel"):
+        pairs = CatalogPairs(Data(catalog=str(folder), size=12, **KNOWN), 2)
+    batch = pairs.batch(0, 4)
+    assert (batch.conditions == 0).all()
+    for k, i in enumerate(batch.indices):
+        image = catalog.arrays["lr"][i].astype(float)
+        unit = max(estimate_sky(image, np.zeros(image.shape, bool)), np.abs(image).max() / 100)
+        assert batch.lr[k].max().item() == pytest.approx(image.max() / unit, rel=1e-4)
+        assert batch.hr[k].max().item() == pytest.approx(
+            4 * catalog.arrays["hr"][i].max() / unit, rel=1e-4)
+    bright = CatalogPairs(Data(catalog=str(folder), size=12, flux="surface-brightness", **KNOWN), 2)
+    torch.testing.assert_close(4 * bright.batch(0, 4).hr, batch.hr)
+
+
+def test_images_without_noise_have_a_hundredth_of_their_peak(tmp_path):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:16, :16] - 7.5
+    for name, factor in (("LR", 1), ("HR", 2)):
+        (tmp_path / name).mkdir()
+        for k in range(4):
+            image = (1 + rng.random()) * np.exp(-(x**2 + y**2) / 8)
+            np.save(tmp_path / name / f"s_{k}.npy", np.kron(image, np.ones((factor, factor))))
+    with pytest.warns(LensSRWarning, match="taken as surface brightness"):
+        pairs = CatalogPairs(Data(catalog=str(tmp_path), size=16, **KNOWN), 2)
+    torch.testing.assert_close(pairs.batch(0, 3).lr.amax(dim=(1, 2, 3)), torch.full((3,), 100.0))
+
+
+def test_fit_on_a_catalog(catalog, recipe, tmp_path):
+    data = dataclasses.replace(recipe.data, catalog=str(catalog.path))
+    path = fit(dataclasses.replace(recipe, data=data), tmp_path, progress=False)
+    rows = (tmp_path / "curve.csv").read_text().splitlines()
+    assert rows[0] == "step,loss,psnr,flux_ratio,psnr_target"
+    assert path.exists()
+
+
+def test_catalogs_that_do_not_fit(catalog, recipe, tmp_path):
+    def opened(scale=2, **options):
+        data = dataclasses.replace(recipe.data, catalog=str(catalog.path), **options)
+        network = {**recipe.network, "scale": scale}
+        return open_pairs(dataclasses.replace(recipe, data=data, network=network))
+
+    with pytest.raises(ValueError, match="`catalog` must hold pairs of scale 4, .* those of 2"):
+        opened(scale=4)
+    with pytest.raises(ValueError, match="`size` must be at most 12, .* got 16"):
+        opened(size=16)
+    with pytest.raises(ValueError, match="`path` must be the folder of a catalogue"):
+        data = dataclasses.replace(recipe.data, catalog=str(tmp_path / "none"))
+        open_pairs(dataclasses.replace(recipe, data=data))
+    with pytest.raises(ValueError, match="`batch` must be at most the number of pairs, 20, got 32"):
+        fit(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=32)),
+            tmp_path, progress=False)
