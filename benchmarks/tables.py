@@ -8,11 +8,12 @@ noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+
+from lenssr._files import whole_file
 
 COLUMNS = ("mse", "psnr", "psnr_spread", "psnr_of_mean", "ssim", "psnr_arc", "removed",
            "psnr_matched", "ssim_matched", "removed_matched")
@@ -42,9 +43,8 @@ def write(table, against, path):
                for name in names]
     head = [name.removeprefix(f"{against}_") for name in names]
     lines = [head, *([word.strip().replace("--", "") for word in row] for row in zip(*columns))]
-    beside = path.with_name(f".part-{path.name}")
-    beside.write_text("".join(",".join(line) + "\n" for line in lines))
-    os.replace(beside, path)
+    with whole_file(path) as beside:
+        beside.write_text("".join(",".join(line) + "\n" for line in lines))
 
 
 if __name__ == "__main__":

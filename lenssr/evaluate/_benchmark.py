@@ -32,7 +32,8 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     methods : sequence of str, optional
         Names from `lenssr.list_methods`, and ``"optimal_linear"``, the linear filter of
         least square error. By default ``bilinear``, ``bicubic``, that filter,
-        ``richardson_lucy``, ``wiener`` and every network; ``bilinear`` is always there.
+        ``richardson_lucy``, ``wiener`` and every network that comes with weights;
+        ``bilinear`` is always there.
     weights : path-like, sequence of them, or dict
         Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``,
         where several files are one network from several seeds.

@@ -1,11 +1,12 @@
 """What a benchmark found: a report, tables and a figure."""
 
-import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy.table import Table
+
+from lenssr._files import whole_file
 
 from ._benchmark_table import layout
 
@@ -85,9 +86,8 @@ class Benchmark:
                 lambda path: self.summary.write(path, format="ascii.ecsv", overwrite=True),
                 lambda path: self.images.write(path, format="ascii.ecsv", overwrite=True),
                 lambda path: _save(figure, path))):
-            name = pattern.format(self.name)
-            write(folder / f".part-{name}")
-            os.replace(folder / f".part-{name}", folder / name)
+            with whole_file(folder / pattern.format(self.name)) as beside:
+                write(beside)
 
 
 def check_free(folder, name, overwrite):
@@ -102,7 +102,7 @@ def _save(figure, path):
     with warnings.catch_warnings():
         # Older matplotlib calls what newer Pillow has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, format="png")
 
 
 def _conditions(meta):

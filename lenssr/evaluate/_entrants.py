@@ -93,7 +93,7 @@ def method_names(methods):
     Parameters
     ----------
     methods : sequence of str or None
-        Names; by default `BASELINES` and every network that is registered.
+        Names; by default `BASELINES` and every network that has weights.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def method_names(methods):
     table = list_methods()
     known = [*map(str, table["name"]), LINEAR]
     if methods is None:
-        networks = table["name"][table["family"] == "network"]
-        methods = (*BASELINES, *map(str, networks))
+        networks = map(str, table["name"][table["family"] == "network"])
+        methods = (*BASELINES, *(name for name in networks if find_method(name).weights))
     if isinstance(methods, str):
         methods = (methods,)
     for name in methods:

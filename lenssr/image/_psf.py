@@ -14,7 +14,7 @@ from lenssr.exceptions import LensSRWarning
 from ._fits import has_pixels, is_file, open_fits, pixels
 from ._kernels import FWHM_PER_SIGMA, gaussian_psf
 
-__all__ = ["measure_fwhm", "parse_psf", "parse_psfs"]
+__all__ = ["measure_fwhm", "parse_psf", "parse_psfs", "psf_centroid"]
 
 OFF_CENTRE = 0.05  # pixels: PSFs whose centroid lies further off are recentred
 MODEL_HALF = 50    # pixels from its centre to which a PSF model is evaluated at first
@@ -202,7 +202,7 @@ def _rim_share(kernel):
 
 def _centred(kernel):
     """The kernel with its centroid at the centre of an odd grid."""
-    centre, shape = _centroid(kernel), np.array(kernel.shape)
+    centre, shape = psf_centroid(kernel), np.array(kernel.shape)
     # An even side has no central pixel: it gets one more, on the side of the centroid.
     before = (shape % 2 == 0) & (centre < (shape - 1) / 2)
     kernel = np.pad(kernel, np.transpose([before, (shape % 2 == 0) & ~before]).astype(int))
@@ -216,7 +216,7 @@ def _centred(kernel):
     return moved / moved.sum()
 
 
-def _centroid(kernel):
+def psf_centroid(kernel):
     """Centroid ``(y, x)`` with a Gaussian weight that follows it, so that wings do not pull."""
     y, x = np.indices(kernel.shape, dtype=float)
     centre = np.array(np.unravel_index(np.argmax(kernel), kernel.shape), dtype=float)

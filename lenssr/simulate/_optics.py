@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
+from lenssr.image._psf import psf_centroid
 
 __all__ = ["Optics", "moffat"]
 
@@ -105,16 +106,18 @@ class Optics:
         ----------
         kernel : `~numpy.ndarray`
             Optics with the response of a pixel, on such pixels, odd; it is centred on
-            its centroid and scaled to a sum of one.
+            its core and scaled to a sum of one.
         step : float
             Side of these pixels in fine pixels.
         """
+        # Where the parser of images, too, takes its centre to be.
+        centre = psf_centroid(np.asarray(kernel, float))
         kernel = torch.as_tensor(np.asarray(kernel, float), device=self.device)
         kernel = kernel / kernel.sum()
         waves = []
         for dim, f in ((0, self.fy.ravel()), (1, self.fx.ravel())):
             place = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
-            place = place - (place * kernel.sum(dim=1 - dim)).sum()
+            place = place - centre[dim]
             f = f.to(kernel.dtype)
             # The kernel knows nothing beyond the Nyquist frequency of its pixels; they are
             # undone, and the fine pixel comes in their place.

@@ -80,12 +80,13 @@ def _observed():
 
     psfs = measured_psfs("HSC")
     return Preset(
-        Population(kinds=(0.8, 0, 0, 0.1, 0.1, 0), real=1.0, half_width=8.0, theta_e=(0.7, 3.0),
-                   source_radius=(0.15, 0.6)),
+        Population(kinds=(1, 0, 0, 0, 0, 0), real=1.0, half_width=8.0, theta_e=(0.7, 3.0),
+                   source_radius=(0.15, 0.6), arc_to_lens=(0.1, 2.0), lens_light=0.7,
+                   neighbours=0.2),
         Instrument(name="DES-like", pixel_scale=0.263, snr=(10, 200), depth=(50, 500),
                    kernels=tuple(psf.kernel for psf in psfs), kernel_scale=psfs[0].pixel_scale,
                    skies=sky_stamps("i")[0], pedestal=(-3.0, 30.0)),
-        size=64, target_noise=0.01)
+        size=64, target_noise=0.02)
 
 
 _PRESETS = {
