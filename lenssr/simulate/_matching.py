@@ -92,6 +92,20 @@ class Matcher:
         squared = fft.rfft2(fft.irfft2(kernel, s=self.sides) ** 2)
         return self._inside(fft.irfft2(self._padded(sigma**2) * squared, s=self.sides))
 
+    def autocovariance(self, kernel, correlation):
+        """
+        Autocovariance of `apply` for noise of unit variance, no lag being in the middle.
+
+        ``correlation`` is that of the noise between pixels so far apart: odd, centred.
+        """
+        power = np.abs(kernel) ** 2 * spectrum_of(correlation, self.sides).real
+        return fft.fftshift(fft.irfft2(np.maximum(power, 0.0), s=self.sides))
+
+    def share(self, wanted, valid, step=1):
+        """Share of the light that comes from valid pixels; beyond the image there are none."""
+        outside = self._padded(valid.astype(float), "constant")
+        return self._inside(fft.irfft2(outside * wanted, s=self.sides))[::step, ::step]
+
     def white_gain(self, kernel):
         """Noise of `apply` for independent noise of one in every pixel."""
         return float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
