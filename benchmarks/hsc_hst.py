@@ -26,7 +26,7 @@ from skimage.registration import phase_cross_correlation
 from lenssr import LensSRWarning, superresolve
 from lenssr.image._kernels import TARGET_FWHM
 from lenssr.image._psf import parse_psf
-from lenssr.simulate._reobserve import _gauss, _Matcher
+from lenssr.simulate._matching import Matcher, gauss
 
 METHODS = ("bilinear", "richardson_lucy", "rcan")
 DATA = Path(os.environ.get("LENSSR_SHARED_DATA",
@@ -72,8 +72,8 @@ def matched(sharp, psf, fwhm):
         # Its peak is 1.4 pixels off the centre of its array.
         warnings.simplefilter("ignore", LensSRWarning)
         psf = parse_psf(psf, sharp.shape)
-    matcher = _Matcher(sharp, psf, int(4 * fwhm))
-    return matcher.observe(_gauss(matcher.sides, fwhm, 0.0), 1, "fwhm")[0]
+    matcher = Matcher(sharp, psf, int(4 * fwhm))
+    return matcher.observe(gauss(matcher.sides, fwhm, 0.0), 1, "fwhm")[0]
 
 
 def on_grid(sharp, wcs, result):

@@ -17,8 +17,8 @@ from lenssr.exceptions import LensSRWarning
 
 from ._units import power_of
 
-__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "narrow", "sigma_from",
-           "sky_level", "sky_noise"]
+__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "find_sky", "narrow",
+           "sigma_from", "sky_level", "sky_noise"]
 
 #: The power of the standard deviation that an uncertainty holds.
 POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
@@ -141,28 +141,53 @@ def estimate_sky(values, mask):
     noise : float
         Standard deviation; zero if the image has none.
     """
-    from photutils.segmentation import detect_sources
-
     if min(values.shape) > BLOCKS * BLOCK and (~_excerpt(mask)).sum() > LEAST_PIXELS:
         values, mask = _excerpt(values), _excerpt(mask)
+    return find_sky(values, mask)[0]
+
+
+def find_sky(values, mask, threshold=2.0):
+    """
+    The pixels that hold no source, and their noise, as in `estimate_sky`.
+
+    Parameters
+    ----------
+    values, mask : `~numpy.ndarray`
+        Image and missing pixels, shape ``(ny, nx)``.
+    threshold : float
+        Of a source, in units of the noise. At two, the peaks of correlated noise are
+        taken for sources, too, and their absence makes it look smaller and less correlated.
+
+    Returns
+    -------
+    noise : float
+        Standard deviation; zero if the image has none.
+    sky : `~numpy.ndarray`
+        `True` where there is sky.
+    """
+    from photutils.segmentation import detect_sources
+
+    # The far wings of noise-free models are so small that their squares are zero.
+    most = np.abs(values[~mask]).max(initial=0)
+    values = np.where(np.abs(values) < np.finfo(float).eps ** 4 * most, 0.0, values)
     clip, sky = SigmaClip(3.0, maxiters=10), ~mask & ~_unexposed(values, mask)
     mask, least = ~sky, max(LEAST_PIXELS, 0.05 * sky.sum())
     noise = float(mad_std(clip(values[sky], masked=False)))
     if noise == 0:
         # Half the pixels share one value. Few photons do that: their scatter is small
         # numbers, which the median does not see and a clip at three sigma cuts off.
-        return float(np.std(SigmaClip(10.0)(values[sky])))
+        return float(np.std(SigmaClip(10.0)(values[sky]))), sky
     if min(values.shape) < 5:
-        return noise
+        return noise, sky
     # Smoothed by its neighbours, faint extended light stands out that one pixel hides.
     smooth = ndimage.gaussian_filter(np.where(mask, np.median(values[sky]), values), 1.0)
     # Where sources fill much of the image, its median is not yet that of the sky.
     for _ in range(SOURCE_STEPS):
-        threshold = np.median(clip(values[sky], masked=False)) + 2 * mad_std(smooth[sky])
+        level = np.median(clip(values[sky], masked=False)) + threshold * mad_std(smooth[sky])
         with warnings.catch_warnings():
             # photutils warns of an image without sources, which is a good answer here.
             warnings.simplefilter("ignore")
-            sources = detect_sources(smooth, threshold, n_pixels=5, mask=mask)
+            sources = detect_sources(smooth, level, n_pixels=5, mask=mask)
         if sources is None:
             break
         empty = ~mask & ~ndimage.binary_dilation(sources.data > 0, iterations=2)
@@ -170,7 +195,7 @@ def estimate_sky(values, mask):
             break
         sky = empty
         noise = float(mad_std(clip(values[sky], masked=False))) or noise
-    return noise
+    return noise, sky
 
 
 def _excerpt(array):

@@ -21,7 +21,7 @@ from ._noise import POWERS, base_class, estimate_sky, sigma_from, sky_noise
 from ._psf import parse_psfs
 from ._units import parse_unit
 
-__all__ = ["Parsed", "parse_image"]
+__all__ = ["Parsed", "parse_image", "pixel_scale"]
 
 
 @dataclass
@@ -106,7 +106,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     planes = _planes(values, missing, sigma, weight)
     shape = planes[0].shape
     psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape,
-                      _pixel_scale(wcs, shape))
+                      pixel_scale(wcs, shape))
     planes = [replace(plane, psf=each) for plane, each in zip(planes, psfs)]
     header = fits.Header() if raw.header is None else without_layout(raw.header)
     return Parsed(planes, values.shape, dtype, wcs, unit, header, kind, sigma is not None)
@@ -191,7 +191,7 @@ def _from_weight(values, weight, mask):
     return level / root if level > 0 else None
 
 
-def _pixel_scale(wcs, shape):
+def pixel_scale(wcs, shape):
     """Side of a pixel as an angle, or `None` if the WCS tells of none."""
     if getattr(wcs, "has_celestial", False):
         scales = proj_plane_pixel_scales(wcs.celestial)

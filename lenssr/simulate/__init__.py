@@ -14,6 +14,7 @@ from ._defects import Defects
 from ._instrument import Instrument
 from ._instruments import INSTRUMENTS
 from ._layouts import write_pairs
+from ._observations import pair_observations
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._presets import PRESETS
@@ -26,8 +27,8 @@ from ._vortex import Vortex, VortexLine
 __all__ = ["INSTRUMENTS", "PRESETS", "SUBSTRUCTURES", "Defects", "Grid", "Instrument", "LensPair",
            "LensPlane", "PairStream", "Population", "Subhalos", "Substructure", "Vortex",
            "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
-           "point_mass_einstein_radius", "render", "render_batch", "reobserve", "simulate_catalog",
-           "simulate_pair", "write_pairs"]
+           "pair_observations", "point_mass_einstein_radius", "render", "render_batch", "reobserve",
+           "simulate_catalog", "simulate_pair", "write_pairs"]
 
 
 def __getattr__(name):

@@ -5,20 +5,18 @@ from astropy import units as u
 from astropy.nddata import NDData
 from scipy import fft
 
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, target_psf
+from lenssr.image._kernels import TARGET_FWHM, target_psf
 from lenssr.image._mask import combine_masks, fill
 from lenssr.image._noise import sky_level
 from lenssr.image._psf import measure_fwhm, parse_psf
 from lenssr.image._units import flux_kind, parse_unit
 
+from ._matching import Matcher, gauss
 from ._pair import LensPair, make_ccd
 
 __all__ = ["reobserve"]
 
-REACH = 4.0       # radius in FWHM at which the seeing profile ends: 0.1 % of its light is beyond
-FLOOR = 1e-3      # transfer below which the image's own PSF is not undone
-MOST_GAIN = 3.0   # amplification of any frequency beyond which an image isn't sharp enough,
-MOST_LOST = 0.03  # and share of the wanted PSF below that floor
+REACH = 4.0  # radius in FWHM at which the seeing profile ends: 0.1 % of its light is beyond
 
 
 def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
@@ -114,9 +112,9 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
         raise ValueError("`psf` must be given for an image that carries none, got None")
 
     data, mask = _cut(data, step), _cut(mask, step)
-    matcher = _Matcher(fill(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
+    matcher = Matcher(fill(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
     sides = matcher.sides
-    hr, gain_hr = matcher.observe(_gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
+    hr, gain_hr = matcher.observe(gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
     lr, gain_lr = matcher.observe(
         _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
     own = _on_own_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
@@ -190,14 +188,6 @@ def _noise_map(clean, snr, depth):
     return sky * np.sqrt(1 + ratio / _positive("depth", depth))
 
 
-def _gauss(sides, fwhm, offset):
-    """Spectrum of a Gaussian sampled at pixel centres moved by ``-offset``."""
-    sigma = fwhm / FWHM_PER_SIGMA
-    y, x = (fft.fftfreq(n, 1 / n) + offset for n in sides)
-    profile = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
-    return fft.rfft2(profile / profile.sum())
-
-
 def _moffat_in_pixel(sides, fwhm, beta, step, offset):
     """Spectrum of a truncated Moffat profile convolved with a pixel of side ``step``."""
     # As broad as it is, sampling it is exact: nothing of it is left at the Nyquist frequency,
@@ -209,63 +199,6 @@ def _moffat_in_pixel(sides, fwhm, beta, step, offset):
     fy, fx = fft.fftfreq(sides[0])[:, None], fft.rfftfreq(sides[1])[None, :]
     pixel = np.sinc(step * fy) * np.sinc(step * fx) * np.exp(2j * np.pi * offset * (fy + fx))
     return fft.rfft2(profile / profile.sum()) * pixel
-
-
-class _Matcher:
-    """
-    Brings an image to other PSFs, sampled on coarser pixels.
-
-    Parameters
-    ----------
-    data, psf : `~numpy.ndarray`
-        Image and its effective PSF.
-    reach : int
-        Pixels by which the image is mirrored at its edges: the radius of the
-        broadest PSF.
-    """
-
-    def __init__(self, data, psf, reach):
-        pad = reach + max(psf.shape) // 2
-        self.sides = [fft.next_fast_len(n + 2 * pad, real=True) for n in data.shape]
-        self.inside = tuple(slice(pad, pad + n) for n in data.shape)
-        widths = [(pad, side - n - pad) for n, side in zip(data.shape, self.sides)]
-        self.spectrum = fft.rfft2(np.pad(data, widths, mode="symmetric"))
-        kernel = np.zeros(self.sides)
-        kernel[: psf.shape[0], : psf.shape[1]] = psf
-        self.own = fft.rfft2(np.roll(kernel, [-(n // 2) for n in psf.shape], (0, 1)))
-
-    def observe(self, wanted, step, name):
-        """
-        The image at another PSF.
-
-        Parameters
-        ----------
-        wanted : `~numpy.ndarray`
-            Spectrum of that PSF, moved from the centre of a pixel of the image to that of
-            a pixel of ``step``.
-        step : int
-            Side of the pixels to sample it on.
-        name : str
-            Argument to blame if that is impossible.
-
-        Returns
-        -------
-        image : `~numpy.ndarray`
-            Flux per pixel of the sharp image.
-        gain : float
-            Its noise for white noise of one in the sharp image.
-        """
-        # Exact at frequency zero: flux is flux.
-        undo = self.own.conj() * (1 + FLOOR**2) / (np.abs(self.own) ** 2 + FLOOR**2)
-        kernel = wanted * undo
-        gain = np.abs(kernel).max()
-        lost = np.linalg.norm(wanted - kernel * self.own) / np.linalg.norm(wanted)
-        if gain > MOST_GAIN or lost > MOST_LOST:
-            raise ValueError(f"`{name}` must be larger: the image is not sharp enough, undoing "
-                             f"its PSF amplifies noise by up to {gain:.1f} and misses "
-                             f"{lost:.1%} of the PSF that is wanted")
-        image = fft.irfft2(self.spectrum * kernel, s=self.sides)[self.inside][::step, ::step]
-        return image, float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
 
 
 def _on_own_grid(spectrum, sides, step, radius):
