@@ -26,7 +26,7 @@ from lenssr.simulate import (
     write_pairs,
 )
 from lenssr.simulate import _catalog_chunk as chunks
-from lenssr.simulate._catalog_read import DamagedChunk
+from lenssr.simulate._catalog_array import DamagedChunk
 
 zarr = pytest.importorskip("zarr")
 
@@ -37,7 +37,7 @@ SMALL = dict(preset="deeplense-2", engine="torch", size=12, progress=False)
 def small_chunks():
     """Chunks of eight pairs: several in a small catalogue."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("_catalog", "_catalog_chunk", "_catalog_read"):
+        for module in ("_catalog", "_catalog_array", "_catalog_chunk", "_catalog_read"):
             patch.setattr(f"lenssr.simulate.{module}.CHUNK", 8)
         yield
 
@@ -125,7 +125,7 @@ def test_resumed_catalogue_equals_one_in_one_go(catalog, tmp_path, monkeypatch):
         open_catalog(path)
     monkeypatch.undo()
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("_catalog", "_catalog_chunk", "_catalog_read"):
+        for module in ("_catalog", "_catalog_array", "_catalog_chunk", "_catalog_read"):
             patch.setattr(f"lenssr.simulate.{module}.CHUNK", 8)
         simulate_catalog(path, 20, **SMALL)
     assert contents(path) == contents(catalog.path)
