@@ -1,8 +1,7 @@
 """A bank of rendered scenes on disk: rendered once, observed anew at each use."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +58,6 @@ def brightest(points):
     return table
 
 
-def _one_thread():
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def _write_chunk(folder, population, grid, seed, chunk, priors):
     images = np.empty((CHUNK, grid.n, grid.n), np.float32)
     points = np.empty((CHUNK, MAX_POINTS, 3), np.float32)
@@ -116,8 +109,9 @@ class SceneBank:
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [c for c in range(self.n_chunks)
                    if not (self.folder / f"scenes-{c:05d}.npy").exists()]
-        # Not forked: a process that has used torch's threads may hang in a fork.
-        with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
+        # Threads: nearly all of the time goes into torch, and a script that trains need not be
+        # written such that processes can import it.
+        with ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(_write_chunk, self.folder, self.population, self.grid,
                                 self.seed, c, self.priors) for c in missing]
             for job in tqdm(jobs, desc="rendering scenes", disable=not progress, delay=2):

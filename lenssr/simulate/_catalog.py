@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -93,7 +94,8 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
     engine : {"lenstronomy", "torch"}
         What renders the scenes.
     workers : int
-        Processes on this machine. What is written does not depend on their number.
+        Processes on this machine; a script that starts several must call this below
+        ``if __name__ == "__main__":``. What is written does not depend on their number.
     client : `dask.distributed.Client`, optional
         A Dask cluster to do the work in place of processes of this machine; its workers
         must see ``path``.
@@ -111,6 +113,8 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
         If an argument is wrong, or ``path`` holds something else.
     ImportError
         If zarr is not installed.
+    RuntimeError
+        If a process ends before its work.
 
     Warns
     -----
@@ -230,6 +234,11 @@ def _spread(path, spec, workers, client):
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             yield (lambda chunk: pool.submit(make_chunk, path, spec, chunk)), as_completed
+        except BrokenProcessPool as err:
+            raise RuntimeError(
+                "the processes of `workers` ended before their work: a script that starts them "
+                'must do so below `if __name__ == "__main__":`, and they need memory each; the '
+                "same call goes on where this one stopped") from err
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

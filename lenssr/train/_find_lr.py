@@ -1,9 +1,11 @@
 """How large a learning rate may be: a sweep through all that come into question."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ._curves import write_figure, write_table
@@ -15,8 +17,9 @@ from ._trainer import Trainer
 __all__ = ["LearningRates", "find_learning_rate"]
 
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 120
-MEMORY = 0.9   # of the running mean of the losses, per step
+MEMORY = 0.6   # of the running mean of the losses, per step
 EDGE = 10      # first steps, whose running mean is of few losses
+PROBE = 4      # batches on which the loss is measured
 WORSE = 2.0    # rise above the first losses, over the fall below them, at which the sweep ends
 
 
@@ -30,7 +33,7 @@ class LearningRates:
     rates : `~numpy.ndarray`
         Learning rates, one to a step.
     losses, smoothed : `~numpy.ndarray`
-        Loss before each of these steps, and its running mean.
+        Loss after each of these steps, always on the same pairs, and its running mean.
     steepest : float
         Rate at which the smoothed loss falls fastest in the logarithm of the rate.
     tenth : float
@@ -67,7 +70,7 @@ class LearningRates:
 
 
 def smooth(losses):
-    """Running mean with a memory of ten steps, without the bias towards its start at zero."""
+    """Running mean with a memory of a few steps, without the bias towards its start at zero."""
     mean, found = 0.0, []
     for k, loss in enumerate(losses):
         mean = MEMORY * mean + (1 - MEMORY) * loss
@@ -122,10 +125,20 @@ def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
 
 def _sweep(trainer, pairs, progress):
     rates, losses = [], []
+    # The loss of a batch is that of its images more than that of the rate: the same ones are
+    # looked at after each step.
+    size = PROBE * trainer.training.batch
+    probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.team.world),
+                        trainer.team.rank, trainer.team.world)
     for rate in tqdm(np.geomspace(LOWEST, HIGHEST, STEPS).tolist(), disable=not progress, delay=2,
                      desc="learning rates"):
         try:
-            losses.append(trainer.advance(pairs, rate))
+            trainer.advance(pairs, rate)
+            with torch.no_grad():
+                loss = trainer.team.mean(trainer.loss(probe, pairs.scale)).item()
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"loss is {loss}")
+            losses.append(loss)
         except FloatingPointError as err:
             if len(losses) < 2:
                 raise ValueError(f"the loss of recipe {trainer.recipe.name!r} is not finite from "

@@ -120,6 +120,15 @@ class Trainer:
         # Checkpoints of earlier versions have neither.
         self.losses, self.best = state.get("losses", []), state.get("best")
 
+    def loss(self, batch, scale):
+        """The loss of a batch."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = self.model(
+                compress(batch.lr).to(self.device, memory_format=torch.channels_last),
+                batch.conditions.to(self.device))
+        return training_loss(output.float(), batch.hr.to(self.device), scale, self.training,
+                             self.step, self.team.mean)
+
     def advance(self, pairs, rate=None):
         """One optimisation step, by default at the rate of the schedule; returns the loss."""
         training, team = self.training, self.team
@@ -128,12 +137,7 @@ class Trainer:
         batch = pairs.batch(self.step, training.batch, team.rank, team.world)
         # What a layer draws is that of the step, whether or not the run was resumed.
         torch.manual_seed(training.seed + self.step * team.world + team.rank)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(
-                compress(batch.lr).to(self.device, memory_format=torch.channels_last),
-                batch.conditions.to(self.device))
-        loss = training_loss(output.float(), batch.hr.to(self.device), pairs.scale, training,
-                             self.step, team.mean)
+        loss = self.loss(batch, pairs.scale)
         shared = team.mean(loss.detach()).item()
         if not math.isfinite(shared):
             raise self._stop(f"loss is {shared}", batch)

@@ -1,6 +1,5 @@
 """A recipe that takes no time, and the scenes that it needs."""
 
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -18,11 +17,10 @@ def cache_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(cache_folder):
-    """No more scenes than are needed, and by no processes, which take seconds to start."""
+    """No more scenes than are needed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LENSSR_CACHE", str(cache_folder))
         patch.setattr(_bank, "CHUNK", 25)
-        patch.setattr(_bank, "ProcessPoolExecutor", lambda *options: ThreadPoolExecutor(1))
         yield
 
 
