@@ -30,7 +30,8 @@ from lenssr.train._data import BankPairs
 from lenssr.train._recipe import Data
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1
-METHODS = ("bilinear", "bicubic", "lanczos", "optimal_linear", "richardson_lucy", "wiener", "rcan")
+METHODS = ("bilinear", "bicubic", "lanczos", "optimal_linear", "richardson_lucy", "wiener", "rcan",
+           "fast")
 SNR_BINS = (5, 15, 50, 150, 500)
 LEAST = 5   # peak of the truth over the noise below which an image counts as empty
 BRIGHT = 20  # peak signal to noise above which flux and place are compared
@@ -165,7 +166,7 @@ def main():
                         help="write the gains over bilinear into the package")
     args = parser.parse_args()
 
-    options = {"richardson_lucy": {"n_probes": 1}, "rcan": {"n_probes": 1}}
+    options = {name: {"n_probes": 1} for name in ("richardson_lucy", "rcan", "fast")}
     if args.weights:
         options["rcan"]["weights"] = args.weights
     linear = fit_linear(args.training) if "optimal_linear" in args.methods else None
@@ -194,11 +195,15 @@ def main():
 
 def record(table, n):
     """Write the gains into the package, where `lenssr.list_methods` finds them."""
+    path = Path(str(resources.files("lenssr.methods") / "gains.json"))
     mean = {row["method"]: row["mean"] for row in table}
     gains = {name: round(value - mean["bilinear"], 2) for name, value in mean.items()}
-    text = json.dumps({"set": f"hsc-hst, {SCALE} x, {n} unseen pairs of 32 x 32 input pixels",
-                       "gain": gains}, indent=1)
-    Path(str(resources.files("lenssr.methods") / "gains.json")).write_text(text + "\n")
+    title, known = f"hsc-hst, {SCALE} x, {n} unseen pairs of 32 x 32 input pixels", json.loads(
+        path.read_text())
+    if known["set"] == title:
+        # Methods that were not run again keep theirs.
+        gains = {**known["gain"], **gains}
+    path.write_text(json.dumps({"set": title, "gain": gains}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
