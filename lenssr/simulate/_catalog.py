@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lenssr._checks import positive_integer
+from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 
 from ._catalog_chunk import CHUNK, create_arrays, is_made, make_chunk, merge_truths
@@ -184,9 +184,8 @@ def prepare(path, spec):
                          f"{str(path)!r}, which holds {sorted(others)[0]!r}")
     path.mkdir(parents=True, exist_ok=True)
     create_arrays(path, spec)
-    beside = path / ".manifest.json.part"
-    beside.write_text(json.dumps(manifest, indent=1) + "\n")
-    os.replace(beside, path / "manifest.json")
+    with whole_file(path / "manifest.json") as beside:
+        beside.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def read_manifest(path):

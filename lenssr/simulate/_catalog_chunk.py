@@ -3,8 +3,9 @@
 import gzip
 import io
 import json
-import os
 from pathlib import Path
+
+from lenssr._files import whole_file
 
 from ._truth import TRUTHS
 
@@ -95,9 +96,8 @@ def make_chunk(path, spec, chunk):
 
 def _replace(path, content):
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
 
 
 def _ecsv(rows):
@@ -114,8 +114,7 @@ def _ecsv(rows):
 
 def merge_truths(path, n_chunks):
     """One table of truths of those of the chunks, which have the same header."""
-    beside = path / ".truths.ecsv.part"
-    with open(beside, "w") as whole:
+    with whole_file(path / "truths.ecsv") as beside, open(beside, "w") as whole:
         for chunk in range(n_chunks):
             header = True
             with open(truth_part(path, chunk)) as part:
@@ -124,4 +123,3 @@ def merge_truths(path, n_chunks):
                     if not header or chunk == 0:
                         whole.write(line)
                     header = header and line.startswith("#")
-    os.replace(beside, path / "truths.ecsv")

@@ -1,9 +1,10 @@
 """Other layouts of catalogues: pairs of FITS files, and the folders of DeepLense."""
 
-import os
 from pathlib import Path
 
 import numpy as np
+
+from lenssr._files import whole_file
 
 __all__ = ["export", "write_pairs"]
 
@@ -30,9 +31,8 @@ def write_pairs(pairs, path):
     path = _new_folder(path)
     for index, pair in enumerate(pairs):
         for name, image in (("lr", pair.lr), ("hr", pair.hr)):
-            beside = path / f".{name}-{index:06d}.fits"
-            image.write(beside)
-            os.replace(beside, path / f"{name}-{index:06d}.fits")
+            with whole_file(path / f"{name}-{index:06d}.fits") as beside:
+                image.write(beside, format="fits")
 
 
 def _new_folder(path):
@@ -60,6 +60,6 @@ def export(catalog, path, layout, scaled):
             if scaled:
                 low, high = np.nanmin(image), np.nanmax(image)
                 image = (image - low) / (high - low if high > low else 1)
-            beside = path / name / f".sample_{index}.npy"
-            np.save(beside, image[None])
-            os.replace(beside, path / name / f"sample_{index}.npy")
+            with whole_file(path / name / f"sample_{index}.npy") as beside:
+                with open(beside, "wb") as file:
+                    np.save(file, image[None])
