@@ -1,13 +1,16 @@
 """Kernels: the declared target resolution, and a PSF carried to a finer grid."""
 
 import numpy as np
-from scipy import ndimage, optimize
+from scipy import fft, ndimage, optimize
 
-__all__ = ["FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf", "resampled_psf",
-           "target_psf"]
+__all__ = ["FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf", "relative_kernel",
+           "resampled_psf", "target_psf"]
 
 #: FWHM in output pixels of the Gaussian that every restored image is brought to.
 TARGET_FWHM = 2.0
+
+#: Power of the target's transfer below which it is not divided by.
+FLOOR = 1e-3
 
 #: FWHM of a Gaussian of unit standard deviation.
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
@@ -99,11 +102,7 @@ def oversample_psf(psf, scale):
     """
     psf = _checked(psf)
     offsets = [(np.arange(scale * n) + 0.5) / scale - n / 2 for n in psf.shape]
-    kernel = _evaluate(psf, *offsets)
-    for a in range(scale):
-        for b in range(scale):
-            kernel[a::scale, b::scale] /= kernel[a::scale, b::scale].sum()
-    return kernel
+    return _in_phase(_evaluate(psf, *offsets), scale)
 
 
 def resampled_psf(psf, scale):
@@ -132,6 +131,55 @@ def resampled_psf(psf, scale):
     radii = [scale * n // 2 for n in psf.shape]
     kernel = _evaluate(psf, *(np.arange(-r, r + 1) / scale for r in radii))
     return kernel / kernel.sum()
+
+
+def relative_kernel(psf, scale):
+    r"""
+    What is left of a PSF to apply to an image of the declared resolution.
+
+    Convolved with the Gaussian of `target_psf`, it gives what `oversample_psf` gives
+    for ``psf``: a restored image, blurred by it and taken at the centres of the input's
+    pixels, is the data without their noise.
+
+    Parameters
+    ----------
+    psf : `~numpy.ndarray`
+        Effective PSF on the grid of the input, odd in both axes, centred.
+    scale : int
+        Output pixels per input pixel.
+
+    Returns
+    -------
+    kernel : `~numpy.ndarray`
+        In the shape and order of `oversample_psf`; each of its phases has sum one.
+
+    Raises
+    ------
+    ValueError
+        If ``psf`` is not a 2-D array, odd in both axes, of positive sum.
+
+    Notes
+    -----
+    :math:`\hat R = \hat K \hat G (1 + \epsilon) / (\hat G^2 + \epsilon)` with
+    :math:`\epsilon = 10^{-3}`, for the kernel :math:`K` and the Gaussian :math:`G`. A PSF as
+    narrow as the target has frequencies that the target lacks; they are not restored.
+    """
+    kernel = oversample_psf(psf, scale)
+    sides = [fft.next_fast_len(n + 8 * scale, real=True) for n in kernel.shape]
+    k2 = fft.fftfreq(sides[0])[:, None] ** 2 + fft.rfftfreq(sides[1])[None, :] ** 2
+    target = np.exp(-2 * (np.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * k2)
+    share = target * (1 + FLOOR) / (target**2 + FLOOR)
+    kernel = fft.irfft2(fft.rfft2(kernel, s=sides) * share, s=sides)[
+        :kernel.shape[0], :kernel.shape[1]]
+    return _in_phase(kernel, scale)
+
+
+def _in_phase(kernel, scale):
+    """A kernel whose phases have sum one each: sources keep their flux wherever they lie."""
+    for a in range(scale):
+        for b in range(scale):
+            kernel[a::scale, b::scale] /= kernel[a::scale, b::scale].sum()
+    return kernel
 
 
 def _checked(psf):

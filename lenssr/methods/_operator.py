@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import fft
 
-from lenssr.image._kernels import oversample_psf
+from lenssr.image._kernels import oversample_psf, relative_kernel
 from lenssr.image._tiles import check_tile, tiles
 
-__all__ = ["BlurBin", "PhaseKernel", "convolve_tiled"]
+__all__ = ["BlurBin", "Degrade", "PhaseKernel", "convolve_tiled"]
 
 #: Side of a tile in input pixels where the caller sets none.
 DEFAULT_TILE = 256
@@ -146,6 +146,81 @@ class BlurBin(PhaseKernel):
 
     def __init__(self, psf, scale, shape, tile=None):
         super().__init__(oversample_psf(psf, scale), scale, shape, tile)
+
+
+class Degrade:
+    """
+    What a telescope makes of an image of the declared resolution.
+
+    Parameters
+    ----------
+    psf : `~numpy.ndarray`
+        Effective PSF of the data on their own grid, odd in both axes, centred.
+    scale : int
+        Output pixels per pixel of the data along each axis.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the data.
+    tile : int, optional
+        Side of the tiles in pixels of the data; changes no result.
+
+    Notes
+    -----
+    Both images are surface brightness: a constant stays the constant. Outside its frame
+    the restored image goes on as its edge; what is beyond an edge is not known.
+    """
+
+    def __init__(self, psf, scale, shape, tile=None):
+        self.scale = scale
+        self.margin = tuple(n // 2 for n in psf.shape)
+        padded = tuple(n + 2 * m for n, m in zip(shape, self.margin, strict=True))
+        self._kernel = PhaseKernel(relative_kernel(psf, scale), scale, padded, tile)
+
+    def forward(self, image):
+        """
+        The data that a restored image means, without noise.
+
+        Parameters
+        ----------
+        image : `~numpy.ndarray`
+            Shape ``(scale * ny, scale * nx)``.
+
+        Returns
+        -------
+        data : `~numpy.ndarray`
+            Shape ``(ny, nx)``.
+        """
+        padded = np.pad(image, [(self.scale * m,) * 2 for m in self.margin], mode="edge")
+        (my, mx), data = self.margin, self._kernel.forward(padded) / self.scale**2
+        return data[my:data.shape[0] - my, mx:data.shape[1] - mx]
+
+    def adjoint(self, data):
+        """
+        The transpose of `forward`.
+
+        Parameters
+        ----------
+        data : `~numpy.ndarray`
+            Shape ``(ny, nx)``.
+
+        Returns
+        -------
+        image : `~numpy.ndarray`
+            Shape ``(scale * ny, scale * nx)``.
+        """
+        image = self._kernel.adjoint(np.pad(data, [(m, m) for m in self.margin]))
+        image /= self.scale**2
+        for axis, m in enumerate(self.margin):
+            image = _fold_edges(np.moveaxis(image, axis, 0), self.scale * m)
+            image = np.moveaxis(image, 0, axis)
+        return image
+
+
+def _fold_edges(padded, m):
+    """Transpose of padding the first axis with its edges."""
+    inner = padded[m:len(padded) - m].copy()
+    inner[0] += padded[:m].sum(axis=0)
+    inner[-1] += padded[len(padded) - m:].sum(axis=0)
+    return inner
 
 
 def convolve_tiled(image, kernel, tile=None):
