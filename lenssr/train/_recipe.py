@@ -31,6 +31,7 @@ class Data:
     correlated: float = number(0.3, 0, 1)
     noise_error: float = number(0.07, 0)
     psf_known: float = number(0.85, 0, 1)
+    masked: float = number(0.0, 0, 1)
     substructure: list | None = None
     catalog: str | None = None
     validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)

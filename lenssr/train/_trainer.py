@@ -9,7 +9,7 @@ import torch
 
 from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
-from lenssr.networks import build, compress
+from lenssr.networks import build
 
 from ._losses import training_loss
 from ._recipe import Recipe
@@ -120,13 +120,11 @@ class Trainer:
         # Checkpoints of earlier versions have neither.
         self.losses, self.best = state.get("losses", []), state.get("best")
 
-    def loss(self, batch, scale):
+    def loss(self, batch):
         """The loss of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(
-                compress(batch.lr).to(self.device, memory_format=torch.channels_last),
-                batch.conditions.to(self.device))
-        return training_loss(output.float(), batch.hr.to(self.device), scale, self.training,
+            output = self.model(*batch.inputs(self.device))
+        return training_loss(output.float(), batch.hr.to(self.device), batch.scale, self.training,
                              self.step, self.team.mean)
 
     def advance(self, pairs, rate=None):
@@ -137,7 +135,7 @@ class Trainer:
         batch = pairs.batch(self.step, training.batch, team.rank, team.world)
         # What a layer draws is that of the step, whether or not the run was resumed.
         torch.manual_seed(training.seed + self.step * team.world + team.rank)
-        loss = self.loss(batch, pairs.scale)
+        loss = self.loss(batch)
         shared = team.mean(loss.detach()).item()
         if not math.isfinite(shared):
             raise self._stop(f"loss is {shared}", batch)
