@@ -188,7 +188,7 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
         psf = torch.stack([turned(p, t) for p, t in zip(psf, turns)]).float()
         conditions = describe_psf(psf) * known[:, None]
     batch = Batch(lr, hr, conditions, truth, [int(i) for i in indices])
-    if telescope is None:
+    if not telescope:
         return batch
     sigma, kernel, correlation = telescope
     kernel = torch.stack([turned(k, t) for k, t in zip(kernel, turns)]).float()

@@ -53,10 +53,13 @@ def open_pairs(recipe, validation=False, progress=False):
     """
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
     telescope = recipe.network["architecture"] in PHYSICAL
+    if isinstance(scale, list) and (data.catalog is not None or data.scenes == 0):
+        raise ValueError("recipe key `scale` must be one number for pairs of a catalogue or pairs "
+                         f"without end, got {scale!r}")
     if data.catalog is not None:
-        return CatalogPairs(data, scale, validation, seed)
+        return CatalogPairs(data, scale, validation, seed, telescope)
     if data.scenes == 0 and not validation:
-        return StreamPairs(data, scale, seed)
+        return StreamPairs(data, scale, seed, telescope)
     several = [BankPairs(data, each, validation, progress, seed, telescope)
                for each in (scale if isinstance(scale, list) else [scale])]
     return several[0] if len(several) == 1 else ScalesPairs(several)
@@ -118,18 +121,12 @@ class BankPairs(Pairs):
         corner = low + draws.integers(high + 1 - low, 2)
         batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky,
                            self.optics.effective_psf(seen.transfer), corner, self.data,
-                           self.scale, draws, self._told(seen))
+                           self.scale, draws, self.telescope and _telescope(
+                               self.optics, seen, seen.sigma, seen.sky))
         if not self.target_noise:
             return batch
         sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
         return batch._replace(hr=batch.truth + sigma * draws.normal(*batch.truth.shape[1:]))
-
-    def _told(self, seen):
-        """What a network that looks through the telescope is told of it."""
-        if not self.telescope:
-            return None
-        return (seen.sigma, self.optics.relative_kernel(seen.transfer),
-                neighbours_correlation(seen.correlation))
 
     def batch(self, step, batch, rank=0, world=1):
         numbers = numbered(step, batch, rank, world)
@@ -174,13 +171,13 @@ class StreamPairs(Pairs):
 
     Parameters
     ----------
-    data, scale, seed
+    data, scale, seed, telescope
         As `BankPairs` takes them.
     """
 
-    def __init__(self, data, scale, seed=0):
+    def __init__(self, data, scale, seed=0, telescope=False):
         instrument = find_preset(data.preset).instrument
-        self.scale, self.seed, self.data = scale, seed, data
+        self.scale, self.seed, self.data, self.telescope = scale, seed, data, telescope
         self.series = PairStream(
             data.preset, data.seed, scale=scale, size=data.size,
             substructure=tuple(data.substructure or ("no_sub",)),
@@ -193,4 +190,13 @@ class StreamPairs(Pairs):
         hr = truth if made.hr is made.truth else made.hr * self.scale**2
         corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
         return make_batch(numbers, (made.lr, hr, truth), made.seen.electrons, made.psf, corner,
-                          self.data, self.scale, pair_draws(self.seed, numbers))
+                          self.data, self.scale, pair_draws(self.seed, numbers),
+                          self.telescope and _telescope(
+                              self.series.optics, made.seen, made.sigma, made.seen.electrons))
+
+
+def _telescope(optics, seen, sigma, sky):
+    """What networks that look through the telescope are told of an `Observation`."""
+    # Where the noise was left out, the unit is that which was.
+    return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(seen.transfer),
+            neighbours_correlation(seen.correlation))
