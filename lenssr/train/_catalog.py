@@ -17,7 +17,7 @@ from lenssr.simulate._catalog_read import Catalog
 
 from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
 
-__all__ = ["CatalogPairs"]
+__all__ = ["CatalogPairs", "split"]
 
 FAINTEST = 0.01  # of the peak: the least noise of an image that has no noise map
 PROBED = 16      # pairs whose sums tell what the values of a catalogue without units are
@@ -68,9 +68,8 @@ class CatalogPairs(Pairs):
         if (data.fold + 1) * held > len(catalog):
             raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
                              f"of shares of {held} pairs, got {data.fold}")
-        mixed = np.random.default_rng(data.validation_seed).permutation(len(catalog))
-        mixed = np.roll(mixed, -data.fold * held)
-        self.chosen = np.sort(mixed[:held] if validation else mixed[held:])
+        shares = split(len(catalog), held, data.fold, data.validation_seed)
+        self.chosen = shares[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Files can be read in any order; chunks of arrays are read as a whole.
         self.window = CHUNK if isinstance(catalog, Catalog) else None
@@ -150,6 +149,12 @@ class CatalogPairs(Pairs):
         for start in range(0, self.n, AT_ONCE):
             places = np.arange(start, min(start + AT_ONCE, self.n))
             yield self.take(places, pair_draws(self.validation_seed, places))
+
+
+def split(n, held, fold, seed):
+    """Which of ``n`` pairs are trained on, and which ``held`` of them are held out, in order."""
+    mixed = np.roll(np.random.default_rng(seed).permutation(n), -fold * held)
+    return np.sort(mixed[held:]), np.sort(mixed[:held])
 
 
 def _noise_unit(values, sigma, mask):
