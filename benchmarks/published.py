@@ -4,7 +4,7 @@ The three published experiments, from the training of the networks to the tables
     python benchmarks/published.py clean noisy observed --runs runs --out scores
 
 *clean* and *noisy*: every architecture is trained on the pairs of the preset, RCAN, SRResNet and
-FSRCNN with three seeds, and tested on others. *observed*: 300 pairs of ``observed-like``, of which a
+FSRCNN with three seeds, and tested on others. *observed*: of 300 pairs of ``observed-like`` a
 tenth is held out. RCAN as it comes with lenssr, trained on the other 270 alone for as many steps as
 fine-tuning takes, fine-tuned in two stages, and adapted to the images without their targets; the
 fine-tuned one in five ways to hold out a tenth. A run that was stopped goes on; what is trained
