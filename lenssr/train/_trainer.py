@@ -12,6 +12,7 @@ from lenssr.exceptions import LensSRWarning
 from lenssr.networks import build
 
 from ._losses import training_loss
+from ._muon import OPTIMIZERS
 from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
@@ -53,7 +54,7 @@ class Trainer:
         still(self.network, self.training.freeze)
         self.model = team.parallel(self.network)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = OPTIMIZERS[self.training.optimizer](
             self.trained, self.training.learning_rate, weight_decay=self.training.weight_decay)
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
