@@ -34,8 +34,8 @@ def test_who_gets_which_step():
     for k in (0, 1, 3, 4, 5):
         np.testing.assert_allclose(moved[k].abs(), 1e-2, rtol=2e-2)
     matrix = moved[2].flatten(1)
-    # Of 24 singular values of about one, in a matrix of 24 x 144.
-    assert matrix.square().mean().sqrt().item() == pytest.approx(0.2e-2, rel=0.15)
+    # Of 24 singular values from 0.7 to 1.2, in a matrix of 24 x 144.
+    assert matrix.square().mean().sqrt().item() == pytest.approx(0.18e-2, rel=0.2)
     assert torch.linalg.svdvals(matrix).std() / torch.linalg.svdvals(matrix).mean() < 0.3
 
 
