@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from lenssr.exceptions import LensSRWarning
 
@@ -26,12 +26,19 @@ def kept_warnings():
             # Those which the caller has chosen not to see, too.
             warnings.simplefilter("always", LensSRWarning)
             yield caught
-    finally:
-        for each in caught:
-            if issubclass(each.category, LensSRWarning):
-                warnings.warn(each.message, stacklevel=4)
-            else:
-                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    except BaseException:
+        with suppress(Warning):  # which may be an error, but not the one that matters
+            _again(caught)
+        raise
+    _again(caught)
+
+
+def _again(caught):
+    for each in caught:
+        if issubclass(each.category, LensSRWarning):
+            warnings.warn(each.message, stacklevel=5)
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def texts(caught):

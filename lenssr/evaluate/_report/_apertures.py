@@ -87,7 +87,7 @@ def _described(table, subject):
               "of the input" for each in subject.results}
     for name in table.colnames:
         table[name].info.description = about[name]
-        table[name].info.format = ".2f" if name == "radius" else ".4f" if "/" in name else ".4g"
+        table[name].info.format = ".3f" if name == "radius" else ".4f" if "/" in name else ".4g"
         if name in ("input", "error", "result", "truth"):
             table[name].unit = subject.unit
     return table

@@ -9,7 +9,7 @@ from lenssr.image._psf import measure_fwhm
 
 __all__ = ["chi2", "data_residual", "degraded", "figures", "fwhm_of"]
 
-FINER = 8  # of the grid on which a FWHM is measured: on its own, that of two pixels is 1.90
+FINER = 8  # of the grid on which a FWHM is measured
 WITHIN = {1: "within 1 σ", 2: "within 2 σ"}
 
 
@@ -90,10 +90,19 @@ def _row(name, psf, scale=1):
 
 
 def fwhm_of(psf):
-    """Full width at half maximum of a PSF, in its pixels."""
+    """
+    Full width at half maximum of a PSF in its pixels, of the circle that has the area.
+
+    Within half a per cent; to count pixels is good enough for everything but to be read.
+    """
+    from skimage.measure import find_contours
+
     if any(n % 2 == 0 for n in psf.shape):
         return measure_fwhm(psf)  # of someone else's making: without a central pixel
-    return measure_fwhm(resampled_psf(psf, FINER)) / FINER
+    fine = np.pad(resampled_psf(psf, FINER), 1)
+    y, x = max(find_contours(fine, fine.max() / 2), key=len).T
+    area = abs(y[:-1] @ x[1:] - y[1:] @ x[:-1]) / 2
+    return 2 * float(np.sqrt(area / np.pi)) / FINER
 
 
 def _against_truth(subject, restored):

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from lenssr._checks import natural_integer, positive_integer
 from lenssr._files import whole_file
 from lenssr._warned import kept_warnings, texts
@@ -84,10 +86,10 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
     given = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
              "unit": unit}
     if _is_benchmark(subject):
-        of_result = {"data": data, "truth": truth, "prior_map": prior_map, "center": center,
-                     **given, "compare": compare or None}
+        of_result = {"data": data, "truth": truth, "compare": compare, "prior_map": prior_map,
+                     "center": center, **given}
         for name, value in of_result.items():
-            if value is not None:
+            if value is not None and not (name == "compare" and np.size(value) == 0):
                 raise ValueError(f"`{name}` goes with a result, got a benchmark as `subject`")
         text = benchmark_page(subject, title)
     else:

@@ -131,11 +131,12 @@ def _plane(name, image, plane, result):
     maps = {}
     if image.uncertainty is not None:
         maps["uncertainty"], _ = sigma_from(image.uncertainty, mask, image.unit)
-    for key in ("measurement_std", "prior_std", "consistency"):
+    for key in ("measurement_std", "prior_std"):
         if getattr(image, key) is not None:
-            maps[key] = np.asarray(getattr(image, key), dtype=float)
-    maps = {key: (1 if key == "consistency" else factor) * _cut(value, plane)
-            for key, value in maps.items()}
+            maps[key] = np.where(mask, np.nan, getattr(image, key))
+    maps = {key: factor * _cut(value, plane) for key, value in maps.items()}
+    if image.consistency is not None:
+        maps["consistency"] = _cut(np.asarray(image.consistency, dtype=float), plane)
     data = factor * _cut(np.asarray(image.data, dtype=float), plane)
     psf = None if image.psf is None else _cut(np.asarray(image.psf, dtype=float), plane)
     return Restored(name, data, _cut(mask, plane) | ~np.isfinite(data), maps, psf,
