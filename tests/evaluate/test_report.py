@@ -380,6 +380,7 @@ def test_cards_and_warnings_of_the_restoration(tmp_path):
     result.write(tmp_path / "result.fits")
     with pytest.warns(LensSRWarning, match="no unit|estimated"):
         page = make(tmp_path, tmp_path / "result.fits", image.data, uncertainty=None)
+    assert page.tree.text["title"] == ["result — bilinear"]  # by its file
     told = page.raw.split("The restoration warned")[1]
     assert told.index("the image has no unit") < told.index("This page warns")
     assert "a noise of" in told.split("This page warns")[1]

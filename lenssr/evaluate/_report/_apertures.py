@@ -77,7 +77,7 @@ def _sums(circles, data, mask, sigma=None):
 
 
 def _described(table, subject):
-    about = {"radius": "of the circle", "input": "its flux in the input",
+    about = {"radius": "of the circle", "input": "flux in the input, the sum over output pixels",
              "error": "of that, its pixels being independent",
              "result": f"flux in the result by {subject.result.name}, at its own resolution: a "
                        "sharper image has more in a small circle",

@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from lenssr.evaluate._metrics import image_metrics
+from lenssr.evaluate._metrics import WINDOW, image_metrics
 from lenssr.image._kernels import resampled_psf
 from lenssr.image._psf import measure_fwhm
 
@@ -74,7 +74,7 @@ def figures(subject, pixel=None):
     """
     image = subject.image
     rows = [_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
-    total = float((image.data * ~image.mask).sum()) * subject.share * subject.scale**2
+    total = float((image.data * ~image.mask).sum()) * subject.share * subject.scale**2 or np.nan
     for each in subject.results:
         rows.append(_row(each.name, each.psf) | {
             "flux": float((each.data * ~subject.mask).sum()) / total, "χ²": chi2(subject, each)})
@@ -106,9 +106,11 @@ def fwhm_of(psf):
 
 
 def _against_truth(subject, restored):
-    truth, peak = subject.truth, float(np.nanmax(subject.truth))
-    found = image_metrics(restored.values, truth, data_range=peak, mask=subject.mask)
-    row = {"PSNR": found["psnr"], "SSIM": found["ssim"]}
+    truth, row = subject.truth, {"PSNR": np.nan, "SSIM": np.nan}
+    peak = float(np.max(truth, where=np.isfinite(truth), initial=0))
+    if peak > 0 and min(truth.shape) >= WINDOW:
+        found = image_metrics(restored.values, truth, data_range=peak, mask=subject.mask)
+        row = {"PSNR": found["psnr"], "SSIM": found["ssim"]}
     sigma = restored.maps.get("uncertainty")
     use = ~subject.mask & np.isfinite(truth) & ~restored.mask
     for k, name in WITHIN.items():

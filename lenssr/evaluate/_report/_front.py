@@ -53,7 +53,7 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
     size : int
         Pixels of the result along each axis that are shown at most.
     title : str, optional
-        Title of the page; the object and the method by default.
+        Title of the page; by default the object, or the file, and the method.
     overwrite : bool
         Replace a file that is there.
 
@@ -97,7 +97,8 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
             found = gather(subject, data, truth=truth, compare=compare, prior_map=prior_map,
                            plane=plane, given=given)
             window = window_of(found, center, size)
-            text = result_page(found, window, title, texts(caught))
+            file = Path(subject).stem if isinstance(subject, str | os.PathLike) else None
+            text = result_page(found, window, title, file, texts(caught))
     with whole_file(path) as beside:
         beside.write_text(text, encoding="utf-8")
 

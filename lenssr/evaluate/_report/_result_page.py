@@ -17,7 +17,7 @@ CAVEAT = (" Every pixel of a super-resolved image is an estimate: what the data 
           "comes from the method, and two skies that differ only there give the same data.")
 
 
-def result_page(subject, window, title, told):
+def result_page(subject, window, title, file, told):
     """
     The page of a result.
 
@@ -27,8 +27,8 @@ def result_page(subject, window, title, told):
         What it is about.
     window : `Window`
         The part that is shown.
-    title : str or None
-        Its title.
+    title, file : str or None
+        Its title; without one, what an image is called that has no ``OBJECT``.
     told : list of str
         Warnings that were given on the way.
 
@@ -40,7 +40,7 @@ def result_page(subject, window, title, told):
     scales = scales_of(layers, subject.image)
     sky = sky_of(subject.wcs, window.fine_shape, window.fine_start, subject.plane)
     title = title or " — ".join(filter(None, (
-        str(subject.result.header.get("OBJECT", "")), subject.result.name)))
+        str(subject.result.header.get("OBJECT", "")).strip() or file, subject.result.name)))
     checks = figures(subject, sky and sky.pixel)
     body = _head(title, subject, window, sky, checks) + tag(
         "main", _warnings(subject, told), viewer(sky, window), _gallery(layers, scales),
@@ -80,9 +80,9 @@ def _stats(checks):
 
 
 def _warnings(subject, told):
-    parts = []
-    for heading, found in (("The restoration warned", warnings_of(subject.result.header)),
-                           ("This page warns", told)):
+    parts, before = [], warnings_of(subject.result.header)
+    new = [text for text in told if text not in before]
+    for heading, found in (("The restoration warned", before), ("This page warns", new)):
         if found:
             parts += [tag("h2", heading), listing(found)]
     return tag("section", *parts, class_="warnings") if parts else None
