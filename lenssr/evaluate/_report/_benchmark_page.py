@@ -15,6 +15,7 @@ __all__ = ["benchmark_page"]
 
 BEST = dict.fromkeys(("psnr", "psnr_of_mean", "ssim", "psnr_arc", "removed", "psnr_matched",
                       "ssim_matched", "psnr_arc_matched", "removed_matched"), "max")
+BEST["mse"] = "min"
 IMAGES = "-images"      # what ends the name of a table with a row for each image
 LARGE = 4_000_000       # bytes of a figure that is not shown as it is
 WIDEST = 1600           # pixels to which it is brought then
