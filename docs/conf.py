@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from sphinx_astropy.conf.v3 import *  # noqa: F403
 from sphinx_gallery.sorting import FileNameSortKey
@@ -81,5 +82,25 @@ html_theme_options = {
 
 # -- Links ------------------------------------------------------------------------------------
 
-linkcheck_ignore = [r"https://doi\.org/.*"]  # publishers turn robots away
+linkcheck_ignore = [r"https://doi\.org/.*",  # publishers turn robots away
+                    r"demo_report\.html"]     # made below
 linkcheck_retries = 3
+
+# -- Example of a report ----------------------------------------------------------------------
+
+
+def write_report(app, exception):
+    """The page that ``user_guide/report`` shows, beside it."""
+    from lenssr import superresolve
+    from lenssr.data import demo_lens
+    from lenssr.evaluate import report
+
+    if exception is None and app.builder.format == "html":
+        pair = demo_lens()
+        results = [superresolve(pair.lr, name) for name in ("rcan", "richardson_lucy", "bilinear")]
+        report(Path(app.outdir) / "user_guide" / "demo_report.html", results[0], pair.lr,
+               truth=pair.hr, compare=results[1:], overwrite=True)
+
+
+def setup(app):
+    app.connect("build-finished", write_report)

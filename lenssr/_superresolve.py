@@ -3,6 +3,7 @@
 import warnings
 
 from lenssr._checks import natural_integer, positive_integer
+from lenssr._warned import remember_warnings
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import assemble, flux_kind, parse_image
 from lenssr.image._tiles import check_tile
@@ -12,6 +13,7 @@ from lenssr.methods import Run, find_method, make_method
 __all__ = ["superresolve"]
 
 
+@remember_warnings
 def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, mask=None,
                  wcs=None, unit=None, flux="auto", device=None, n_samples=0, seed=None,
                  tile=None, progress=False, hdu=None, **method_options):
@@ -83,7 +85,8 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     Warns
     -----
     LensSRWarning
-        For what was estimated, assumed, or dropped.
+        For what was estimated, assumed, or dropped. The header keeps them, as ``SRWARN1``
+        and so on.
 
     Examples
     --------

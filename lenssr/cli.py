@@ -150,6 +150,30 @@ def _parser():
     bench.add_argument("--device", help="torch device")
     bench.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
+    page = command(
+        "report", _report, "write one page of HTML that shows a result, or a benchmark",
+        "lenssr report lens.html sharp.fits --input lens.fits --compare other.fits=other")
+    page.add_argument("output", metavar="OUT.html")
+    page.add_argument("result", nargs="?", metavar="RESULT.fits",
+                      help="what `lenssr superresolve` wrote")
+    page.add_argument("--input", metavar="IN.fits", help="the image that was restored")
+    page.add_argument("--truth", metavar="HR.fits", help="what it ought to be")
+    page.add_argument("--compare", action="append", default=[], metavar="OTHER.fits[=NAME]",
+                      help="a further result of the same image; may be repeated")
+    page.add_argument("--benchmark", metavar="FOLDER",
+                      help="a folder of tables and figures, in place of a result")
+    page.add_argument("--psf", help="PSF of the input: FITS file, or FWHM such as 0.7arcsec")
+    page.add_argument("--unit", help="unit of the input, where BUNIT is missing or wrong")
+    page.add_argument("--hdu", help="number or name of the HDU of the input")
+    page.add_argument("--plane", type=int, default=0,
+                      help="which plane of a cube (default: %(default)s)")
+    page.add_argument("--center", type=float, nargs=2, metavar=("X", "Y"), help="pixel of the "
+                      "result about which apertures lie and large images are cut")
+    page.add_argument("--size", type=int, default=512, help="pixels along each axis that are "
+                      "shown at most (default: %(default)s)")
+    page.add_argument("--title", help="title of the page")
+    page.add_argument("--overwrite", action="store_true", help="replace OUT.html")
+
     train = command("train", _train, "train a network by a recipe, or go on with it",
                     "lenssr train rcan_x2 --out runs/rcan_x2")
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
@@ -249,8 +273,7 @@ def _benchmark(options):
             raise OSError(f"{path} exists already; say --overwrite to replace it")
     weights = {}
     for text in options.weights:
-        file, _, label = text.partition("=")
-        label = label or os.path.splitext(os.path.basename(file))[0]
+        label, file = _labelled(text)
         weights.setdefault(label, []).append(file)
     for k, name in enumerate(experiments):
         found = benchmark(
@@ -261,6 +284,21 @@ def _benchmark(options):
             device=options.device, progress=sys.stderr.isatty())
         print("\n" * bool(k) + str(found), flush=True)
     print(f"\nTables and figures are in {options.out}")
+
+
+def _report(options):
+    from lenssr.evaluate import report
+
+    _check_output("OUT.html", options.output, options.overwrite)
+    if (options.result is None) == (options.benchmark is None):
+        raise ValueError("`RESULT.fits` or --benchmark must be given, and not both")
+    compare = dict(_labelled(text) for text in options.compare)
+    if options.benchmark is not None and not os.path.isdir(options.benchmark):
+        raise ValueError(f"`--benchmark` must be a folder, there is none {options.benchmark!r}")
+    report(options.output, options.result or options.benchmark, options.input,
+           truth=options.truth, compare=compare, psf=_psf(options.psf), unit=options.unit,
+           hdu=_number(options.hdu), plane=options.plane, center=options.center,
+           size=options.size, title=options.title, overwrite=options.overwrite)
 
 
 def _check_output(name, path, overwrite):
@@ -325,6 +363,12 @@ def _number(text):
         except (TypeError, ValueError):
             continue
     return text
+
+
+def _labelled(text):
+    """Label and file of ``FILE=LABEL``; a file without one is called by its name."""
+    file, _, label = text.partition("=")
+    return label or os.path.splitext(os.path.basename(file))[0], file
 
 
 def _option(text):

@@ -99,7 +99,7 @@ def test_methods_lists_all(capsys):
 
 
 @pytest.mark.parametrize("command", ["demo", "superresolve", "methods", "simulate", "show",
-                                     "benchmark", "train", "finetune", "evaluate"])
+                                     "benchmark", "report", "train", "finetune", "evaluate"])
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
@@ -213,3 +213,34 @@ def test_errors_of_benchmark(tmp_path, capsys, words, message):
     assert (status, err.count("\n")) == (1, 1)
     assert re.search(message, err)
     assert not (tmp_path / "out").exists()
+
+
+def test_report(image, tmp_path, capsys):
+    sharp, page = tmp_path / "sharp.fits", tmp_path / "page.html"
+    assert run(capsys, "superresolve", image, sharp, "--method", "bilinear")[0] == 0
+    words = ["report", page, sharp, "--input", image, "--truth", sharp, "--compare",
+             f"{sharp}=<again>", "--psf", "3pix", "--title", "Here & there"]
+    status, _, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>Here &amp; there</h1>" in text and "&lt;again&gt;" in text
+    status, _, err = run(capsys, *words)
+    assert status == 1 and "exists already; say --overwrite" in err
+    status, _, err = run(capsys, *words, "--overwrite", "--center", 9, 9, "--size", 8)
+    assert status == 0 and "warning: the page shows 8 x 8 of 32 x 24 pixels" in err
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ([], "`RESULT.fits` or --benchmark must be given"),
+    (["lens.fits", "--benchmark", "."], "`RESULT.fits` or --benchmark must be given, and not"),
+    (["--benchmark", "nowhere"], "`--benchmark` must be a folder, there is none 'nowhere'"),
+    (["lens.fits"], "`data` must be the image that was restored"),
+    (["lens.fits", "--input", "none.fits"], "`data` must be a FITS file, there is none"),
+    (["none.fits"], "must be a FITS file, there is none"),
+])
+def test_reports_that_cannot_be(image, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, "report", "page.html", *words)
+    assert status == 1 and err.count("\n") == 1
+    assert re.search(message, err)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lens.fits"]

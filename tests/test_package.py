@@ -78,7 +78,9 @@ def test_tox_pins_the_lower_bounds():
 
 
 @pytest.mark.parametrize("pattern", ["data/*.fits", "data/README.rst", "train/recipes/*.toml",
-                                     "weights/*.safetensors", "weights/*.json"])
+                                     "weights/*.safetensors", "weights/*.json",
+                                     "evaluate/_report/*.html", "evaluate/_report/*.css",
+                                     "evaluate/_report/*.js"])
 def test_data_are_there(pattern):
     """What the package reads at run time lies in it, with nothing to download."""
     assert list(Path(lenssr.__file__).parent.glob(pattern))

@@ -470,3 +470,32 @@ def test_real_cube_of_bands(shared_data):
     assert result.shape == (5, 100, 100) and result.psf.shape[0] == 5
     assert {str(item.message)[:12] for item in caught} == {
         "no uncertain", "the image ha", "`psf` was re"}
+
+
+def test_the_header_keeps_what_was_warned_of(tmp_path):
+    """Each once, whole in a file, gone from the next result; told to whoever called, too."""
+    bad = NOISE.copy()
+    bad[3, 4] = np.nan
+    with pytest.warns(LensSRWarning) as caught:
+        result = superresolve(bad, "bilinear")
+    assert {each.filename for each in caught} == {__file__}
+    told = list(dict.fromkeys(str(each.message) for each in caught))
+    assert len(told) == 3 and any(len(text) > 68 for text in told)
+    result.write(tmp_path / "warned.fits")
+    header = SuperResolvedImage.read(tmp_path / "warned.fits").header
+    assert [header[f"SRWARN{k}"] for k in (1, 2, 3)] == told and "SRWARN4" not in header
+    again = restore(result, uncertainty=1.0, psf=None, mask=np.zeros(result.shape, bool))
+    assert not [key for key in again.header if key.startswith("SRWARN")]
+
+
+@pytest.mark.filterwarnings("ignore:the image has no unit")
+def test_warnings_that_nobody_wants_to_see_are_kept_all_the_same():
+    for _ in range(2):
+        result = superresolve(NOISE, "bilinear", uncertainty=1.0)
+        assert result.header["SRWARN1"].startswith("the image has no unit")
+
+
+@pytest.mark.filterwarnings("error::lenssr.LensSRWarning")
+def test_warnings_can_still_be_errors():
+    with pytest.raises(LensSRWarning, match="the image has no unit"):
+        superresolve(NOISE, "bilinear", uncertainty=1.0)

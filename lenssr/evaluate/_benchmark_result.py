@@ -10,7 +10,7 @@ from lenssr._files import whole_file
 
 from ._benchmark_table import layout
 
-__all__ = ["Benchmark", "check_free"]
+__all__ = ["Benchmark", "check_free", "condition_lines", "save_figure"]
 
 FILES = ("{}.ecsv", "{}-images.ecsv", "{}.png")
 
@@ -40,7 +40,7 @@ class Benchmark:
 
     def __str__(self):
         meta = self.summary.meta
-        lines = [f"{self.name}: {meta['source']}", *(f"  {line}" for line in _conditions(meta))]
+        lines = [f"{self.name}: {meta['source']}", *(f"  {line}" for line in condition_lines(meta))]
         for title, table in layout(self.summary):
             lines += ["", title, *table.pformat(max_lines=-1, max_width=-1)]
         reasons = {name: [text] for name, text in meta["not_run"].items()}
@@ -85,7 +85,7 @@ class Benchmark:
         for pattern, write in zip(FILES, (
                 lambda path: self.summary.write(path, format="ascii.ecsv", overwrite=True),
                 lambda path: self.images.write(path, format="ascii.ecsv", overwrite=True),
-                lambda path: _save(figure, path))):
+                lambda path: save_figure(figure, path))):
             with whole_file(folder / pattern.format(self.name)) as beside:
                 write(beside)
 
@@ -98,14 +98,15 @@ def check_free(folder, name, overwrite):
             raise OSError(f"{path} exists already; say overwrite=True to replace it")
 
 
-def _save(figure, path):
+def save_figure(figure, path):
+    """A figure as PNG."""
     with warnings.catch_warnings():
         # Older matplotlib calls what newer Pillow has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
         figure.savefig(path, dpi=110, format="png")
 
 
-def _conditions(meta):
+def condition_lines(meta):
     """What the figures rest on, line by line."""
     ny, nx = meta["shape"]
     left = f"; {meta['left_out']} left out, with nothing to see" if meta["left_out"] else ""

@@ -21,7 +21,7 @@ from ._noise import POWERS, base_class, estimate_sky, sigma_from, sky_noise
 from ._psf import parse_psfs
 from ._units import parse_unit
 
-__all__ = ["Parsed", "parse_image", "pixel_scale"]
+__all__ = ["Parsed", "celestial", "parse_image", "pixel_scale"]
 
 
 @dataclass
@@ -201,14 +201,14 @@ def pixel_scale(wcs, shape):
     # At the centre of the image, and of the first band of a cube.
     y, x = ((n - 1) / 2 for n in shape)
     bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
-    here, right, up = (_sky(wcs.pixel_to_world(*pixel, *bands))
+    here, right, up = (celestial(wcs.pixel_to_world(*pixel, *bands))
                        for pixel in ((x, y), (x + 1, y), (x, y + 1)))
     if here is None:
         return None
     return np.sqrt(here.separation(right) * here.separation(up)).to(u.deg)
 
 
-def _sky(world):
+def celestial(world):
     """The celestial one of the coordinates of a pixel."""
     worlds = world if isinstance(world, (list, tuple)) else [world]
     return next((each for each in worlds if isinstance(each, SkyCoord)), None)

@@ -1,0 +1,142 @@
+"""What can be checked on a result without knowing the truth, and a little more with it."""
+
+import numpy as np
+from astropy.table import Table
+
+from lenssr.evaluate._metrics import WINDOW, image_metrics
+from lenssr.image._kernels import resampled_psf
+from lenssr.image._psf import measure_fwhm
+
+__all__ = ["chi2", "data_residual", "degraded", "figures", "fwhm_of"]
+
+FINER = 8  # of the grid on which a FWHM is measured
+WITHIN = {1: "within 1 σ", 2: "within 2 σ"}
+
+
+def data_residual(subject, restored):
+    """
+    Data minus the result brought back to them, over their noise.
+
+    Parameters
+    ----------
+    subject : `Subject`
+        What the page is about.
+    restored : `Restored`
+        The result.
+
+    Returns
+    -------
+    residual : `~numpy.ndarray` or None
+        On the grid of the input, NaN where it is masked; None where the resolution of
+        the input or of the result is not known, or interpolation left it as it was.
+    """
+    back = degraded(subject, restored)
+    if back is None:
+        return None
+    image = subject.image
+    return np.where(image.mask, np.nan, (image.data - back) / image.sigma)
+
+
+def degraded(subject, restored):
+    """
+    A result at the resolution and on the grid of the input, in its values.
+
+    None where either resolution is not known, and where interpolation left the input's.
+    """
+    if not subject.degrades(restored):
+        return None
+    return subject.operator.forward(np.nan_to_num(restored.data) / subject.share)
+
+
+def chi2(subject, restored):
+    """Mean square of `data_residual` over the pixels that have one, NaN where there is none."""
+    residual = data_residual(subject, restored)
+    return np.nan if residual is None else float(np.nanmean(residual**2))
+
+
+def figures(subject, pixel=None):
+    """
+    One row for the input and for each result.
+
+    Parameters
+    ----------
+    subject : `Subject`
+        What the page is about.
+    pixel : float, optional
+        Side of an output pixel, arcsec.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        FWHM of the PSF, the total flux over the input's, chi-squared per datum, and where the
+        truth is known PSNR, SSIM, and the share of errors within one and two sigma. What is
+        not known, or makes no sense, is masked.
+    """
+    image = subject.image
+    rows = [_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
+    total = float((image.data * ~image.mask).sum()) * subject.share * subject.scale**2 or np.nan
+    for each in subject.results:
+        rows.append(_row(each.name, each.psf) | {
+            "flux": float((each.data * ~subject.mask).sum()) / total, "χ²": chi2(subject, each)})
+    if subject.truth is not None:
+        rows[0] |= dict.fromkeys(("PSNR", "SSIM", *WITHIN.values()), np.nan)
+        for row, each in zip(rows[1:], subject.results):
+            row |= _against_truth(subject, each)
+    return _described(Table(rows, masked=True), pixel)
+
+
+def _row(name, psf, scale=1):
+    return {"image": name, "FWHM": np.nan if psf is None else fwhm_of(psf) * scale}
+
+
+def fwhm_of(psf):
+    """
+    Full width at half maximum of a PSF in its pixels, of the circle that has the area.
+
+    Within half a per cent; to count pixels is good enough for everything but to be read.
+    """
+    from skimage.measure import find_contours
+
+    if any(n % 2 == 0 for n in psf.shape):
+        return measure_fwhm(psf)  # of someone else's making: without a central pixel
+    fine = np.pad(resampled_psf(psf, FINER), 1)
+    y, x = max(find_contours(fine, fine.max() / 2), key=len).T
+    area = abs(y[:-1] @ x[1:] - y[1:] @ x[:-1]) / 2
+    return 2 * float(np.sqrt(area / np.pi)) / FINER
+
+
+def _against_truth(subject, restored):
+    truth, row = subject.truth, {"PSNR": np.nan, "SSIM": np.nan}
+    peak = float(np.max(truth, where=np.isfinite(truth), initial=0))
+    if peak > 0 and min(truth.shape) >= WINDOW:
+        found = image_metrics(restored.values, truth, data_range=peak, mask=subject.mask)
+        row = {"PSNR": found["psnr"], "SSIM": found["ssim"]}
+    sigma = restored.maps.get("uncertainty")
+    use = ~subject.mask & np.isfinite(truth) & ~restored.mask
+    for k, name in WITHIN.items():
+        row[name] = np.nan if sigma is None else 100 * float(
+            np.mean(np.abs(restored.data - truth)[use] < k * sigma[use]))
+    return row
+
+
+def _described(table, pixel):
+    if pixel is not None:
+        table.add_column(table["FWHM"] * pixel, 2, "FWHM on the sky")
+    about = {
+        "FWHM": ("full width at half maximum of the PSF, output pixels", ".2f", "pix"),
+        "FWHM on the sky": ("the same as an angle", ".3f", "arcsec"),
+        "flux": ("total flux over that of the input", ".4f", None),
+        "χ²": ("mean square of the input minus the result at the input's resolution, over the "
+               "noise: one where the result explains the data, more where it contradicts them, "
+               "less where it follows their noise", ".3f", None),
+        "PSNR": ("peak of the truth over the rms error", ".2f", "dB"),
+        "SSIM": ("structural similarity, windows of 7 x 7 pixels", ".4f", None),
+        WITHIN[1]: ("pixels whose error is within the uncertainty: 68.3 if that is the whole "
+                    "error, and Gaussian", ".1f", "%"),
+        WITHIN[2]: ("within twice that: 95.4 if it is", ".1f", "%")}
+    for name in table.colnames[1:]:
+        column = table[name]
+        column.mask = ~np.isfinite(column)
+        column.info.description, column.info.format, unit = about[name]
+        column.unit = unit
+    return table

@@ -1,0 +1,102 @@
+"""What a page is about: a result, what it was made of, and what it is compared with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from astropy.io import fits
+
+from lenssr.image import LensImage
+from lenssr.image._mask import expand_mask
+from lenssr.methods._operator import Degrade
+
+__all__ = ["Restored", "Subject"]
+
+
+@dataclass
+class Restored:
+    """
+    One plane of a result.
+
+    Attributes
+    ----------
+    name : str
+        Its method, or what the user calls it.
+    data, mask : `~numpy.ndarray`
+        Pixel values in the unit of the page, and `True` where they are missing.
+    maps : dict
+        ``uncertainty``, ``measurement_std`` and ``prior_std`` in the same unit, and
+        ``consistency``, as far as there are any.
+    psf : `~numpy.ndarray` or None
+        On its grid.
+    header : `~astropy.io.fits.Header`
+        Its cards.
+    """
+
+    name: str
+    data: np.ndarray
+    mask: np.ndarray
+    maps: dict
+    psf: np.ndarray | None
+    header: fits.Header
+
+    @property
+    def values(self):
+        """The data, NaN where they are missing."""
+        return np.where(self.mask, np.nan, self.data)
+
+
+@dataclass
+class Subject:
+    """
+    All that a page shows, in one unit.
+
+    Attributes
+    ----------
+    image : `~lenssr.image.LensImage`
+        The input, in its own values per input pixel.
+    results : list of `Restored`
+        The result, and further ones.
+    truth, prior : `~numpy.ndarray` or None
+        The truth, and the share of each pixel that the data do not determine.
+    scale : int
+        Output pixels per input pixel.
+    share : float
+        What a value of the input means per output pixel.
+    unit : `~astropy.units.UnitBase`
+        Of the values, truth and results.
+    wcs : object or None
+        WCS of the result.
+    plane, planes : int
+        Which plane of how many this is.
+    """
+
+    image: LensImage
+    results: list
+    truth: np.ndarray | None
+    prior: np.ndarray | None
+    scale: int
+    share: float
+    unit: object
+    wcs: object
+    plane: int = 0
+    planes: int = 1
+
+    @property
+    def result(self):
+        """The result that the page is about."""
+        return self.results[0]
+
+    @property
+    def mask(self):
+        """Output pixels that lie in a masked pixel of the input."""
+        return expand_mask(self.image.mask, self.scale)
+
+    @cached_property
+    def operator(self):
+        """What brings a result to the resolution and the pixels of the input."""
+        return Degrade(self.image.psf, self.scale, self.image.shape)
+
+    def degrades(self, restored):
+        """Whether the resolution of a result and of the data are known, to go from one to other."""
+        return self.image.psf is not None and restored.header.get("SRPSF") == "target"
