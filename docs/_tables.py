@@ -1,11 +1,9 @@
 """Rows of the documentation's tables of what the package holds: nothing in them is typed."""
 
-from importlib import resources
-
 import numpy as np
 
 from lenssr import list_methods
-from lenssr.weights import find_weights, read_card
+from lenssr.weights import find_weights, load_network, read_card, shipped_weights
 
 __all__ = ["method_rows", "weight_rows"]
 
@@ -55,38 +53,43 @@ def _known():
 
 def _columns(name, gain):
     """Facts of each of the weights of a network, by what they are called."""
-    folder = resources.files("lenssr.weights")
-    cards = sorted(path.name.removesuffix(".json") for path in folder.iterdir()
-                   if path.name.startswith(f"{name}-x") and path.name.endswith(".json"))
+    cards = dict.fromkeys(shipped_weights(name).values())
     if not cards:
         return [{"weights": f"``{name}``", "sizes": "none in the package yet"}]
     return [_facts(read_card(find_weights(card)), gain) for card in cards]
 
 
 def _facts(card, gain):
-    from lenssr.evaluate import count_macs
-    from lenssr.weights import load_network
-
-    network, _ = load_network(card.name)
     data, training = card.recipe["data"], card.recipe["training"]
-    side = data["size"]
     facts = {
         "weights": f"``{card.name}``",
+        "scales": ", ".join(map(str, card.scales)),
         "sizes": ", ".join(_size(*item) for item in card.network.items()
                            if item[0] not in COMMON),
         "parameters": f"{card.parameters:,}",
-        "operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}",
-        "reach": f"{network.halo} input pixels",
+        **_cost(card.name, data["size"]),
         "trained on": f"``{data['preset']}``, {data['scenes']:,} scenes",
         "steps": f"{card.steps:,} of {training['batch']} pairs",
+        "optimiser": f"``{training.get('optimizer', 'adamw')}``",
         "hours": f"{card.hours:.2f}",
         "validation PSNR": f"{card.figures['psnr']:.2f} dB",
         "validation flux": f"{card.figures['flux_ratio']:.4f}",
         "``SRWEIGHT``": f"``{card.sha256[:16]}``",
     }
-    if card.network["scale"] == 2 and np.isfinite(gain):
+    if 2 in card.scales and np.isfinite(gain):
         facts["gain over bilinear"] = f"{gain:.2f} dB"
     return facts
+
+
+def _cost(weights, side):
+    """Operations and reach, which of networks with physics inside depend on the PSF."""
+    from lenssr.evaluate import count_macs
+
+    network, _ = load_network(weights)
+    if getattr(network, "physical", False):
+        return {}
+    return {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}",
+            "reach": f"{network.halo} input pixels"}
 
 
 def _size(key, value):
