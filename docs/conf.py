@@ -1,11 +1,19 @@
 """Configuration of the documentation: Astropy's shared one, and what is our own."""
 
+import csv
+import io
 import os
+import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from docutils.parsers.rst.directives.tables import CSVTable
 from sphinx_astropy.conf.v3 import *  # noqa: F403
 from sphinx_gallery.sorting import FileNameSortKey
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import _tables  # noqa: E402
 
 # -- Project ----------------------------------------------------------------------------------
 
@@ -68,6 +76,39 @@ sphinx_gallery_conf = {
     "min_reported_time": 1e9,  # times of one machine say nothing about another
     "show_memory": False,
 }
+
+# -- Figures in pages -------------------------------------------------------------------------
+
+plot_formats = [("png", 110)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_include_source = True
+
+# -- Tables of what the package holds ---------------------------------------------------------
+
+
+class MadeTable(CSVTable):
+    """A table of ``rows``, a function of the names that the directive is given."""
+
+    has_content = False
+
+    def run(self):
+        # Of the base class the argument is a title.
+        self.names, self.arguments = " ".join(self.arguments).split(), []
+        self.options["header-rows"] = self.options["stub-columns"] = 1
+        return super().run()
+
+    def get_csv_data(self):
+        text = io.StringIO()
+        csv.writer(text).writerows(self.rows(*self.names))
+        return text.getvalue().splitlines(), self.name
+
+
+def setup(app):
+    for name, rows in (("methods-table", _tables.method_rows),
+                       ("weights-table", _tables.weight_rows)):
+        app.add_directive(name, type(name, (MadeTable,), {"rows": staticmethod(rows)}))
+
 
 # -- HTML -------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ SOFTENING = 3.0  # noise of the sky at which the stretch goes from linear to log
 MOST = 6.0       # sigma, end of the scale of the residuals
 
 
-def comparison_figure(pair, results, title=None):
+def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
     """
     Input, results and truth on one stretch, and below them what each got wrong.
 
@@ -24,6 +24,10 @@ def comparison_figure(pair, results, title=None):
         in the unit of the truth.
     title : str, optional
         Title of the figure.
+    columns : int, optional
+        Images in a row; all of them by default.
+    figure : `~matplotlib.figure.Figure`, optional
+        Figure to draw on, such as ``pyplot`` has made; a new one by default.
 
     Returns
     -------
@@ -36,7 +40,8 @@ def comparison_figure(pair, results, title=None):
     Raises
     ------
     ValueError
-        If the input has no uncertainty or a result has not the shape of the truth.
+        If the input has no uncertainty, a result has not the shape of the truth, or
+        ``columns`` is not a positive integer.
     """
     from matplotlib.figure import Figure
 
@@ -44,10 +49,43 @@ def comparison_figure(pair, results, title=None):
 
     if pair.lr.uncertainty is None:
         raise ValueError("`pair` must have an input with an uncertainty, got None")
-    scale, truth = pair.scale, np.asarray(pair.hr.data, dtype=float)
-    area = scale**2 if flux_kind(pair.lr.unit) == "per-pixel" else 1
+    panels, scale = _panels(pair, results), pair.scale
+    truth = panels["truth"]
     sigma = np.repeat(np.repeat(pair.lr.uncertainty.array, scale, 0), scale, 1)
     sky = np.percentile(sigma, 25)
+
+    def stretch(values):
+        return np.arcsinh(values / (SOFTENING * sky))
+
+    low, high = stretch(-2 * sky), stretch(truth.max())
+    figure = Figure(layout="constrained") if figure is None else figure
+    places = _places(figure, len(panels), columns)
+    extent = (0, truth.shape[1], 0, truth.shape[0])
+    for (name, values), (top, bottom) in zip(panels.items(), places):
+        top.imshow(stretch(values), origin="lower", cmap="magma", vmin=low, vmax=high,
+                   extent=extent, interpolation="nearest")
+        top.set_title(name)
+        if name not in results:
+            bottom.set_axis_off()
+            continue
+        residual = (values - truth) / sigma
+        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MOST, vmax=MOST,
+                              extent=extent, interpolation="nearest")
+        figures = image_metrics(values, truth, data_range=truth.max())
+        bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
+    if results:
+        # in the place under the truth, which has no residual
+        place = bottom.inset_axes([0.05, 0.05, 0.08, 0.9])
+        figure.colorbar(drawn, cax=place, label="(result - truth) / noise")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _panels(pair, results):
+    """Images by name, as fluxes per area of an input pixel."""
+    area = pair.scale**2 if flux_kind(pair.lr.unit) == "per-pixel" else 1
+    truth = np.asarray(pair.hr.data, dtype=float) * area
     panels = {"observed": np.asarray(pair.lr.data, dtype=float)}
     for name, image in results.items():
         values = image if isinstance(image, np.ndarray) else image.data
@@ -55,37 +93,22 @@ def comparison_figure(pair, results, title=None):
             raise ValueError(f"`results` must have the shape of the truth {truth.shape}, "
                              f"{name!r} has {values.shape}")
         panels[name] = values * area
-    panels["truth"] = truth * area
+    return panels | {"truth": truth}
 
-    def stretch(values):
-        return np.arcsinh(values / (SOFTENING * sky))
 
-    low, high = stretch(-2 * sky), stretch(panels["truth"].max())
-    figure = Figure(figsize=(2.6 * len(panels), 5.6), layout="constrained")
-    axes = figure.subplots(2, len(panels), squeeze=False)
-    extent = (0, truth.shape[1], 0, truth.shape[0])
-    for (name, values), (top, bottom) in zip(panels.items(), axes.T):
-        top.imshow(stretch(values), origin="lower", cmap="magma", vmin=low, vmax=high,
-                   extent=extent, interpolation="nearest")
-        top.set_title(name)
-        for axis in (top, bottom):
-            axis.set_xticks([])
-            axis.set_yticks([])
-        if name not in results:
-            bottom.set_axis_off()
-            continue
-        residual = (values - panels["truth"]) / sigma
-        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MOST, vmax=MOST,
-                              extent=extent, interpolation="nearest")
-        figures = image_metrics(values, panels["truth"], data_range=panels["truth"].max())
-        bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
-    if results:
-        # in the place under the truth, which has no residual
-        place = axes[1, -1].inset_axes([0.05, 0.05, 0.08, 0.9])
-        figure.colorbar(drawn, cax=place, label="(result - truth) / noise")
-    if title:
-        figure.suptitle(title)
-    return figure
+def _places(figure, n, columns):
+    """Pairs of axes, one above the other, for ``n`` images; without ticks."""
+    columns = n if columns is None else min(positive_integer("columns", columns), n)
+    rows = -(-n // columns)
+    figure.set_size_inches(2.6 * columns, 5.6 * rows)
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_xticks([])
+        axis.set_yticks([])
+    places = [pair for row in range(rows) for pair in zip(axes[2 * row], axes[2 * row + 1])]
+    for axis in sum(places[n:], ()):
+        axis.set_axis_off()
+    return places[:n]
 
 
 def contact_sheet(catalog, n=12, columns=6, figure=None):

@@ -2,7 +2,7 @@
 
 import copy
 import csv
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from lenssr._checks import natural_integer
 from lenssr._files import whole_file
 from lenssr.weights import load_network, save_network
 
@@ -50,6 +51,10 @@ class Adaptation:
         Share of the target pairs that is held out.
     fold : int
         Which share that is.
+    scenes : int, optional
+        Scenes of the source domain that are rendered, by default as many as the weights were
+        trained on. Fewer are ready sooner. 0: pairs are made as they are needed, and none
+        comes twice.
     seed : int
         Seed of the order of the pairs and of the discriminator.
     """
@@ -64,6 +69,7 @@ class Adaptation:
     least: int = 200
     validation_share: float = 0.1
     fold: int = 0
+    scenes: int | None = None
     seed: int = 1
 
     def __post_init__(self):
@@ -75,6 +81,9 @@ class Adaptation:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)!r}")
         if not 0.5 <= self.fooled <= 1:
             raise ValueError(f"`fooled` must be from 0.5 to 1, got {self.fooled!r}")
+        if self.scenes is not None and 0 < natural_integer("scenes", self.scenes) < self.batch:
+            raise ValueError(f"`scenes` must be zero or at least `batch`, {self.batch}, got "
+                             f"{self.scenes!r}")
 
 
 def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
@@ -126,10 +135,13 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     target = Data(catalog=target_folder(pairs, folder), size=how.size, fold=how.fold,
                   validation_share=how.validation_share, validation_seed=0)
     run = _Run(source_network.to(device), recipe.training, how, device)
-    source = open_pairs(Recipe(card.name, recipe.network, _patches(recipe.data, how.size),
-                               Training(seed=how.seed)), progress=progress)
     images, unseen = (CatalogPairs(target, recipe.network["scale"], validation, how.seed)
                       for validation in (False, True))
+    if images.n < how.batch:
+        raise ValueError(f"`batch` must be at most the number of pairs to train with, {images.n}, "
+                         f"got {how.batch}")
+    source = open_pairs(Recipe(card.name, recipe.network, _source(recipe.data, how),
+                               Training(seed=how.seed)), progress=progress)
     before = validate(run.source, unseen, device)
     for step in tqdm(range(how.steps), disable=not progress, delay=2, desc="adapting"):
         run.advance(step, source.batch(step, how.batch), images.batch(step, how.batch))
@@ -147,8 +159,9 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     return path
 
 
-def _patches(data, size):
-    return Data(**{**asdict(data), "size": size})
+def _source(data, how):
+    scenes = data.scenes if how.scenes is None else how.scenes
+    return replace(data, size=how.size, scenes=scenes)
 
 
 class _Run:

@@ -61,3 +61,23 @@ def test_contact_sheet_draws_each_pair():
     assert low == high
     with pytest.raises(ValueError, match="`n` must be a positive integer, got 0"):
         contact_sheet(pairs, 0)
+
+
+def test_comparison_in_rows_on_a_figure_of_ones_own():
+    from matplotlib.figure import Figure
+
+    pair, mine = make_pair(u.electron), Figure(layout="constrained")
+    results = {name: pair.hr for name in ("one", "two", "three")}
+    assert comparison_figure(pair, results, columns=2, figure=mine) is mine
+    above = [axis for axis in mine.axes if axis.get_title() in ("observed", "truth", *results)]
+    grid = [axis.get_subplotspec() for axis in above]
+    where = {axis.get_title(): (spec.rowspan.start, spec.colspan.start)
+             for axis, spec in zip(above, grid)}
+    assert where == {"observed": (0, 0), "one": (0, 1), "two": (2, 0), "three": (2, 1),
+                     "truth": (4, 0)}
+    # All that has nothing to show is off: below the input and the truth, and the last place.
+    off = [axis for axis in mine.axes if not axis.axison]
+    assert {(axis.get_subplotspec().rowspan.start, axis.get_subplotspec().colspan.start)
+            for axis in off} == {(1, 0), (5, 0), (4, 1), (5, 1)}
+    with pytest.raises(ValueError, match="`columns` must be a positive integer, got 0"):
+        comparison_figure(pair, results, columns=0)

@@ -96,12 +96,30 @@ def test_adaptation_leaves_the_upsampler_and_sees_no_target(source, pairs, tmp_p
     assert torch.equal(after[1], parts(again)[1])
 
 
+def test_adaptation_renders_as_many_scenes_as_it_is_told(source, pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("LENSSR_CACHE", str(tmp_path / "cache"))
+    options = dict(steps=2, least=2, batch=4, size=8, progress=False)
+    made = adapt(source, pairs, tmp_path / "stream", scenes=0, **options)
+    assert not (tmp_path / "cache").exists()
+    assert read_card(made).adapted["scenes"] == 0
+    # Chunks have 25 scenes here, and the recipe has 20.
+    adapt(source, pairs, tmp_path / "bank", scenes=30, **options)
+    assert len(list((tmp_path / "cache").rglob("scenes-*.npy"))) == 2
+
+
 def test_adaptation_ends_when_domains_are_one(source, tmp_path):
     # The target domain is the source domain: nobody can tell them apart.
     same = [simulate_pair(size=16, seed=1, index=index) for index in range(40)]
     made = adapt(source, same, tmp_path, steps=400, least=60, batch=8, size=8, fooled=0.7,
                  progress=False)
     assert read_card(made).steps < 400
+
+
+def test_adaptation_needs_a_batch_of_pairs(source, pairs, tmp_path):
+    # Of twelve, one is held out.
+    with pytest.raises(ValueError, match="`batch` must be at most the number of pairs to train "
+                                         "with, 11, got 12"):
+        adapt(source, pairs, tmp_path, batch=12, size=8, progress=False)
 
 
 def test_discriminator_is_bounded():
@@ -137,6 +155,8 @@ def test_features_are_what_enters_the_last_part(source):
     (dict(steps=0), "`steps` must be positive, got 0"),
     (dict(adversarial=-1), "`adversarial` must not be negative, got -1"),
     (dict(fooled=0.3), "`fooled` must be from 0.5 to 1, got 0.3"),
+    (dict(scenes=-1), "`scenes` must be a non-negative integer, got -1"),
+    (dict(scenes=3, batch=4), "`scenes` must be zero or at least `batch`, 4, got 3"),
 ])
 def test_bad_options_of_adaptation(source, pairs, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):

@@ -1,0 +1,98 @@
+"""Rows of the documentation's tables of what the package holds: nothing in them is typed."""
+
+import numpy as np
+
+from lenssr import list_methods
+from lenssr.weights import find_weights, load_network, read_card, shipped_weights
+
+__all__ = ["method_rows", "weight_rows"]
+
+COMMON = ("architecture", "channels", "scale", "conditions", "collapsed")  # no sizes
+
+
+def method_rows(*names):
+    """
+    What `lenssr.list_methods` says, a row for each method.
+
+    Parameters
+    ----------
+    *names : str
+        Methods; all that there are by default. Each has a section with the label
+        ``method-NAME``.
+    """
+    known = _known()
+    yield "method", "family", "scales", "parameters", "trained on", "gain over bilinear / dB"
+    for name in names or known:
+        row = known[name]
+        gain = f"{row['gain']:.2f}" if np.isfinite(row["gain"]) else "not measured"
+        yield (f":ref:`{name} <method-{name}>`", row["family"], row["scales"],
+               f"{row['parameters']:,}" if row["parameters"] else "",
+               f"``{row['trained_on']}``" if row["trained_on"] else "", gain)
+
+
+def weight_rows(*names):
+    """
+    What is on the cards of the shipped weights, a column for each file.
+
+    Parameters
+    ----------
+    *names : str
+        Networks. One without weights has a column that says so.
+    """
+    known = _known()
+    columns = [column for name in names for column in _columns(name, known[name]["gain"])]
+    facts = {fact: None for column in columns for fact in column}
+    for fact in facts:
+        yield fact, *(column.get(fact, "") for column in columns)
+
+
+def _known():
+    """Rows of the table of methods by name."""
+    return {str(row["name"]): row for row in list_methods()}
+
+
+def _columns(name, gain):
+    """Facts of each of the weights of a network, by what they are called."""
+    cards = dict.fromkeys(shipped_weights(name).values())
+    if not cards:
+        return [{"weights": f"``{name}``", "sizes": "none in the package yet"}]
+    return [_facts(read_card(find_weights(card)), gain) for card in cards]
+
+
+def _facts(card, gain):
+    data, training = card.recipe["data"], card.recipe["training"]
+    facts = {
+        "weights": f"``{card.name}``",
+        "scales": ", ".join(map(str, card.scales)),
+        "sizes": ", ".join(_size(*item) for item in card.network.items()
+                           if item[0] not in COMMON),
+        "parameters": f"{card.parameters:,}",
+        **_cost(card.name, data["size"]),
+        "trained on": f"``{data['preset']}``, {data['scenes']:,} scenes",
+        "steps": f"{card.steps:,} of {training['batch']} pairs",
+        "optimiser": f"``{training.get('optimizer', 'adamw')}``",
+        "hours": f"{card.hours:.2f}",
+        "validation PSNR": f"{card.figures['psnr']:.2f} dB",
+        "validation flux": f"{card.figures['flux_ratio']:.4f}",
+        "``SRWEIGHT``": f"``{card.sha256[:16]}``",
+    }
+    if 2 in card.scales and np.isfinite(gain):
+        facts["gain over bilinear"] = f"{gain:.2f} dB"
+    return facts
+
+
+def _cost(weights, side):
+    """Operations and reach, which of networks with physics inside depend on the PSF."""
+    from lenssr.evaluate import count_macs
+
+    network, _ = load_network(weights)
+    if getattr(network, "physical", False):
+        return {}
+    return {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}",
+            "reach": f"{network.halo} input pixels"}
+
+
+def _size(key, value):
+    if isinstance(value, bool):
+        return key if value else f"no {key}"
+    return f"{key} {'-'.join(map(str, value)) if isinstance(value, list) else value}"
