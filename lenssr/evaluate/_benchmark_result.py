@@ -1,12 +1,11 @@
 """What a benchmark found: a report, tables and a figure."""
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr._files import whole_file
+from lenssr._files import check_absent, save_figure, whole_file
 
 from ._benchmark_table import layout
 
@@ -85,24 +84,14 @@ class Benchmark:
         for pattern, write in zip(FILES, (
                 lambda path: self.summary.write(path, format="ascii.ecsv", overwrite=True),
                 lambda path: self.images.write(path, format="ascii.ecsv", overwrite=True),
-                lambda path: _save(figure, path))):
+                lambda path: save_figure(figure, path))):
             with whole_file(folder / pattern.format(self.name)) as beside:
                 write(beside)
 
 
 def check_free(folder, name, overwrite):
     """`OSError` if a file of a benchmark is there that is not to be replaced."""
-    for pattern in FILES:
-        path = Path(folder) / pattern.format(name)
-        if path.exists() and not overwrite:
-            raise OSError(f"{path} exists already; say overwrite=True to replace it")
-
-
-def _save(figure, path):
-    with warnings.catch_warnings():
-        # Older matplotlib calls what newer Pillow has renamed.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        figure.savefig(path, dpi=110, format="png")
+    check_absent([Path(folder) / pattern.format(name) for pattern in FILES], overwrite)
 
 
 def _conditions(meta):
