@@ -25,7 +25,7 @@ def draw(result):
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axis in axes[len(panels):]:
         axis.set_axis_off()
-    for axis, (name, panel, title) in zip(axes, panels):
+    for axis, (_, panel, title) in zip(axes, panels):
         panel(axis, result.tables, colours)
         axis.set_title(title, fontsize="small")
         axis.tick_params(labelsize="small")

@@ -1,4 +1,4 @@
-"""Power of images by spatial frequency: what of the truth is there, and what is in phase with it."""
+"""Power of images by spatial frequency, and what of it is in phase with the truth."""
 
 import numpy as np
 from scipy import fft

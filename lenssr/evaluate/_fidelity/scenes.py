@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import optimize
 
 from lenssr.image._parse import pixel_scale
 from lenssr.simulate import Instrument, Population
@@ -119,11 +120,23 @@ def stars(site, n, seed):
 def blanks(site, n, seed):
     """Empty frames, ``n`` for each of the `LAGS`."""
     for name, lag in LAGS.items():
-        # Noise through a Gaussian of width w: neighbours are correlated by exp(-1 / 4 w^2).
-        width = np.sqrt(-0.25 / np.log(lag)) if lag else 0.0
-        instrument = replace(site.instrument, correlated=float(lag > 0), correlation=2 * (width,))
+        instrument = replace(site.instrument, correlated=float(lag > 0),
+                             correlation=2 * (_width(lag),))
         yield from _named(site.observe([SceneModel("empty")] * n, seed, BLANK, instrument), name,
                           lag=lag)
+
+
+def _width(lag):
+    """Width of the Gaussian through which noise has this correlation between neighbours."""
+    if not lag:
+        return 0.0
+    f = np.fft.fftfreq(256)
+
+    def excess(width):
+        power = np.exp(-((2 * np.pi * width * f) ** 2))
+        return (power * np.cos(2 * np.pi * f)).sum() / power.sum() - lag
+
+    return optimize.brentq(excess, 0.05, 5.0)
 
 
 def lens_population(site):
