@@ -56,8 +56,9 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
         telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``, ``"twins"``
         and ``"einstein"``; the last two take longest.
     n : int
-        How many pairs; also how many single galaxies and how many empty frames of each
-        noise, ten times the number of star fields, five times that of twins and lenses.
+        How many pairs; also how many single galaxies and empty frames of white noise, four
+        times the number of frames of each correlated one, ten times that of star fields, five
+        times that of twins and lenses.
     seed : int
         Seed of the series, or of the choice from a folder, and of everything else.
     scale : int, optional
@@ -140,7 +141,7 @@ class _Run:
             return
         for pair in tqdm(experiment.test(), experiment.name, experiment.size,
                          disable=not self.progress):
-            self._take([pair], parts, psf)
+            self._take([pair], parts, self.n_pairs, psf)
             self.n_pairs += 1
 
     def on_scenes(self, chosen, experiment, n, psf):
@@ -156,13 +157,14 @@ class _Run:
         for name, part in parts.items():
             # A series of its own for each part, whichever of them are run.
             seed = int(np.random.SeedSequence([self.seed, PARTS.index(name)]).generate_state(1)[0])
-            for group in tqdm(part.groups(site, n, seed), name, disable=not self.progress):
-                self._take(group, {name: part}, None)
+            groups = tqdm(part.groups(site, n, seed), name, disable=not self.progress)
+            for k, group in enumerate(groups):
+                self._take(group, {name: part}, k)
 
-    def _take(self, group, parts, psf):
+    def _take(self, group, parts, index, psf=None):
         samples = []
         for pair in group:
-            samples.append(Sample(pair, self.count, psf))
+            samples.append(Sample(pair, index, self.count, psf))
             self.restorer.notes.add("input", samples[-1].ready.warned, self.count)
             self.count += 1
         for name, part in parts.items():

@@ -85,7 +85,7 @@ class Restorer:
             options = {**options, "n_probes": 1}
         per_pixel = sample.ready.span != 1
         try:
-            with self.notes.taken(label, sample.index):
+            with self.notes.taken(label, sample.number):
                 result = superresolve(
                     sample.pair.lr, method, scale=self.scale, psf=sample.psf, device=self.device,
                     flux="per-pixel" if per_pixel else "surface-brightness", **options)
@@ -93,6 +93,6 @@ class Restorer:
                 raise ValueError("the result has values that are not finite")
         except ValueError as err:
             del self.methods[label]
-            self.not_run[label] = f"{err} (at pair {sample.index})"
+            self.not_run[label] = f"{err} (at image {sample.number})"
             return None
         return Restored(sample, result)

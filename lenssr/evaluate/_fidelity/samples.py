@@ -23,7 +23,9 @@ class Sample:
     pair : `~lenssr.simulate.LensPair`
         The pair.
     index : int
-        Its number.
+        Its number among those of its part, from which its random numbers follow.
+    number : int
+        The same among all of the run, for those who have to be told of it.
     psf : object, optional
         PSF of the input in place of its own.
 
@@ -45,13 +47,13 @@ class Sample:
         If all pixels are masked.
     """
 
-    def __init__(self, pair, index=0, psf=None):
+    def __init__(self, pair, index=0, number=0, psf=None):
         # A range of one: everything stays in the unit of the target.
-        self.pair, self.index, self.psf = pair, index, psf
+        self.pair, self.index, self.number, self.psf = pair, index, number, psf
         self.ready = prepare(pair, psf=psf, assumed_snr=None, data_range=1.0, least=-np.inf)
         if self.ready is None:
             raise ValueError("`pairs` must have a pixel that is not masked in each pair, number "
-                             f"{index} has none")
+                             f"{number} has none")
         self.kind = str(pair.truth.get("kind", ""))
         self.scale, self.mask, self.truth = self.ready.scale, self.ready.mask, self.ready.best
         self.truth_noise = (self.ready.noise or 0.0) if self.ready.truth is None else 0.0

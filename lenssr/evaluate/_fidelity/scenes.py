@@ -118,12 +118,13 @@ def stars(site, n, seed):
 
 
 def blanks(site, n, seed):
-    """Empty frames, ``n`` for each of the `LAGS`."""
+    """Empty frames, ``n`` of white noise, and a quarter as many of each other of the `LAGS`."""
     for name, lag in LAGS.items():
         instrument = replace(site.instrument, correlated=float(lag > 0),
                              correlation=2 * (_width(lag),))
-        yield from _named(site.observe([SceneModel("empty")] * n, seed, BLANK, instrument), name,
-                          lag=lag)
+        count = -(-n // 4) if lag else n
+        yield from _named(site.observe([SceneModel("empty")] * count, seed, BLANK, instrument),
+                          name, lag=lag)
 
 
 def _width(lag):

@@ -66,4 +66,4 @@ def test_a_pair_without_valid_pixels_is_none():
     lr = CCDData(np.ones((4, 4)), unit="nJy", uncertainty=StdDevUncertainty(np.ones((4, 4))))
     pair = LensPair(lr, CCDData(np.full((8, 8), np.nan), unit="nJy"))
     with pytest.raises(ValueError, match="`pairs` must have a pixel that is not masked"):
-        Sample(pair, 3)
+        Sample(pair)
