@@ -9,7 +9,7 @@ from lenssr._files import check_absent, save_figure, whole_file
 
 from .slopes import Curve
 
-__all__ = ["Fidelity", "files"]
+__all__ = ["Fidelity", "files", "shortened"]
 
 PRINTED = 16  # rows of a table that are printed; longer ones are cut to what tells of all
 
@@ -39,7 +39,7 @@ class Fidelity:
         lines = [f"{self.name}: {meta['source']}",
                  f"  {meta['n']} pairs, {meta['scale']} times finer, seed {meta['seed']}"]
         for name, table in self.tables.items():
-            lines += ["", name, *_shortened(name, table).pformat(max_lines=-1, max_width=-1)]
+            lines += ["", name, *shortened(name, table).pformat(max_lines=-1, max_width=-1)]
         reasons = {name: [text] for name, text in meta["not_run"].items()}
         for title, found in (("Not run", reasons), ("Warned", meta["notes"])):
             if found:
@@ -128,7 +128,7 @@ def files(folder, name, tables):
     return paths | {"figure": folder / f"{name}-fidelity.png"}
 
 
-def _shortened(name, table):
+def shortened(name, table):
     """A table, or its rows that tell of all, where it is long."""
     if len(table) <= PRINTED:
         return table
