@@ -27,9 +27,8 @@ class Coverage(Part):
             for name in np.unique(names[~sample.mask]):
                 where = ~sample.mask & (names == name)
                 counts[split, str(name)] = count_within(one.difference[where], sigma[where])
-        return [{"pixels": counts, "apertures": _apertures(one),
-                 "errors": "aperture_sum" if hasattr(one.result, "aperture_sum")
-                           else "quadrature"}]
+        apertures, errors = _apertures(one)
+        return [{"pixels": counts, "apertures": apertures, "errors": errors}]
 
     def tables(self, rows, rng):
         pixels, apertures = [], []
@@ -79,7 +78,7 @@ def _order(key):
 
 
 def _apertures(one):
-    """Counts by radius, of apertures without a masked pixel."""
+    """Counts by radius, of apertures without a masked pixel, and where the errors are from."""
     sample, rng = one.sample, one.sample.rng()
     ny, nx = sample.truth.shape
     counts = {}
@@ -90,15 +89,18 @@ def _apertures(one):
         # A part of an aperture that is beyond the frame is not in its sum.
         use = masked == 0
         true = apertures.do_photometry(sample.truth)[0]
-        flux, error = _sums(one, apertures)
+        flux, error, source = _sums(one, apertures)
         error = np.hypot(error, sample.truth_noise * np.sqrt(apertures.area))
         counts[radius] = count_within((flux - true)[use], error[use])
-    return counts
+    return counts, source
 
 
 def _sums(one, apertures):
     """Fluxes and their errors, by the result itself if it knows how its errors correlate."""
     if hasattr(one.result, "aperture_sum"):
-        return (np.asarray(getattr(each, "value", each), dtype=float)
-                for each in one.result.aperture_sum(apertures))
-    return apertures.do_photometry(one.image, error=one.sigma)
+        try:
+            found = one.result.aperture_sum(apertures)
+            return *(np.asarray(getattr(each, "value", each)) for each in found), "aperture_sum"
+        except ValueError:  # the method did not tell
+            pass
+    return *apertures.do_photometry(one.image, error=one.sigma), "quadrature"
