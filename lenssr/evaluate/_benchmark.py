@@ -51,9 +51,10 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     data_range : float or "peak"
         What errors are compared with: one number for all, in the unit of the targets, or for
         each pair the peak of its truth (of its target, where that is all there is).
-    training : int
-        Pairs that the linear filter learns from, none of which is tested: those of the seed
-        after this one, or of the rest of a folder, of which half is kept for it if need be.
+    training : int or sequence of `~lenssr.simulate.LensPair`
+        Pairs that the linear filter learns from, none of which is tested: so many of the seed
+        after this one, or of the rest of a folder, of which half is kept for it if need be; or,
+        where ``pairs`` are given, those that are given here.
     name : str, optional
         What the files are called; by default as the experiment, or the folder.
     out : path-like, optional
@@ -85,7 +86,9 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     its warning. Two rows are no methods: ``constant`` is the best flat image, and ``truth``
     what the truth itself scores against a target with noise, the floor.
     """
-    n, training = positive_integer("n", n), natural_integer("training", training)
+    n = positive_integer("n", n)
+    if not hasattr(training, "__len__"):
+        training = natural_integer("training", training)
     seed = natural_integer("seed", seed)
     if assumed_snr is not None:
         assumed_snr = positive_number("assumed_snr", assumed_snr)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from lenssr.methods import Run, find_method, list_methods, make_method
-from lenssr.methods._network import Network
 from lenssr.weights import find_weights, load_network, read_card
 
 from ._complexity import count_macs
@@ -122,7 +121,7 @@ def registered(name, scale, shape, device):
         # One, of errors that nobody looks at.
         made = make_method(name, scale, {"n_probes": 1})
     for weights in find_method(name).weights:
-        if read_card(find_weights(weights)).network["scale"] == scale:
+        if scale in read_card(find_weights(weights)).scales:
             return _entrant(name, made, scale, device, *_cost(weights, shape))
     return _entrant(name, made, scale, device)
 
@@ -163,9 +162,10 @@ def weight_files(weights, names):
 
 def from_file(label, file, card, scale, shape, device):
     """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
-    if card.network["scale"] != scale:
-        raise ValueError(f"its weights are for the scale {card.network['scale']}, not {scale}")
-    made = Network(card.network["architecture"], weights=file, n_probes=1)
+    if scale not in card.scales:
+        raise ValueError(f"its weights are for the scale {' or '.join(map(str, card.scales))}, "
+                         f"not {scale}")
+    made = make_method(card.network["architecture"], scale, {"weights": file, "n_probes": 1})
     return _entrant(label, made, scale, device, *_cost(file, shape))
 
 

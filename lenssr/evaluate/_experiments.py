@@ -56,8 +56,10 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
     ----------
     pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
         As `benchmark` takes it.
-    n, training : int
-        How many pairs are tested, and learnt from, at most.
+    n : int
+        How many pairs are tested, at most.
+    training : int or sequence of `~lenssr.simulate.LensPair`
+        How many are learnt from, at most, or which.
     seed : int
         Seed of the series, or of the choice from a folder.
     scale : int or None
@@ -73,6 +75,9 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
     from lenssr.simulate import PRESETS, open_catalog
 
     preset = EXPERIMENTS.get(pairs, pairs) if isinstance(pairs, str) else None
+    chosen = hasattr(training, "__len__")
+    if chosen and preset in PRESETS:
+        raise ValueError("`training` must be a number for pairs of a preset, got pairs")
     if preset in PRESETS:
         return _series(name or pairs, preset, n, seed, 2 if scale is None else scale, training)
     if isinstance(pairs, str | Path):
@@ -82,7 +87,7 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
         found = _given(name or Path(pairs).resolve().name, open_catalog(pairs), n, seed, training)
     else:
         if not hasattr(pairs, "__len__"):
-            pairs = list(islice(pairs, n + training))
+            pairs = list(islice(pairs, n + (0 if chosen else training)))
         found = _given(name or "pairs", pairs, n, seed, training)
     if scale not in (None, found.scale):
         raise ValueError(f"`scale` must be that of the pairs, {found.scale}, got {scale}")
@@ -109,6 +114,10 @@ def _given(name, pairs, n, seed, training):
     if not len(pairs):
         raise ValueError("`pairs` must hold at least one pair, got none")
     order = np.random.default_rng(seed).permutation(len(pairs)).tolist()
+    if hasattr(training, "__len__"):
+        return Experiment(name, f"{len(pairs)} pairs given", pairs[0].scale, min(n, len(pairs)),
+                          len(training), lambda: (pairs[i] for i in order[:n]),
+                          lambda: iter(training))
     # Half of them is kept for learning, where there are not enough for both.
     size = min(n, max(len(pairs) - training, -(-len(pairs) // 2)))
     spare = order[size:size + training]

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import fft, ndimage, optimize
 
-__all__ = ["FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf", "relative_kernel",
-           "resampled_psf", "target_psf"]
+__all__ = ["FLOOR", "FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf",
+           "relative_kernel", "resampled_psf", "target_psf"]
 
 #: FWHM in output pixels of the Gaussian that every restored image is brought to.
 TARGET_FWHM = 2.0

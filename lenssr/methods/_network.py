@@ -13,12 +13,12 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
 from lenssr.image._psf import measure_fwhm
 from lenssr.image._tiles import check_tile, tiles
-from lenssr.weights import load_network
+from lenssr.weights import load_network, shipped_weights
 
 from ._base import Restoration
 from ._probe import monte_carlo_std
 
-__all__ = ["Network"]
+__all__ = ["Apply", "Network"]
 
 WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
 TILE = 768   # side of the tiles of larger ones
@@ -84,11 +84,11 @@ class Network:
             If there is no PSF, or one outside the range of the training.
         """
         network, card = self._load(
-            self.weights or f"{self.architecture}-x{run.scale}", self.architecture)
-        if card.network["scale"] != run.scale:
-            raise ValueError(f"`scale` must be {card.network['scale']}, for which the weights "
-                             f"{card.name!r} were trained, got {run.scale}")
-        apply = _Apply(network, image, run, self.precision, 1 + self.n_probes)
+            self.weights or shipped_weights(self.architecture, run.scale), self.architecture)
+        if run.scale not in card.scales:
+            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
+                             f"the weights {card.name!r} were trained, got {run.scale}")
+        apply = self._apply(network, image, run)
         mean = apply(image)
         std = monte_carlo_std(apply, image, self.n_probes, run.seed, mean=mean)
         apply.bar.close()
@@ -96,24 +96,30 @@ class Network:
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(),
             facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
-                   "SRNPROBE": (self.n_probes, "noise probes of the measurement error")})
+                   "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
+                   **apply.facts})
 
 
-class _Apply:
+    def _apply(self, network, image, run):
+        """The network as a map from a plane to its mean."""
+        return Apply(network, image, run, self.precision, 1 + self.n_probes)
+
+
+class Apply:
     """The network as a map from a plane to its mean, in tiles where it is large."""
 
     def __init__(self, network, image, run, precision, runs):
         import torch
 
-        self.torch, self.scale = torch, run.scale
+        self.torch, self.scale, self.facts = torch, run.scale, {}
         self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.autocast = precision == "bfloat16"
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
-        self.conditions = self._conditions(image.psf).to(self.device, self.dtype)
+        self._tell(image)
         self.level = sky_level(image.data, image.mask, image.noise)
         side = check_tile(run.tile) or (max(image.shape) if max(image.shape) <= WHOLE else TILE)
-        self.tiles = tiles(image.shape, (side, side), (network.halo, network.halo))
+        self.tiles = tiles(image.shape, (side, side), (self.halo, self.halo))
         self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
                         disable=not run.progress, delay=2)
 
@@ -122,11 +128,25 @@ class _Apply:
         mean = np.empty(tuple(self.scale * n for n in image.shape))
         for tile in self.tiles:
             block = (image.data[tile.padded] - self.level) / noise
-            mean[tile.outer(self.scale)] = self._forward(block)[tile.inner(self.scale)]
+            output = self._forward(block, *self._inputs(image, tile))
+            mean[tile.outer(self.scale)] = output[tile.inner(self.scale)]
             self.bar.update()
         mean *= noise
         mean += self.level
         return mean
+
+    @property
+    def halo(self):
+        """Input pixels around a tile on which it depends."""
+        return self.network.halo
+
+    def _tell(self, image):
+        """Make ready what the network is told of the whole image."""
+        self.conditions = self._conditions(image.psf).to(self.device, self.dtype)
+
+    def _inputs(self, image, tile):
+        """What the network is called with beside the pixels of a tile."""
+        return (self.conditions,)
 
     def _conditions(self, psf):
         from lenssr.networks import CONDITIONS, describe_psf
@@ -142,13 +162,13 @@ class _Apply:
                           "extrapolation", LensSRWarning, stacklevel=4)
         return told.clamp(-TRAINED, TRAINED)
 
-    def _forward(self, block):
+    def _forward(self, block, *inputs):
         torch = self.torch
         from lenssr.networks import compress, expand
 
         with torch.inference_mode(), torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.autocast):
             x = torch.from_numpy(block).to(self.device, self.dtype)[None, None]
-            output = self.network(compress(x).contiguous(memory_format=torch.channels_last),
-                                  self.conditions)
+            output = self.network(
+                compress(x).contiguous(memory_format=torch.channels_last), *inputs)
             return expand(output[0, 0].double()).cpu().numpy()

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from importlib import import_module, resources
 
-from lenssr.weights import find_weights, is_shipped, read_card
+from lenssr.weights import find_weights, read_card, shipped_weights
 
 __all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method"]
 
@@ -54,12 +54,11 @@ def _lazy(module, name, *args):
     return factory
 
 
-def _network(name, reference):
+def _network(name, reference, module="_network", kind="Network"):
     """A network by its architecture's name, at the scales of the weights that come with lenssr."""
-    weights = {scale: f"{name}-x{scale}" for scale in (2, 3, 4)}
-    weights = {scale: found for scale, found in weights.items() if is_shipped(found)}
-    return MethodSpec(name, "network", _lazy("_network", "Network", name), tuple(weights),
-                      reference, tuple(weights.values()))
+    weights = shipped_weights(name)
+    return MethodSpec(name, "network", _lazy(module, kind, name), tuple(weights), reference,
+                      tuple(dict.fromkeys(weights.values())))
 
 
 _METHODS = {spec.name: spec for spec in (
@@ -78,6 +77,7 @@ _METHODS = {spec.name: spec for spec in (
         ("fsrcnn_equivariant", "arXiv:1602.07576"), ("fsrcnn_hybrid", "arXiv:1602.07576"),
         ("edsr", "arXiv:1707.02921"), ("rdn", "arXiv:1802.08797"), ("rcan", "arXiv:1807.02758"),
         ("srresnet", "arXiv:1609.04802"), ("fast", "arXiv:2103.09404"))),
+    _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
 )}
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "edsr": ("edsr", "EDSR"),
@@ -16,7 +16,11 @@ ARCHITECTURES = {
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
     "srresnet": ("srresnet", "SRResNet"),
+    "unrolled": ("unrolled", "Unrolled"),
 }
+
+PHYSICAL = ("unrolled",)
+"""Those that look at the data through the telescope, and are told of it in full."""
 
 
 def build(architecture, **sizes):

@@ -9,7 +9,7 @@ from lenssr.image._psf import measure_fwhm
 
 from ._optics import moffat
 
-__all__ = ["Observation", "correlate", "observe"]
+__all__ = ["Observation", "correlate", "neighbours_correlation", "observe"]
 
 
 @dataclass
@@ -167,3 +167,10 @@ def correlate(white, width):
     kernel = torch.fft.irfft2(transfer, s=white.shape[-2:])
     power = (kernel**2).sum(dim=(-2, -1), keepdim=True)
     return torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=white.shape[-2:]) / power.sqrt()
+
+
+def neighbours_correlation(width, side=64):
+    """Correlation of the noise of neighbouring pixels that `correlate` gives, ``(batch,)``."""
+    f = torch.fft.fftfreq(side, device=width.device)
+    power = torch.exp(-4 * (torch.pi * width[:, None] * f) ** 2)
+    return (power * torch.cos(2 * torch.pi * f)).sum(-1) / power.sum(-1)

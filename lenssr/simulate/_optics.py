@@ -13,7 +13,7 @@ import math
 import numpy as np
 import torch
 
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
+from lenssr.image._kernels import FLOOR, FWHM_PER_SIGMA, TARGET_FWHM
 from lenssr.image._psf import psf_centroid
 
 __all__ = ["Optics", "moffat"]
@@ -140,14 +140,45 @@ class Optics:
         image = torch.fft.irfft2(spectrum * gauss * shift, s=(self.n, self.n))
         return image[..., :: self.fine, :: self.fine] * self.bin**2
 
-    def effective_psf(self, transfer, size=25):
-        """PSF with the pixel response on the grid of input pixels, odd, of sum one."""
-        # transfer already holds the box of a fine pixel; the input pixel adds its own comb.
+    def _pixel(self):
+        """What the input pixel adds to a transfer function, which holds the fine pixel's box."""
         comb = 1.0
         for f in (self.fy, self.fx):
             k = torch.arange(self.bin, device=self.device) - (self.bin - 1) / 2
             comb = comb * torch.cos(2 * math.pi * f[..., None] * k).mean(-1)
-        fine = torch.fft.irfft2(transfer * comb, s=(self.n, self.n))
+        return comb
+
+    def relative_kernel(self, transfer, size=25):
+        """
+        What `lenssr.image._kernels.relative_kernel` finds of a PSF, of its transfer function.
+
+        Parameters
+        ----------
+        transfer : `~torch.Tensor`
+            Transfer functions of the optics.
+        size : int
+            Side of the kernel in input pixels, odd.
+        """
+        n, s = self.n // self.fine, self.scale
+        # Centres of output pixels lie half a pixel off those of the input's at even scales.
+        shift = 0.5 * self.fine * (1 - s % 2)
+        shift = torch.exp(2j * math.pi * shift * (self.fy + self.fx))
+        fine = torch.fft.irfft2(transfer * self._pixel() * shift, s=(self.n, self.n))
+        fy = torch.fft.fftfreq(n, device=self.device).reshape(-1, 1)
+        fx = torch.fft.rfftfreq(n, device=self.device).reshape(1, -1)
+        target = torch.exp(-2 * (math.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * (fy**2 + fx**2))
+        spectrum = torch.fft.rfft2(fine[..., ::self.fine, ::self.fine])
+        kernel = torch.fft.irfft2(
+            spectrum * target * (1 + FLOOR) / (target**2 + FLOOR), s=(n, n))
+        size = min(size, n // s - (1 - n // s % 2))
+        first = -(s * size // 2)
+        kernel = kernel.roll((-first, -first), dims=(-2, -1))[..., :s * size, :s * size]
+        phases = kernel.unflatten(-1, (size, s)).unflatten(-3, (size, s))
+        return (phases / phases.sum(dim=(-4, -2), keepdim=True)).flatten(-4, -3).flatten(-2, -1)
+
+    def effective_psf(self, transfer, size=25):
+        """PSF with the pixel response on the grid of input pixels, odd, of sum one."""
+        fine = torch.fft.irfft2(transfer * self._pixel(), s=(self.n, self.n))
         psf = torch.fft.fftshift(fine[..., :: self.bin, :: self.bin], dim=(-2, -1))
         centre, half = psf.shape[-1] // 2, min(size, psf.shape[-1] - 1) // 2
         part = slice(centre - half, centre + half + 1)

@@ -92,6 +92,13 @@ def _observed():
 _PRESETS = {
     # Subaru HSC Wide: 0.168 arcsec pixels, seeing of 0.5-0.85 arcsec (2018PASJ...70S...4A).
     "hsc-hst": Preset(Population(), Instrument()),
+    # A telescope is its PSF and its noise in pixels; so this is all of them: optics of 1.2 to 6
+    # pixels, resampled or not, and lenses that are as large in pixels as Euclid's and as DES's.
+    "any-telescope": Preset(
+        Population(theta_e=(0.4, 3.0), source_radius=(0.05, 0.8), lens_radius=(0.2, 2.0),
+                   real=0.25),
+        Instrument(seeing=(0.2, 1.0), beta=(2.2, 60.0), ellipticity=0.06, snr=(3, 1000),
+                   correlated=0.4, correlation=(0.3, 1.0))),
     "deeplense-1": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC),
     "deeplense-2": Preset(_DEEPLENSE, _MODEL_2, 32, _PUBLIC),
     "deeplense-clean": Preset(_DEEPLENSE, replace(_MODEL_1, noiseless=True), 75, _PUBLIC),

@@ -8,10 +8,10 @@ from astropy.wcs.wcsapi import HighLevelWCSMixin, HighLevelWCSWrapper, SlicedLow
 from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
 from scipy import ndimage
 
+from lenssr.image._correlation import sky_correlation
 from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
 from lenssr.image._wcs import rescale_wcs
 
-from ._correlation import sky_correlation
 from ._matching import Matcher
 
 __all__ = ["Projection", "ShiftedWCS"]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, signal
 
+from lenssr.image._correlation import autocovariance
 from lenssr.image._kernels import resampled_psf, target_psf
 from lenssr.image._mask import fill
 
-from ._correlation import autocovariance
 from ._matching import Matcher, spectrum_of
 
 __all__ = ["Registration", "register"]

@@ -11,7 +11,6 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from lenssr._files import whole_file
-from lenssr.networks import compress
 from lenssr.weights import load_network, save_network
 
 from ._catalog import CatalogPairs
@@ -174,20 +173,16 @@ class _Run:
         """Whether the discriminator does no better than a guess."""
         return len(self.curve) >= self.how.least and self.accuracy < self.how.fooled
 
-    def _inputs(self, batch):
-        return (compress(batch.lr).to(self.device, memory_format=torch.channels_last),
-                batch.conditions.to(self.device))
-
     def advance(self, step, source, target):
         """A step of the discriminator, then one of the encoder."""
         with torch.no_grad():
-            real, _ = encode(self.source, *self._inputs(source))
+            real, _ = encode(self.source, *source.inputs(self.device))
         if self.discriminator is None:
             self.discriminator = Discriminator(real).to(self.device)
             self.judge = torch.optim.AdamW(self.discriminator.parameters(),
                                            4 * self.how.learning_rate, betas=(0.5, 0.99))
-        fake, _ = encode(self.network, *self._inputs(target))
-        _, output = encode(self.network, *self._inputs(source))
+        fake, _ = encode(self.network, *target.inputs(self.device))
+        _, output = encode(self.network, *source.inputs(self.device))
         told = [self.discriminator(f.detach()) for f in (real, fake)]
         loss = (functional.softplus(-told[0]) + functional.softplus(told[1])).mean()
         self.judge.zero_grad(set_to_none=True)

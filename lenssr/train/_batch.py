@@ -6,12 +6,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lenssr.networks import CONDITIONS, describe_psf
+from lenssr.networks import CONDITIONS, compress, describe_psf
 from lenssr.simulate._draws import SeriesDraws
+
+from ._holes import punch
 
 __all__ = ["AT_ONCE", "Batch", "Pairs", "as_known", "epoch_order", "make_batch", "numbered",
            "pair_draws", "turned"]
 
+CORRELATION_ERROR = 0.04  # of the correlation of the noise that a network is told
 AT_ONCE = 64  # pairs of a validation that are looked at together
 
 
@@ -29,6 +32,11 @@ class Batch(NamedTuple):
         The targets without their noise, where that is known.
     indices : list of int
         Which pairs these are, in their source.
+    telescope : tuple of `~torch.Tensor` or None
+        For networks that look through it: standard deviations, as `lr`, infinite where there
+        is no datum; the PSFs relative to the declared resolution, as
+        `lenssr.image._kernels.relative_kernel` makes them; and the correlation of the noise of
+        neighbouring pixels, ``(batch,)``.
     """
 
     lr: torch.Tensor
@@ -36,6 +44,19 @@ class Batch(NamedTuple):
     conditions: torch.Tensor
     truth: torch.Tensor
     indices: list
+    telescope: tuple | None = None
+
+    def inputs(self, device):
+        """What a network is called with."""
+        image = compress(self.lr).to(device, memory_format=torch.channels_last)
+        if self.telescope is None:
+            return image, self.conditions.to(device)
+        return image, *(part.to(device) for part in self.telescope), self.scale
+
+    @property
+    def scale(self):
+        """Output pixels per input pixel."""
+        return self.hr.shape[-1] // self.lr.shape[-1]
 
 
 class Pairs:
@@ -122,7 +143,7 @@ def as_known(data):
     return dataclasses.replace(data, noise_error=0.0, psf_known=1.0)
 
 
-def make_batch(indices, images, unit, psf, corner, data, scale, draws):
+def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope=None):
     """
     Patches, turned and flipped, in noise units as the network is told them.
 
@@ -144,6 +165,9 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws):
         Output pixels per input pixel.
     draws : `BatchDraws` or `SeriesDraws`
         Source of randomness.
+    telescope : tuple of `~torch.Tensor`, optional
+        Standard deviations, as the observed images; relative kernels; and correlations of
+        the noise, for networks that are told of them.
     """
     turns = draws.integers(8).tolist()
     unit = unit * torch.exp(data.noise_error * draws.normal())
@@ -163,7 +187,15 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws):
     else:
         psf = torch.stack([turned(p, t) for p, t in zip(psf, turns)]).float()
         conditions = describe_psf(psf) * known[:, None]
-    return Batch(lr, hr, conditions, truth, [int(i) for i in indices])
+    batch = Batch(lr, hr, conditions, truth, [int(i) for i in indices])
+    if not telescope:
+        return batch
+    sigma, kernel, correlation = telescope
+    kernel = torch.stack([turned(k, t) for k, t in zip(kernel, turns)]).float()
+    lr, sigma = punch(lr, patches(sigma, 1), data.masked, draws)
+    # As well as a sky of some hundred pixels tells it.
+    known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
+    return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))
 
 
 def turned(image, turn):

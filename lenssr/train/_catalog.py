@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._correlation import neighbours_correlation
+from lenssr.image._kernels import relative_kernel
 from lenssr.image._mask import combine_masks, fill
 from lenssr.image._noise import estimate_sky, sky_level, sky_noise
 from lenssr.image._units import flux_kind
@@ -15,7 +17,7 @@ from lenssr.simulate._catalog_read import Catalog
 
 from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
 
-__all__ = ["CatalogPairs"]
+__all__ = ["CatalogPairs", "split"]
 
 FAINTEST = 0.01  # of the peak: the least noise of an image that has no noise map
 PROBED = 16      # pairs whose sums tell what the values of a catalogue without units are
@@ -35,6 +37,8 @@ class CatalogPairs(Pairs):
         Take the pairs that are held out, with noise and PSF told as they are.
     seed : int
         Seed of the order and of all that is drawn for the pairs.
+    telescope : bool
+        Tell of the noise of each pixel, the PSF in full, and the correlation of the noise.
 
     Raises
     ------
@@ -43,12 +47,15 @@ class CatalogPairs(Pairs):
         or too few pairs to hold some out.
     """
 
-    def __init__(self, data, scale, validation=False, seed=0):
+    def __init__(self, data, scale, validation=False, seed=0, telescope=False):
         catalog = open_catalog(data.catalog)
         if catalog.scale != scale:
             raise ValueError(f"`catalog` must hold pairs of scale {scale}, which the network has; "
                              f"{data.catalog} holds those of {catalog.scale}")
-        self.sides = catalog.lr.shape[1:]
+        if telescope and "psf" not in catalog.arrays:
+            raise ValueError("`catalog` must hold the PSFs of its images for a network that looks "
+                             f"through them, {data.catalog} has none")
+        self.sides, self.telescope, self.kernels = catalog.lr.shape[1:], telescope, {}
         if data.size > min(self.sides):
             raise ValueError(f"recipe key `size` must be at most {min(self.sides)}, the side of "
                              f"the images of {data.catalog}, got {data.size}")
@@ -61,9 +68,8 @@ class CatalogPairs(Pairs):
         if (data.fold + 1) * held > len(catalog):
             raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
                              f"of shares of {held} pairs, got {data.fold}")
-        mixed = np.random.default_rng(data.validation_seed).permutation(len(catalog))
-        mixed = np.roll(mixed, -data.fold * held)
-        self.chosen = np.sort(mixed[:held] if validation else mixed[held:])
+        shares = split(len(catalog), held, data.fold, data.validation_seed)
+        self.chosen = shares[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Files can be read in any order; chunks of arrays are read as a whole.
         self.window = CHUNK if isinstance(catalog, Catalog) else None
@@ -99,7 +105,23 @@ class CatalogPairs(Pairs):
         corner = torch.stack([draws.integers(n - self.data.size + 1) for n in self.sides], dim=1)
         return make_batch(indices, (torch.as_tensor(lr), hr, truth),
                           torch.as_tensor(self.units[indices], dtype=torch.float32), psf, corner,
-                          self.data, self.scale, draws)
+                          self.data, self.scale, draws,
+                          self.telescope and self._through(indices, arrays, lr))
+
+    def _through(self, indices, arrays, lr):
+        """What networks that look through the telescope are told of these pairs."""
+        sigma = np.ones_like(lr) * self.units[indices, None, None].astype(np.float32)
+        if "sigma" in arrays:
+            sigma = np.where(np.isfinite(arrays["sigma"]), arrays["sigma"], np.inf)
+        for k, i in enumerate(indices):
+            mask = combine_masks(arrays["mask"][k] if "mask" in arrays else None, arrays["lr"][k])
+            sigma[k][mask] = np.inf
+            if i not in self.kernels:
+                self.kernels[i] = (relative_kernel(arrays["psf"][k], self.scale),
+                                   max(0.0, neighbours_correlation(lr[k], mask)))
+        kernels, correlations = zip(*(self.kernels[i] for i in indices))
+        return (torch.as_tensor(sigma), torch.as_tensor(np.stack(kernels)),
+                torch.as_tensor(correlations, dtype=torch.float32))
 
     def _clean(self, indices, arrays):
         """Observed images without holes, on a sky of zero; notes the noise of their skies."""
@@ -127,6 +149,12 @@ class CatalogPairs(Pairs):
         for start in range(0, self.n, AT_ONCE):
             places = np.arange(start, min(start + AT_ONCE, self.n))
             yield self.take(places, pair_draws(self.validation_seed, places))
+
+
+def split(n, held, fold, seed):
+    """Which of ``n`` pairs are trained on, and which ``held`` of them are held out, in order."""
+    mixed = np.roll(np.random.default_rng(seed).permutation(n), -fold * held)
+    return np.sort(mixed[held:]), np.sort(mixed[:held])
 
 
 def _noise_unit(values, sigma, mask):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from lenssr.networks import PHYSICAL
 from lenssr.simulate import PairStream
 from lenssr.simulate._bank import SceneBank
 from lenssr.simulate._draws import BatchDraws
-from lenssr.simulate._observe import observe
+from lenssr.simulate._observe import neighbours_correlation, observe
 from lenssr.simulate._optics import Optics
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._scene import Grid
@@ -51,11 +52,17 @@ def open_pairs(recipe, validation=False, progress=False):
         If there are fewer pairs than a batch has, or a catalogue does not fit.
     """
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
+    telescope = recipe.network["architecture"] in PHYSICAL
+    if isinstance(scale, list) and (data.catalog is not None or data.scenes == 0):
+        raise ValueError("recipe key `scale` must be one number for pairs of a catalogue or pairs "
+                         f"without end, got {scale!r}")
     if data.catalog is not None:
-        return CatalogPairs(data, scale, validation, seed)
+        return CatalogPairs(data, scale, validation, seed, telescope)
     if data.scenes == 0 and not validation:
-        return StreamPairs(data, scale, seed)
-    return BankPairs(data, scale, validation, progress, seed)
+        return StreamPairs(data, scale, seed, telescope)
+    several = [BankPairs(data, each, validation, progress, seed, telescope)
+               for each in (scale if isinstance(scale, list) else [scale])]
+    return several[0] if len(several) == 1 else ScalesPairs(several)
 
 
 class BankPairs(Pairs):
@@ -74,23 +81,28 @@ class BankPairs(Pairs):
         Show how far the rendering of scenes is.
     seed : int
         Seed of the order and of all that is drawn for the pairs.
+    telescope : bool
+        Tell of the noise of each pixel, the PSF in full, and the correlation of the noise.
     """
 
-    def __init__(self, data, scale, validation=False, progress=False, seed=0):
+    def __init__(self, data, scale, validation=False, progress=False, seed=0, telescope=False):
         preset = find_preset(data.preset)
         population, instrument = preset.population, preset.instrument
-        self.scale, self.margin = scale, instrument.margin
-        side = (data.size + 2 * self.margin) * scale * FINE
-        grid = Grid(side, instrument.pixel_scale / (scale * FINE))
+        self.scale, self.margin, self.telescope = scale, instrument.margin, telescope
+        # The points of a scene are as dense as the pixels of four times the resolution.
+        fine = FINE if scale < 4 else 1
+        side = (data.size + 2 * self.margin) * scale * fine
+        grid = Grid(side, instrument.pixel_scale / (scale * fine))
         self.seed, self.scene_seed = seed, data.validation_seed if validation else data.seed
         self.n = data.validation_scenes if validation else data.scenes
         classes = data.substructure or []
-        name = "-".join([data.preset, f"x{scale}", str(side), f"seed{self.scene_seed}", *classes])
+        name = "-".join([data.preset, str(scale * fine), str(side), f"seed{self.scene_seed}",
+                         *classes])
         self.bank = SceneBank(cache_folder() / name, self.n, grid, population, self.scene_seed,
                               [parse_substructure(c, preset.substructure) for c in classes])
         self.bank.build(os.cpu_count() or 1, progress)
         self.opened = self.bank.open()
-        self.optics = Optics(side, scale, FINE)
+        self.optics = Optics(side, scale, fine)
         self.target_noise = preset.target_noise
         self.data = as_known(data) if validation else data
         self.instrument = dataclasses.replace(
@@ -109,7 +121,8 @@ class BankPairs(Pairs):
         corner = low + draws.integers(high + 1 - low, 2)
         batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky,
                            self.optics.effective_psf(seen.transfer), corner, self.data,
-                           self.scale, draws)
+                           self.scale, draws, self.telescope and _telescope(
+                               self.optics, seen, seen.sigma, seen.sky))
         if not self.target_noise:
             return batch
         sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -128,19 +141,43 @@ class BankPairs(Pairs):
             yield self.take(indices, BatchDraws(generator, len(indices)))
 
 
+class ScalesPairs(Pairs):
+    """
+    Pairs of several scales, which take turns: the first has every other step.
+
+    Parameters
+    ----------
+    several : list of `BankPairs`
+        One for each scale.
+    """
+
+    def __init__(self, several):
+        self.several, self.n = several, several[0].n
+
+    def batch(self, step, batch, rank=0, world=1):
+        turn, odd = divmod(step, 2)
+        others = self.several[1:]
+        pairs = others[turn % len(others)] if odd else self.several[0]
+        return pairs.batch(step, batch, rank, world)
+
+    def batches(self):
+        for pairs in self.several:
+            yield from pairs.batches()
+
+
 class StreamPairs(Pairs):
     """
     The pairs of a `~lenssr.simulate.PairStream`: each is new.
 
     Parameters
     ----------
-    data, scale, seed
+    data, scale, seed, telescope
         As `BankPairs` takes them.
     """
 
-    def __init__(self, data, scale, seed=0):
+    def __init__(self, data, scale, seed=0, telescope=False):
         instrument = find_preset(data.preset).instrument
-        self.scale, self.seed, self.data = scale, seed, data
+        self.scale, self.seed, self.data, self.telescope = scale, seed, data, telescope
         self.series = PairStream(
             data.preset, data.seed, scale=scale, size=data.size,
             substructure=tuple(data.substructure or ("no_sub",)),
@@ -153,4 +190,13 @@ class StreamPairs(Pairs):
         hr = truth if made.hr is made.truth else made.hr * self.scale**2
         corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
         return make_batch(numbers, (made.lr, hr, truth), made.seen.electrons, made.psf, corner,
-                          self.data, self.scale, pair_draws(self.seed, numbers))
+                          self.data, self.scale, pair_draws(self.seed, numbers),
+                          self.telescope and _telescope(
+                              self.series.optics, made.seen, made.sigma, made.seen.electrons))
+
+
+def _telescope(optics, seen, sigma, sky):
+    """What networks that look through the telescope are told of an `Observation`."""
+    # Where the noise was left out, the unit is that which was.
+    return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(seen.transfer),
+            neighbours_correlation(seen.correlation))

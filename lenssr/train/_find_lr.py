@@ -135,7 +135,7 @@ def _sweep(trainer, pairs, progress):
         try:
             trainer.advance(pairs, rate)
             with torch.no_grad():
-                loss = trainer.team.mean(trainer.loss(probe, pairs.scale)).item()
+                loss = trainer.team.mean(trainer.loss(probe)).item()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"loss is {loss}")
             losses.append(loss)

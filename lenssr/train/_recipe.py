@@ -12,6 +12,7 @@ from lenssr.simulate import SUBSTRUCTURES
 
 from ._keys import check_values, choice, number
 from ._losses import LOSSES
+from ._muon import OPTIMIZERS
 
 __all__ = ["Data", "Recipe", "Training"]
 
@@ -31,6 +32,7 @@ class Data:
     correlated: float = number(0.3, 0, 1)
     noise_error: float = number(0.07, 0)
     psf_known: float = number(0.85, 0, 1)
+    masked: float = number(0.0, 0, 1)
     substructure: list | None = None
     catalog: str | None = None
     validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)
@@ -68,6 +70,7 @@ class Training:
     checkpoint_minutes: float = number(4.0, 0, open_low=True)
     epochs: float | None = number(None, 0, open_low=True)
     schedule: str = choice("cosine", "cosine", "one-cycle")
+    optimizer: str = choice("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
     patience: int = number(0, 0, whole=True)
     init: str | None = None

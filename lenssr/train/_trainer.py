@@ -9,9 +9,10 @@ import torch
 
 from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
-from lenssr.networks import build, compress
+from lenssr.networks import build
 
 from ._losses import training_loss
+from ._muon import OPTIMIZERS
 from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
@@ -53,7 +54,7 @@ class Trainer:
         still(self.network, self.training.freeze)
         self.model = team.parallel(self.network)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = OPTIMIZERS[self.training.optimizer](
             self.trained, self.training.learning_rate, weight_decay=self.training.weight_decay)
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
@@ -120,13 +121,11 @@ class Trainer:
         # Checkpoints of earlier versions have neither.
         self.losses, self.best = state.get("losses", []), state.get("best")
 
-    def loss(self, batch, scale):
+    def loss(self, batch):
         """The loss of a batch."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(
-                compress(batch.lr).to(self.device, memory_format=torch.channels_last),
-                batch.conditions.to(self.device))
-        return training_loss(output.float(), batch.hr.to(self.device), scale, self.training,
+            output = self.model(*batch.inputs(self.device))
+        return training_loss(output.float(), batch.hr.to(self.device), batch.scale, self.training,
                              self.step, self.team.mean)
 
     def advance(self, pairs, rate=None):
@@ -137,7 +136,7 @@ class Trainer:
         batch = pairs.batch(self.step, training.batch, team.rank, team.world)
         # What a layer draws is that of the step, whether or not the run was resumed.
         torch.manual_seed(training.seed + self.step * team.world + team.rank)
-        loss = self.loss(batch, pairs.scale)
+        loss = self.loss(batch)
         shared = team.mean(loss.detach()).item()
         if not math.isfinite(shared):
             raise self._stop(f"loss is {shared}", batch)

@@ -2,7 +2,7 @@
 
 import torch
 
-from lenssr.networks import compress, expand
+from lenssr.networks import expand
 
 __all__ = ["validate"]
 
@@ -32,7 +32,7 @@ def validate(network, pairs, device):
     """
     ratios, noisy, flux = [], [], []
     for batch in pairs.batches():
-        output = expand(network(compress(batch.lr).to(device), batch.conditions.to(device))).cpu()
+        output = expand(network(*batch.inputs(device))).cpu()
         truth, mean = batch.truth, batch.truth.mean(dim=(1, 2, 3))
         peak = truth.amax(dim=(1, 2, 3))
         seen = peak > 0

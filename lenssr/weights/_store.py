@@ -8,7 +8,10 @@ from pathlib import Path
 
 from lenssr._files import whole_file
 
-__all__ = ["Card", "find_weights", "is_shipped", "load_network", "read_card", "save_network"]
+__all__ = ["Card", "find_weights", "is_shipped", "load_network", "read_card", "save_network",
+           "shipped_weights"]
+
+SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,36 @@ class Card:
     steps: int = 0
     hours: float = 0.0
     adapted: dict = field(default_factory=dict)
+
+    @property
+    def scales(self):
+        """Scales that the network does, the first one first."""
+        scale = self.network["scale"]
+        return tuple(scale) if isinstance(scale, list) else (scale,)
+
+
+def shipped_weights(architecture, scale=None):
+    """
+    Weights of an architecture that come with lenssr.
+
+    Parameters
+    ----------
+    architecture : str
+        Architecture.
+    scale : int, optional
+        What they must do.
+
+    Returns
+    -------
+    weights : str or dict
+        Their name, the usual one where there are none; without ``scale``, names by scale.
+    """
+    found = {}
+    for each in SCALES:
+        for name in (f"{architecture}-x{each}", architecture):
+            if is_shipped(name) and each in read_card(find_weights(name)).scales:
+                found.setdefault(each, name)
+    return found if scale is None else found.get(scale, f"{architecture}-x{scale}")
 
 
 def is_shipped(name):

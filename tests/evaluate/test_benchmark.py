@@ -7,6 +7,8 @@ from astropy.table import Table
 
 from lenssr import register_method
 from lenssr.evaluate import benchmark, image_metrics
+from lenssr.evaluate._entrants import LevelledFilter
+from lenssr.evaluate._prepare import prepare
 from lenssr.methods import Restoration, _registry
 from lenssr.networks import build
 from lenssr.simulate import LensPair
@@ -183,6 +185,20 @@ def test_the_linear_filter_learns_from_other_pairs():
     assert (row["parameters"], row["macs_per_pixel"]) == (4 * 15**2 + 1, 4 * 15**2)
     alone = benchmark(pairs[:1], ["optimal_linear"])
     assert "no pair is left" in alone.summary.meta["not_run"]["optimal_linear"]
+
+
+def test_pairs_to_learn_from_can_be_given():
+    pairs = make_pairs(7)
+    found = benchmark(pairs[:3], ["optimal_linear"], training=pairs[3:])
+    assert found.summary.meta["n"] == 3
+    model = LevelledFilter(2)
+    for pair in pairs[3:]:
+        model.add(prepare(pair))
+    expected = [np.mean((model(p) / p.span - p.best) ** 2) for p in map(prepare, pairs[:3])]
+    rows = found.images[found.images["method"] == "optimal_linear"]
+    np.testing.assert_allclose(sorted(rows["truth_mse"]), sorted(expected))
+    with pytest.raises(ValueError, match="`training` must be a number for pairs of a preset"):
+        benchmark("clean", training=pairs)
 
 
 def test_the_linear_filter_knows_pedestals():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import TARGET_FWHM, gaussian_psf
+from lenssr.image._kernels import TARGET_FWHM, gaussian_psf, relative_kernel
 from lenssr.simulate import Instrument
 from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._observe import correlate, observe
@@ -139,3 +139,17 @@ def test_target_kernel_is_the_sharp_image_of_a_star():
     kernel = gaussian_psf(TARGET_FWHM, 11)
     found = sharp[0, 19:30, 19:30].numpy() * 4
     np.testing.assert_allclose(found, kernel, atol=1e-4 * kernel.max())
+
+
+@pytest.mark.parametrize("scale, fine", [(2, 2), (3, 2), (4, 1)])
+def test_relative_kernel_is_that_of_the_effective_psf(scale, fine):
+    """The one is found in the optics' spectrum, the other by a fit to their image."""
+    optics = Optics(36 * scale * fine, scale, fine)
+    width, step = torch.tensor([3.0, 4.5]), scale * fine
+    transfer = optics.psf_transfer(moffat(optics.n, width * step, torch.tensor([3.0, 9.0]),
+                                          torch.tensor([0.05, 0.0]), torch.tensor([0.0, -0.04])))
+    found = optics.relative_kernel(transfer).numpy()
+    for kernel, psf in zip(found, optics.effective_psf(transfer).numpy()):
+        expected = relative_kernel(psf, scale)
+        assert kernel.shape == expected.shape
+        np.testing.assert_allclose(kernel, expected, atol=1e-3 * expected.max())

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from lenssr import LensSRWarning
+from lenssr.image._correlation import neighbours_correlation as in_the_sky
 from lenssr.image._noise import estimate_sky
 from lenssr.networks import describe_psf
+from lenssr.networks._physics import Observation
 from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.simulate._draws import BatchDraws
+from lenssr.simulate._observe import correlate, neighbours_correlation
 from lenssr.train import Data, fit
 from lenssr.train._batch import epoch_order, numbered, turned
 from lenssr.train._catalog import CatalogPairs
@@ -212,3 +215,62 @@ def test_catalogs_that_do_not_fit(catalog, recipe, tmp_path):
     with pytest.raises(ValueError, match="`batch` must be at most the number of pairs, 20, got 32"):
         fit(dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=32)),
             tmp_path, progress=False)
+
+
+SOURCES = ["bank", "stream", "catalog"]
+
+
+def through(source, catalog, size=12, **more):
+    """Pairs of one source with what a network is told that looks through the telescope."""
+    more = {"preset": "any-telescope", "scenes": 20, "size": size, **KNOWN, **more}
+    if source == "catalog":
+        return CatalogPairs(Data(**{**more, "catalog": str(catalog.path)}), 2, telescope=True)
+    if source == "stream":
+        return StreamPairs(Data(**{**more, "scenes": 0}), 2, telescope=True)
+    return BankPairs(Data(**more), 2, telescope=True)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_telescope_is_the_one_that_looked(source, catalog):
+    """Observed again through the kernel that is told, turned with it, the target is the image."""
+    size, edge = (12, 3) if source == "catalog" else (32, 10)
+    batch = through(source, catalog, size, preset="hsc-hst").batch(1, 6)
+    sigma, kernel, correlation = batch.telescope
+
+    def misfit(kernel):
+        seen = Observation(kernel, batch.scale, batch.lr.shape[-2:]).forward(batch.truth)
+        # Beyond the edge of a patch there is light that its observation does not know of.
+        return ((batch.lr - seen) / sigma)[..., edge:-edge, edge:-edge].square().mean()
+
+    assert misfit(kernel) == pytest.approx(1, abs=0.2)
+    assert misfit(kernel.roll(1, -1)) > 1.05 * misfit(kernel)
+    assert (correlation < 0.3).all()
+
+
+def test_holes_have_no_datum_and_are_filled(catalog):
+    plain, holed = (through("bank", catalog, size=24, masked=share).batch(0, 8)
+                    for share in (0.0, 1.0))
+    hole = torch.isinf(holed.telescope[0])
+    assert 0 < hole.float().mean() < 0.5
+    assert torch.isfinite(holed.lr).all()
+    assert torch.equal(holed.lr[~hole], plain.lr[~hole])
+    assert not torch.equal(holed.lr[hole], plain.lr[hole])
+
+
+def test_scales_take_turns(recipe):
+    recipe = dataclasses.replace(
+        recipe, network={"architecture": "unrolled", "scale": [2, 3, 4]},
+        data=dataclasses.replace(recipe.data, preset="any-telescope"))
+    pairs = open_pairs(recipe)
+    assert [pairs.batch(step, 2).scale for step in range(5)] == [2, 3, 2, 4, 2]
+    # Scenes of two and four times the resolution are the same.
+    assert pairs.several[0].bank.folder == pairs.several[2].bank.folder
+
+
+def test_correlation_that_is_told_is_that_of_the_noise():
+    width = torch.tensor([0.0, 0.4, 0.8])
+    noise = correlate(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)), width)
+    found = (noise[..., 1:] * noise[..., :-1]).mean(dim=(-2, -1))
+    np.testing.assert_allclose(found, neighbours_correlation(width), atol=0.02)
+    sky = noise[2].numpy().astype(float)
+    assert in_the_sky(sky, np.zeros(sky.shape, bool)) == pytest.approx(found[2].item(), abs=0.03)

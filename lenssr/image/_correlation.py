@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from lenssr.image._noise import find_sky
+from ._noise import find_sky
 
-__all__ = ["autocovariance", "sky_correlation"]
+__all__ = ["autocovariance", "neighbours_correlation", "sky_correlation"]
 
 LAGS = 4      # pixels beyond which resampling does not correlate the noise of two of them
 SOURCE = 3.0  # standard deviations of the smoothed image above which there is a source
@@ -79,6 +79,15 @@ def sky_correlation(values, mask):
             found[np.abs(found) * np.sqrt(pairs) < CHANCE] = 0.0
     found[LAGS, LAGS] = 1.0
     return found, float(excess)
+
+
+def neighbours_correlation(values, mask):
+    """Correlation of the noise of neighbouring pixels, mean over both axes; zero if unknown."""
+    if min(values.shape) <= 2 * LAGS:
+        return 0.0
+    found = sky_correlation(values, mask)[0]
+    return float(np.mean([found[LAGS, LAGS - 1], found[LAGS, LAGS + 1],
+                          found[LAGS - 1, LAGS], found[LAGS + 1, LAGS]]))
 
 
 def _flattened(values, sky):

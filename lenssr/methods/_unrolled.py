@@ -1,0 +1,116 @@
+"""Networks that look at the data through the telescope, tile by tile."""
+
+import numpy as np
+
+from lenssr.image._correlation import neighbours_correlation
+from lenssr.image._kernels import relative_kernel
+
+from ._network import Apply, Network
+
+__all__ = ["Unrolled"]
+
+LONGEST = 31   # side of a PSF in input pixels beyond which its wings are cut
+NEGLIGIBLE = 2e-3  # share of its light that may be cut off before
+
+
+class Unrolled(Network):
+    """
+    A network with the observation inside: any PSF, noise that varies, masked pixels.
+
+    Parameters
+    ----------
+    architecture, weights, n_probes, precision
+        As for the other networks.
+    correlation : float, optional
+        Correlation of the noise of neighbouring pixels, from 0 to 1; by default it is found
+        in the sky of the image.
+    """
+
+    def __init__(self, architecture, weights=None, n_probes=8, precision="float32",
+                 correlation=None):
+        super().__init__(architecture, weights, n_probes, precision)
+        if correlation is not None and not 0 <= correlation <= 1:
+            raise ValueError(f"`correlation` must be from 0 to 1, got {correlation!r}")
+        self.correlation = correlation
+
+    def restore(self, image, run):
+        """
+        Restore one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane, with its PSF.
+        run : `~lenssr.methods.Run`
+            Scale, device, tile, seed, progress.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods.Restoration`
+            ``facts`` holds the correlation of the noise.
+
+        Raises
+        ------
+        ValueError
+            If there is no PSF or only masked pixels, or the weights are damaged, of another
+            architecture or another scale.
+        """
+        if image.psf is None:
+            raise ValueError(f"`psf` must be given for method {self.architecture!r}, got None")
+        if image.mask.all():
+            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        return super().restore(image, run)
+
+    def _apply(self, network, image, run):
+        correlation = self.correlation
+        if correlation is None:
+            correlation = max(0.0, neighbours_correlation(image.data, image.mask))
+        apply = ThroughTelescope(network, image, run, self.precision, 1 + self.n_probes,
+                                 correlation)
+        apply.facts = {"SRNCORR": (round(correlation, 3), "correlation of neighbouring noise")}
+        return apply
+
+
+class ThroughTelescope(Apply):
+    """
+    The map from a plane to its mean of a network that is told of the telescope.
+
+    Parameters
+    ----------
+    network, image, run, precision, runs
+        As for `Apply`.
+    correlation : float
+        Of the noise of neighbouring pixels.
+    """
+
+    def __init__(self, network, image, run, precision, runs, correlation):
+        self.kernel = relative_kernel(short(image.psf), run.scale)
+        self.correlation = correlation
+        super().__init__(network, image, run, precision, runs)
+
+    @property
+    def halo(self):
+        """Input pixels around a tile on which it depends."""
+        return self.network.halo(max(self.kernel.shape) // self.scale // 2)
+
+    def _tell(self, image):
+        tensor = self.torch.as_tensor
+        self.told = tuple(tensor(value, dtype=self.dtype, device=self.device)
+                          for value in (self.kernel[None], np.array([self.correlation])))
+
+    def _inputs(self, image, tile):
+        sigma = np.where(image.mask, np.inf, image.sigma / image.noise)[tile.padded]
+        sigma = self.torch.as_tensor(sigma, dtype=self.dtype, device=self.device)
+        return sigma[None, None], *self.told, self.scale
+
+
+def short(psf):
+    """A PSF without the rim that holds next to none of its light, which costs time."""
+    for side in range(9, LONGEST + 1, 2):
+        if side >= max(psf.shape):
+            return psf
+        edges = [max(0, (n - side) // 2) for n in psf.shape]
+        core = psf[edges[0]:psf.shape[0] - edges[0], edges[1]:psf.shape[1] - edges[1]]
+        if np.abs(psf).sum() - np.abs(core).sum() < NEGLIGIBLE:
+            return core
+    return core

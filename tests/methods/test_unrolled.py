@@ -1,0 +1,84 @@
+"""Networks that look through the telescope, as methods."""
+
+import numpy as np
+import pytest
+import torch
+from astropy import units as u
+
+from lenssr import superresolve
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.methods import Run, make_method
+from lenssr.methods._unrolled import short
+from lenssr.networks import build
+from lenssr.weights import save_network
+
+SIZES = dict(architecture="unrolled", channels=1, scale=[2, 3, 4], iterations=2, blocks=1,
+             features=8, memory=4)
+PSF = gaussian_psf(3.0)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a small network that does something, though nothing useful."""
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    network = build(**SIZES)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.03 * torch.randn_like(parameter)
+    save_network(path, network, name="small", network=SIZES)
+    return path
+
+
+def plane(shape=(90, 80), noise=0.5):
+    rng = np.random.default_rng(3)
+    sigma = noise * rng.uniform(1, 2, shape)
+    data, mask = sigma * rng.normal(size=shape), rng.random(shape) < 0.01
+    data[shape[0] // 2, shape[1] // 3] += 300 * noise
+    return LensImage(np.where(mask, 0.0, data), sigma, mask, PSF, noise)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_tiles_change_nothing(weights, scale):
+    image = plane()
+    method = make_method("unrolled", scale, {"weights": weights, "n_probes": 1,
+                                             "precision": "float64"})
+    whole, tiled = (method.restore(image, Run(scale, tile=tile)) for tile in (None, 32))
+    assert whole.mean.shape == (90 * scale, 80 * scale)
+    assert np.abs(whole.mean - tiled.mean).max() < 1e-9 * image.noise
+    assert np.abs(whole.measurement_std - tiled.measurement_std).max() < 1e-9 * image.noise
+
+
+def test_noise_and_psf_count(weights):
+    data = plane().data * u.adu
+
+    def restored(psf=PSF, **more):
+        more = {"uncertainty": 0.5, **more}
+        return superresolve(data, "unrolled", psf=psf, weights=weights, n_probes=1, **more)
+
+    sigma = np.full(data.shape, 0.5)
+    sigma[:, 40:] = 2.0
+    one = restored(correlation=0.0)
+    assert one.header["SRNCORR"] == 0
+    for other in (restored(gaussian_psf(3.6), correlation=0.0), restored(correlation=0.5),
+                  restored(uncertainty=sigma, correlation=0.0)):
+        assert np.abs(other.data - one.data).max() > 1e-3
+    # White noise is found to be white.
+    np.testing.assert_array_equal(restored().data, one.data)
+
+
+def test_what_it_needs(weights):
+    data = plane().data * u.adu
+    with pytest.raises(ValueError, match="`psf` must be given for method 'unrolled', got None"):
+        superresolve(data, "unrolled", uncertainty=0.5, weights=weights)
+    with pytest.raises(ValueError, match="`correlation` must be from 0 to 1, got 2"):
+        superresolve(data, "unrolled", psf=PSF, weights=weights, correlation=2)
+
+
+def test_rims_of_psfs_are_cut_where_they_hold_no_light():
+    assert short(gaussian_psf(2.0, 41)).shape == (9, 9)
+    assert short(gaussian_psf(6.0, 41)).shape == (17, 17)
+    wide = gaussian_psf(20.0, 61)
+    assert short(wide).shape == (31, 31)
+    assert short(gaussian_psf(2.0, 7)).shape == (7, 7)
