@@ -1,10 +1,11 @@
 """
-Tables for the documentation, of the files that ``lenssr benchmark`` wrote.
+Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenssr fidelity`` wrote.
 
-    python benchmarks/tables.py scores/*.ecsv --out docs/user_guide/tables
+    python benchmarks/tables.py scores/*.ecsv trust/*.ecsv --out docs/user_guide/tables
 
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
-noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits.
+noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. So does
+``NAME-fidelity-TABLE.ecsv`` become ``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 from astropy.table import Table
 
 from lenssr._files import whole_file
+from lenssr.evaluate._fidelity.result import shortened
 
 COLUMNS = ("mse", "psnr", "psnr_spread", "psnr_of_mean", "ssim", "psnr_arc", "removed",
            "psnr_matched", "ssim_matched", "removed_matched")
@@ -27,6 +29,13 @@ def main():
     args = parser.parse_args()
     for file in args.files:
         table = Table.read(file, format="ascii.ecsv")
+        part = table.meta.get("fidelity")
+        if part is not None:
+            name = file.stem.removesuffix(f"-fidelity-{part}")
+            side_by_side = part in ("coverage", "apertures")
+            write_lines(by_bin(table) if side_by_side else plain(shortened(part, table)),
+                        args.out / f"fidelity_{name}_{part}.csv")
+            continue
         if "runs" not in table.colnames:  # one of a row for each image
             continue
         for against in ("target", "truth"):
@@ -39,10 +48,33 @@ def write(table, against, path):
     names = ["method", *(f"{against}_{name}" for name in COLUMNS), *COST]
     names = [name for name in names if name in table.colnames]
     table = table[[not np.ma.is_masked(value) for value in table[f"{against}_mse"]]]
+    head, *lines = plain(table[names])
+    write_lines([[name.removeprefix(f"{against}_") for name in head], *lines], path)
+
+
+def plain(table):
+    """Head and rows of a table, as it is printed."""
     columns = [table[name].pformat(show_name=False, show_unit=False, max_lines=-1)
-               for name in names]
-    head = [name.removeprefix(f"{against}_") for name in names]
-    lines = [head, *([word.strip().replace("--", "") for word in row] for row in zip(*columns))]
+               for name in table.colnames]
+    return table.colnames, *([word.strip().replace("--", "") for word in row]
+                             for row in zip(*columns))
+
+
+def by_bin(table):
+    """Head and rows of a table of coverage: a row for each bin, two columns for each method."""
+    keys = [name for name in ("split", "bin", "aperture") if name in table.colnames]
+    methods = list(dict.fromkeys(table["method"].tolist()))
+    rows = {}
+    for row in table:
+        line = rows.setdefault(tuple(str(row[key]) for key in keys), {})
+        line[row["method"]] = [f"{row[name]:.3f}" for name in ("within_1", "within_2")]
+    head = [*keys, *(f"{method} {n} sigma" for method in methods for n in (1, 2))]
+    return head, *([*key, *(word for method in methods for word in line.get(method, ["", ""]))]
+                   for key, line in rows.items())
+
+
+def write_lines(lines, path):
+    """Write lines of words into a CSV file."""
     with whole_file(path) as beside:
         beside.write_text("".join(",".join(line) + "\n" for line in lines))
 

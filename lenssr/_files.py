@@ -1,10 +1,11 @@
 """Files that are whole or not there."""
 
 import os
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole_file"]
+__all__ = ["check_absent", "save_figure", "whole_file"]
 
 
 @contextmanager
@@ -23,3 +24,18 @@ def whole_file(path):
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def check_absent(paths, overwrite):
+    """`OSError` if one of the files is there that is not to be replaced."""
+    for path in paths:
+        if not overwrite and Path(path).exists():
+            raise OSError(f"{path} exists already; say overwrite=True to replace it")
+
+
+def save_figure(figure, path):
+    """Write a Matplotlib figure as PNG."""
+    with warnings.catch_warnings():
+        # Older matplotlib calls what newer Pillow has renamed.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        figure.savefig(path, dpi=110, format="png")

@@ -174,6 +174,26 @@ def _parser():
     page.add_argument("--title", help="title of the page")
     page.add_argument("--overwrite", action="store_true", help="replace OUT.html")
 
+    trust = command(
+        "fidelity", _fidelity, "measure how far results can be trusted as measurements",
+        "lenssr fidelity hsc-hst --n 100 --methods richardson_lucy rcan --out trust")
+    trust.add_argument("pairs", nargs="?", default="hsc-hst", metavar="PAIRS", help="a preset, "
+                       "clean, noisy or observed, or a folder of pairs (default: %(default)s)")
+    trust.add_argument("--n", type=int, default=100, help="number of pairs (default: %(default)s)")
+    trust.add_argument("--out", default="lenssr-fidelity", metavar="FOLDER",
+                       help="folder for tables and figure (default: %(default)s)")
+    trust.add_argument("--methods", nargs="+", metavar="NAME", help="names that `lenssr methods` "
+                       "lists (default: the classical ones and all networks)")
+    trust.add_argument("--weights", action="append", default=[], metavar="FILE[=LABEL]",
+                       help="a further network; may be repeated")
+    trust.add_argument("--parts", nargs="+", metavar="PART", help="some of flux, shift, shape, "
+                       "transfer, coverage, stars, blank, twins and einstein (default: all)")
+    trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
+    trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
+    trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
+    trust.add_argument("--device", help="torch device")
+    trust.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
     train = command("train", _train, "train a network by a recipe, or go on with it",
                     "lenssr train rcan_x2 --out runs/rcan_x2")
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
@@ -271,10 +291,7 @@ def _benchmark(options):
         path = os.path.join(options.out, f"{os.path.basename(os.path.abspath(name))}.ecsv")
         if os.path.exists(path) and not options.overwrite:
             raise OSError(f"{path} exists already; say --overwrite to replace it")
-    weights = {}
-    for text in options.weights:
-        label, file = _labelled(text)
-        weights.setdefault(label, []).append(file)
+    weights = _labelled_weights(options.weights)
     for k, name in enumerate(experiments):
         found = benchmark(
             name, options.methods, weights=weights, n=options.n, seed=options.seed,
@@ -299,6 +316,26 @@ def _report(options):
            truth=options.truth, compare=compare, psf=_psf(options.psf), unit=options.unit,
            hdu=_number(options.hdu), plane=options.plane, center=options.center,
            size=options.size, title=options.title, overwrite=options.overwrite)
+
+
+def _labelled_weights(texts):
+    """Files of weights by their labels, of words ``FILE[=LABEL]``."""
+    weights = {}
+    for text in texts:
+        label, file = _labelled(text)
+        weights.setdefault(label, []).append(file)
+    return weights
+
+
+def _fidelity(options):
+    from lenssr.evaluate import fidelity
+
+    parts = {} if options.parts is None else {"parts": options.parts}
+    found = fidelity(
+        options.pairs, options.methods, weights=_labelled_weights(options.weights), n=options.n,
+        seed=options.seed, scale=options.scale, psf=_psf(options.psf), out=options.out,
+        overwrite=options.overwrite, device=options.device, progress=sys.stderr.isatty(), **parts)
+    print(f"{found}\n\nTables and figure are in {options.out}")
 
 
 def _check_output(name, path, overwrite):

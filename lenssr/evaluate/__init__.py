@@ -6,12 +6,14 @@ from ._figures import comparison_figure, contact_sheet
 from ._linear import OptimalLinearFilter
 from ._metrics import image_metrics, psnr_summary
 
-__all__ = ["EXPERIMENTS", "Benchmark", "OptimalLinearFilter", "benchmark", "comparison_figure",
-           "contact_sheet", "count_macs", "image_metrics", "psnr_summary", "report"]
+__all__ = ["EXPERIMENTS", "Benchmark", "Fidelity", "OptimalLinearFilter", "benchmark",
+           "comparison_figure", "contact_sheet", "count_macs", "fidelity", "image_metrics",
+           "psnr_summary", "report"]
 
 # Loaded on first use: they join methods, pairs and networks, which metrics need not know.
 _HOMES = {"EXPERIMENTS": "_experiments", "Benchmark": "_benchmark_result",
-          "benchmark": "_benchmark", "count_macs": "_complexity", "report": "_report"}
+          "benchmark": "_benchmark", "count_macs": "_complexity",
+          "Fidelity": "_fidelity", "fidelity": "_fidelity", "report": "_report"}
 
 
 def __getattr__(name):

@@ -152,9 +152,7 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
         "threads": torch.get_num_threads(),
         "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "not_run": dict(measured.not_run),
-        "notes": {label: [f"{first} ({len(pairs)} of {measured.n_pairs} images)"
-                          for first, pairs in kinds.values()]
-                  for label, kinds in measured.notes.items()},
+        "notes": measured.notes.told(measured.n_pairs),
         "versions": {"lenssr": __version__, "astropy": astropy.__version__,
                      "numpy": np.__version__, "torch": str(torch.__version__)},
     }

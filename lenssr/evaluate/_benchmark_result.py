@@ -1,16 +1,15 @@
 """What a benchmark found: a report, tables and a figure."""
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr._files import whole_file
+from lenssr._files import check_absent, save_figure, whole_file
 
 from ._benchmark_table import layout
 
-__all__ = ["Benchmark", "check_free", "condition_lines", "save_figure"]
+__all__ = ["Benchmark", "check_free", "condition_lines"]
 
 FILES = ("{}.ecsv", "{}-images.ecsv", "{}.png")
 
@@ -92,18 +91,7 @@ class Benchmark:
 
 def check_free(folder, name, overwrite):
     """`OSError` if a file of a benchmark is there that is not to be replaced."""
-    for pattern in FILES:
-        path = Path(folder) / pattern.format(name)
-        if path.exists() and not overwrite:
-            raise OSError(f"{path} exists already; say overwrite=True to replace it")
-
-
-def save_figure(figure, path):
-    """A figure as PNG."""
-    with warnings.catch_warnings():
-        # Older matplotlib calls what newer Pillow has renamed.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        figure.savefig(path, dpi=110, format="png")
+    check_absent([Path(folder) / pattern.format(name) for pattern in FILES], overwrite)
 
 
 def condition_lines(meta):

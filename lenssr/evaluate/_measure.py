@@ -1,16 +1,13 @@
 """Pair after pair through every method: a row of figures for each image."""
 
-import re
 import time
-import warnings
 
 import numpy as np
 from astropy.table import Table
 from tqdm import tqdm
 
-from lenssr.exceptions import LensSRWarning
-
 from ._entrants import LINEAR, Entrant, LevelledFilter, constant, from_file, registered
+from ._notes import Notes
 from ._score import floor, score_both
 
 __all__ = ["Measurement"]
@@ -43,8 +40,8 @@ class Measurement:
         `Entrant` by label and run, which tells networks of one label apart.
     not_run : dict
         Why a method could not work on these pairs, by label.
-    notes : dict
-        What a method, or the input, warned of: the first message and its pairs, by kind.
+    notes : `Notes`
+        What a method, or the input, warned of.
     shown : list
         The first pairs, with results by label.
     n_pairs, left_out : int
@@ -56,7 +53,7 @@ class Measurement:
     def __init__(self, experiment, names, files, ready, device=None, progress=False):
         self.experiment, self.names, self.files = experiment, names, files
         self.ready, self.device, self.progress = ready, device, progress
-        self.entrants, self.not_run, self.notes = {}, {}, {}
+        self.entrants, self.not_run, self.notes = {}, {}, Notes()
         self.shown, self.left_out, self.n_pairs, self._rows = [], 0, 0, []
         self.shape = self.noise_from = None
 
@@ -68,7 +65,7 @@ class Measurement:
         if not self.n_pairs:
             self.shape, self.noise_from = pair.plane.shape, pair.noise_from
             self._enter(pair)
-        self._note("input", pair.warned)
+        self.notes.add("input", pair.warned, self.n_pairs)
         results, known = {}, floor(pair)
         for label, run in list(self.entrants):
             try:
@@ -135,25 +132,16 @@ class Measurement:
         seed, preset = self.experiment.seed, self.experiment.preset
         seeds = data.get("seed"), data.get("validation_seed")
         if preset is not None and data.get("preset") == preset and seed in seeds:
-            self._note(label, [f"its training saw the series of seed {seed}: choose another"])
+            self.notes.add(label, [f"its training saw the series of seed {seed}: choose another"],
+                           self.n_pairs)
 
     def _restore(self, label, run, pair):
         entrant = self.entrants[label, run]
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", LensSRWarning)
+        with self.notes.taken(label, self.n_pairs):
             start = time.perf_counter()
             image = entrant.apply(pair)
             seconds = time.perf_counter() - start
-        self._note(label, [str(w.message) for w in caught
-                           if issubclass(w.category, LensSRWarning)])
         return image / pair.span, seconds / entrant.passes
-
-    def _note(self, label, messages):
-        for message in messages:
-            # The numbers in it differ from image to image, and are told once.
-            kind = re.sub(r"[-+.\d]+", "#", message)
-            first, pairs = self.notes.setdefault(label, {}).setdefault(kind, (message, set()))
-            pairs.add(self.n_pairs)
 
     def _drop(self, label, run, reason):
         del self.entrants[label, run]

@@ -67,7 +67,7 @@ class Prepared:
         return self.target if self.truth is None else self.truth
 
 
-def prepare(pair, *, psf=None, assumed_snr=22.0, data_range="peak"):
+def prepare(pair, *, psf=None, assumed_snr=22.0, data_range="peak", least=LEAST):
     """
     Make a `~lenssr.simulate.LensPair` ready.
 
@@ -82,6 +82,8 @@ def prepare(pair, *, psf=None, assumed_snr=22.0, data_range="peak"):
         estimated from the sky.
     data_range : float or "peak"
         Range of the data in the unit of the target, or the peak of each truth.
+    least : float
+        Noises of the input that the peak of a truth must have for there to be anything.
 
     Returns
     -------
@@ -109,7 +111,7 @@ def prepare(pair, *, psf=None, assumed_snr=22.0, data_range="peak"):
     if mask.all():
         return None
     peak = float(best[~mask].max())
-    if not peak > LEAST * plane.noise:
+    if not peak > least * plane.noise:
         return None
     span = peak if data_range == "peak" else float(data_range) * area
     middle, noise = np.median(best[~mask]), _noise(pair, area / span)

@@ -12,7 +12,7 @@ from lenssr.image._kernels import target_psf
 
 from ._truth import TRUTHS, lens_truth, truth_row
 
-__all__ = ["LensPair", "assemble_pair", "make_ccd", "simulate_pair", "truth_rows"]
+__all__ = ["LensPair", "assemble_pair", "make_ccd", "make_pair", "simulate_pair", "truth_rows"]
 
 
 @dataclass
@@ -122,7 +122,12 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
     series = PairSeries(
         preset, substructure=(substructure,), instrument=instrument, population=population,
         scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine)
-    batch = series.batch([natural_integer("index", index)])
+    return make_pair(series, natural_integer("index", index))
+
+
+def make_pair(series, index):
+    """The `LensPair` of a `PairSeries` with this index."""
+    batch = series.batch([index])
     images = {name: getattr(batch, name)[0].double().cpu().numpy()
               for name in ("lr", "sigma", "hr", "truth", "psf")}
     return assemble_pair(

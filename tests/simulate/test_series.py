@@ -19,6 +19,7 @@ from lenssr.simulate import (
     Subhalos,
     simulate_pair,
 )
+from lenssr.simulate._given import GivenSeries
 from lenssr.simulate._model import KINDS, SceneModel
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import PairSeries
@@ -346,3 +347,19 @@ def test_stream_on_cuda():
 def test_target_kernel_is_declared():
     pair = simulate_pair("deeplense-1", size=16)
     np.testing.assert_allclose(pair.hr.psf, gaussian_psf(TARGET_FWHM, pair.hr.psf.shape[0]))
+
+
+def test_given_scenes_are_observed_as_drawn_ones():
+    instrument = Instrument(snr=(200, 200), depth=(1e4, 1e4))
+    star = SceneModel("field", points=[(0.2, -0.4, 1.0)])
+    series = GivenSeries([star, star, SceneModel("empty")], instrument, 32, scale=3, seed=5)
+    one, two, empty = series
+    assert len(series) == 3 and one.scale == 3
+    assert np.abs(one.lr.data - two.lr.data).max() > one.truth["sky"].value
+    centre = np.array(centroid_com(one.hr.data)) - (96 - 1) / 2
+    assert centre == pytest.approx(np.array([0.2, -0.4]) / (0.168 / 3), abs=1e-3)
+    assert not empty.hr.data.any()
+    assert empty.lr.data.std() == pytest.approx(empty.lr.uncertainty.array[0, 0], rel=0.1)
+    # The conditions are those of the seed and the index, whatever the scene.
+    other = GivenSeries([SceneModel("empty"), star], instrument, 32, scale=3, seed=5)
+    assert np.array_equal(next(iter(other)).lr.psf, one.lr.psf)

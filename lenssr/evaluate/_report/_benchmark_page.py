@@ -5,7 +5,8 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr.evaluate._benchmark_result import Benchmark, condition_lines, save_figure
+from lenssr._files import save_figure
+from lenssr.evaluate._benchmark_result import Benchmark, condition_lines
 from lenssr.evaluate._benchmark_table import layout
 
 from ._gains import gains_figure

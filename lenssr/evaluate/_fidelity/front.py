@@ -1,0 +1,213 @@
+"""How far results can be trusted as measurements: the front door."""
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr._checks import natural_integer, positive_integer
+from lenssr._files import check_absent
+
+from .._entrants import LINEAR, method_names
+from .._experiments import find_experiment
+from .coverage import Coverage
+from .einstein import Einstein
+from .fields import Blank, Stars
+from .light import Flux, Shift, Transfer
+from .restorer import Restorer
+from .result import Fidelity, files
+from .samples import Sample
+from .scenes import find_site
+from .shape import Shape
+from .summary import summarise
+from .twins import Twins
+
+__all__ = ["PARTS", "fidelity"]
+
+_PARTS = {"flux": Flux, "shift": Shift, "shape": Shape, "transfer": Transfer,
+          "coverage": Coverage, "stars": Stars, "blank": Blank, "twins": Twins,
+          "einstein": Einstein}
+
+PARTS = tuple(_PARTS)
+"""What `fidelity` can measure."""
+
+
+def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, seed=2, scale=None,
+             psf=None, name=None, out=None, overwrite=False, device=None, progress=False):
+    """
+    Measure how far results can be trusted as measurements.
+
+    Methods are run as `lenssr.superresolve` runs them, and asked what an astronomer would
+    measure on their results.
+
+    Parameters
+    ----------
+    pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
+        A published experiment or a preset of ``lenssr.simulate``, a folder that
+        `lenssr.simulate.open_catalog` opens, or pairs. An iterable without a length is read as
+        far as it is needed.
+    methods : sequence of str, optional
+        Names from `lenssr.list_methods`; ``bilinear`` is always there. By default
+        ``bilinear``, ``bicubic``, ``richardson_lucy``, ``wiener`` and every network that comes
+        with weights.
+    weights : path-like, sequence of them, or dict
+        Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``.
+    parts : sequence of str
+        What to measure; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
+        ``"transfer"`` and ``"coverage"``. On scenes that are simulated for it, with the
+        telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``, ``"twins"``
+        and ``"einstein"``; the last two take longest.
+    n : int
+        How many pairs; also how many single galaxies and empty frames of white noise, four
+        times the number of frames of each correlated one, ten times that of star fields, five
+        times that of twins and lenses.
+    seed : int
+        Seed of the series, or of the choice from a folder, and of everything else.
+    scale : int, optional
+        Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
+    psf : object, optional
+        PSF of the pairs' inputs, in place of their own, as `lenssr.superresolve` takes it.
+    name : str, optional
+        What the files are called; by default as the experiment, or the folder.
+    out : path-like, optional
+        Folder to write to, as `Fidelity.write` does.
+    overwrite : bool
+        Replace files that are there.
+    device : str, optional
+        Torch device.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    result : `Fidelity`
+        Its text is the report; ``tables`` holds a table for each part.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not what it must be; the message names it.
+    FileNotFoundError
+        If there is no such file of weights.
+    OSError
+        If a file is there already and ``overwrite`` is false.
+
+    Notes
+    -----
+    A method that cannot work on such pairs is listed with its reason, and one that warns with
+    its warning. What is measured, and how, is told in the user guide.
+    """
+    n, seed = positive_integer("n", n), natural_integer("seed", seed)
+    chosen = _chosen(parts)
+    names = _names(methods)
+    experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
+    if out is not None:
+        check_absent([files(out, experiment.name, ())["figure"]], overwrite)
+    run = _Run(Restorer(names, weights, experiment.scale, device), seed, progress)
+    run.on_pairs(chosen, experiment, psf)
+    run.on_scenes(chosen, experiment, n, psf)
+    result = run.result(chosen, experiment)
+    if out is not None:
+        result.write(out, overwrite=overwrite)
+    return result
+
+
+def _chosen(parts):
+    parts = (parts,) if isinstance(parts, str) else tuple(parts)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise ValueError(f"`parts` must be some of {', '.join(PARTS)}, "
+                         f"got {unknown[0] if unknown else 'none'!r}")
+    return {name: part() for name, part in _PARTS.items() if name in parts}
+
+
+def _names(methods):
+    """Methods, without the linear filter, which is none of `lenssr.superresolve`."""
+    names = method_names(methods)
+    if methods is not None and LINEAR in names:
+        raise ValueError(f"`methods` must be names that `lenssr methods` lists, got {LINEAR!r}")
+    return [name for name in names if name != LINEAR]
+
+
+class _Run:
+    """Groups of pairs through all methods and parts, and the rows that come of it."""
+
+    def __init__(self, restorer, seed, progress):
+        self.restorer, self.seed, self.progress = restorer, seed, progress
+        self.rows, self.count, self.n_pairs = {}, 0, 0
+
+    def on_pairs(self, chosen, experiment, psf):
+        """Measure on the pairs that are given."""
+        parts = {name: part for name, part in chosen.items() if part.given}
+        if not parts:
+            return
+        for pair in tqdm(experiment.test(), experiment.name, experiment.size,
+                         disable=not self.progress):
+            self._take([pair], parts, self.n_pairs, psf)
+            self.n_pairs += 1
+
+    def on_scenes(self, chosen, experiment, n, psf):
+        """Measure on scenes of the parts' own."""
+        parts = {name: part for name, part in chosen.items() if part.groups}
+        if not parts:
+            return
+        try:
+            site = find_site(experiment, psf)
+        except ValueError as err:
+            self.restorer.not_run |= {f"part {name}": str(err) for name in parts}
+            return
+        for name, part in parts.items():
+            # A series of its own for each part, whichever of them are run.
+            seed = int(np.random.SeedSequence([self.seed, PARTS.index(name)]).generate_state(1)[0])
+            groups = tqdm(part.groups(site, n, seed), name, disable=not self.progress)
+            for k, group in enumerate(groups):
+                self._take(group, {name: part}, k)
+
+    def _take(self, group, parts, index, psf=None):
+        samples = []
+        for pair in group:
+            samples.append(Sample(pair, index, self.count, psf))
+            self.restorer.notes.add("input", samples[-1].ready.warned, self.count)
+            self.count += 1
+        for name, part in parts.items():
+            for label, rows in part.references(samples).items():
+                self._add(name, label, rows)
+        errors = any(part.errors for part in parts.values())
+        for label in list(self.restorer.methods):
+            restored = [self.restorer(sample, label, errors) for sample in samples]
+            if None in restored:
+                continue
+            for name, part in parts.items():
+                self._add(name, label, part.measure(restored))
+
+    def _add(self, name, label, rows):
+        self.rows.setdefault(name, {}).setdefault(label, []).extend(rows)
+
+    def result(self, chosen, experiment):
+        """The `Fidelity` of all that was measured."""
+        labels, tables = list(self.restorer.methods), {}
+        dropped = set(self.restorer.not_run)
+        for name, part in chosen.items():
+            rows = {label: found for label, found in self.rows.get(name, {}).items()
+                    if label not in dropped}
+            if rows:
+                tables |= part.tables(rows, np.random.default_rng(self.seed))
+        tables = {"summary": summarise(tables, labels), **tables}
+        meta = self._meta(experiment)
+        for name, table in tables.items():
+            table.meta = {"fidelity": name, **meta}
+        return Fidelity(experiment.name, tables, meta)
+
+    def _meta(self, experiment):
+        import astropy
+        import photutils
+        import torch
+
+        from lenssr import __version__
+
+        return {
+            "source": experiment.source, "preset": experiment.preset, "seed": self.seed,
+            "n": self.n_pairs, "images": self.count, "scale": experiment.scale,
+            "not_run": dict(self.restorer.not_run),
+            "notes": self.restorer.notes.told(self.count),
+            "versions": {"lenssr": __version__, "astropy": astropy.__version__,
+                         "numpy": np.__version__, "photutils": photutils.__version__,
+                         "torch": str(torch.__version__)}}

@@ -1,0 +1,98 @@
+"""Methods, as `lenssr.superresolve` runs them."""
+
+import numpy as np
+
+from lenssr import superresolve
+from lenssr.methods import make_method
+
+from .._entrants import weight_files
+from .._notes import Notes
+from .samples import Restored
+
+__all__ = ["Restorer"]
+
+
+class Restorer:
+    """
+    All methods that take part.
+
+    Parameters
+    ----------
+    names : list of str
+        Methods.
+    weights : path-like, sequence of them, or dict
+        Further networks, as `lenssr.evaluate.fidelity` takes them.
+    scale : int
+        Output pixels per input pixel.
+    device : str or None
+        Torch device.
+
+    Attributes
+    ----------
+    methods : dict
+        Method and its options by label.
+    not_run : dict
+        Why a method could not work, by label.
+    notes : `Notes`
+        What methods, and the inputs, warned of.
+    """
+
+    def __init__(self, names, weights, scale, device=None):
+        self.scale, self.device = scale, device
+        self.methods, self.not_run, self.notes = {}, {}, Notes()
+        for name in names:
+            self._enter(name, name, {})
+        for label, file, card in weight_files(weights, names):
+            if card.network["scale"] != scale:
+                self.not_run[label] = (f"its weights are for the scale {card.network['scale']}, "
+                                       f"not {scale}")
+                continue
+            self._enter(self._free(label), card.network["architecture"], {"weights": file})
+
+    def _free(self, label):
+        """A label for weights of one more seed of the same network."""
+        count = sum(known.split("#")[0] == label for known in self.methods)
+        return f"{label}#{count + 1}" if count else label
+
+    def _enter(self, label, method, options):
+        try:
+            made = make_method(method, self.scale, options)
+        except ValueError as err:
+            self.not_run[label] = str(err)
+            return
+        self.methods[label] = method, options, hasattr(made, "n_probes")
+
+    def __call__(self, sample, label, errors=True):
+        """
+        Restore a sample.
+
+        Parameters
+        ----------
+        sample : `Sample`
+            The pair.
+        label : str
+            Which method.
+        errors : bool
+            Whether anyone looks at the errors; if not, no time is spent on them.
+
+        Returns
+        -------
+        restored : `Restored` or None
+            None if the method cannot: it is left out from now on.
+        """
+        method, options, probes = self.methods[label]
+        if probes and not errors:
+            options = {**options, "n_probes": 1}
+        per_pixel = sample.ready.span != 1
+        try:
+            with self.notes.taken(label, sample.number):
+                result = superresolve(
+                    sample.pair.lr, method, scale=self.scale, psf=sample.psf, device=self.device,
+                    flux="per-pixel" if per_pixel else "surface-brightness", **options)
+            if not np.isfinite(result.data).all():
+                raise ValueError("the result has values that are not finite")
+        except ValueError as err:
+            del self.methods[label]
+            self.not_run[label] = f"{err} (at image {sample.number})"
+            return None
+        return Restored(sample, result)

@@ -1,0 +1,133 @@
+"""A pair that is measured on, and what a method made of it."""
+
+from functools import cached_property
+
+import numpy as np
+
+from lenssr.image._mask import expand_mask
+from lenssr.image._noise import sigma_from, sky_level
+from lenssr.methods._operator import Degrade
+
+from .._prepare import prepare
+from .moments import adaptive_moments
+
+__all__ = ["Restored", "Sample"]
+
+
+class Sample:
+    """
+    A pair with what is known of it.
+
+    Parameters
+    ----------
+    pair : `~lenssr.simulate.LensPair`
+        The pair.
+    index : int
+        Its number among those of its part, from which its random numbers follow.
+    number : int
+        The same among all of the run, for those who have to be told of it.
+    psf : object, optional
+        PSF of the input in place of its own.
+
+    Attributes
+    ----------
+    truth : `~numpy.ndarray`
+        The target without its noise where that is known, in its unit.
+    truth_noise : float
+        Noise that is left in it.
+    mask : `~numpy.ndarray`
+        Output pixels where nothing is compared.
+    noise, level : `~numpy.ndarray` and float
+        Noise of the input, and the level of its sky, as flux per output pixel if the images are
+        that: an output pixel has the surface brightness of its input pixel.
+
+    Raises
+    ------
+    ValueError
+        If all pixels are masked.
+    """
+
+    def __init__(self, pair, index=0, number=0, psf=None):
+        # A range of one: everything stays in the unit of the target.
+        self.pair, self.index, self.number, self.psf = pair, index, number, psf
+        self.ready = prepare(pair, psf=psf, assumed_snr=None, data_range=1.0, least=-np.inf)
+        if self.ready is None:
+            raise ValueError("`pairs` must have a pixel that is not masked in each pair, number "
+                             f"{number} has none")
+        self.kind = str(pair.truth.get("kind", ""))
+        self.scale, self.mask, self.truth = self.ready.scale, self.ready.mask, self.ready.best
+        self.truth_noise = (self.ready.noise or 0.0) if self.ready.truth is None else 0.0
+        plane = self.ready.plane
+        self.noise = expand_mask(plane.sigma, self.scale) / self.ready.span
+        self.level = sky_level(plane.data, plane.mask, plane.noise) / self.ready.span
+
+    def signal_to_noise(self, where=True):
+        r"""
+        Signal to noise of the input, :math:`\sqrt{\sum (s / \sigma)^2}` over its pixels.
+
+        That of a matched filter on white noise; s is the truth as the input's telescope sees
+        it, or its mean in each input pixel where no PSF is known.
+
+        Parameters
+        ----------
+        where : `~numpy.ndarray`
+            Output pixels whose light is the signal; all by default.
+        """
+        plane, light = self.ready.plane, np.where(where, self.truth * self.ready.span, 0.0)
+        light[self.mask] = 0.0
+        if plane.psf is not None:
+            seen = Degrade(plane.psf, self.scale, plane.shape).forward(light)
+        else:
+            (ny, nx), s = plane.shape, self.scale
+            seen = light.reshape(ny, s, nx, s).mean(axis=(1, 3))
+        return float(np.sqrt(np.sum((seen / plane.sigma)[~plane.mask] ** 2)))
+
+    @cached_property
+    def snr(self):
+        """Signal to noise of all the light."""
+        return self.signal_to_noise()
+
+    @cached_property
+    def brightest(self):
+        """Place ``x, y`` of the brightest pixel of the truth."""
+        light = np.where(self.mask, -np.inf, self.truth)
+        return np.array(np.unravel_index(np.argmax(light), light.shape)[::-1], dtype=float)
+
+    @cached_property
+    def moments(self):
+        """`Moments` of what is brightest in the truth, or None."""
+        return adaptive_moments(self.truth, self.brightest, mask=self.mask)
+
+    def rng(self):
+        """Random numbers of this pair, the same for every method."""
+        return np.random.default_rng([self.index, 7])
+
+
+class Restored:
+    """
+    What a method made of a `Sample`.
+
+    Parameters
+    ----------
+    sample : `Sample`
+        The pair.
+    result : `~lenssr.SuperResolvedImage`
+        The result.
+
+    Attributes
+    ----------
+    image, sigma : `~numpy.ndarray`
+        Result and its uncertainty, a standard deviation; at masked pixels the image is the
+        truth, which says nothing for or against it.
+    """
+
+    def __init__(self, sample, result):
+        self.sample, self.result = sample, result
+        self.image = np.where(sample.mask, sample.truth, np.asarray(result.data, dtype=float))
+        nowhere = np.zeros(self.image.shape, dtype=bool)
+        self.sigma = sigma_from(result.uncertainty, nowhere, result.unit)[0]
+
+    @property
+    def difference(self):
+        """Result minus truth."""
+        return self.image - self.sample.truth

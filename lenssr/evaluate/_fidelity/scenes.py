@@ -1,0 +1,153 @@
+"""Pairs that are made for one purpose: galaxies, stars, blank skies, twins, and lenses."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize
+
+from lenssr.image._parse import pixel_scale
+from lenssr.simulate import Instrument, Population
+from lenssr.simulate._given import GivenSeries
+from lenssr.simulate._model import SceneModel
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._series import draw_model
+
+__all__ = ["LAGS", "Site", "blanks", "find_site", "galaxies", "lenses", "stars"]
+
+GALAXY_SNR = (5.0, 500.0)  # peak signal over the noise of the sky
+LENS_SNR = (20.0, 200.0)
+STAR_SNR = 200.0
+DEPTH = (1000.0, 1000.0)   # electrons of the noise of the sky
+STARS, SPACING = 4, 14     # along a side of a field, and input pixels between them
+BLANK = 50                 # input pixels along a side of an empty frame
+LAGS = {"white": 0.0, "drizzled": 0.25, "resampled": 0.7}
+"""Correlation of the noise of neighbouring pixels: none, of coadds from space, and the ground."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """
+    Who observes what in the scenes that are made.
+
+    Attributes
+    ----------
+    instrument : `~lenssr.simulate.Instrument`
+        The telescope.
+    population : `~lenssr.simulate.Population`
+        Priors of galaxies and lenses.
+    size, scale : int
+        Side of an image in input pixels, and output pixels to an input pixel.
+    """
+
+    instrument: Instrument
+    population: Population
+    size: int
+    scale: int
+
+    def observe(self, scenes, seed, size=None, instrument=None):
+        """The `GivenSeries` of some scenes."""
+        return GivenSeries(scenes, instrument or self.instrument, size or self.size,
+                           scale=self.scale, seed=seed)
+
+
+def find_site(experiment, psf=None):
+    """
+    The `Site` of an `Experiment`.
+
+    That of its preset; or of the instrument that its pairs were simulated with; or the PSF of
+    the first pair on pixels of its size, and lenses as `~lenssr.simulate.Population` has them
+    by default.
+
+    Raises
+    ------
+    ValueError
+        If the first pair has neither PSF nor pixel scale.
+    """
+    if experiment.preset is not None:
+        preset = find_preset(experiment.preset)
+        return Site(_plain(preset.instrument), preset.population, preset.size, experiment.scale)
+    pair = next(iter(experiment.test()))
+    instrument = pair.truth.get("instrument")
+    if instrument is None:
+        from .samples import Sample
+
+        kernel = Sample(pair, psf=psf).ready.plane.psf
+        step = None if pair.lr.wcs is None else pixel_scale(pair.lr.wcs, pair.lr.shape)
+        if kernel is None or step is None:
+            raise ValueError("the pairs have no PSF or no pixel scale to simulate scenes with")
+        instrument = Instrument(pixel_scale=step.to_value("arcsec"), kernels=(kernel,))
+    return Site(_plain(instrument), Population(), min(pair.lr.shape), experiment.scale)
+
+
+def _plain(instrument):
+    """The instrument without what is of a single image, noise in units of the signal."""
+    return replace(instrument, zero_point=None, snr=LENS_SNR, depth=DEPTH, correlated=0.0,
+                   skies=None, pedestal=(0.0, 0.0), defects=None, noiseless=False)
+
+
+def _named(pairs, name, **facts):
+    """Groups of one pair each, which say what they are."""
+    for pair in pairs:
+        pair.truth |= {"fidelity": name, **facts}
+        yield [pair]
+
+
+def galaxies(site, n, seed):
+    """Single galaxies of all ellipticities and signal to noise ratios."""
+    population = replace(site.population, kinds=(0, 0, 0, 1, 0, 0), neighbours=0.0,
+                         lens_light=1.0, ellipticity=0.15, mean_ellipticity=(0.0, 0.0))
+    yield from _named(site.observe(
+        [draw_model(population, seed, k) for k in range(n)], seed,
+        instrument=replace(site.instrument, snr=GALAXY_SNR)), "galaxies")
+
+
+def stars(site, n, seed):
+    """Fields of sixteen bright stars, one for each ten of ``n``."""
+    size, pixel = STARS * SPACING + 4, site.instrument.pixel_scale
+    axis = (np.arange(STARS) - (STARS - 1) / 2) * SPACING
+    places = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    rng = np.random.default_rng(seed)
+    fields = [places + rng.uniform(-0.5, 0.5, places.shape) for _ in range(-(-n // 10))]
+    scenes = [SceneModel("field", points=[(x, y, 1.0) for x, y in pixel * field])
+              for field in fields]
+    series = site.observe(scenes, seed, size, replace(site.instrument, snr=2 * (STAR_SNR,)))
+    middle = (size * site.scale - 1) / 2
+    for field, pair in zip(fields, series):
+        pair.truth |= {"fidelity": "stars", "places": middle + site.scale * field}
+        yield [pair]
+
+
+def blanks(site, n, seed):
+    """Empty frames, ``n`` of white noise, and a quarter as many of each other of the `LAGS`."""
+    for name, lag in LAGS.items():
+        instrument = replace(site.instrument, correlated=float(lag > 0),
+                             correlation=2 * (_width(lag),))
+        count = -(-n // 4) if lag else n
+        yield from _named(site.observe([SceneModel("empty")] * count, seed, BLANK, instrument),
+                          name, lag=lag)
+
+
+def _width(lag):
+    """Width of the Gaussian through which noise has this correlation between neighbours."""
+    if not lag:
+        return 0.0
+    f = np.fft.fftfreq(256)
+
+    def excess(width):
+        power = np.exp(-((2 * np.pi * width * f) ** 2))
+        return (power * np.cos(2 * np.pi * f)).sum() / power.sum() - lag
+
+    return optimize.brentq(excess, 0.05, 5.0)
+
+
+def lens_population(site):
+    """Smooth lenses without their light: arcs alone."""
+    return replace(site.population, kinds=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
+                   neighbours=0.0, clumpy=0.0, real=0.0)
+
+
+def lenses(site, n, seed):
+    """Isothermal lenses before a Sersic source, one for each five of ``n``."""
+    population = lens_population(site)
+    scenes = [draw_model(population, seed, k) for k in range(-(-n // 5))]
+    yield from _named(site.observe(scenes, seed), "lenses")

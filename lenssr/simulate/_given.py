@@ -1,0 +1,41 @@
+"""Pairs of scenes that someone made, in place of drawn ones."""
+
+from ._pair import make_pair
+from ._series import PairSeries
+
+__all__ = ["GivenSeries"]
+
+
+class GivenSeries(PairSeries):
+    """
+    Pairs of images of given scenes; iterating makes them one by one.
+
+    Parameters
+    ----------
+    scenes : sequence of `SceneModel`
+        What is on the sky. They need not differ: pair ``i`` has the conditions and the noise
+        that ``seed`` and ``i`` give it.
+    instrument : `Instrument`
+        Who observes them.
+    size : int
+        Side of the observed image in pixels.
+    scale : int
+        Output pixels per input pixel.
+    seed : int
+        Seed of the observations.
+    """
+
+    def __init__(self, scenes, instrument, size, *, scale=2, seed=0):
+        super().__init__(substructure="no_sub", instrument=instrument, scale=scale, size=size,
+                         seed=seed)
+        self.scenes, self.preset = list(scenes), None
+
+    def __len__(self):
+        return len(self.scenes)
+
+    def __iter__(self):
+        return (make_pair(self, index) for index in range(len(self)))
+
+    def models(self, indices):
+        """The scenes with these indices, a list of `SceneModel`."""
+        return [self.scenes[i] for i in indices]
