@@ -5,7 +5,8 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
 
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
 noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. So does
-``NAME-fidelity-TABLE.ecsv`` become ``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns.
+``NAME-fidelity-TABLE.ecsv`` become ``fidelity_NAME_TABLE.csv``; of the coverage, methods get
+columns.
 """
 
 import argparse

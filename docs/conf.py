@@ -104,12 +104,6 @@ class MadeTable(CSVTable):
         return text.getvalue().splitlines(), self.name
 
 
-def setup(app):
-    for name, rows in (("methods-table", _tables.method_rows),
-                       ("weights-table", _tables.weight_rows)):
-        app.add_directive(name, type(name, (MadeTable,), {"rows": staticmethod(rows)}))
-
-
 # -- HTML -------------------------------------------------------------------------------------
 
 html_title = f"lenssr {version}"
@@ -144,4 +138,7 @@ def write_report(app, exception):
 
 
 def setup(app):
+    for name, rows in (("methods-table", _tables.method_rows),
+                       ("weights-table", _tables.weight_rows)):
+        app.add_directive(name, type(name, (MadeTable,), {"rows": staticmethod(rows)}))
     app.connect("build-finished", write_report)

@@ -99,7 +99,6 @@ class Network:
                    "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
                    **apply.facts})
 
-
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""
         return Apply(network, image, run, self.precision, 1 + self.n_probes)

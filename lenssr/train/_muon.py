@@ -76,4 +76,3 @@ class Muon(torch.optim.AdamW):
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}
 """By the names that recipes know."""
-

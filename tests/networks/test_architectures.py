@@ -125,8 +125,7 @@ def symmetrise(network):
 
 
 @scales
-@pytest.mark.parametrize("name", sorted(set(BLIND) - {"fsrcnn_equivariant",
-                                                                "fsrcnn_hybrid"}))
+@pytest.mark.parametrize("name", sorted(set(BLIND) - {"fsrcnn_equivariant", "fsrcnn_hybrid"}))
 def test_output_is_centred_on_the_input(name, scale):
     # With kernels that do not know left from right, neither does a network whose output pixels
     # lie as x' = (x - 0.5) s + 0.5 has them. A shift by half a pixel would show.
