@@ -18,20 +18,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import Table, vstack
 from tqdm import tqdm
 
-from lenssr import LensSRWarning, superresolve
+from lenssr import LensSRWarning, list_methods, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
 from lenssr.simulate import Population
 from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._model import KINDS
 from lenssr.train._data import BankPairs
 from lenssr.train._recipe import Data
+from lenssr.weights import shipped_weights
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1
-METHODS = ("bilinear", "bicubic", "lanczos", "optimal_linear", "richardson_lucy", "wiener", "rcan",
-           "fast")
+CLASSICAL = ("bilinear", "bicubic", "lanczos", "optimal_linear", "richardson_lucy", "wiener")
 SNR_BINS = (5, 15, 50, 150, 500)
 LEAST = 5   # peak of the truth over the noise below which an image counts as empty
 BRIGHT = 20  # peak signal to noise above which flux and place are compared
@@ -159,14 +159,19 @@ def main():
     parser.add_argument("--n", type=int, default=1000, help="number of pairs")
     parser.add_argument("--training", type=int, default=3000,
                         help="training pairs of the linear filter")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    networks = [str(row["name"]) for row in list_methods()
+                if row["family"] == "network" and SCALE in shipped_weights(str(row["name"]))]
+    parser.add_argument("--methods", nargs="+", default=[*CLASSICAL, *networks],
+                        choices=[*CLASSICAL, *networks])
     parser.add_argument("--weights", help="weights of rcan in place of the shipped ones")
     parser.add_argument("--out", type=Path, help="file for the table, ECSV or CSV by its name")
+    parser.add_argument("--update", action="store_true",
+                        help="keep the rows of --out of methods that are not run now")
     parser.add_argument("--record", action="store_true",
                         help="write the gains over bilinear into the package")
     args = parser.parse_args()
 
-    options = {name: {"n_probes": 1} for name in ("richardson_lucy", "rcan", "fast")}
+    options = {name: {"n_probes": 1} for name in ("richardson_lucy", *networks)}
     if args.weights:
         options["rcan"]["weights"] = args.weights
     linear = fit_linear(args.training) if "optimal_linear" in args.methods else None
@@ -177,10 +182,7 @@ def main():
             image = restore(method, scene, linear, options.get(method, {}))
             rows[method].append(figures(image, scene))
 
-    table = Table([summary(method, rows[method], scenes) for method in args.methods])
-    for name in table.colnames[3:]:
-        table[name].info.format = {"ssim": ".4f", "flux": ".4f", "flux_mad": ".4f",
-                                   "shift": ".3f", "empty": ".3f"}.get(name, ".2f")
+    table = formatted(Table([summary(method, rows[method], scenes) for method in args.methods]))
     print(f"{args.n} unseen pairs, {SCALE} x. {HEADER}\n")
     split = table.colnames.index("empty") + 1
     for part in (table.colnames[1:split], table.colnames[split: split + len(SNR_BINS) - 1],
@@ -188,9 +190,20 @@ def main():
         table["method", *part].pprint(max_width=-1, max_lines=-1)
         print()
     if args.out:
+        if args.update:
+            old = Table.read(args.out)
+            table = formatted(vstack([old[~np.isin(old["method"], table["method"])], table]))
         table.write(args.out, overwrite=True)
     if args.record:
         record(table, args.n)
+
+
+def formatted(table):
+    """The table with as many digits as its figures are worth."""
+    for name in table.colnames[3:]:
+        table[name].info.format = {"ssim": ".4f", "flux": ".4f", "flux_mad": ".4f",
+                                   "shift": ".3f", "empty": ".3f"}.get(name, ".2f")
+    return table
 
 
 def record(table, n):
