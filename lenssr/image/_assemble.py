@@ -15,7 +15,7 @@ __all__ = ["assemble"]
 
 # Cards that the input's own pixels made true, or an earlier run of lenssr.
 STALE = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
-                   r"SR(NITER|NPROBE|NCORR|SLOPE|WARN\d+)")
+                   r"SR(NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|WARN\d+)")
 # Cards of the frame of the coordinates, which a FITS WCS brings itself; others do not.
 FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
                    r"VELOSYS|VELANGL|ZSOURCE")
@@ -31,7 +31,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         The input.
     restorations : list
         For each plane what the method returned: ``mean``, ``measurement_std``,
-        ``missing``, ``psf``, ``samples``.
+        ``missing``, ``psf``, ``samples``, ``predictive_std``, ``correlation``.
     wcs : object or None
         WCS of the result.
     scale : int
@@ -49,9 +49,11 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
     """
     share = 1 / scale**2 if kind == "per-pixel" else 1.0
 
-    def stack(name):
+    def stack(name, axis=-3):
         planes = [getattr(r, name) for r in restorations]
-        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
+        if any(plane is None for plane in planes):
+            return None
+        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=axis)
 
     def flux(array):
         return narrow(share * array, parsed.dtype)
@@ -62,13 +64,16 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
     for line in history:
         header.add_history(line)
     unit = u.dimensionless_unscaled if parsed.unit is None else parsed.unit
-    std = stack("measurement_std")
-    has_samples = all(r.samples is not None for r in restorations)
+    std, whole, samples = stack("measurement_std"), stack("predictive_std"), stack("samples")
+    prior = None if whole is None else np.sqrt(np.maximum(whole**2 - std**2, 0))
+    error = share * (std if whole is None else whole)
     return SuperResolvedImage(
         flux(stack("mean")), unit=unit, mask=stack("missing"), wcs=wcs, meta=header,
-        uncertainty=as_uncertainty(share * std, parsed.kind, unit, parsed.dtype),
+        uncertainty=as_uncertainty(error, parsed.kind, unit, parsed.dtype),
         psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
-        samples=flux(stack("samples")) if has_samples else None)
+        prior_std=None if prior is None else flux(prior),
+        samples=None if samples is None else flux(samples),
+        correlation=stack("correlation", 0))
 
 
 def _header(old, wcs, scale):

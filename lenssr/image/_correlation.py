@@ -34,7 +34,7 @@ def autocovariance(values, use, lags):
         Shape ``(2 lags + 1, 2 lags + 1)``, no lag in the middle, and the number of pairs
         it is the mean of.
     """
-    sides = [fft.next_fast_len(n + lags, real=True) for n in values.shape]
+    sides = [fft.next_fast_len(max(n, lags + 1) + lags, real=True) for n in values.shape]
     sums = []
     for image in (np.where(use, values, 0.0), use.astype(float)):
         power = np.abs(fft.rfft2(image, s=sides)) ** 2

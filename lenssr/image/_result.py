@@ -14,7 +14,9 @@ from astropy.wcs.wcsapi import BaseHighLevelWCS, HighLevelWCSWrapper, SlicedLowL
 
 from lenssr.exceptions import LensSRWarning
 
+from ._aperture import sum_apertures
 from ._fits import open_fits
+from ._lags import at_steps
 from ._noise import POWERS, base_class
 from ._result_file import from_hdulist, to_hdulist, write_whole
 from ._units import parse_unit, power_of
@@ -43,23 +45,28 @@ class SuperResolvedImage(CCDData):
         Posterior samples, first axis.
     consistency : `~numpy.ndarray` or None
         Reduced chi-squared map of the re-degraded result against the data.
+    correlation : `~numpy.ndarray` or None
+        Correlation by lag, odd in the last two axes, one in the middle, of the errors that
+        `measurement_std` and `prior_std` hold; shape ``(1 or 2, n, n)``, for a cube with a
+        first axis of bands.
 
     Notes
     -----
     ``psf`` is the effective PSF of the result on its own grid, or one for each plane of
     a cube. Slicing keeps it and cuts the maps that have the shape of the data; cards of
     alternate WCSs, which are of the whole image, are left out. Arithmetic keeps the PSF and
-    the header, and `measurement_std` and `prior_std` if the other operand is a number.
+    the header, and `measurement_std`, `prior_std` and `correlation` if the other operand is a
+    number.
     """
 
     _any_wcs = None
 
     def __init__(self, *args, measurement_std=None, prior_std=None, samples=None,
-                 consistency=None, **kwargs):
+                 consistency=None, correlation=None, **kwargs):
         super().__init__(*args, **kwargs)
         source = args[0] if args else kwargs.get("data")
         maps = {"measurement_std": measurement_std, "prior_std": prior_std, "samples": samples,
-                "consistency": consistency}
+                "consistency": consistency, "correlation": correlation}
         for name, value in maps.items():
             value = getattr(source, name, None) if value is None else value
             setattr(self, name, copy.deepcopy(value) if kwargs.get("copy") else value)
@@ -79,11 +86,17 @@ class SuperResolvedImage(CCDData):
     def _slice(self, item):
         kept = super()._slice(item)
         kept["meta"] = _without_alternates(self.meta)
-        kept["psf"] = self.psf
-        if self.psf is not None and self.psf.ndim == 3:
-            planes = np.arange(len(self.psf))[:, None, None]
+        kept["psf"], kept["correlation"] = self.psf, self.correlation
+        if self.ndim == 3:
+            planes = np.arange(len(self.data))[:, None, None]
             planes = np.unique(np.broadcast_to(planes, self.shape)[item])
-            kept["psf"] = self.psf[planes if np.ndim(kept["data"]) == 3 else planes[0]]
+            planes = planes if np.ndim(kept["data"]) == 3 else planes[0]
+            if self.psf is not None and self.psf.ndim == 3:
+                kept["psf"] = self.psf[planes]
+            if self.correlation is not None:
+                kept["correlation"] = self.correlation[planes]
+        if kept["correlation"] is not None:
+            kept["correlation"] = at_steps(kept["correlation"], item, self.ndim)
         for name in ("measurement_std", "prior_std", "consistency"):
             value = getattr(self, name)
             if value is not None and value.shape == self.shape:
@@ -117,6 +130,7 @@ class SuperResolvedImage(CCDData):
             for name in ("measurement_std", "prior_std"):
                 if (value := getattr(self, name)) is not None:
                     kept[name] = factor * value
+            kept["correlation"] = self.correlation
         return result, kept
 
     def _psf_with(self, operand):
@@ -168,7 +182,46 @@ class SuperResolvedImage(CCDData):
                           measurement_std=converted.measurement_std,
                           prior_std=converted.prior_std,
                           samples=None if self.samples is None else factor * self.samples,
-                          consistency=self.consistency)
+                          consistency=self.consistency, correlation=self.correlation)
+
+    def aperture_sum(self, aperture):
+        r"""
+        Flux in an aperture, and its error.
+
+        The errors of neighbouring pixels are correlated, by the method and since there are
+        more pixels than data: added in quadrature they are far too small.
+
+        Parameters
+        ----------
+        aperture : `~photutils.aperture.Aperture` or sequence of them
+            Of photutils, in pixels of this image or on the sky. Masked pixels do not count.
+
+        Returns
+        -------
+        flux, error : `~astropy.units.Quantity`
+            Sum of the pixels, weighted by their share in the aperture, and its standard
+            deviation, in the unit of the image (of a surface brightness: times pixels). Arrays
+            where there are several apertures, or positions of one; a cube has a first axis of
+            bands. NaN off the image.
+
+        Raises
+        ------
+        ValueError
+            If the correlation of the errors is not known, or an aperture is on the sky and
+            the image has no WCS.
+        TypeError
+            If ``aperture`` is none.
+
+        Notes
+        -----
+        With weights :math:`w`, the standard deviations :math:`\sigma` of the errors of the
+        measurement and of the rest, and the correlation :math:`\rho` of each by lag,
+
+        .. math::
+            \mathrm{Var} = \sum_\mathrm{parts} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,
+            w_j \sigma_j .
+        """
+        return sum_apertures(self, aperture)
 
     def to_hdulist(self):
         """

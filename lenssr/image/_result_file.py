@@ -19,7 +19,7 @@ __all__ = ["from_hdulist", "to_hdulist", "write_whole"]
 
 # Attributes beyond those of CCDData, and the extensions that hold them.
 EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
-              "consistency": "CONSIST"}
+              "consistency": "CONSIST", "correlation": "CORREL"}
 # Card that lists what only the WCS brought into a file, such as dates.
 WCS_OWN = "SRWCSOWN"
 

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from numbers import Integral
 
-__all__ = ["Tile", "check_tile", "tiles"]
+__all__ = ["Tile", "check_tile", "cut", "tiles"]
+
+WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
+TILE = 768   # side of the tiles of larger ones
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class Tile:
     def outer(self, scale=1):
         """Slices of the core within the plane, on a grid ``scale`` times finer."""
         return tuple(slice(c.start * scale, c.stop * scale) for c in self.core)
+
+    def around(self, scale=1):
+        """Slices of the padded piece within the plane, on a grid ``scale`` times finer."""
+        return tuple(slice(p.start * scale, p.stop * scale) for p in self.padded)
 
 
 def check_tile(tile):
@@ -58,10 +65,31 @@ def tiles(shape, side, halo=(0, 0)):
     -------
     pieces : list of `Tile`
     """
-    def cut(n, step, reach):
+    def pieces(n, step, reach):
         for start in range(0, n, step):
             stop = min(start + step, n)
             yield slice(start, stop), slice(max(start - reach, 0), min(stop + reach, n))
 
-    rows, columns = (list(cut(*a)) for a in zip(shape, side, halo, strict=True))
+    rows, columns = (list(pieces(*a)) for a in zip(shape, side, halo, strict=True))
     return [Tile((r, c), (pr, pc)) for r, pr in rows for c, pc in columns]
+
+
+def cut(shape, side, halo):
+    """
+    The tiles of a plane for a network.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the plane.
+    side : int or None
+        Side of the tiles; by default large planes are cut and others are not.
+    halo : int
+        How far influence reaches.
+
+    Returns
+    -------
+    pieces : list of `Tile`
+    """
+    side = check_tile(side) or (max(shape) if max(shape) <= WHOLE else TILE)
+    return tiles(shape, (side, side), (halo, halo))

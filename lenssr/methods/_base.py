@@ -62,6 +62,13 @@ class Restoration:
         Further cards of the method, ``{keyword: (value, comment)}``.
     samples : `~numpy.ndarray` or None
         Posterior samples, shape ``(n, scale * ny, scale * nx)``.
+    predictive_std : `~numpy.ndarray` or None
+        Standard deviation of the whole error of ``mean``, not below ``measurement_std``;
+        `None` if the method knows of no other error than that of the measurement.
+    correlation : `~numpy.ndarray` or None
+        Correlation by lag in output pixels, odd in both axes, one in the middle, of the
+        errors of the measurement and, where there is a ``predictive_std``, of the rest of it;
+        shape ``(1 or 2, n, n)``. `None` if it is not known.
     """
 
     mean: np.ndarray
@@ -71,6 +78,8 @@ class Restoration:
     psf_kind: str = "target"
     facts: dict = field(default_factory=dict)
     samples: np.ndarray | None = None
+    predictive_std: np.ndarray | None = None
+    correlation: np.ndarray | None = None
 
 
 class Method(Protocol):

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import signal, sparse
 
 from lenssr.image._kernels import oversample_psf
+from lenssr.image._lags import kernel_correlation
 from lenssr.image._mask import expand_mask
 
 from ._base import Restoration
@@ -94,7 +95,14 @@ class Interpolate:
             missing=parent | (absent > 0.5),
             psf=None if image.psf is None else self._psf(image.psf, run.scale),
             psf_kind="input",
+            correlation=self._correlation(run.scale)[None],
         )
+
+    def _correlation(self, scale):
+        """Correlation of the errors: that of what one input pixel gives to the output."""
+        reach = KERNELS[self.kind][1]
+        response = _weights(self.kind, 4 * reach + 1, scale)[:, [2 * reach]].toarray()
+        return kernel_correlation(response * response.T)
 
     def _psf(self, psf, scale):
         """

@@ -10,7 +10,7 @@ from lenssr.image._noise import sky_level
 
 from ._base import Restoration
 from ._operator import BlurBin, convolve_tiled
-from ._probe import monte_carlo_std
+from ._probe import monte_carlo_error
 
 __all__ = ["RichardsonLucy"]
 
@@ -120,7 +120,7 @@ class RichardsonLucy:
             else:
                 mean, steps = fit(image.data, self.n_iter, bar)
             bar.total = (1 + self.n_probes) * steps
-            std = monte_carlo_std(
+            std, correlation = monte_carlo_error(
                 lambda probe: fit(probe.data, steps, bar)[0],
                 image, self.n_probes, run.seed, mean=mean,
             )
@@ -133,6 +133,7 @@ class RichardsonLucy:
                 "SRNITER": (steps, "iterations of Richardson-Lucy"),
                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
             },
+            correlation=correlation[None],
         )
 
 

@@ -1,0 +1,94 @@
+"""Fluxes in apertures, with errors that know how those of neighbouring pixels hang together."""
+
+from typing import NamedTuple
+
+import numpy as np
+from astropy import units as u
+
+from ._lags import sum_variance
+
+__all__ = ["ApertureSum", "sum_apertures"]
+
+
+class ApertureSum(NamedTuple):
+    """
+    Sums of an image over apertures.
+
+    Attributes
+    ----------
+    flux, error : `~astropy.units.Quantity`
+        Sums of the pixels and their standard deviations, in the unit of the image.
+    """
+
+    flux: u.Quantity
+    error: u.Quantity
+
+
+def sum_apertures(image, aperture):
+    """
+    Sum an image over apertures, as `SuperResolvedImage.aperture_sum` does.
+
+    Parameters
+    ----------
+    image : `SuperResolvedImage`
+        The image.
+    aperture : `~photutils.aperture.Aperture` or sequence of them
+        In pixels or on the sky.
+
+    Returns
+    -------
+    sums : `ApertureSum`
+    """
+    if image.correlation is None or image.measurement_std is None:
+        raise ValueError("`aperture_sum` needs the correlation of the errors, which this image "
+                         "lacks: it comes with the results of `superresolve` and is kept by "
+                         "slicing and by arithmetic with numbers")
+    masks = _masks(aperture, image.wcs)
+    bands = [...] if image.ndim == 2 else range(len(image.data))
+    sums = np.array([_over(masks, _Plane(image, band).sum) for band in bands])
+    sums = np.moveaxis(sums, -1, 0)  # flux and error first, then bands
+    return ApertureSum(*(u.Quantity(part[0] if image.ndim == 2 else part, image.unit)
+                         for part in sums))
+
+
+def _masks(aperture, wcs):
+    """What `Aperture.to_mask` gives; nested lists of it for sequences."""
+    from photutils.aperture import Aperture, SkyAperture
+
+    if isinstance(aperture, list | tuple) and aperture:
+        return [_masks(each, wcs) for each in aperture]
+    if not isinstance(aperture, Aperture):
+        raise TypeError("`aperture` must be an aperture of photutils, or a sequence of them, got "
+                        f"{type(aperture).__name__}")
+    if isinstance(aperture, SkyAperture):
+        if wcs is None:
+            raise ValueError("`aperture` must be in pixels for an image without a WCS, got "
+                             f"{type(aperture).__name__}")
+        aperture = aperture.to_pixel(getattr(wcs, "celestial", wcs))
+    return aperture.to_mask(method="exact")
+
+
+def _over(masks, function):
+    """The function of each of nested lists."""
+    return [_over(each, function) for each in masks] if isinstance(masks, list) else function(masks)
+
+
+class _Plane:
+    """A plane of an image, with its errors in parts that are independent of each other."""
+
+    def __init__(self, image, k):
+        self.data = image.data[k]
+        self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
+        parts = [image.measurement_std, image.prior_std]
+        kernels = image.correlation[k]
+        self.parts = [(std[k], kernel) for std, kernel in zip(parts, kernels) if std is not None]
+
+    def sum(self, mask):
+        """Sum over an aperture, and its standard deviation; NaN where it is off the image."""
+        inside, part = mask.get_overlap_slices(self.data.shape)
+        if inside is None:
+            return np.nan, np.nan
+        weights = np.where(self.valid[inside], mask.data[part], 0.0)
+        variance = sum(sum_variance(weights, np.asarray(std[inside], float), kernel)
+                       for std, kernel in self.parts)
+        return float((weights * np.where(weights > 0, self.data[inside], 0.0)).sum()), variance**0.5

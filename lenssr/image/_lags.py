@@ -1,0 +1,106 @@
+"""Correlations of errors by lag: of white noise through a kernel, of every n-th pixel, of sums."""
+
+import numpy as np
+from scipy import signal
+
+__all__ = ["LAGS", "at_steps", "centred", "fold", "kernel_correlation", "sum_variance", "unfold"]
+
+LAGS = 24  # output pixels beyond which errors are taken as independent
+
+
+def kernel_correlation(kernel):
+    """
+    Correlation of white noise that went through a kernel.
+
+    Parameters
+    ----------
+    kernel : `~numpy.ndarray`
+        What one input pixel gives to the pixels of the output.
+
+    Returns
+    -------
+    correlation : `~numpy.ndarray`
+        By lag, shape ``(2 LAGS + 1, 2 LAGS + 1)``, one in the middle: the mean over the places
+        that an output pixel may have in an input pixel.
+    """
+    found = signal.correlate(kernel, kernel, method="fft")
+    return centred(found / found.max(), LAGS)
+
+
+def centred(array, lags):
+    """The middle of an odd array, cut or filled up with zeros to ``2 lags + 1`` pixels a side."""
+    for axis, n in enumerate(array.shape):
+        cut = max(n // 2 - lags, 0)
+        array = np.take(array, range(cut, n - cut), axis)
+    return np.pad(array, [(lags - n // 2,) * 2 for n in array.shape])
+
+
+def at_steps(correlation, item, ndim):
+    """
+    Correlation of an image of which every so many pixels were taken.
+
+    Parameters
+    ----------
+    correlation : `~numpy.ndarray`
+        By lag in the last two axes.
+    item : slice or tuple
+        What was taken of the image, as its index.
+    ndim : int
+        Axes of the image.
+
+    Returns
+    -------
+    correlation : `~numpy.ndarray`
+    """
+    items = item if isinstance(item, tuple) else (item,)
+    k = next((k for k, each in enumerate(items) if each is Ellipsis), None)
+    if k is not None:
+        items = (*items[:k], *(slice(None),) * (ndim - len(items) + 1), *items[k + 1:])
+    items = (*items, *(slice(None),) * (ndim - len(items)))
+    for axis, each in ((-2, items[-2]), (-1, items[-1])):
+        step = abs(each.step or 1) if isinstance(each, slice) else 1
+        middle = correlation.shape[axis] // 2
+        correlation = np.take(correlation, range(middle % step, 2 * middle + 1, step), axis)
+    return correlation
+
+
+def fold(correlation):
+    """
+    The quarter of a correlation that says all of one without direction, rounded, as lists.
+
+    Parameters
+    ----------
+    correlation : `~numpy.ndarray`
+        By lag, odd and as long in both axes.
+    """
+    eight = [np.rot90(each, k) for each in (correlation, correlation.T) for k in range(4)]
+    middle = len(correlation) // 2
+    return np.mean(eight, axis=0)[middle:, middle:].round(4).tolist()
+
+
+def unfold(quarter):
+    """The correlation by lag of which `fold` gave a quarter."""
+    quarter = np.asarray(quarter)
+    right = np.concatenate([quarter[:0:-1], quarter])
+    return np.concatenate([right[:, :0:-1], right], axis=1)
+
+
+def sum_variance(weights, std, correlation):
+    r"""
+    Variance of a weighted sum of pixels.
+
+    :math:`\sum_{ij} w_i \sigma_i\, \rho(i - j)\, w_j \sigma_j`.
+
+    Parameters
+    ----------
+    weights, std : `~numpy.ndarray`
+        Weights, and standard deviations of the pixels, shape ``(ny, nx)``.
+    correlation : `~numpy.ndarray`
+        By lag, odd in both axes.
+
+    Returns
+    -------
+    variance : float
+    """
+    amplitude = weights * std
+    return max(float((amplitude * signal.fftconvolve(amplitude, correlation, "same")).sum()), 0.0)

@@ -1,0 +1,190 @@
+"""Fluxes in apertures: photutils' sums, and errors that know of correlations."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+from photutils.aperture import (
+    CircularAperture,
+    EllipticalAperture,
+    RectangularAperture,
+    SkyCircularAperture,
+    aperture_photometry,
+)
+
+from lenssr import SuperResolvedImage, superresolve
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.image._lags import LAGS, at_steps, fold, kernel_correlation, sum_variance, unfold
+from lenssr.methods import Run, make_method
+
+RNG = np.random.default_rng(0)
+SHAPE = (40, 46)
+
+
+def white(n=1):
+    kernel = np.zeros((n, 2 * LAGS + 1, 2 * LAGS + 1))
+    kernel[:, LAGS, LAGS] = 1
+    return kernel
+
+
+def tan():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [150.1, 2.2]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [12.5, 20], [-2e-5, 2e-5]
+    wcs.wcs.set()
+    return wcs
+
+
+def make(correlation=None, **kwargs):
+    std = RNG.uniform(1, 2, SHAPE)
+    given = {"measurement_std": std, "correlation": white() if correlation is None else correlation,
+             "unit": "nJy", "wcs": tan()}
+    return SuperResolvedImage(RNG.normal(5, 1, SHAPE), **{**given, **kwargs})
+
+
+def restore(data, method="bilinear", **kwargs):
+    kwargs = {"uncertainty": 1.0, "unit": "nJy", "psf": gaussian_psf(3.0), **kwargs}
+    return superresolve(data, method, **kwargs)
+
+
+def test_independent_pixels_as_photutils_has_them():
+    image = make()
+    # Along the edges of pixels: of a share w of a pixel photutils takes the variance times w.
+    apertures = [RectangularAperture((20.5, 18.5), w, h) for w, h in ((4, 6), (10, 10), (2, 2))]
+    flux, error = image.aperture_sum(apertures)
+    table = aperture_photometry(image.data, apertures, error=image.measurement_std)
+    np.testing.assert_allclose(flux.value, [table[f"aperture_sum_{k}"][0] for k in range(3)])
+    np.testing.assert_allclose(error.value, [table[f"aperture_sum_err_{k}"][0] for k in range(3)])
+    assert flux.unit == error.unit == u.nJy
+    round_one = CircularAperture([(20, 18), (9.3, 7.7)], 5.5)
+    flux, _ = image.aperture_sum(round_one)
+    np.testing.assert_allclose(flux.value, round_one.do_photometry(image.data)[0])
+
+
+def test_four_copies_of_one_pixel():
+    """Each of four output pixels has a quarter of the error of its input pixel, and is the same."""
+    image = make(kernel_correlation(np.ones((2, 2)))[None], measurement_std=np.full(SHAPE, 0.25))
+    # Of copies only the mean over their places is known, which half an input pixel averages out.
+    error = image.aperture_sum(RectangularAperture((20, 18), 20, 20)).error.value
+    assert error == pytest.approx(10, rel=0.06)
+    assert error > 1.9 * 0.25 * 20  # in quadrature
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("method", ["bilinear", "bicubic", "lanczos"])
+def test_exact_error_of_linear_methods(method, scale):
+    """Against the response of the aperture's flux to each input pixel."""
+    n, apertures = 11, [CircularAperture((5.2 * scale, 5.7 * scale), r) for r in (1.5, 4, 7)]
+    masks = [each.to_mask().to_image((n * scale,) * 2) for each in apertures]
+    nothing, restorer = np.zeros((n, n)), make_method(method, scale, {})
+    responses = []
+    for place in np.ndindex(n, n):
+        impulse = nothing.copy()
+        impulse[place] = 1
+        image = LensImage(impulse, np.ones((n, n)), nothing > 0, None, 1.0)
+        mean = restorer.restore(image, Run(scale)).mean
+        responses.append([(mask * mean).sum() for mask in masks])
+    found = restore(nothing, method, scale=scale, flux="surface-brightness")
+    np.testing.assert_allclose(found.aperture_sum(apertures).error.value,
+                               np.linalg.norm(responses, axis=0), rtol=0.05)
+
+
+def test_two_parts_add_in_quadrature():
+    y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
+    rest = np.exp(-(x**2 + y**2) / 20)
+    prior = RNG.uniform(1, 2, SHAPE)
+    image = make(np.stack([white()[0], rest]), prior_std=prior)
+    aperture = EllipticalAperture((20, 18), 7, 4, theta=0.4 * u.rad)
+    weights = aperture.to_mask(method="exact").to_image(SHAPE)
+    places = np.argwhere(weights > 0)
+    lags = places[:, None] - places[None]
+    amplitude = (weights * prior)[weights > 0]
+    dense = amplitude @ np.exp(-(lags**2).sum(-1) / 20) @ amplitude
+    expected = np.sqrt(((weights * image.measurement_std) ** 2).sum() + dense)
+    assert image.aperture_sum(aperture).error.value == pytest.approx(expected, rel=1e-6)
+    assert sum_variance(weights, prior, rest) == pytest.approx(dense, rel=1e-6)
+
+
+def test_one_pixel_has_its_own_error():
+    image = make(np.concatenate([white(), white()]), prior_std=np.full(SHAPE, 3.0))
+    error = image.aperture_sum(RectangularAperture((5, 7), 1, 1)).error.value
+    assert error == pytest.approx(np.hypot(image.measurement_std[7, 5], 3))
+
+
+def test_apertures_on_the_sky():
+    image = make()
+    place = image.wcs.pixel_to_world(20, 18)
+    assert isinstance(place, SkyCoord)
+    on_sky = image.aperture_sum(SkyCircularAperture(place, 4 * 0.072 * u.arcsec))
+    in_pixels = image.aperture_sum(CircularAperture((20, 18), 4))
+    np.testing.assert_allclose([q.value for q in on_sky], [q.value for q in in_pixels], rtol=1e-6)
+
+
+def test_masked_pixels_do_not_count_and_none_are_off_the_image():
+    mask = np.zeros(SHAPE, bool)
+    mask[18, 20] = True
+    image, aperture = make(mask=mask), RectangularAperture((20, 18), 3, 3)
+    image.data[18, 20] = np.nan
+    flux, error = image.aperture_sum(aperture)
+    keep = np.ones((3, 3), bool)
+    keep[1, 1] = False
+    cut = slice(17, 20), slice(19, 22)
+    assert flux.value == pytest.approx(image.data[cut][keep].sum())
+    assert error.value == pytest.approx(np.linalg.norm(image.measurement_std[cut][keep]))
+    assert np.isnan(image.aperture_sum(CircularAperture((-50, 3), 2)).flux.value)
+
+
+def test_cubes_have_a_first_axis_of_bands():
+    data = RNG.normal(0, 1, (3, 16, 18))
+    cube = restore(data, uncertainty=np.array([1.0, 2, 3])[:, None, None] * np.ones((3, 16, 18)))
+    assert cube.correlation.shape == (3, 1, 2 * LAGS + 1, 2 * LAGS + 1)
+    apertures = [CircularAperture((16, 15), r) for r in (3, 5)]
+    flux, error = cube.aperture_sum(apertures)
+    assert flux.shape == error.shape == (3, 2)
+    np.testing.assert_allclose(error[2] / error[0], 3, rtol=1e-6)
+    one = cube[1].aperture_sum(apertures)
+    np.testing.assert_array_equal(one.error, error[1])
+
+
+def test_it_survives_files_slices_and_numbers(tmp_path):
+    image = restore(RNG.normal(0, 1, (24, 26)), "bicubic")
+    aperture = CircularAperture((20, 22), 5)
+    flux, error = image.aperture_sum(aperture)
+    image.write(tmp_path / "image.fits")
+    for other, factor in ((SuperResolvedImage.read(tmp_path / "image.fits"), 1),
+                          (image[4:, 3:], 1), (image.multiply(-3), 3), (image.divide(2), 0.5),
+                          (image.add(1 * u.nJy), 1), (image.convert_unit_to("uJy"), 1e-3)):
+        moved = CircularAperture((17, 18), 5) if other.shape != image.shape else aperture
+        assert other.aperture_sum(moved).error.value == pytest.approx(factor * error.value)
+    assert image.subtract(image, compare_wcs=None).correlation is None
+
+
+def test_every_other_pixel_is_less_correlated():
+    image = restore(RNG.normal(0, 1, (24, 26)), "bicubic")
+    every, (kernel,) = image[::2, 1::2], image.correlation
+    np.testing.assert_array_equal(every.correlation[0], kernel[LAGS % 2::2, LAGS % 2::2])
+    assert every.correlation[0][LAGS // 2, LAGS // 2] == 1
+    cube = at_steps(np.stack([kernel] * 3), (slice(None), slice(None), slice(None, None, 3)), 3)
+    assert cube.shape == (3, 2 * LAGS + 1, 2 * (LAGS // 3) + 1)
+    np.testing.assert_array_equal(at_steps(kernel, (Ellipsis, slice(3, 9)), 2), kernel)
+
+
+def test_a_quarter_says_all_of_a_correlation_without_direction():
+    y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
+    kernel = np.exp(-np.hypot(x, y) / 3)
+    np.testing.assert_allclose(unfold(fold(kernel)), kernel, atol=1e-4)
+
+
+def test_bad_input():
+    image = make()
+    with pytest.raises(TypeError, match="`aperture` must be an aperture of photutils.* got str"):
+        image.aperture_sum("circle")
+    with pytest.raises(TypeError, match="got float"):
+        image.aperture_sum([CircularAperture((3, 3), 2), 4.0])
+    with pytest.raises(ValueError, match="`aperture_sum` needs the correlation of the errors"):
+        make(correlation=None, measurement_std=None).aperture_sum(CircularAperture((3, 3), 2))
+    sky = SkyCircularAperture(SkyCoord(150, 2, unit="deg"), 1 * u.arcsec)
+    with pytest.raises(ValueError, match="`aperture` must be in pixels for an image without a WCS"):
+        make(wcs=None).aperture_sum(sky)
