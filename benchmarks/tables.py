@@ -4,8 +4,9 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
     python benchmarks/tables.py scores/*.ecsv trust/*.ecsv --out docs/user_guide/tables
 
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
-noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. So does
-``NAME-fidelity-TABLE.ecsv`` become ``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns.
+noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits.
+``NAME-fidelity-TABLE.ecsv`` becomes ``fidelity_NAME_TABLE.csv``; in those of the coverage, methods
+stand beside one another.
 """
 
 import argparse
