@@ -21,8 +21,10 @@ def compare(difference, truth):
         there, and of mean zero for noise.
     correlation : float
         Cosine between the two: one where they are the same but for a factor; zero for a
-        difference of nothing.
+        difference of nothing. Both are NaN where the truth is nothing.
     """
     product, power = (difference * truth).sum(), (truth**2).sum()
+    if not power:
+        return np.nan, np.nan
     size = np.sqrt(power * (difference**2).sum())
     return float(product / power), float(product / size) if size else 0.0

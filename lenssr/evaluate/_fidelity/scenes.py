@@ -12,13 +12,15 @@ from lenssr.simulate._model import SceneModel
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import draw_model
 
-__all__ = ["LAGS", "Site", "blanks", "find_site", "galaxies", "lenses", "stars"]
+__all__ = ["LAGS", "Site", "blanks", "find_site", "galaxies", "lens_population", "lenses",
+           "stars"]
 
 GALAXY_SNR = (5.0, 500.0)  # peak signal over the noise of the sky
 LENS_SNR = (20.0, 200.0)
 STAR_SNR = 200.0
 DEPTH = (1000.0, 1000.0)   # electrons of the noise of the sky
 STARS, SPACING = 4, 14     # along a side of a field, and input pixels between them
+WIDEST = 0.3               # of the side of an image that an Einstein radius may be
 BLANK = 50                 # input pixels along a side of an empty frame
 LAGS = {"white": 0.0, "drizzled": 0.25, "resampled": 0.7}
 """Correlation of the noise of neighbouring pixels: none, of coadds from space, and the ground."""
@@ -141,9 +143,12 @@ def _width(lag):
 
 
 def lens_population(site):
-    """Smooth lenses without their light: arcs alone."""
+    """Smooth lenses without their light, arcs alone, that fit into the image."""
+    most = WIDEST * site.size * site.instrument.pixel_scale
+    low, high = site.population.theta_e
     return replace(site.population, kinds=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
-                   neighbours=0.0, clumpy=0.0, real=0.0)
+                   neighbours=0.0, clumpy=0.0, real=0.0,
+                   theta_e=(min(low, most / 2), min(high, most)))
 
 
 def lenses(site, n, seed):

@@ -115,14 +115,14 @@ class Twins(Part):
                 part = [line for line in lines if line["mass"] == mass]
                 values = {key: np.array([line[key] for line in part]) for key in part[0]}
                 amplitude, _, scatter, n = middle(values["same_amplitude"])
-                rms = {key: np.sqrt(np.mean(values[f"false_{key}"] ** 2))
+                rms = {key: np.sqrt(np.nanmean(values[f"false_{key}"] ** 2))
                        for key in ("amplitude", "correlation")}
                 found.append({
                     "method": label, "mass": mass, "n": n,
-                    "contrast": np.median(values["contrast"]), "amplitude": amplitude,
+                    "contrast": middle(values["contrast"])[0], "amplitude": amplitude,
                     "amplitude_scatter": scatter,
-                    "correlation": np.median(values["same_correlation"]),
-                    "fresh_correlation": np.median(values["fresh_correlation"]),
+                    "correlation": middle(values["same_correlation"])[0],
+                    "fresh_correlation": middle(values["fresh_correlation"])[0],
                     "false_amplitude": rms["amplitude"],
                     "false_correlation": rms["correlation"]})
         return {"twins": make_table(found)}

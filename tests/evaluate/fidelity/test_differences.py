@@ -15,3 +15,4 @@ def test_share_and_noise():
     assert np.abs(compare(noise, truth)).max() < 0.02
     assert compare(-truth, truth) == pytest.approx((-1, -1))
     assert compare(0 * truth, truth) == (0, 0)
+    assert np.isnan(compare(truth, 0 * truth)).all()

@@ -7,7 +7,16 @@ import pytest
 from astropy import units as u
 
 from lenssr.evaluate._experiments import find_experiment
-from lenssr.evaluate._fidelity.scenes import LAGS, Site, blanks, find_site, galaxies, lenses, stars
+from lenssr.evaluate._fidelity.scenes import (
+    LAGS,
+    Site,
+    blanks,
+    find_site,
+    galaxies,
+    lens_population,
+    lenses,
+    stars,
+)
 from lenssr.evaluate._fidelity.twins import MASSES, twins, with_subhalo
 from lenssr.image._kernels import gaussian_psf
 from lenssr.image._psf import measure_fwhm
@@ -58,6 +67,8 @@ def test_lenses_are_smooth():
     scene = pair.truth["scene"]
     assert scene.lens_models == ["SIE", "SHEAR"] and len(scene.source_models) == 1
     assert not scene.light_models
+    small = lens_population(Site(Instrument(pixel_scale=0.05), Population(), 30, 2))
+    assert small.theta_e == pytest.approx((0.225, 0.45))
 
 
 def test_a_subhalo_deflects_as_its_mass_says():
