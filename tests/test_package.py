@@ -99,3 +99,15 @@ def test_each_weights_file_has_its_card():
     folder = Path(lenssr.__file__).parent / "weights"
     weights = {path.stem for path in folder.glob("*.safetensors")}
     assert weights and weights <= {path.stem for path in folder.glob("*.json")}
+
+
+def test_each_method_has_its_section():
+    """The table of methods in the documentation links to them, and no section is left over."""
+    from lenssr.methods._registry import _METHODS
+
+    pages = (ROOT / "docs" / "user_guide" / "methods").glob("*.rst")
+    labels = [label for page in pages
+              for label in re.findall(r"^\.\. _method-(\w+):$", page.read_text(), re.M)]
+    # Other tests may have registered methods of their own.
+    ours = [name for name, spec in _METHODS.items() if hasattr(spec.factory, "target")]
+    assert sorted(labels) == sorted(ours)

@@ -1,11 +1,13 @@
 """Curves of a training: a table, a figure, and TensorBoard where it is installed."""
 
 import csv
+import time
 
 from lenssr._files import whole_file
 
 __all__ = ["Curves", "write_figure", "write_table"]
 
+REST = 10.0  # seconds from one drawing of the figure to the next, which takes half a second
 PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux"}
 
 
@@ -22,7 +24,7 @@ class Curves:
     """
 
     def __init__(self, folder, step=0):
-        self.folder = folder
+        self.folder, self._rows, self._drawn = folder, [], -REST
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -33,15 +35,23 @@ class Curves:
     def write(self, rows):
         """Write all rows so far, dictionaries with ``step``."""
         write_table(self.folder / "curve.csv", rows)
-        write_figure(self.folder / "curve.png", _panels(rows))
+        self._rows = list(rows)
+        if time.monotonic() - self._drawn > REST:
+            self._draw()
         if self.board is not None:
             for name, value in rows[-1].items():
                 if name != "step":
                     self.board.add_scalar(name, value, rows[-1]["step"])
             self.board.flush()
 
+    def _draw(self):
+        write_figure(self.folder / "curve.png", _panels(self._rows))
+        self._rows, self._drawn = [], time.monotonic()
+
     def close(self):
-        """Let go of TensorBoard's files."""
+        """Draw what was not drawn yet, and let go of TensorBoard's files."""
+        if self._rows:
+            self._draw()
         if self.board is not None:
             self.board.close()
 
