@@ -127,7 +127,7 @@ def test_star_is_in_one_place_in_both():
 
 
 @pytest.mark.parametrize(("keywords", "words"), [
-    ({"preset": "hubble"}, "`preset` must be one of hsc-hst, deeplense-1, .*, got 'hubble'"),
+    ({"preset": "hubble"}, "`preset` must be one of hsc-hst, any-telescope, .*, got 'hubble'"),
     ({"scale": 0}, "`scale` must be a positive integer, got 0"),
     ({"size": 2.5}, "`size` must be a positive integer, got 2.5"),
 ])

@@ -181,12 +181,12 @@ def test_who_fails_is_left_out_with_the_reason(tmp_path):
     pairs = list(make_pairs(3))
     for pair in pairs:
         pair.lr.psf = None
-    result = fidelity(pairs, ["fine", "wild", "wiener", "edsr"], parts=["flux", "stars"],
+    result = fidelity(pairs, ["fine", "wild", "wiener", "unrolled"], parts=["flux", "stars"],
                       weights=weights)
     assert list(result.tables["summary"]["method"]) == ["bilinear", "fine", "x2", "x2#2"]
     reasons = result.meta["not_run"]
     assert "not finite" in reasons["wild"] and "`psf` must be given" in reasons["wiener"]
-    assert "`weights` must be given" in reasons["edsr"] and "scale 3, not 2" in reasons["x3"]
+    assert "must be given" in reasons["unrolled"] and "scale 3, not 2" in reasons["x3"]
     assert "no PSF or no pixel scale" in reasons["part stars"]
     assert "wild" not in result.tables["flux"]["method"]
     assert any("no `psf` was given" in note for note in result.meta["notes"]["x2"])
