@@ -84,9 +84,10 @@ def _facts(card, gain):
 def _cost(weights, side):
     """Operations and reach, which of networks with physics inside depend on the PSF."""
     from lenssr.evaluate import count_macs
+    from lenssr.networks import PHYSICAL
 
-    network, _ = load_network(weights)
-    if getattr(network, "physical", False):
+    network, card = load_network(weights)
+    if card.network["architecture"] in PHYSICAL:
         return {}
     return {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}",
             "reach": f"{network.halo} input pixels"}

@@ -14,8 +14,8 @@ from ._complexity import count_macs
 from ._linear import OptimalLinearFilter
 from ._prepare import edge_level
 
-__all__ = ["BASELINES", "LINEAR", "Entrant", "LevelledFilter", "constant", "from_file",
-           "method_names", "registered", "weight_files"]
+__all__ = ["BASELINES", "LINEAR", "Entrant", "LevelledFilter", "check_scale", "constant",
+           "from_file", "method_names", "registered", "weight_files"]
 
 LINEAR = "optimal_linear"
 BASELINES = ("bilinear", "bicubic", LINEAR, "richardson_lucy", "wiener")
@@ -160,11 +160,16 @@ def weight_files(weights, names):
     return found
 
 
-def from_file(label, file, card, scale, shape, device):
-    """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
+def check_scale(card, scale):
+    """`ValueError` if weights are for another scale."""
     if scale not in card.scales:
         raise ValueError(f"its weights are for the scale {' or '.join(map(str, card.scales))}, "
                          f"not {scale}")
+
+
+def from_file(label, file, card, scale, shape, device):
+    """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
+    check_scale(card, scale)
     made = make_method(card.network["architecture"], scale, {"weights": file, "n_probes": 1})
     return _entrant(label, made, scale, device, *_cost(file, shape))
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from lenssr._checks import positive_integer
 from lenssr.image import flux_kind
+from lenssr.image._mask import expand_mask
 
 __all__ = ["comparison_figure", "contact_sheet"]
 
@@ -51,7 +52,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
         raise ValueError("`pair` must have an input with an uncertainty, got None")
     panels, scale = _panels(pair, results), pair.scale
     truth = panels["truth"]
-    sigma = np.repeat(np.repeat(pair.lr.uncertainty.array, scale, 0), scale, 1)
+    sigma = expand_mask(pair.lr.uncertainty.array, scale)
     sky = np.percentile(sigma, 25)
 
     def stretch(values):

@@ -86,5 +86,5 @@ def fill(values, mask):
 
 
 def expand_mask(mask, scale):
-    """Mask of the output pixels that lie in a masked input pixel."""
+    """Mask, or any map of the input, on the output: each pixel as that in which it lies."""
     return np.repeat(np.repeat(mask, scale, axis=-2), scale, axis=-1)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lenssr.image import LensImage
 
-__all__ = ["Method", "Restoration", "Run"]
+__all__ = ["Method", "Restoration", "Run", "check_observed"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +87,11 @@ class Method(Protocol):
 
     def restore(self, image: LensImage, run: Run) -> Restoration:
         """Restore one plane."""
+
+
+def check_observed(image, what):
+    """`ValueError` if a plane has no PSF, or no valid pixel: ``what`` needs both."""
+    if image.psf is None:
+        raise ValueError(f"`psf` must be given for {what}, got None")
+    if image.mask.all():
+        raise ValueError("`mask` must leave at least one valid pixel, got none")

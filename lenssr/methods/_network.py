@@ -12,7 +12,7 @@ from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
 from lenssr.image._psf import measure_fwhm
-from lenssr.image._tiles import check_tile, tiles
+from lenssr.image._tiles import cut
 from lenssr.weights import load_network, shipped_weights
 
 from ._base import Restoration
@@ -20,8 +20,6 @@ from ._probe import monte_carlo_std
 
 __all__ = ["Apply", "Network"]
 
-WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
-TILE = 768   # side of the tiles of larger ones
 TRAINED = 3.0  # conditions of the PSF beyond this were never seen in training
 PRECISIONS = ("float32", "float64", "bfloat16")
 
@@ -84,7 +82,8 @@ class Network:
             If there is no PSF, or one outside the range of the training.
         """
         network, card = self._load(
-            self.weights or shipped_weights(self.architecture, run.scale), self.architecture)
+            self.weights or shipped_weights(self.architecture).get(
+                run.scale, f"{self.architecture}-x{run.scale}"), self.architecture)
         if run.scale not in card.scales:
             raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
                              f"the weights {card.name!r} were trained, got {run.scale}")
@@ -117,8 +116,7 @@ class Apply:
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
         self._tell(image)
         self.level = sky_level(image.data, image.mask, image.noise)
-        side = check_tile(run.tile) or (max(image.shape) if max(image.shape) <= WHOLE else TILE)
-        self.tiles = tiles(image.shape, (side, side), (self.halo, self.halo))
+        self.tiles = cut(image.shape, run.tile, self.halo)
         self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
                         disable=not run.progress, delay=2)
 

@@ -8,7 +8,7 @@ from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
 
-from ._base import Restoration
+from ._base import Restoration, check_observed
 from ._operator import BlurBin, convolve_tiled
 from ._probe import monte_carlo_error
 
@@ -173,10 +173,7 @@ class _Fit:
     """The iteration for one geometry, mask, noise and PSF; called with data."""
 
     def __init__(self, image, scale, tile):
-        if image.psf is None:
-            raise ValueError("`psf` must be given for Richardson-Lucy deconvolution, got None")
-        if image.mask.all():
-            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        check_observed(image, "Richardson-Lucy deconvolution")
         self.level = sky_level(image.data, image.mask, image.noise)
         self._pedestal = PEDESTAL * image.noise
         self._least = LEAST * image.noise / scale**2

@@ -5,6 +5,7 @@ import numpy as np
 from lenssr.image._correlation import neighbours_correlation
 from lenssr.image._kernels import relative_kernel
 
+from ._base import check_observed
 from ._network import Apply, Network
 
 __all__ = ["Unrolled"]
@@ -55,10 +56,7 @@ class Unrolled(Network):
             If there is no PSF or only masked pixels, or the weights are damaged, of another
             architecture or another scale.
         """
-        if image.psf is None:
-            raise ValueError(f"`psf` must be given for method {self.architecture!r}, got None")
-        if image.mask.all():
-            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        check_observed(image, f"method {self.architecture!r}")
         return super().restore(image, run)
 
     def _apply(self, network, image, run):
@@ -99,7 +97,8 @@ class ThroughTelescope(Apply):
                           for value in (self.kernel[None], np.array([self.correlation])))
 
     def _inputs(self, image, tile):
-        sigma = np.where(image.mask, np.inf, image.sigma / image.noise)[tile.padded]
+        part = tile.padded
+        sigma = np.where(image.mask[part], np.inf, image.sigma[part] / image.noise)
         sigma = self.torch.as_tensor(sigma, dtype=self.dtype, device=self.device)
         return sigma[None, None], *self.told, self.scale
 

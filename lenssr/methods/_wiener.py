@@ -7,7 +7,7 @@ from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, oversample_psf, t
 from lenssr.image._lags import kernel_correlation
 from lenssr.image._mask import expand_mask
 
-from ._base import Restoration
+from ._base import Restoration, check_observed
 from ._operator import PhaseKernel
 
 __all__ = ["Wiener"]
@@ -76,10 +76,7 @@ class Wiener:
         ValueError
             If the image has no PSF, or only masked pixels.
         """
-        if image.psf is None:
-            raise ValueError("`psf` must be given for Wiener deconvolution, got None")
-        if image.mask.all():
-            raise ValueError("`mask` must leave at least one valid pixel, got none")
+        check_observed(image, "Wiener deconvolution")
         valid = ~image.mask
         noise = np.mean(image.sigma[valid] ** 2)
         spectrum = fit_spectrum(image.data, image.psf, noise, run.scale)

@@ -98,9 +98,6 @@ class Unrolled(nn.Module):
     neighbouring pixels, ``(batch,)``.
     """
 
-    #: Told of the observation itself, in place of numbers that describe its PSF.
-    physical = True
-
     def __init__(self, channels: int = 1, scale: int | list = 2, iterations: int = 3,
                  blocks: int = 5, features: int = 36, memory: int = 12):
         super().__init__()

@@ -119,8 +119,9 @@ class BankPairs(Pairs):
         seen = self.observe(indices, draws)
         low, high = self.margin // 2, 2 * self.margin - self.margin // 2
         corner = low + draws.integers(high + 1 - low, 2)
-        batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky,
-                           self.optics.effective_psf(seen.transfer), corner, self.data,
+        # Described in a few numbers for those who do not look through it.
+        psf = None if self.telescope else self.optics.effective_psf(seen.transfer)
+        batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky, psf, corner, self.data,
                            self.scale, draws, self.telescope and _telescope(
                                self.optics, seen, seen.sigma, seen.sky))
         if not self.target_noise:

@@ -58,7 +58,7 @@ class Card:
         return tuple(scale) if isinstance(scale, list) else (scale,)
 
 
-def shipped_weights(architecture, scale=None):
+def shipped_weights(architecture):
     """
     Weights of an architecture that come with lenssr.
 
@@ -66,20 +66,18 @@ def shipped_weights(architecture, scale=None):
     ----------
     architecture : str
         Architecture.
-    scale : int, optional
-        What they must do.
 
     Returns
     -------
-    weights : str or dict
-        Their name, the usual one where there are none; without ``scale``, names by scale.
+    weights : dict
+        Their names, by the scales that they do.
     """
     found = {}
     for each in SCALES:
         for name in (f"{architecture}-x{each}", architecture):
             if is_shipped(name) and each in read_card(find_weights(name)).scales:
                 found.setdefault(each, name)
-    return found if scale is None else found.get(scale, f"{architecture}-x{scale}")
+    return found
 
 
 def is_shipped(name):

@@ -97,10 +97,8 @@ def _apertures(one):
 
 def _sums(one, apertures):
     """Fluxes and their errors, by the result itself if it knows how its errors correlate."""
-    if hasattr(one.result, "aperture_sum"):
-        try:
-            found = one.result.aperture_sum(apertures)
-            return *(np.asarray(getattr(each, "value", each)) for each in found), "aperture_sum"
-        except ValueError:  # the method did not tell
-            pass
+    try:
+        return *(each.value for each in one.result.aperture_sum(apertures)), "aperture_sum"
+    except ValueError:  # the method did not tell
+        pass
     return *apertures.do_photometry(one.image, error=one.sigma), "quadrature"

@@ -5,7 +5,7 @@ import numpy as np
 from lenssr import superresolve
 from lenssr.methods import make_method
 
-from .._entrants import weight_files
+from .._entrants import check_scale, weight_files
 from .._notes import Notes
 from .samples import Restored
 
@@ -43,9 +43,10 @@ class Restorer:
         for name in names:
             self._enter(name, name, {})
         for label, file, card in weight_files(weights, names):
-            if card.network["scale"] != scale:
-                self.not_run[label] = (f"its weights are for the scale {card.network['scale']}, "
-                                       f"not {scale}")
+            try:
+                check_scale(card, scale)
+            except ValueError as err:
+                self.not_run[label] = str(err)
                 continue
             self._enter(self._free(label), card.network["architecture"], {"weights": file})
 

@@ -9,8 +9,11 @@ from lenssr.image._parse import pixel_scale
 from lenssr.simulate import Instrument, Population
 from lenssr.simulate._given import GivenSeries
 from lenssr.simulate._model import SceneModel
+from lenssr.simulate._observe import neighbours_correlation
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import draw_model
+
+from .samples import Sample
 
 __all__ = ["LAGS", "Site", "blanks", "find_site", "galaxies", "lens_population", "lenses",
            "stars"]
@@ -71,8 +74,6 @@ def find_site(experiment, psf=None):
     pair = next(iter(experiment.test()))
     instrument = pair.truth.get("instrument")
     if instrument is None:
-        from .samples import Sample
-
         kernel = Sample(pair, psf=psf).ready.plane.psf
         step = None if pair.lr.wcs is None else pixel_scale(pair.lr.wcs, pair.lr.shape)
         if kernel is None or step is None:
@@ -131,13 +132,14 @@ def blanks(site, n, seed):
 
 def _width(lag):
     """Width of the Gaussian through which noise has this correlation between neighbours."""
+    import torch
+
     if not lag:
         return 0.0
-    f = np.fft.fftfreq(256)
 
     def excess(width):
-        power = np.exp(-((2 * np.pi * width * f) ** 2))
-        return (power * np.cos(2 * np.pi * f)).sum() / power.sum() - lag
+        width = torch.tensor([width], dtype=torch.float64)
+        return neighbours_correlation(width, 256).item() - lag
 
     return optimize.brentq(excess, 0.05, 5.0)
 

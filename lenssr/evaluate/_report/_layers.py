@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lenssr.image._mask import expand_mask
+
 from ._checks import data_residual
 
 __all__ = ["Layer", "layers_of"]
@@ -84,7 +86,7 @@ def _images(subject):
 
 def _errors(subject):
     if subject.truth is not None:
-        noise = _repeated(subject.image.sigma * subject.share, subject.scale)
+        noise = expand_mask(subject.image.sigma * subject.share, subject.scale)
         for result in subject.results:
             yield Layer(f"{result.name} − truth",
                         "In units of the noise of the input, per area: the same for all methods.",
@@ -118,10 +120,6 @@ def _maps(subject):
     if subject.prior is not None:
         yield Layer("Prior share", "Share of each value that the data do not determine: 0 is "
                     "measured, 1 is imagined.", subject.prior, "share", "share")
-
-
-def _repeated(array, scale):
-    return np.repeat(np.repeat(array, scale, axis=0), scale, axis=1)
 
 
 def _text(unit):

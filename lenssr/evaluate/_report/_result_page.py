@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from lenssr.image._wcs_check import finer
+
 from ._apertures import apertures
 from ._cards import card_table, source_cards, warnings_of
 from ._checks import figures
@@ -115,7 +117,7 @@ def _bar(layer, scale, stretch):
 def _checks(subject, window, sky, checks):
     best = {"PSNR": "max", "SSIM": "max"} if len(subject.results) > 1 else None
     flux = apertures(subject, window.centre, sky and sky.pixel)
-    x, y = ((c + 0.5) * subject.scale - 0.5 for c in window.centre)
+    x, y = (finer(c, subject.scale) for c in window.centre)
     return section(
         "Checks", table(checks, "Resolution, flux, agreement with the data"
                         + (" and with the truth" if subject.truth is not None else ""), best),
