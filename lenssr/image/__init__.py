@@ -1,9 +1,11 @@
 """All that an astronomer's image carries, in and out."""
 
 from ._assemble import assemble
+from ._error_correlation import ErrorCorrelation
 from ._lensimage import LensImage
 from ._parse import Parsed, parse_image
 from ._result import SuperResolvedImage
 from ._units import flux_kind
 
-__all__ = ["LensImage", "Parsed", "SuperResolvedImage", "assemble", "flux_kind", "parse_image"]
+__all__ = ["ErrorCorrelation", "LensImage", "Parsed", "SuperResolvedImage", "assemble", "flux_kind",
+           "parse_image"]

@@ -5,8 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from astropy import units as u
 
-from ._lags import sum_variance
-
 __all__ = ["ApertureSum", "sum_apertures"]
 
 
@@ -80,8 +78,8 @@ class _Plane:
         self.data = image.data[k]
         self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
         parts = [image.measurement_std, image.prior_std]
-        kernels = image.correlation[k]
-        self.parts = [(std[k], kernel) for std, kernel in zip(parts, kernels) if std is not None]
+        self.stds = [np.asarray(std[k], float) for std in parts if std is not None]
+        self.correlation = image.correlation.of_planes(k)
 
     def sum(self, mask):
         """Sum over an aperture, and its standard deviation; NaN where it is off the image."""
@@ -89,6 +87,5 @@ class _Plane:
         if inside is None:
             return np.nan, np.nan
         weights = np.where(self.valid[inside], mask.data[part], 0.0)
-        variance = sum(sum_variance(weights, np.asarray(std[inside], float), kernel)
-                       for std, kernel in self.parts)
+        variance = self.correlation.sum_variance(weights, [std[inside] for std in self.stds])
         return float((weights * np.where(weights > 0, self.data[inside], 0.0)).sum()), variance**0.5

@@ -7,6 +7,7 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 
+from ._error_correlation import ErrorCorrelation
 from ._noise import as_uncertainty, narrow
 from ._result import SuperResolvedImage
 from ._wcs import rescale_alternates, strip_wcs
@@ -49,11 +50,11 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
     """
     share = 1 / scale**2 if kind == "per-pixel" else 1.0
 
-    def stack(name, axis=-3):
+    def stack(name):
         planes = [getattr(r, name) for r in restorations]
         if any(plane is None for plane in planes):
             return None
-        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=axis)
+        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
 
     def flux(array):
         return narrow(share * array, parsed.dtype)
@@ -73,7 +74,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
         prior_std=None if prior is None else flux(prior),
         samples=None if samples is None else flux(samples),
-        correlation=stack("correlation", 0))
+        correlation=_correlation(restorations, len(parsed.shape) > 2, share))
 
 
 def _header(old, wcs, scale):
@@ -85,6 +86,14 @@ def _header(old, wcs, scale):
     for key in {key for key in header if STALE.fullmatch(key)}:
         header.remove(key, remove_all=True)
     return header
+
+
+def _correlation(restorations, cube, share):
+    """That of the errors in the values of the result; `None` if one plane's is not known."""
+    found = [r.correlation for r in restorations]
+    if any(one is None for one in found):
+        return None
+    return (ErrorCorrelation.stack(found) if cube else found[0]).scaled(share)
 
 
 def _joint_psf(psfs):

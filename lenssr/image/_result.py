@@ -16,7 +16,6 @@ from lenssr.exceptions import LensSRWarning
 
 from ._aperture import sum_apertures
 from ._fits import open_fits
-from ._lags import at_steps
 from ._noise import POWERS, base_class
 from ._result_file import from_hdulist, to_hdulist, write_whole
 from ._units import parse_unit, power_of
@@ -45,10 +44,8 @@ class SuperResolvedImage(CCDData):
         Posterior samples, first axis.
     consistency : `~numpy.ndarray` or None
         Reduced chi-squared map of the re-degraded result against the data.
-    correlation : `~numpy.ndarray` or None
-        Correlation by lag, odd in the last two axes, one in the middle, of the errors that
-        `measurement_std` and `prior_std` hold; shape ``(1 or 2, n, n)``, for a cube with a
-        first axis of bands.
+    correlation : `~lenssr.image.ErrorCorrelation` or None
+        How the errors that `measurement_std` and `prior_std` hold are correlated.
 
     Notes
     -----
@@ -94,9 +91,9 @@ class SuperResolvedImage(CCDData):
             if self.psf is not None and self.psf.ndim == 3:
                 kept["psf"] = self.psf[planes]
             if self.correlation is not None:
-                kept["correlation"] = self.correlation[planes]
+                kept["correlation"] = self.correlation.of_planes(planes)
         if kept["correlation"] is not None:
-            kept["correlation"] = at_steps(kept["correlation"], item, self.ndim)
+            kept["correlation"] = kept["correlation"].at_steps(item, self.ndim)
         for name in ("measurement_std", "prior_std", "consistency"):
             value = getattr(self, name)
             if value is not None and value.shape == self.shape:
@@ -130,7 +127,8 @@ class SuperResolvedImage(CCDData):
             for name in ("measurement_std", "prior_std"):
                 if (value := getattr(self, name)) is not None:
                     kept[name] = factor * value
-            kept["correlation"] = self.correlation
+            if self.correlation is not None:
+                kept["correlation"] = self.correlation.scaled(factor)
         return result, kept
 
     def _psf_with(self, operand):
@@ -182,7 +180,7 @@ class SuperResolvedImage(CCDData):
                           measurement_std=converted.measurement_std,
                           prior_std=converted.prior_std,
                           samples=None if self.samples is None else factor * self.samples,
-                          consistency=self.consistency, correlation=self.correlation)
+                          consistency=self.consistency, correlation=converted.correlation)
 
     def aperture_sum(self, aperture):
         r"""
@@ -214,8 +212,10 @@ class SuperResolvedImage(CCDData):
 
         Notes
         -----
-        With weights :math:`w`, the standard deviations :math:`\sigma` of the errors of the
-        measurement and of the rest, and the correlation :math:`\rho` of each by lag,
+        With weights :math:`w`, the standard deviations :math:`\sigma` of the parts of the
+        errors (of the measurement and of the rest, each in the sky and of sources, as
+        `~lenssr.image.ErrorCorrelation` divides them), and the correlation :math:`\rho` of each
+        by lag,
 
         .. math::
             \mathrm{Var} = \sum_\mathrm{parts} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,

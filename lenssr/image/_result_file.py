@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from ._error_correlation import ErrorCorrelation
 from ._fits import has_pixels, header_from, pixels, without_layout
 from ._noise import base_class
 from ._read import UNCERTAINTIES
@@ -19,7 +20,8 @@ __all__ = ["from_hdulist", "to_hdulist", "write_whole"]
 
 # Attributes beyond those of CCDData, and the extensions that hold them.
 EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
-              "consistency": "CONSIST", "correlation": "CORREL"}
+              "consistency": "CONSIST"}
+CORRELATION = "CORREL"
 # Card that lists what only the WCS brought into a file, such as dates.
 WCS_OWN = "SRWCSOWN"
 
@@ -60,8 +62,23 @@ def to_hdulist(image):
     for name, extension in EXTENSIONS.items():
         if (value := getattr(image, name)) is not None:
             hdus.append(fits.ImageHDU(value, name=extension))
+    if image.correlation is not None:
+        hdus.append(_correlation_hdu(image.correlation))
     hdus.extend(beside)
     return hdus
+
+
+def _correlation_hdu(correlation):
+    hdu = fits.ImageHDU(correlation.kernels, name=CORRELATION)
+    for k, level in enumerate(correlation.levels.flat, 1):
+        hdu.header[f"LEVEL{k}"] = (float(level), "error of the sky, of one part")
+    return hdu
+
+
+def _correlation(hdus):
+    kernels, header = pixels(hdus[CORRELATION], "path"), hdus[CORRELATION].header
+    levels = [header[f"LEVEL{k}"] for k in range(1, 1 + int(np.prod(kernels.shape[:-3])))]
+    return ErrorCorrelation(kernels, np.reshape(levels, kernels.shape[:-3]))
 
 
 def _with_wcs(header, wcs):
@@ -129,6 +146,7 @@ def from_hdulist(hdus):
     return {"data": pixels(hdus[0], "path"), "unit": parse_unit(header["BUNIT"], silent=True),
             "uncertainty": uncertainty, "mask": mask, "wcs": wcs, "psf": parts.get("PSFIMAGE"),
             "meta": _own_cards(header, wcs),
+            "correlation": _correlation(hdus) if CORRELATION in parts else None,
             **{name: parts.get(extension) for name, extension in EXTENSIONS.items()}}
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lenssr.image import LensImage
+from lenssr.image import ErrorCorrelation, LensImage
 
 __all__ = ["Method", "Restoration", "Run", "check_observed"]
 
@@ -65,10 +65,9 @@ class Restoration:
     predictive_std : `~numpy.ndarray` or None
         Standard deviation of the whole error of ``mean``, not below ``measurement_std``;
         `None` if the method knows of no other error than that of the measurement.
-    correlation : `~numpy.ndarray` or None
-        Correlation by lag in output pixels, odd in both axes, one in the middle, of the
-        errors of the measurement and, where there is a ``predictive_std``, of the rest of it;
-        shape ``(1 or 2, n, n)``. `None` if it is not known.
+    correlation : `~lenssr.image.ErrorCorrelation` or None
+        Correlation of the errors of the measurement and, where there is a
+        ``predictive_std``, of the rest of it; `None` if it is not known.
     """
 
     mean: np.ndarray
@@ -79,7 +78,7 @@ class Restoration:
     facts: dict = field(default_factory=dict)
     samples: np.ndarray | None = None
     predictive_std: np.ndarray | None = None
-    correlation: np.ndarray | None = None
+    correlation: ErrorCorrelation | None = None
 
 
 class Method(Protocol):

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import signal, sparse
 
+from lenssr.image._error_correlation import ErrorCorrelation
 from lenssr.image._kernels import oversample_psf
 from lenssr.image._lags import kernel_correlation
 from lenssr.image._mask import expand_mask
@@ -95,7 +96,7 @@ class Interpolate:
             missing=parent | (absent > 0.5),
             psf=None if image.psf is None else self._psf(image.psf, run.scale),
             psf_kind="input",
-            correlation=self._correlation(run.scale)[None],
+            correlation=ErrorCorrelation.stationary(self._correlation(run.scale)),
         )
 
     def _correlation(self, scale):

@@ -16,7 +16,7 @@ from lenssr.image._tiles import cut
 from lenssr.weights import load_network, shipped_weights
 
 from ._base import Restoration
-from ._probe import monte_carlo_std
+from ._probe import monte_carlo_error
 
 __all__ = ["Apply", "Network"]
 
@@ -89,14 +89,16 @@ class Network:
                              f"the weights {card.name!r} were trained, got {run.scale}")
         apply = self._apply(network, image, run)
         mean = apply(image)
-        std = monte_carlo_std(apply, image, self.n_probes, run.seed, mean=mean)
+        std, correlation = monte_carlo_error(
+            apply, image, self.n_probes, run.seed, mean=mean)
         apply.bar.close()
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(),
             facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                    "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
-                   **apply.facts})
+                   **apply.facts},
+            correlation=correlation)
 
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""

@@ -133,7 +133,7 @@ class RichardsonLucy:
                 "SRNITER": (steps, "iterations of Richardson-Lucy"),
                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
             },
-            correlation=correlation[None],
+            correlation=correlation,
         )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import fft, optimize
 
+from lenssr.image._error_correlation import ErrorCorrelation
 from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, oversample_psf, target_psf
 from lenssr.image._lags import kernel_correlation
 from lenssr.image._mask import expand_mask
@@ -96,7 +97,7 @@ class Wiener:
             missing=expand_mask(image.mask, run.scale),
             psf=target_psf(),
             facts={"SRSLOPE": (round(spectrum[2], 3), "slope p of the fitted power spectrum")},
-            correlation=kernel_correlation(kernel)[None],
+            correlation=ErrorCorrelation.stationary(kernel_correlation(kernel)),
         )
 
 

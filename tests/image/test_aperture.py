@@ -12,9 +12,11 @@ from photutils.aperture import (
     SkyCircularAperture,
     aperture_photometry,
 )
+from scipy import ndimage
 
 from lenssr import SuperResolvedImage, superresolve
-from lenssr.image import LensImage
+from lenssr.image import ErrorCorrelation, LensImage
+from lenssr.image._error_correlation import measure_correlation
 from lenssr.image._kernels import gaussian_psf
 from lenssr.image._lags import LAGS, at_steps, fold, kernel_correlation, sum_variance, unfold
 from lenssr.methods import Run, make_method
@@ -23,10 +25,10 @@ RNG = np.random.default_rng(0)
 SHAPE = (40, 46)
 
 
-def white(n=1):
-    kernel = np.zeros((n, 2 * LAGS + 1, 2 * LAGS + 1))
-    kernel[:, LAGS, LAGS] = 1
-    return kernel
+def white():
+    kernel = np.zeros((2 * LAGS + 1, 2 * LAGS + 1))
+    kernel[LAGS, LAGS] = 1
+    return ErrorCorrelation.stationary(kernel)
 
 
 def tan():
@@ -65,7 +67,8 @@ def test_independent_pixels_as_photutils_has_them():
 
 def test_four_copies_of_one_pixel():
     """Each of four output pixels has a quarter of the error of its input pixel, and is the same."""
-    image = make(kernel_correlation(np.ones((2, 2)))[None], measurement_std=np.full(SHAPE, 0.25))
+    image = make(ErrorCorrelation.stationary(kernel_correlation(np.ones((2, 2)))),
+                 measurement_std=np.full(SHAPE, 0.25))
     # Of copies only the mean over their places is known, which half an input pixel averages out.
     error = image.aperture_sum(RectangularAperture((20, 18), 20, 20)).error.value
     assert error == pytest.approx(10, rel=0.06)
@@ -95,7 +98,7 @@ def test_two_parts_add_in_quadrature():
     y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
     rest = np.exp(-(x**2 + y**2) / 20)
     prior = RNG.uniform(1, 2, SHAPE)
-    image = make(np.stack([white()[0], rest]), prior_std=prior)
+    image = make(white().and_rest(ErrorCorrelation.stationary(rest)), prior_std=prior)
     aperture = EllipticalAperture((20, 18), 7, 4, theta=0.4 * u.rad)
     weights = aperture.to_mask(method="exact").to_image(SHAPE)
     places = np.argwhere(weights > 0)
@@ -107,8 +110,31 @@ def test_two_parts_add_in_quadrature():
     assert sum_variance(weights, prior, rest) == pytest.approx(dense, rel=1e-6)
 
 
+def test_sky_and_source_are_correlated_each_in_its_way():
+    """Draws of two fields: broad and of one amplitude, and a narrow one where a source is."""
+    rng, (y, x) = np.random.default_rng(4), np.mgrid[:96, :96]
+    source = 5 * np.exp(-((x - 40) ** 2 + (y - 48) ** 2) / (2 * 14**2))
+
+    def field(width):
+        found = ndimage.gaussian_filter(rng.normal(size=(96, 96)), width, mode="wrap")
+        return found * 2 * np.sqrt(np.pi) * width  # of unit variance
+
+    draws = [field(3) + source * field(1) for _ in range(200)]
+    std = np.sqrt(1 + source**2)
+    found = measure_correlation(draws[:8], std)
+    apertures = CircularAperture([(40, 48), (85, 10), (44, 40)], 7)
+    weights = [mask.to_image(std.shape) for mask in apertures.to_mask()]
+    error = [found.sum_variance(each, [std]) ** 0.5 for each in weights]
+    scatter = np.std([[(each * draw).sum() for each in weights] for draw in draws], axis=0)
+    np.testing.assert_allclose(error, scatter, rtol=0.2)
+    # The level is that of half of the pixels; where all are alike there is one correlation.
+    assert 1 <= found.levels[0] < 1.1
+    everywhere = measure_correlation([field(2)], np.ones((96, 96)))
+    np.testing.assert_array_equal(*everywhere.kernels[0])
+
+
 def test_one_pixel_has_its_own_error():
-    image = make(np.concatenate([white(), white()]), prior_std=np.full(SHAPE, 3.0))
+    image = make(white().and_rest(white()), prior_std=np.full(SHAPE, 3.0))
     error = image.aperture_sum(RectangularAperture((5, 7), 1, 1)).error.value
     assert error == pytest.approx(np.hypot(image.measurement_std[7, 5], 3))
 
@@ -139,7 +165,7 @@ def test_masked_pixels_do_not_count_and_none_are_off_the_image():
 def test_cubes_have_a_first_axis_of_bands():
     data = RNG.normal(0, 1, (3, 16, 18))
     cube = restore(data, uncertainty=np.array([1.0, 2, 3])[:, None, None] * np.ones((3, 16, 18)))
-    assert cube.correlation.shape == (3, 1, 2 * LAGS + 1, 2 * LAGS + 1)
+    assert cube.correlation.kernels.shape == (3, 1, 2, 2 * LAGS + 1, 2 * LAGS + 1)
     apertures = [CircularAperture((16, 15), r) for r in (3, 5)]
     flux, error = cube.aperture_sum(apertures)
     assert flux.shape == error.shape == (3, 2)
@@ -163,9 +189,9 @@ def test_it_survives_files_slices_and_numbers(tmp_path):
 
 def test_every_other_pixel_is_less_correlated():
     image = restore(RNG.normal(0, 1, (24, 26)), "bicubic")
-    every, (kernel,) = image[::2, 1::2], image.correlation
-    np.testing.assert_array_equal(every.correlation[0], kernel[LAGS % 2::2, LAGS % 2::2])
-    assert every.correlation[0][LAGS // 2, LAGS // 2] == 1
+    every, kernel = image[::2, 1::2].correlation.kernels[0, 0], image.correlation.kernels[0, 0]
+    np.testing.assert_array_equal(every, kernel[LAGS % 2::2, LAGS % 2::2])
+    assert every[LAGS // 2, LAGS // 2] == 1
     cube = at_steps(np.stack([kernel] * 3), (slice(None), slice(None), slice(None, None, 3)), 3)
     assert cube.shape == (3, 2 * LAGS + 1, 2 * (LAGS // 3) + 1)
     np.testing.assert_array_equal(at_steps(kernel, (Ellipsis, slice(3, 9)), 2), kernel)

@@ -9,7 +9,7 @@ from scipy import optimize
 from lenssr.image import LensImage
 from lenssr.image._kernels import gaussian_psf, oversample_psf, target_psf
 from lenssr.methods._base import Run
-from lenssr.methods._probe import monte_carlo_std
+from lenssr.methods._probe import monte_carlo_error
 from lenssr.methods._richardson_lucy import RichardsonLucy
 from lenssr.methods._wiener import Wiener, fit_spectrum, wiener_kernel
 
@@ -172,17 +172,22 @@ def test_probes_of_a_linear_map():
         np.zeros((40, 40)), np.full((40, 40), 2.0), np.zeros((40, 40), bool), None, 2.0
     )
     image.mask[:4] = True
-    std = monte_carlo_std(lambda p: 3 * p.data, image, n_probes=50, seed=1, smooth=0)
+    std, correlation = monte_carlo_error(
+        lambda p: 3 * p.data, image, n_probes=50, seed=1, smooth=0)
     assert np.all(std[:4] == 0)
     variance = std[4:] ** 2 / 36
     np.testing.assert_allclose(variance.mean(), 1, atol=5 * np.sqrt(2 / 50 / variance.size))
     np.testing.assert_allclose(variance.std(), np.sqrt(2 / 50), rtol=0.1)
-    again = monte_carlo_std(lambda p: 3 * p.data, image, n_probes=50, seed=1, smooth=0)
+    again, _ = monte_carlo_error(lambda p: 3 * p.data, image, n_probes=50, seed=1, smooth=0)
     np.testing.assert_array_equal(std, again)
-    smooth = monte_carlo_std(lambda p: 3 * p.data, image, n_probes=50, seed=1)
+    lags = correlation.kernels[0, 0].copy()
+    lags[24, 24] -= 1  # white noise: nothing but the middle, to the scatter of the products
+    assert lags.shape == (49, 49)
+    assert np.abs(lags).max() < 5.5 / np.sqrt(50 * 0.25 * 36 * 40)
+    smooth, _ = monte_carlo_error(lambda p: 3 * p.data, image, n_probes=50, seed=1)
     assert smooth[10:].std() < 0.5 * std[10:].std()
     with pytest.raises(ValueError, match="`n_probes` must be a positive integer, got 0"):
-        monte_carlo_std(lambda p: p.data, image, n_probes=0)
+        monte_carlo_error(lambda p: p.data, image, n_probes=0)
 
 
 def test_richardson_lucy_errors_are_those_of_repeated_observations():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from astropy import units as u
+from photutils.aperture import CircularAperture
 
 import lenssr
 from lenssr import list_methods, superresolve
@@ -95,6 +96,20 @@ def test_probes_follow_the_noise(weights):
         method = make_method("rcan", 2, {"weights": weights, "n_probes": 4})
         errors.append(method.restore(image, Run(2)).measurement_std)
     np.testing.assert_allclose(errors[1], 2 * errors[0], rtol=1e-2)
+
+
+def test_fluxes_scatter_by_their_error(weights):
+    rng, apertures = np.random.default_rng(8), CircularAperture([(60, 60), (100, 110)], r=7)
+    fluxes = []
+    for _ in range(60):
+        data = rng.normal(0, 0.5, (80, 80)) * u.adu
+        result = superresolve(data, "rcan", psf=PSF, uncertainty=0.5,
+                              weights=weights, n_probes=1 if fluxes else 8)
+        if not fluxes:
+            error = result.aperture_sum(apertures).error.value
+        fluxes.append(apertures.do_photometry(result.data)[0])
+    scatter = np.sqrt(np.mean(np.var(fluxes, axis=0)))  # of 120 fluxes: to 7 %
+    assert np.mean(error) == pytest.approx(scatter, rel=0.25)
 
 
 @pytest.mark.parametrize("precision", ["float64", "bfloat16"])

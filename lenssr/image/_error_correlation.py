@@ -1,0 +1,125 @@
+"""How the errors of pixels hang together: otherwise where sources are than in the empty sky."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ._correlation import autocovariance
+from ._lags import LAGS, at_steps, sum_variance
+
+__all__ = ["ErrorCorrelation", "measure_correlation"]
+
+FAINT, BRIGHT = 1.5, 2.0  # of the level: up to which errors are of the sky, from which of sources
+LEAST = 100   # pixels of which a correlation is measured
+THIN = 0.25   # share of the pixels below which pairs are too few to tell, and count as far apart
+
+
+@dataclass(frozen=True)
+class ErrorCorrelation:
+    r"""
+    Correlation by lag of the errors of an image.
+
+    Errors of standard deviation :math:`\sigma` are the sum of two that are independent: one of
+    :math:`\min(\sigma, \ell)`, as in the sky, and one of
+    :math:`\sqrt{\max(\sigma^2 - \ell^2, 0)}`, which is nearly all where a source is. Each has a
+    correlation by lag of its own.
+
+    Attributes
+    ----------
+    kernels : `~numpy.ndarray`
+        Correlations, odd in the last two axes, one in the middle; before them two for sky and
+        source; before that one or two for the errors of the measurement and the rest; for a cube
+        bands come first. Shape ``(..., parts, 2, n, n)``.
+    levels : `~numpy.ndarray`
+        The level :math:`\ell` of each part in the unit of the image, shape ``(..., parts)``.
+    """
+
+    kernels: np.ndarray
+    levels: np.ndarray
+
+    @classmethod
+    def stationary(cls, kernel):
+        """Of one part whose errors are everywhere correlated alike."""
+        return cls(np.stack([kernel, kernel])[None], np.zeros(1))
+
+    @classmethod
+    def stack(cls, several):
+        """Of a cube, from those of its planes."""
+        return cls(*(np.stack([getattr(one, name) for one in several])
+                     for name in ("kernels", "levels")))
+
+    def and_rest(self, rest):
+        """With a second part."""
+        return ErrorCorrelation(np.concatenate([self.kernels, rest.kernels]),
+                                np.concatenate([self.levels, rest.levels]))
+
+    def scaled(self, factor):
+        """Of the image times a number."""
+        return replace(self, levels=self.levels * abs(factor))
+
+    def of_planes(self, planes):
+        """Of some planes of a cube, or of one."""
+        return ErrorCorrelation(self.kernels[planes], self.levels[planes])
+
+    def at_steps(self, item, ndim):
+        """Of an image of which every so many pixels were taken; see `lenssr.image._lags`."""
+        return replace(self, kernels=at_steps(self.kernels, item, ndim))
+
+    def sum_variance(self, weights, stds):
+        """
+        Variance of a weighted sum of the pixels of a plane.
+
+        Parameters
+        ----------
+        weights : `~numpy.ndarray`
+            Weights, shape ``(ny, nx)``.
+        stds : sequence of `~numpy.ndarray`
+            Standard deviations of the pixels, for each part.
+        """
+        variance = 0.0
+        for kernels, level, std in zip(self.kernels, self.levels, stds):
+            sky = np.minimum(std, level)
+            source = np.sqrt(np.maximum(std**2 - level**2, 0))
+            variance += sum(sum_variance(weights, part, kernel)
+                            for part, kernel in zip((sky, source), kernels))
+        return variance
+
+
+def measure_correlation(errors, std):
+    """
+    Correlation of errors of one image.
+
+    Parameters
+    ----------
+    errors : sequence of `~numpy.ndarray`
+        Independent draws of them, shape ``(ny, nx)``.
+    std : `~numpy.ndarray`
+        Their standard deviation.
+
+    Returns
+    -------
+    correlation : `ErrorCorrelation`
+        Of one part, ``(49, 49)`` lags. Where sources are too few to tell, as in the sky.
+
+    Notes
+    -----
+    Around a source errors are of ever longer range the fainter it is, which one kernel cannot
+    say. That of the brightest pixels gives sums over apertures of 3 to 20 pixels across errors
+    from right to 40 % too large.
+    """
+    level = float(np.percentile(std, 25))
+    kernels = []
+    for use in (std <= FAINT * level, std > BRIGHT * level):
+        if use.sum() < LEAST:
+            continue
+        found = 0.0
+        for error in errors:
+            # Pixels count by their variance: so sums do, in which the brightest are most.
+            mean, pairs = autocovariance(error, use, LAGS)
+            found = found + mean * np.minimum(pairs / (THIN * use.sum()), 1)
+        if found[LAGS, LAGS] > 0:
+            kernels.append(found / found[LAGS, LAGS])
+    if not kernels:
+        kernels.append(np.zeros((2 * LAGS + 1, 2 * LAGS + 1)))
+        kernels[0][LAGS, LAGS] = 1.0
+    return ErrorCorrelation(np.stack([kernels[0], kernels[-1]])[None], np.array([level]))
