@@ -82,15 +82,15 @@ def _facts(card, gain):
 
 
 def _cost(weights, side):
-    """Operations and reach, which of networks with physics inside depend on the PSF."""
+    """Operations, and reach, which of networks with physics inside depends on the PSF."""
     from lenssr.evaluate import count_macs
     from lenssr.networks import PHYSICAL
 
     network, card = load_network(weights)
-    if card.network["architecture"] in PHYSICAL:
-        return {}
-    return {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}",
-            "reach": f"{network.halo} input pixels"}
+    facts = {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}"}
+    if card.network["architecture"] not in PHYSICAL:
+        facts["reach"] = f"{network.halo} input pixels"
+    return facts
 
 
 def _size(key, value):

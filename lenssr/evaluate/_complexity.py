@@ -1,15 +1,19 @@
 """What a network costs: multiplications of one pass, whatever the processor."""
 
+import inspect
+
 __all__ = ["count_macs"]
 
+FWHM = 4.0  # input pixels: of the PSF that networks are told which look through the telescope
 
-def count_macs(network, shape):
+
+def count_macs(network, shape, scale=None):
     """
     Multiply-accumulates of one pass of a network over one image.
 
     Of convolutions, transposed ones, and products of matrices, wherever in the network
-    they are called; additions, rectifiers, pooling and interpolation are left out, as
-    publications do. Pixels beyond the frame, which padding adds, count.
+    they are called; additions, rectifiers, pooling, interpolation and Fourier transforms are
+    left out, as publications do. Pixels beyond the frame, which padding adds, count.
 
     Parameters
     ----------
@@ -17,6 +21,8 @@ def count_macs(network, shape):
         One of ``lenssr.networks``, in evaluation mode.
     shape : tuple of int
         Shape ``(ny, nx)`` of the input.
+    scale : int, optional
+        Of a network that does several: which; its first by default.
 
     Returns
     -------
@@ -25,10 +31,20 @@ def count_macs(network, shape):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    # Not by hooks on modules: some networks make their kernels and call the function.
+    image = next(network.parameters()).new_zeros(1, 1, *shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image, *_told(network, image, scale))
+    return counter.get_total_flops() // 2
+
+
+def _told(network, image, scale):
+    """What a network is called with beside the image."""
+    from lenssr.image._kernels import gaussian_psf, relative_kernel
     from lenssr.networks import CONDITIONS
 
-    # Not by hooks on modules: some networks make their kernels and call the function.
-    like = next(network.parameters())
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(like.new_zeros(1, 1, *shape), like.new_zeros(1, CONDITIONS))
-    return counter.get_total_flops() // 2
+    if "kernel" not in inspect.signature(network.forward).parameters:
+        return (image.new_zeros(1, CONDITIONS),)
+    scale = network.scales[0] if scale is None else scale
+    kernel = image.new_tensor(relative_kernel(gaussian_psf(FWHM), scale))
+    return image.new_ones(image.shape), kernel[None], image.new_zeros(1), scale

@@ -122,7 +122,7 @@ def registered(name, scale, shape, device):
         made = make_method(name, scale, {"n_probes": 1})
     for weights in find_method(name).weights:
         if scale in read_card(find_weights(weights)).scales:
-            return _entrant(name, made, scale, device, *_cost(weights, shape))
+            return _entrant(name, made, scale, device, *_cost(weights, shape, scale))
     return _entrant(name, made, scale, device)
 
 
@@ -171,12 +171,12 @@ def from_file(label, file, card, scale, shape, device):
     """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
     check_scale(card, scale)
     made = make_method(card.network["architecture"], scale, {"weights": file, "n_probes": 1})
-    return _entrant(label, made, scale, device, *_cost(file, shape))
+    return _entrant(label, made, scale, device, *_cost(file, shape, scale))
 
 
-def _cost(weights, shape):
+def _cost(weights, shape, scale):
     network, card = load_network(weights)
-    return card.parameters, count_macs(network, shape), card.recipe.get("data", {})
+    return card.parameters, count_macs(network, shape, scale), card.recipe.get("data", {})
 
 
 def _entrant(label, method, scale, device, *cost):

@@ -48,3 +48,15 @@ def test_attention_counts_once():
     network = build("rcan", groups=1, blocks=1, features=8, reduction=4, window=32).eval()
     plain = 9 * (1 * 8 + 8 * 8 * 4 + 8 * 32) + 4 * 9 * 8
     assert count_macs(network, (NY, NX)) == PIXELS * plain + 2 * 8 * 2
+
+
+def test_network_that_looks_through_the_telescope():
+    scales, blocks, features, memory = [2, 3], 1, 6, 2
+    network = build("unrolled", scale=scales, iterations=2, blocks=blocks, features=features,
+                    memory=memory).eval()
+    for scale in scales:
+        head = 9 * (2 * scale**2 + 1 + 4 + memory) * features
+        tail = 9 * features * (scale**2 + memory)
+        by_hand = 2 * (head + 2 * blocks * 9 * features**2 + tail)
+        assert count_macs(network, (NY, NX), scale) == PIXELS * by_hand
+    assert count_macs(network, (NY, NX)) == count_macs(network, (NY, NX), 2)
