@@ -91,6 +91,8 @@ def _parser():
     sr.add_argument("--tile", type=int, help="side of the tiles, in input pixels")
     sr.add_argument("--device", help="torch device")
     sr.add_argument("--seed", type=int, help="seed of whatever is random (default: 0)")
+    sr.add_argument("--data-consistent", action="store_true", help="move the result to the nearest "
+                    "image that the data allow: a reduced chi2 of one")
     sr.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
                     help="option of the method; may be repeated")
     sr.add_argument("--overwrite", action="store_true", help="replace OUT.fits")
@@ -243,6 +245,7 @@ def _superresolve(options):
         options.input, options.method, scale=options.scale, psf=_psf(options.psf),
         unit=options.unit, flux=options.flux, device=options.device, seed=options.seed,
         tile=options.tile, hdu=_number(options.hdu), progress=sys.stderr.isatty(),
+        data_consistent=options.data_consistent,
         **dict(_option(text) for text in options.option))
     image.write(options.output, overwrite=options.overwrite)
 

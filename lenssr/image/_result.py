@@ -44,7 +44,10 @@ class SuperResolvedImage(CCDData):
     samples : `~numpy.ndarray` or None
         Posterior samples, first axis.
     consistency : `~numpy.ndarray` or None
-        Reduced chi-squared map of the re-degraded result against the data.
+        Reduced chi-squared map of the re-degraded result against the data, on the grid of the
+        image: at each pixel of the data that got its light. NaN where next to none of it fell
+        on valid data; None where a resolution is not known, or interpolation left that of
+        the data.
     correlation : `~numpy.ndarray` or None
         Correlation by lag, odd in the last two axes, one in the middle, of the errors that
         `measurement_std` and `prior_std` hold; shape ``(1 or 2, n, n)``, for a cube with a

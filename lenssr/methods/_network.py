@@ -96,7 +96,8 @@ class Network:
             psf=target_psf(),
             facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                    "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
-                   **apply.facts})
+                   **apply.facts},
+            estimator=apply)
 
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""
