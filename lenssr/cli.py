@@ -173,6 +173,8 @@ def _parser():
                       "result about which apertures lie and large images are cut")
     page.add_argument("--size", type=int, default=512, help="pixels along each axis that are "
                       "shown at most (default: %(default)s)")
+    page.add_argument("--prior-map", action="store_true", help="add the share of each pixel that "
+                      "the data do not determine")
     page.add_argument("--title", help="title of the page")
     page.add_argument("--overwrite", action="store_true", help="replace OUT.html")
 
@@ -316,9 +318,10 @@ def _report(options):
     if options.benchmark is not None and not os.path.isdir(options.benchmark):
         raise ValueError(f"`--benchmark` must be a folder, there is none {options.benchmark!r}")
     report(options.output, options.result or options.benchmark, options.input,
-           truth=options.truth, compare=compare, psf=_psf(options.psf), unit=options.unit,
-           hdu=_number(options.hdu), plane=options.plane, center=options.center,
-           size=options.size, title=options.title, overwrite=options.overwrite)
+           truth=options.truth, compare=compare, prior_map=options.prior_map or None,
+           psf=_psf(options.psf), unit=options.unit, hdu=_number(options.hdu),
+           plane=options.plane, center=options.center, size=options.size, title=options.title,
+           overwrite=options.overwrite)
 
 
 def _labelled_weights(texts):

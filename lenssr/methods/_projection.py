@@ -13,7 +13,6 @@ from ._probe import monte_carlo_error
 
 __all__ = ["RegularisedInverse", "project"]
 
-ACCURACY = 1e-6   # of the conjugate gradients, relative
 MOST_STEPS = 1000
 FACTOR = 8.0      # by which the variance of the correction is raised until it suffices
 PROBES = 8        # of the measurement error, of methods that say no number
@@ -39,10 +38,12 @@ class RegularisedInverse:
         The telescope :math:`A`, and the weights :math:`W^{1/2}`.
     variance : float or `~numpy.ndarray`
         The diagonal :math:`V`, of the shape of the result.
+    accuracy : float
+        Of the conjugate gradients, relative to the residual.
     """
 
-    def __init__(self, misfit, variance):
-        self._misfit, self._variance = misfit, variance
+    def __init__(self, misfit, variance, accuracy=1e-6):
+        self._misfit, self._variance, self._accuracy = misfit, variance, accuracy
 
     def left(self, residual, start=None):
         """
@@ -63,7 +64,8 @@ class RegularisedInverse:
 
         system = linalg.LinearOperator((residual.size,) * 2, matvec=apply, dtype=float)
         guess = None if start is None else start.ravel()
-        found, _ = linalg.cg(system, residual.ravel(), guess, rtol=ACCURACY, maxiter=MOST_STEPS)
+        found, _ = linalg.cg(system, residual.ravel(), guess, rtol=self._accuracy,
+                             maxiter=MOST_STEPS)
         return found.reshape(shape)
 
     def __call__(self, residual):
