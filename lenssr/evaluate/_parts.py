@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
     @property
     def share(self):
-        """Share of the rms of both, over the target PSF, that is imagined; one where both are zero."""
+        """Share of their rms over the target PSF that is imagined; one where there is nothing."""
         rms = [np.sqrt(np.maximum(ndimage.gaussian_filter(
             part**2, TARGET_FWHM / FWHM_PER_SIGMA), 0)) for part in self]
         total = rms[0] + rms[1]
