@@ -171,11 +171,11 @@ def compare(planes, restorations, run, method, data_consistent=False):
         If a result does not explain its data, or follows their noise.
     """
     known = all(plane.psf is not None and each.psf is not None and each.psf_kind == "target"
-                for plane, each in zip(planes, restorations))
+                and np.isfinite(each.mean).all() for plane, each in zip(planes, restorations))
     if not known:
         if data_consistent:
             raise ValueError(f"`data_consistent` must be False for method {method!r}, whose "
-                             "result does not have the declared resolution, got True")
+                             "result is not finite, or not of the declared resolution, got True")
         return restorations, {}
     misfits = [Misfit(plane, run.scale, run.tile) for plane in planes]
     cards, found = {}, [misfit.chi2(each.mean) for misfit, each in zip(misfits, restorations)]

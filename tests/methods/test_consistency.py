@@ -154,7 +154,9 @@ def test_single_precision_stays():
 
 def test_nothing_is_said_without_a_resolution(method):
     image = observed(fine(SHAPE)).data
-    for name, psf in (("bilinear", PSF), (method(lambda image: fine(SHAPE)), None)):
+    for function, psf in ((None, PSF), (lambda image: fine(SHAPE), None),
+                          (lambda image: fine(SHAPE) * np.nan, PSF)):
+        name = "bilinear" if function is None else method(function)
         result = superresolve(image, name, psf=psf, unit="adu", uncertainty=SIGMA)
         assert result.consistency is None and "SRCHI2" not in result.header
 
