@@ -1,6 +1,5 @@
 """What a method receives beside the image, and what it returns."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -89,7 +88,7 @@ class Restoration:
     samples: np.ndarray | None = None
     predictive_std: np.ndarray | None = None
     correlation: np.ndarray | None = None
-    estimator: Callable | None = None
+    estimator: object = None
     chi2_range: tuple | None = None
     consistency: np.ndarray | None = None
 
