@@ -9,6 +9,7 @@ from lenssr.image import assemble, flux_kind, parse_image
 from lenssr.image._tiles import check_tile
 from lenssr.image._wcs import rescale_wcs
 from lenssr.methods import Run, find_method, make_method
+from lenssr.methods._consistency import compare
 
 __all__ = ["superresolve"]
 
@@ -16,7 +17,7 @@ __all__ = ["superresolve"]
 @remember_warnings
 def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, mask=None,
                  wcs=None, unit=None, flux="auto", device=None, n_samples=0, seed=None,
-                 tile=None, progress=False, hdu=None, **method_options):
+                 tile=None, progress=False, hdu=None, data_consistent=False, **method_options):
     """
     Super-resolve an image of a strong gravitational lens, or of any patch of sky.
 
@@ -66,6 +67,9 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
         Show a progress bar on work of more than two seconds.
     hdu : int, str or tuple, optional
         Which HDU of a file.
+    data_consistent : bool
+        Move a result whose reduced chi-squared against the data is above one to the nearest
+        image where it is one. Of results of the declared resolution, with a PSF.
     **method_options
         Options of the method.
 
@@ -85,8 +89,8 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     Warns
     -----
     LensSRWarning
-        For what was estimated, assumed, or dropped. The header keeps them, as ``SRWARN1``
-        and so on.
+        For what was estimated, assumed, or dropped, and where the result does not explain the
+        data. The header keeps them, as ``SRWARN1`` and so on.
 
     Examples
     --------
@@ -108,18 +112,21 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     restorer = make_method(method, scale, method_options)
     parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
                          unit=unit)
+    if data_consistent and any(plane.psf is None for plane in parsed.planes):
+        raise ValueError("`psf` must be given for `data_consistent`, got None")
     kind = flux_kind(parsed.unit, flux)
     # Before the work, which would be lost if the WCS could not be carried.
     new_wcs = None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale)
     run = Run(scale=scale, device=device, tile=tile, n_samples=n_samples, seed=seed,
               progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
+    restorations, agreement = compare(parsed.planes, restorations, run, method, data_consistent)
     lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
     return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=kind,
-                    cards=_cards(parsed, restorations, method, scale, kind, seed),
+                    cards=_cards(parsed, restorations, method, scale, kind, seed) | agreement,
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 
 

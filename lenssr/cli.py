@@ -91,6 +91,8 @@ def _parser():
     sr.add_argument("--tile", type=int, help="side of the tiles, in input pixels")
     sr.add_argument("--device", help="torch device")
     sr.add_argument("--seed", type=int, help="seed of whatever is random (default: 0)")
+    sr.add_argument("--data-consistent", action="store_true", help="move the result to the nearest "
+                    "image that the data allow: a reduced chi2 of one")
     sr.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
                     help="option of the method; may be repeated")
     sr.add_argument("--overwrite", action="store_true", help="replace OUT.fits")
@@ -171,6 +173,8 @@ def _parser():
                       "result about which apertures lie and large images are cut")
     page.add_argument("--size", type=int, default=512, help="pixels along each axis that are "
                       "shown at most (default: %(default)s)")
+    page.add_argument("--prior-map", action="store_true", help="add the share of each pixel that "
+                      "the data do not determine")
     page.add_argument("--title", help="title of the page")
     page.add_argument("--overwrite", action="store_true", help="replace OUT.html")
 
@@ -243,6 +247,7 @@ def _superresolve(options):
         options.input, options.method, scale=options.scale, psf=_psf(options.psf),
         unit=options.unit, flux=options.flux, device=options.device, seed=options.seed,
         tile=options.tile, hdu=_number(options.hdu), progress=sys.stderr.isatty(),
+        data_consistent=options.data_consistent,
         **dict(_option(text) for text in options.option))
     image.write(options.output, overwrite=options.overwrite)
 
@@ -313,9 +318,10 @@ def _report(options):
     if options.benchmark is not None and not os.path.isdir(options.benchmark):
         raise ValueError(f"`--benchmark` must be a folder, there is none {options.benchmark!r}")
     report(options.output, options.result or options.benchmark, options.input,
-           truth=options.truth, compare=compare, psf=_psf(options.psf), unit=options.unit,
-           hdu=_number(options.hdu), plane=options.plane, center=options.center,
-           size=options.size, title=options.title, overwrite=options.overwrite)
+           truth=options.truth, compare=compare, prior_map=options.prior_map or None,
+           psf=_psf(options.psf), unit=options.unit, hdu=_number(options.hdu),
+           plane=options.plane, center=options.center, size=options.size, title=options.title,
+           overwrite=options.overwrite)
 
 
 def _labelled_weights(texts):

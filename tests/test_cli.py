@@ -40,6 +40,23 @@ def test_superresolve_writes_the_result(image, tmp_path, capsys):
     assert (result.header["SRNITER"], result.header["SRSEED"]) == (3, 4)
 
 
+def test_data_consistent(image, tmp_path, capsys):
+    """Noise whose size is understated by a little, which a correction can follow."""
+    out, page = tmp_path / "sharp.fits", tmp_path / "page.html"
+    with fits.open(image, mode="update") as hdus:
+        hdus["ERR"].data *= 0.88
+    words = ["superresolve", image, out, "--method", "wiener", "--psf", "2pix"]
+    assert run(capsys, *words)[0] == 0
+    before = SuperResolvedImage.read(out).header
+    assert run(capsys, *words, "--data-consistent", "--overwrite") == (0, "", "")
+    after = SuperResolvedImage.read(out).header
+    assert before["SRCHI2"] == after["SRCHI2IN"] > 1
+    assert after["SRCHI2"] == pytest.approx(1, abs=1e-3)
+    words = ["report", page, out, "--input", image, "--psf", "2pix", "--prior-map"]
+    assert run(capsys, *words) == (0, "", "")
+    assert "Prior share" in page.read_text(encoding="utf-8")
+
+
 def test_warnings_are_one_line(image, tmp_path, capsys):
     fits.delval(image, "BUNIT")
     status, _, err = run(capsys, "superresolve", image, tmp_path / "x.fits", "--method", "bilinear")

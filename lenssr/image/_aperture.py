@@ -79,7 +79,7 @@ class _Plane:
         self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
         parts = [image.measurement_std, image.prior_std]
         self.stds = [np.asarray(std[k], float) for std in parts if std is not None]
-        self.correlation = image.correlation.of_planes(k)
+        self.correlation = image.correlation[k]
 
     def sum(self, mask):
         """Sum over an aperture, and its standard deviation; NaN where it is off the image."""

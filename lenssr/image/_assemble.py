@@ -16,7 +16,7 @@ __all__ = ["assemble"]
 
 # Cards that the input's own pixels made true, or an earlier run of lenssr.
 STALE = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
-                   r"SR(NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|WARN\d+)")
+                   r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|WARN\d+)")
 # Cards of the frame of the coordinates, which a FITS WCS brings itself; others do not.
 FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
                    r"VELOSYS|VELANGL|ZSOURCE")
@@ -32,7 +32,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         The input.
     restorations : list
         For each plane what the method returned: ``mean``, ``measurement_std``,
-        ``missing``, ``psf``, ``samples``, ``predictive_std``, ``correlation``.
+        ``missing``, ``psf``, ``samples``, ``predictive_std``, ``correlation``, ``consistency``.
     wcs : object or None
         WCS of the result.
     scale : int
@@ -68,12 +68,14 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
     std, whole, samples = stack("measurement_std"), stack("predictive_std"), stack("samples")
     prior = None if whole is None else np.sqrt(np.maximum(whole**2 - std**2, 0))
     error = share * (std if whole is None else whole)
+    consistency = stack("consistency")
     return SuperResolvedImage(
         flux(stack("mean")), unit=unit, mask=stack("missing"), wcs=wcs, meta=header,
         uncertainty=as_uncertainty(error, parsed.kind, unit, parsed.dtype),
         psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
         prior_std=None if prior is None else flux(prior),
         samples=None if samples is None else flux(samples),
+        consistency=None if consistency is None else narrow(consistency, parsed.dtype),
         correlation=_correlation(restorations, len(parsed.shape) > 2, share))
 
 

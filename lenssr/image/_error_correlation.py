@@ -57,9 +57,9 @@ class ErrorCorrelation:
         """Of the image times a number."""
         return replace(self, levels=self.levels * abs(factor))
 
-    def of_planes(self, planes):
-        """Of some planes of a cube, or of one."""
-        return ErrorCorrelation(self.kernels[planes], self.levels[planes])
+    def __getitem__(self, item):
+        """Of some planes of a cube, or some parts of the errors of an image."""
+        return ErrorCorrelation(self.kernels[item], self.levels[item])
 
     def at_steps(self, item, ndim):
         """Of an image of which every so many pixels were taken; see `lenssr.image._lags`."""

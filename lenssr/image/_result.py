@@ -43,7 +43,10 @@ class SuperResolvedImage(CCDData):
     samples : `~numpy.ndarray` or None
         Posterior samples, first axis.
     consistency : `~numpy.ndarray` or None
-        Reduced chi-squared map of the re-degraded result against the data.
+        Reduced chi-squared map of the re-degraded result against the data, on the grid of the
+        image: at each pixel of the data that got its light. NaN where next to none of it fell
+        on valid data; None where a resolution is not known, or interpolation left that of
+        the data.
     correlation : `~lenssr.image.ErrorCorrelation` or None
         How the errors that `measurement_std` and `prior_std` hold are correlated.
 
@@ -91,7 +94,7 @@ class SuperResolvedImage(CCDData):
             if self.psf is not None and self.psf.ndim == 3:
                 kept["psf"] = self.psf[planes]
             if self.correlation is not None:
-                kept["correlation"] = self.correlation.of_planes(planes)
+                kept["correlation"] = self.correlation[planes]
         if kept["correlation"] is not None:
             kept["correlation"] = kept["correlation"].at_steps(item, self.ndim)
         for name in ("measurement_std", "prior_std", "consistency"):

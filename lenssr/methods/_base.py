@@ -68,6 +68,14 @@ class Restoration:
     correlation : `~lenssr.image.ErrorCorrelation` or None
         Correlation of the errors of the measurement and, where there is a
         ``predictive_std``, of the rest of it; `None` if it is not known.
+    estimator : callable or None
+        Maps any plane of the shape, noise and mask of the image to its estimate, with all that
+        the method took from the image itself held fixed: what noise probes go through.
+    chi2_range : tuple of float or None
+        Lowest and highest reduced chi-squared against the data that results of the method have
+        been seen to have; `None` for a default.
+    consistency : `~numpy.ndarray` or None
+        Reduced chi-squared map against the data; `lenssr.superresolve` fills it.
     """
 
     mean: np.ndarray
@@ -79,6 +87,9 @@ class Restoration:
     samples: np.ndarray | None = None
     predictive_std: np.ndarray | None = None
     correlation: ErrorCorrelation | None = None
+    estimator: object = None
+    chi2_range: tuple | None = None
+    consistency: np.ndarray | None = None
 
 
 class Method(Protocol):

@@ -98,7 +98,7 @@ class Network:
             facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                    "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
                    **apply.facts},
-            correlation=correlation)
+            correlation=correlation, estimator=apply)
 
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""

@@ -120,10 +120,12 @@ class RichardsonLucy:
             else:
                 mean, steps = fit(image.data, self.n_iter, bar)
             bar.total = (1 + self.n_probes) * steps
+
+            def estimator(probe):
+                return fit(probe.data, steps, bar)[0]
+
             std, correlation = monte_carlo_error(
-                lambda probe: fit(probe.data, steps, bar)[0],
-                image, self.n_probes, run.seed, mean=mean,
-            )
+                estimator, image, self.n_probes, run.seed, mean=mean)
         return Restoration(
             mean=mean,
             measurement_std=std,
@@ -134,6 +136,7 @@ class RichardsonLucy:
                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
             },
             correlation=correlation,
+            estimator=estimator,
         )
 
 

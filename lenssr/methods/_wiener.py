@@ -88,9 +88,13 @@ class Wiener:
 
         spread = PhaseKernel(kernel[::-1, ::-1], run.scale, image.shape, run.tile).adjoint
         outside = np.abs(1 - spread(np.ones(image.shape)))
-        mean = level + spread(image.data - level)
-        spread = PhaseKernel(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
-        variance = np.maximum(spread(image.sigma**2), 0)
+
+        def estimator(probe):
+            return level + spread(probe.data - level)
+
+        mean = estimator(image)
+        square = PhaseKernel(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
+        variance = np.maximum(square(image.sigma**2), 0)
         return Restoration(
             mean=mean,
             measurement_std=np.sqrt(variance) + outside * level_std,
@@ -98,6 +102,7 @@ class Wiener:
             psf=target_psf(),
             facts={"SRSLOPE": (round(spectrum[2], 3), "slope p of the fitted power spectrum")},
             correlation=ErrorCorrelation.stationary(kernel_correlation(kernel)),
+            estimator=estimator,
         )
 
 

@@ -19,6 +19,8 @@ from lenssr.weights import load_network, save_network
 SIZES = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=2, features=8,
              reduction=4, window=8, conditions=5)
 PSF = gaussian_psf(4.0)
+# Untrained as they are, these networks explain no data.
+pytestmark = pytest.mark.filterwarnings("ignore:the result, brought back to the data")
 
 
 @pytest.fixture(scope="module")

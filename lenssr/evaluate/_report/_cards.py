@@ -22,6 +22,7 @@ MEANING = {
     "SRPSF": "target: a Gaussian of FWHM two output pixels; input: the PSF of the input, which "
              "interpolation leaves",
     "SRCHI2": "mean square of data minus result at their resolution, over their noise",
+    "SRCHI2IN": "the same before the result was moved to agree with the data",
     "SRNCORR": "correlation of the noise of neighbouring pixels",
     "SRNITER": "iterations of Richardson-Lucy",
     "SRNPROBE": "draws of noise from which the measurement error was found",

@@ -30,11 +30,9 @@ def data_residual(subject, restored):
         On the grid of the input, NaN where it is masked; None where the resolution of
         the input or of the result is not known, or interpolation left it as it was.
     """
-    back = degraded(subject, restored)
-    if back is None:
+    if not subject.degrades(restored):
         return None
-    image = subject.image
-    return np.where(image.mask, np.nan, (image.data - back) / image.sigma)
+    return np.where(subject.image.mask, np.nan, subject.misfit.residual(_values(subject, restored)))
 
 
 def degraded(subject, restored):
@@ -45,7 +43,12 @@ def degraded(subject, restored):
     """
     if not subject.degrades(restored):
         return None
-    return subject.operator.forward(np.nan_to_num(restored.data) / subject.share)
+    return subject.misfit.operator.forward(_values(subject, restored))
+
+
+def _values(subject, restored):
+    """A result as surface brightness, in the values of the input."""
+    return np.nan_to_num(restored.data) / subject.share
 
 
 def chi2(subject, restored):

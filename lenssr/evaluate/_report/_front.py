@@ -9,9 +9,10 @@ from lenssr._checks import natural_integer, positive_integer
 from lenssr._files import whole_file
 from lenssr._warned import kept_warnings, texts
 from lenssr.evaluate._benchmark_result import Benchmark
+from lenssr.evaluate._parts import parts_of
 
 from ._benchmark_page import benchmark_page
-from ._gather import gather
+from ._gather import gather, match
 from ._result_page import result_page
 from ._window import window_of
 
@@ -41,8 +42,9 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
         What the result ought to be, on its grid.
     compare : sequence or dict, optional
         Further results of the same image, by name, or called by their methods.
-    prior_map : array-like, optional
-        Share of each pixel of the result that the data do not determine, from 0 to 1.
+    prior_map : bool or array-like, optional
+        Share of each pixel of the result that the data do not determine, from 0 to 1; `True`
+        for that of `lenssr.evaluate.prior_map`.
     hdu, psf, uncertainty, mask, wcs, unit : optional
         Of ``data``, as in `lenssr.superresolve`, where it does not carry them.
     plane : int
@@ -94,8 +96,10 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
         text = benchmark_page(subject, title)
     else:
         with kept_warnings() as caught:
-            found = gather(subject, data, truth=truth, compare=compare, prior_map=prior_map,
-                           plane=plane, given=given)
+            found = gather(match(subject, data, given), truth=truth, compare=compare,
+                           prior_map=None if prior_map is True else prior_map, plane=plane)
+            if prior_map is True:
+                found.prior = parts_of(found).share
             window = window_of(found, center, size)
             file = Path(subject).stem if isinstance(subject, str | os.PathLike) else None
             text = result_page(found, window, title, file, texts(caught))

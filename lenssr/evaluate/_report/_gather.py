@@ -1,12 +1,13 @@
 """What is handed to a report, checked and brought to one unit."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import SuperResolvedImage, flux_kind, parse_image
+from lenssr.image import Parsed, SuperResolvedImage, flux_kind, parse_image
 from lenssr.image._accept import accept
 from lenssr.image._fits import header_from, is_file
 from lenssr.image._mask import combine_masks
@@ -15,21 +16,82 @@ from lenssr.image._noise import sigma_from
 from ._sky import apart
 from ._subject import Restored, Subject
 
-__all__ = ["gather"]
+__all__ = ["gather", "match"]
 
 ELSEWHERE = 0.1  # pixels of the input by which the sky of a result may be off
 
 
-def gather(result, data, *, truth, compare, prior_map, plane, given):
+class Matched(NamedTuple):
+    """
+    A result and what it was made of.
+
+    Attributes
+    ----------
+    result : `~lenssr.image.SuperResolvedImage`
+        The result.
+    parsed : `~lenssr.image.Parsed`
+        The input.
+    scale : int
+        Output pixels per input pixel.
+    share : float
+        What a value of the input means per output pixel.
+    """
+
+    result: SuperResolvedImage
+    parsed: Parsed
+    scale: int
+    share: float
+
+    @property
+    def planes(self):
+        """Number of planes."""
+        return len(self.parsed.planes)
+
+
+def match(result, data, given):
+    """
+    A result with the image that was restored.
+
+    Parameters
+    ----------
+    result, data
+        ``subject`` and ``data``, as `report` takes them.
+    given : dict
+        What `~lenssr.image.parse_image` is told of the input.
+
+    Returns
+    -------
+    matched : `Matched`
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something is not what it must be; the message names the argument.
+    """
+    result = _opened("subject", result)
+    planes = len(result.data) if result.data.ndim == 3 else 1
+    if data is None:
+        raise ValueError("`data` must be the image that was restored, got None")
+    parsed = parse_image(data, **given)
+    if len(parsed.planes) != planes:
+        raise ValueError(f"`data` must have the {planes} planes of `subject`, "
+                         f"got {len(parsed.planes)}")
+    scale = _scale(parsed.planes[0].shape, result.shape[-2:])
+    kind = result.meta.get("SRFLUX") or flux_kind(result.unit)
+    share = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
+    return Matched(result, parsed, scale, share)
+
+
+def gather(matched, *, truth=None, compare=(), prior_map=None, plane=0):
     """
     Check and bring together what a page shows.
 
     Parameters
     ----------
-    result, data, truth, compare, prior_map, plane
+    matched : `Matched`
+        The result and what it was made of.
+    truth, compare, prior_map, plane
         As `report` takes them.
-    given : dict
-        What `~lenssr.image.parse_image` is told of the input.
 
     Returns
     -------
@@ -45,20 +107,11 @@ def gather(result, data, *, truth, compare, prior_map, plane, given):
     LensSRWarning
         If the input lies elsewhere on the sky than the result.
     """
-    result = _opened("subject", result)
-    planes = len(result.data) if result.data.ndim == 3 else 1
-    if plane >= planes:
-        raise ValueError(f"`plane` must be below {planes}, the planes of `subject`, got {plane}")
-    if data is None:
-        raise ValueError("`data` must be the image that was restored, got None")
-    parsed = parse_image(data, **given)
-    if len(parsed.planes) != planes:
-        raise ValueError(f"`data` must have the {planes} planes of `subject`, "
-                         f"got {len(parsed.planes)}")
+    result, parsed, scale, share = matched
+    if plane >= matched.planes:
+        raise ValueError(f"`plane` must be below {matched.planes}, the planes of `subject`, got "
+                         f"{plane}")
     image = parsed.planes[plane]
-    scale = _scale(image.shape, result.shape[-2:])
-    kind = result.meta.get("SRFLUX") or flux_kind(result.unit)
-    share = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
     off = apart(parsed.wcs, result.wcs, image.shape, scale, plane)
     if off is not None and not off < ELSEWHERE:
         warnings.warn(f"the centres of `data` and `subject` are {off:.2g} pixels of `data` apart "
@@ -70,7 +123,7 @@ def gather(result, data, *, truth, compare, prior_map, plane, given):
     if prior_map is not None:
         prior_map = _like("prior_map", np.asarray(prior_map, dtype=float), plane, result.shape)
     return Subject(image, results, truth, prior_map, scale, share, result.unit, result.wcs, plane,
-                   planes)
+                   matched.planes)
 
 
 def _opened(name, image):

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from lenssr.image import LensImage
 from lenssr.image._mask import expand_mask
-from lenssr.methods._operator import Degrade
+from lenssr.methods._consistency import Misfit
 
 __all__ = ["Restored", "Subject"]
 
@@ -93,9 +93,9 @@ class Subject:
         return expand_mask(self.image.mask, self.scale)
 
     @cached_property
-    def operator(self):
-        """What brings a result to the resolution and the pixels of the input."""
-        return Degrade(self.image.psf, self.scale, self.image.shape)
+    def misfit(self):
+        """What brings a result to the resolution and the pixels of the input, and compares them."""
+        return Misfit(self.image, self.scale)
 
     def degrades(self, restored):
         """Whether the resolution of a result and of the data are known, to go from one to other."""

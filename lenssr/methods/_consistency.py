@@ -1,0 +1,207 @@
+"""Whether a result explains its data: their misfit, on the whole and place by place."""
+
+import warnings
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from lenssr.exceptions import LensSRWarning
+
+from ._operator import BlurBin, Degrade
+from ._projection import project
+
+__all__ = ["Misfit", "chi2_range", "compare"]
+
+SEEN = 0.05     # share of the light of a pixel on valid data below which nothing is said of it
+BELOW, ABOVE = 0.5, 0.2  # by which the reduced chi2 of a good result may differ from one
+CHANCE = 4.0    # standard deviations of the reduced chi2 of noise
+
+
+class Misfit:
+    r"""
+    Data minus a result at their resolution, over their noise.
+
+    Parameters
+    ----------
+    image : `~lenssr.image.LensImage`
+        The data, with their PSF.
+    scale : int
+        Output pixels per pixel of the data along each axis.
+    tile : int, optional
+        Side of the tiles in pixels of the data; changes no result.
+
+    Attributes
+    ----------
+    operator : `~lenssr.methods._operator.Degrade`
+        What the telescope makes of a result.
+    weight : `~numpy.ndarray`
+        One over the noise, and zero where the data are masked.
+    count : int
+        Valid data.
+    """
+
+    def __init__(self, image, scale, tile=None):
+        self.image, self.scale, self._tile = image, scale, tile
+        self.operator = Degrade(image.psf, scale, image.shape, tile)
+        self.weight = np.where(image.mask, 0.0, 1 / image.sigma)
+        self.count = np.count_nonzero(~image.mask)
+
+    @cached_property
+    def gain(self):
+        """Variance of a datum for white noise of unit variance in the result."""
+        impulse = np.zeros(self.image.shape)
+        impulse[tuple(n // 2 for n in impulse.shape)] = 1
+        return float(np.sum(self.operator.adjoint(impulse) ** 2))
+
+    def residual(self, mean, data=None):
+        """
+        Data minus result, in units of the noise; zero where the data are masked.
+
+        Parameters
+        ----------
+        mean : `~numpy.ndarray`
+            Result as surface brightness, in the values of the data.
+        data : `~numpy.ndarray`, optional
+            Other data of the same noise and mask.
+        """
+        data = self.image.data if data is None else data
+        return (data - self.operator.forward(mean)) * self.weight
+
+    def chi2(self, mean):
+        """Reduced chi-squared of a result, per valid datum."""
+        return float(np.sum(self.residual(mean) ** 2) / self.count)
+
+    def local_mean(self, values):
+        r"""
+        Mean of a map of the data about each output pixel.
+
+        Each valid datum counts by the light :math:`P(u_i - u_j)` that it gets from the
+        pixel: :math:`\sum_i P(u_i - u_j)\, v_i / \sum_i P(u_i - u_j)`.
+
+        Parameters
+        ----------
+        values : `~numpy.ndarray`
+            Shape of the data.
+
+        Returns
+        -------
+        mean : `~numpy.ndarray`
+            Shape of the result, NaN where less than a twentieth of the light of a pixel
+            falls on valid data.
+        """
+        psf, valid = np.maximum(self.image.psf, 0), ~self.image.mask
+        light = BlurBin(psf / psf.sum(), self.scale, self.image.shape, self._tile)
+        seen = light.adjoint(valid.astype(float))
+        return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
+                         out=np.full(seen.shape, np.nan), where=seen > SEEN)
+
+    def chi2_map(self, mean):
+        """
+        Reduced chi-squared about each output pixel, of the data that got its light.
+
+        Where the data are noise about the result it is one in the mean, and scatters by
+        ``sqrt(2 sum(psf**2))``.
+        """
+        # Rounding of the Fourier transforms could bring a zero below.
+        return np.maximum(self.local_mean(self.residual(mean) ** 2), 0)
+
+
+def chi2_range(count, calibrated=None):
+    r"""
+    Range in which the reduced chi-squared of a good result is expected.
+
+    Parameters
+    ----------
+    count : int
+        Valid data.
+    calibrated : tuple of float, optional
+        Lowest and highest that results of the method have been seen to have, on images of
+        many pixels.
+
+    Returns
+    -------
+    low, high : float
+
+    Notes
+    -----
+    By default from 0.5 to 1.2: an estimate that follows part of the noise, as all but the
+    true sky do, stays below one, the more the sharper the PSF and the higher the
+    signal-to-noise ratio; one that is off by half the noise at each pixel is at 1.25. The
+    range is widened on either side by four times :math:`\sqrt{2/n}`, the scatter of the
+    reduced chi-squared of :math:`n` independent data.
+    """
+    low, high = (1 - BELOW, 1 + ABOVE) if calibrated is None else calibrated
+    chance = CHANCE * np.sqrt(2 / count)
+    return max(low - chance, 0.0), high + chance
+
+
+def compare(planes, restorations, run, method, data_consistent=False):
+    """
+    Bring results back to their data, and correct them if asked to.
+
+    Parameters
+    ----------
+    planes : list of `~lenssr.image.LensImage`
+        The data.
+    restorations : list of `~lenssr.methods.Restoration`
+        What the method made of them.
+    run : `~lenssr.methods.Run`
+        How it was run.
+    method : str
+        Its name.
+    data_consistent : bool
+        Whether results are to be moved onto the noise ball of the data.
+
+    Returns
+    -------
+    restorations : list of `~lenssr.methods.Restoration`
+        With their `consistency`, where the resolutions of data and result are known.
+    cards : dict
+        Cards ``SRCHI2`` and, of the results before they were moved, ``SRCHI2IN``.
+
+    Raises
+    ------
+    ValueError
+        If results are to be corrected that do not have the declared resolution.
+
+    Warns
+    -----
+    LensSRWarning
+        If a result does not explain its data, or follows their noise.
+    """
+    known = all(plane.psf is not None and each.psf is not None and each.psf_kind == "target"
+                and np.isfinite(each.mean).all() for plane, each in zip(planes, restorations))
+    if not known:
+        if data_consistent:
+            raise ValueError(f"`data_consistent` must be False for method {method!r}, whose "
+                             "result is not finite, or not of the declared resolution, got True")
+        return restorations, {}
+    misfits = [Misfit(plane, run.scale, run.tile) for plane in planes]
+    cards, found = {}, [misfit.chi2(each.mean) for misfit, each in zip(misfits, restorations)]
+    counts = [misfit.count for misfit in misfits]
+    if data_consistent:
+        cards["SRCHI2IN"] = (_pooled(found, counts), "SRCHI2 before the correction to the data")
+        restorations = [project(each, misfit, run) for misfit, each in zip(misfits, restorations)]
+        found = [misfit.chi2(each.mean) for misfit, each in zip(misfits, restorations)]
+    cards["SRCHI2"] = (_pooled(found, counts), "reduced chi2 of the result against the data")
+    for k, (chi2, count, each) in enumerate(zip(found, counts, restorations)):
+        _judge(chi2, chi2_range(count, each.chi2_range), k if len(planes) > 1 else None)
+    return [replace(each, consistency=misfit.chi2_map(each.mean))
+            for misfit, each in zip(misfits, restorations)], cards
+
+
+def _pooled(found, counts):
+    """Reduced chi-squared of all planes; five digits are more than noise has."""
+    return float(f"{np.average(found, weights=counts):.5g}")
+
+
+def _judge(chi2, expected, plane):
+    low, high = expected
+    if low <= chi2 <= high:
+        return
+    why = ("it contradicts them, or their noise is understated or the PSF wrong" if chi2 > high
+           else "it follows their noise, or this is overstated")
+    of = "" if plane is None else f" of plane {plane}"
+    warnings.warn(f"the result{of}, brought back to the data, has a reduced chi2 of {chi2:.3g}, "
+                  f"expected {low:.2f} to {high:.2f}: {why}", LensSRWarning, stacklevel=3)

@@ -1,0 +1,341 @@
+"""Results against their data: closed forms, and the correction against dense algebra."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy import units as u
+from scipy import ndimage
+
+from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
+from lenssr.image import parse_image
+from lenssr.image._kernels import gaussian_psf, target_psf
+from lenssr.image._mask import expand_mask
+from lenssr.methods import Restoration
+from lenssr.methods import _registry as registry
+from lenssr.methods._consistency import Misfit, chi2_range
+from lenssr.methods._projection import RegularisedInverse
+
+SHAPE = (40, 44)
+PSF = gaussian_psf(3.0)
+SIGMA = 2.0
+
+
+def fine(shape, scale=2, width=3.0, at=(20.3, 21.8), flux=3000.0):
+    """A Gaussian in surface brightness at the pixels of the output."""
+    y, x = ((np.arange(scale * n) + 0.5) / scale - 0.5 - c for n, c in zip(shape, at))
+    return flux * np.exp(-(y[:, None] ** 2 + x**2) / 2 / width**2) / (2 * np.pi * width**2)
+
+
+def observed(sharp, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
+    """What the telescope makes of it, with noise, as a `LensImage`."""
+    shape = tuple(n // scale for n in sharp.shape)
+    plane = parse_image(np.zeros(shape), uncertainty=sigma, psf=psf, unit="adu").planes[0]
+    data = Misfit(plane, scale).operator.forward(sharp)
+    data = data + np.random.default_rng(seed).normal(0, sigma, shape)
+    return parse_image(data, uncertainty=sigma, psf=psf, unit="adu", mask=mask).planes[0]
+
+
+@pytest.fixture
+def method():
+    """Registers methods that return what a function makes of the image, for the test alone."""
+    known = dict(registry._METHODS)
+
+    def add(function, estimator=False, **facts):
+        def restore(image, run):
+            mean = function(image)
+            return Restoration(
+                mean=mean, measurement_std=np.ones(mean.shape), psf=target_psf(),
+                missing=expand_mask(image.mask, run.scale),
+                estimator=function if estimator else None, **facts)
+
+        register_method("made_up", lambda: SimpleNamespace(restore=restore), overwrite=True)
+        return "made_up"
+
+    yield add
+    registry._METHODS.clear()
+    registry._METHODS.update(known)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_noise_about_the_right_answer(scale):
+    sharp = fine(SHAPE, scale)
+    misfit = Misfit(observed(sharp, scale=scale), scale)
+    assert misfit.chi2(sharp) == pytest.approx(1, abs=4 * np.sqrt(2 / np.prod(SHAPE)))
+    found = misfit.chi2_map(sharp)
+    assert found.shape == sharp.shape and np.mean(found) == pytest.approx(1, abs=0.15)
+    # the scatter that its documentation states
+    assert np.std(found) == pytest.approx(np.sqrt(2 * np.sum(PSF**2)), rel=0.35)
+
+
+def test_without_blur_each_pixel_is_its_own_datum():
+    """A PSF of one pixel, the same scale: the map is the squared residual itself."""
+    plane = parse_image(np.random.default_rng(1).normal(0, 3, (9, 11)), uncertainty=1.5,
+                        psf=gaussian_psf(0.1, 3), unit="adu").planes[0]
+    misfit = Misfit(plane, 1)
+    sharp = np.full(plane.shape, 0.5)  # what no blur changes
+    squares = ((plane.data - 0.5) / 1.5) ** 2
+    np.testing.assert_allclose(misfit.chi2_map(sharp), squares, rtol=1e-9, atol=1e-12)
+    assert misfit.chi2(sharp) == pytest.approx(squares.mean())
+
+
+def test_a_wrong_place_is_found_where_it_is():
+    sharp = fine(SHAPE)
+    wrong = sharp + fine(SHAPE, at=(8, 33), width=1.0, flux=200.0)
+    found = Misfit(observed(sharp), 2).chi2_map(wrong)
+    y, x = np.unravel_index(np.argmax(found), found.shape)
+    assert np.hypot(y - 16.5, x - 66.5) < 3
+    assert np.median(found) < 1.2
+
+
+def test_masked_data_do_not_count():
+    sharp, mask = fine(SHAPE), np.zeros(SHAPE, bool)
+    mask[5:20, 6:21] = True   # wider than the PSF
+    clean, image = Misfit(observed(sharp), 2), observed(sharp, mask=mask)
+    image.data[mask] = 1e6
+    misfit = Misfit(image, 2)
+    assert misfit.count == mask.size - 225
+    squares = clean.residual(sharp)[~mask] ** 2
+    assert misfit.chi2(sharp) == pytest.approx(squares.mean())
+    found, hole = misfit.chi2_map(sharp), np.isnan(misfit.chi2_map(sharp))
+    assert hole[20:28, 22:30].all() and not hole[~expand_mask(mask, 2)].any()
+    far = np.s_[60:, :]
+    np.testing.assert_allclose(found[far], clean.chi2_map(sharp)[far], rtol=1e-9)
+
+
+def test_range():
+    assert chi2_range(10**8) == pytest.approx((0.5, 1.2), abs=1e-3)
+    assert chi2_range(2) == (0, 1.2 + 4)
+    assert chi2_range(800, (0.9, 1.05)) == pytest.approx((0.7, 1.25))
+
+
+@pytest.mark.parametrize("unit", ["nJy", "MJy/sr"])
+def test_superresolve_fills_it(unit, tmp_path):
+    """In either kind of unit; through a file, and through slices; and the second time."""
+    sharp = fine(SHAPE)
+    plane = observed(sharp)
+    image = plane.data * u.Unit(unit)
+    result = superresolve(image, "wiener", psf=PSF, uncertainty=SIGMA)
+    share = 0.25 if unit == "nJy" else 1
+    wanted = Misfit(plane, 2)
+    np.testing.assert_allclose(result.consistency, wanted.chi2_map(result.data / share), rtol=1e-6)
+    assert result.header["SRCHI2"] == pytest.approx(wanted.chi2(result.data / share), rel=1e-4)
+    assert "SRCHI2IN" not in result.header
+    result.write(tmp_path / "result.fits")
+    back = SuperResolvedImage.read(tmp_path / "result.fits")
+    np.testing.assert_array_equal(back.consistency, result.consistency)
+    assert back.header["SRCHI2"] == result.header["SRCHI2"]
+    for item in (np.s_[3:9, 4:], np.s_[-20:, -31:-2], np.s_[::2, 1::3], np.s_[40:10:-1, ::-2]):
+        np.testing.assert_array_equal(result[item].consistency, result.consistency[item])
+    again = superresolve(result, "bilinear", scale=1)
+    assert again.consistency is None and "SRCHI2" not in again.header
+
+
+def test_cubes_have_a_map_for_each_band():
+    planes = [observed(fine(SHAPE, flux=flux), k) for k, flux in enumerate((3000, 300))]
+    psf = [gaussian_psf(3.0), gaussian_psf(3.5)]
+    cube = superresolve(np.stack([p.data for p in planes]), "wiener", psf=psf, unit="adu",
+                        uncertainty=SIGMA)
+    alone = [superresolve(p.data, "wiener", psf=each, unit="adu", uncertainty=SIGMA)
+             for p, each in zip(planes, psf)]
+    for k, each in enumerate(alone):
+        np.testing.assert_allclose(cube.consistency[k], each.consistency, rtol=1e-9)
+    np.testing.assert_array_equal(cube[1, ::2, 3:].consistency, cube.consistency[1, ::2, 3:])
+    pooled = np.mean([each.header["SRCHI2"] for each in alone])
+    assert cube.header["SRCHI2"] == pytest.approx(pooled, rel=1e-4)
+
+
+def test_single_precision_stays():
+    result = superresolve(observed(fine(SHAPE)).data.astype(np.float32), "wiener", psf=PSF,
+                          unit="adu", uncertainty=SIGMA)
+    assert result.consistency.dtype == np.float32
+
+
+def test_nothing_is_said_without_a_resolution(method):
+    image = observed(fine(SHAPE)).data
+    for function, psf in ((None, PSF), (lambda image: fine(SHAPE), None),
+                          (lambda image: fine(SHAPE) * np.nan, PSF)):
+        name = "bilinear" if function is None else method(function)
+        result = superresolve(image, name, psf=psf, unit="adu", uncertainty=SIGMA)
+        assert result.consistency is None and "SRCHI2" not in result.header
+
+
+def test_who_contradicts_the_data_is_told_of(method):
+    sharp = fine(SHAPE)
+    given = {"psf": PSF, "unit": "adu", "uncertainty": SIGMA}
+    with pytest.warns(LensSRWarning, match=r"reduced chi2 of .* expected 0.37 to 1.33: it contr"):
+        result = superresolve(observed(sharp).data, method(lambda image: 0.8 * sharp), **given)
+    assert "contradicts" in result.header["SRWARN1"] and result.header["SRCHI2"] > 1.33
+    with pytest.warns(LensSRWarning, match="it follows their noise, or this is overstated"):
+        superresolve(observed(sharp, sigma=1.0).data, method(lambda image: sharp), **given)
+    with pytest.warns(LensSRWarning, match="of plane 1, brought back"):
+        superresolve(np.stack([observed(f * sharp, k).data for k, f in enumerate((1, 0.8))]),
+                     method(lambda image: sharp), **given)
+    with pytest.warns(LensSRWarning, match="expected 0.03 to 0.23"):
+        superresolve(observed(sharp).data, method(lambda image: sharp, chi2_range=(0.165, 0.1)),
+                     **given)
+
+
+def filled():
+    """What is always told of masked pixels."""
+    return pytest.warns(LensSRWarning, match="1 masked pixels were filled")
+
+
+def dense(misfit, shape):
+    """Matrix of the telescope, column by column."""
+    columns = []
+    for k in range(np.prod(shape)):
+        image = np.zeros(shape)
+        image.flat[k] = 1
+        columns.append(misfit.operator.forward(image).ravel())
+    return np.array(columns).T
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Data of few pixels, one of them masked, with their dense telescope."""
+    shape, rng = (7, 8), np.random.default_rng(5)
+    mask = np.zeros(shape, bool)
+    mask[2, 3] = True
+    plane = parse_image(rng.normal(0, 9, shape), uncertainty=rng.uniform(1, 3, shape),
+                        psf=gaussian_psf(2.0, 5), unit="adu", mask=mask).planes[0]
+    misfit = Misfit(plane, 2)
+    return misfit, dense(misfit, (14, 16))
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_regularised_inverse_is_that_of_dense_algebra(small, varying):
+    misfit, matrix = small
+    variance = np.random.default_rng(6).uniform(1, 50, (14, 16)) if varying else 30.0
+    residual = misfit.residual(np.zeros((14, 16)))
+    found = RegularisedInverse(misfit, variance)(residual)
+    valid = ~misfit.image.mask.ravel()
+    a, v = matrix[valid], np.broadcast_to(variance, (14, 16)).ravel()
+    noise = misfit.image.sigma.ravel()[valid] ** 2
+    gain = v[:, None] * a.T @ np.linalg.inv(a * v @ a.T + np.diag(noise))
+    wanted = gain @ misfit.image.data.ravel()[valid]
+    np.testing.assert_allclose(found.ravel(), wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_it_is_the_nearest_on_the_noise_ball(method, small):
+    """By the conditions of Karush, Kuhn and Tucker: the change is along the gradient of chi2."""
+    misfit, matrix = small
+    start = np.full((14, 16), 4.0)
+    with filled(), pytest.warns(LensSRWarning, match="can't be run on noise probes"):
+        result = superresolve(
+            misfit.image.data, method(lambda image: start), psf=misfit.image.psf, unit="K",
+            uncertainty=misfit.image.sigma, mask=misfit.image.mask, data_consistent=True)
+    assert misfit.chi2(result.data) == pytest.approx(1, abs=2e-4)
+    assert result.header["SRCHI2"] == pytest.approx(1, abs=2e-4)
+    assert result.header["SRCHI2IN"] == pytest.approx(misfit.chi2(start), rel=1e-4)
+    change = (result.data - start).ravel()
+    gradient = matrix.T @ (misfit.residual(result.data) * misfit.weight).ravel()
+    cosine = change @ gradient / np.linalg.norm(change) / np.linalg.norm(gradient)
+    assert cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_a_wrong_result_is_brought_to_the_data(method):
+    """A source in the wrong place and one too many: chi2 of one, flux kept, and nearer to truth."""
+    sharp = fine(SHAPE)
+    wrong = fine(SHAPE, at=(20.8, 21.3)) + fine(SHAPE, at=(8, 33), width=1.5, flux=300.0)
+    image, given = observed(sharp), {"psf": PSF, "unit": "K", "uncertainty": SIGMA}
+    with pytest.warns(LensSRWarning, match="contradicts"):
+        before = superresolve(image.data, method(lambda image: wrong), **given)
+    assert before.header["SRCHI2"] > 1.5
+    after = superresolve(image.data, method(lambda image: wrong, estimator=True),
+                         data_consistent=True, **given)
+    assert after.header["SRCHI2"] == pytest.approx(1, abs=1e-3)
+    truth, noise = sharp.sum() / 4, SIGMA * np.sqrt(np.prod(SHAPE))
+    assert abs(before.data.sum() / 4 - truth) > 2.5 * noise
+    assert abs(after.data.sum() / 4 - truth) < 2 * noise
+    errors = [np.sqrt(np.mean((each.data - sharp) ** 2)) for each in (before, after)]
+    assert errors[1] < 0.65 * errors[0]
+
+
+def test_results_within_the_noise_ball_stay(method):
+    sharp = fine(SHAPE)
+    image = observed(sharp, seed=3)
+    assert Misfit(image, 2).chi2(sharp) < 1
+    given = {"psf": PSF, "unit": "K", "uncertainty": SIGMA, "data_consistent": True}
+    result = superresolve(image.data, method(lambda image: sharp), **given)
+    np.testing.assert_array_equal(result.data, sharp)
+    np.testing.assert_array_equal(result.measurement_std, 1)
+    assert result.header["SRCHI2"] == result.header["SRCHI2IN"] < 1
+
+
+def test_measurement_error_of_what_was_moved(method, small):
+    """Of a method that ignores the data it is that of the correction, by dense algebra."""
+    misfit, matrix = small
+    start, image = np.full((14, 16), 4.0), misfit.image
+
+    def restore(image):
+        return start
+
+    name = method(restore, estimator=True, facts={"SRNPROBE": (64, "many")})
+    with filled():
+        result = superresolve(image.data, name, psf=image.psf, unit="K", uncertainty=image.sigma,
+                              mask=image.mask, data_consistent=True)
+    # the multiplier, from the change and its direction
+    change = result.data - start
+    gradient = misfit.operator.adjoint(misfit.residual(result.data) * misfit.weight)
+    mu = np.sum(change * gradient) / np.sum(gradient**2)
+    valid = ~image.mask.ravel()
+    a, noise = matrix[valid], image.sigma.ravel()[valid] ** 2
+    gain = mu * a.T @ np.linalg.inv(mu * a @ a.T + np.diag(noise))
+    variance = np.diag(gain * noise @ gain.T).reshape(14, 16)
+    wanted = np.sqrt(ndimage.gaussian_filter(variance, 1))  # as the estimate is smoothed
+    np.testing.assert_allclose(result.measurement_std, wanted, rtol=0.2)
+    assert np.mean(result.measurement_std) == pytest.approx(np.mean(wanted), rel=0.04)
+    assert result.correlation.kernels.shape == (1, 2, 49, 49) and result.header["SRNPROBE"] == 64
+
+
+def test_a_predictive_error_is_kept_and_told_of(method, small):
+    misfit, _ = small
+    image, start = misfit.image, np.zeros((14, 16))
+    with filled(), pytest.warns(LensSRWarning, match="calibrated on results that were not moved"):
+        result = superresolve(
+            image.data, method(lambda image: start, estimator=True, predictive_std=start + 5,
+                               samples=start[None] + 1), psf=image.psf, unit="K",
+            uncertainty=image.sigma, mask=image.mask, data_consistent=True)
+    total = result.uncertainty.array
+    np.testing.assert_allclose(total, np.maximum(5, result.measurement_std))
+    assert not np.allclose(result.samples, 1)
+
+
+def test_what_no_correction_can_explain_is_left_alone(method):
+    """A noise that is four times the stated one: only its smooth part could be followed."""
+    sharp = fine(SHAPE)
+    image = observed(sharp, sigma=4 * SIGMA)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = superresolve(image.data, method(lambda image: sharp), psf=PSF, unit="K",
+                              uncertainty=SIGMA, data_consistent=True)
+    told = [str(each.message) for each in caught]
+    assert len(told) == 2 and "leaves the result as it was" in told[0] and "contrad" in told[1]
+    np.testing.assert_array_equal(result.data, sharp)
+
+
+@pytest.mark.parametrize("name", ["wiener", "richardson_lucy"])
+def test_methods_go_through_the_correction(name):
+    """A PSF that is too broad makes them wrong; what comes out has errors and a correlation."""
+    image = observed(fine(SHAPE, width=1.5, flux=9000), psf=gaussian_psf(2.2))
+    options = {"n_iter": 6, "n_probes": 4} if name == "richardson_lucy" else {}
+    given = {"psf": gaussian_psf(2.2), "unit": "K", "uncertainty": 0.7 * SIGMA, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSRWarning)
+        plain = superresolve(image.data, name, **given)
+    moved = superresolve(image.data, name, data_consistent=True, **given)
+    assert plain.header["SRCHI2"] > 1
+    assert moved.header["SRCHI2"] == pytest.approx(1, abs=1e-3)
+    assert moved.measurement_std.mean() > plain.measurement_std.mean()
+    assert moved.correlation.kernels.shape == (1, 2, 49, 49)
+
+
+def test_bad_arguments(method):
+    image = observed(fine(SHAPE)).data
+    given = {"unit": "adu", "uncertainty": SIGMA, "data_consistent": True}
+    with pytest.raises(ValueError, match="`psf` must be given for `data_consistent`, got None"):
+        superresolve(image, method(lambda image: fine(SHAPE)), **given)
+    with pytest.raises(ValueError, match="`data_consistent` must be False for method 'bilinear'"):
+        superresolve(image, "bilinear", psf=PSF, **given)
