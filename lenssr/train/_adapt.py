@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from lenssr._checks import natural_integer
 from lenssr._files import whole_file
+from lenssr.networks import expand
+from lenssr.networks._physics import Observation
 from lenssr.weights import load_network, save_network
 
 from ._catalog import CatalogPairs
@@ -20,9 +22,12 @@ from ._discriminator import Discriminator, encode
 from ._finetune import target_folder
 from ._losses import training_loss
 from ._recipe import Data, Recipe, Training
+from ._schedule import average_weight, learning_rate
 from ._validation import validate
 
 __all__ = ["Adaptation", "adapt"]
+
+EDGE = 4  # input pixels along the edge of a patch, which have light from beyond it
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Adaptation:
         Weight of the loss that makes target features look like source features.
     replay : float
         Weight of the loss of the restoration of source pairs.
+    agreement : float
+        Weight of what is left between target images and what the telescope would see of
+        their restorations, which needs no target. Catalogues without PSFs have none.
     fooled : float
         Accuracy of the discriminator at which the features count as aligned: training stops
         there. One half is a guess.
@@ -65,6 +73,7 @@ class Adaptation:
     learning_rate: float = 2e-5
     adversarial: float = 0.01
     replay: float = 1.0
+    agreement: float = 0.1
     fooled: float = 0.55
     least: int = 200
     validation_share: float = 0.1
@@ -72,11 +81,13 @@ class Adaptation:
     scenes: int | None = None
     seed: int = 1
 
+    schedule, warmup, ema = "cosine", 0, 0.98
+
     def __post_init__(self):
         for name in ("steps", "batch", "size", "learning_rate", "least"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)!r}")
-        for name in ("adversarial", "replay"):
+        for name in ("adversarial", "replay", "agreement"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)!r}")
         if not 0.5 <= self.fooled <= 1:
@@ -95,7 +106,8 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     images that a discriminator cannot tell from those that the encoder itself gives of source
     images. Three hundred images are few for that. So the discriminator's layers are of spectral
     norm one (Miyato et al. 2018, arXiv:1802.05957), source pairs are restored beside
-    (replay), and training stops when the discriminator no longer tells the domains apart.
+    (replay), restored target images have to agree with their data, the rate falls to zero, weights
+    are averaged, and training stops when the discriminator no longer tells the domains apart.
 
     Parameters
     ----------
@@ -134,26 +146,29 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     recipe = Recipe.from_dict(card.recipe)
     target = Data(catalog=target_folder(pairs, folder), size=how.size, fold=how.fold,
                   validation_share=how.validation_share, validation_seed=0)
-    run = _Run(source_network.to(device), recipe.training, how, device)
-    images, unseen = (CatalogPairs(target, recipe.network["scale"], validation, how.seed)
-                      for validation in (False, True))
+    unseen = CatalogPairs(target, recipe.network["scale"], True, how.seed)
+    if "psf" not in unseen.catalog.arrays:
+        how = replace(how, agreement=0.0)
+    images = CatalogPairs(target, recipe.network["scale"], False, how.seed,
+                          telescope=how.agreement > 0)
     if images.n < how.batch:
         raise ValueError(f"`batch` must be at most the number of pairs to train with, {images.n}, "
                          f"got {how.batch}")
     source = open_pairs(Recipe(card.name, recipe.network, _source(recipe.data, how),
                                Training(seed=how.seed)), progress=progress)
+    run = _Run(source_network.to(device), recipe.training, how, device)
     before = validate(run.source, unseen, device)
     for step in tqdm(range(how.steps), disable=not progress, delay=2, desc="adapting"):
         run.advance(step, source.batch(step, how.batch), images.batch(step, how.batch))
         if run.aligned:
             break
-    figures = validate(run.network.eval(), unseen, device)
+    figures = validate(run.average, unseen, device)
     with whole_file(folder / "adapt.csv") as beside, open(beside, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "accuracy", "adversarial", "restoration"])
+        writer = csv.DictWriter(file, list(run.curve[0]))
         writer.writeheader()
         writer.writerows(run.curve)
     path = folder / f"{card.name}-adapted.safetensors"
-    save_network(path, run.network, name=path.stem, network=card.network,
+    save_network(path, run.average, name=path.stem, network=card.network,
                  recipe=card.recipe, adapted={**asdict(how), "catalog": target.catalog},
                  figures={**figures, "psnr_before": before["psnr"]}, steps=len(run.curve))
     return path
@@ -178,6 +193,7 @@ class _Run:
             parameter.requires_grad_(True)
         # Statistics of batches stay those of the source: a few images have others by chance.
         self.network.eval()
+        self.average = copy.deepcopy(self.network)
         self.discriminator, self.accuracy, self.curve = None, 1.0, []
         self.optimizer = torch.optim.AdamW(encoder, how.learning_rate, betas=(0.5, 0.99))
 
@@ -194,7 +210,8 @@ class _Run:
             self.discriminator = Discriminator(real).to(self.device)
             self.judge = torch.optim.AdamW(self.discriminator.parameters(),
                                            4 * self.how.learning_rate, betas=(0.5, 0.99))
-        fake, _ = encode(self.network, *target.inputs(self.device))
+        fake, restored = encode(
+            self.network, *target._replace(telescope=None).inputs(self.device))
         _, output = encode(self.network, *source.inputs(self.device))
         told = [self.discriminator(f.detach()) for f in (real, fake)]
         loss = (functional.softplus(-told[0]) + functional.softplus(told[1])).mean()
@@ -208,11 +225,47 @@ class _Run:
         restoration = training_loss(output, source.hr.to(self.device), self.network.scale,
                                     self.training, step)
         total = self.how.adversarial * adversarial + self.how.replay * restoration
+        curve = {"step": step, "accuracy": self.accuracy, "adversarial": adversarial.item(),
+                 "restoration": restoration.item()}
+        if self.how.agreement:
+            misfit = disagreement(restored, target)
+            total = total + self.how.agreement * misfit
+            curve["disagreement"] = misfit.item()
         if not torch.isfinite(total):
             raise FloatingPointError(f"loss is {total.item()} at step {step}")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.how)
         self.optimizer.step()
-        self.curve.append({"step": step, "accuracy": self.accuracy,
-                           "adversarial": adversarial.item(), "restoration": restoration.item()})
+        share = 1 - average_weight(step, self.how)
+        with torch.no_grad():
+            for mean, new in zip(self.average.parameters(), self.network.parameters()):
+                mean.lerp_(new, share)
+        self.curve.append(curve)
+
+
+def disagreement(output, batch) -> torch.Tensor:
+    r"""
+    What is left between data and what their telescopes would see of restored images.
+
+    Parameters
+    ----------
+    output : `~torch.Tensor`
+        What a network made of them, in `~lenssr.networks.compress` form.
+    batch : `~lenssr.train._batch.Batch`
+        The data, with their telescopes.
+
+    Returns
+    -------
+    misfit : `~torch.Tensor`
+        Mean of :math:`\sqrt{1 + r^2} - 1`, r being the residual over its noise, of pixels
+        whose light is from within the patch: squares of a few bright ones would outweigh all.
+    """
+    sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
+    seen = Observation(kernel, batch.scale, batch.lr.shape[-2:]).forward(expand(output.float()))
+    residual = (batch.lr.to(output.device) - seen) / sigma
+    edge = min(EDGE, (residual.shape[-1] - 1) // 2)
+    inside = residual[..., edge:-edge or None, edge:-edge or None]
+    return ((1 + inside**2).sqrt() - 1).mean()

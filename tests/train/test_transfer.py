@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.simulate import open_catalog, simulate_pair
+from lenssr.networks import compress
+from lenssr.simulate import open_catalog, simulate_pair, write_pairs
 from lenssr.train import Data, adapt, finetune, fit
+from lenssr.train._adapt import disagreement
 from lenssr.train._catalog import CatalogPairs
 from lenssr.train._discriminator import Discriminator, encode
 from lenssr.weights import load_network, read_card
@@ -105,6 +107,30 @@ def test_adaptation_renders_as_many_scenes_as_it_is_told(source, pairs, tmp_path
     # Chunks have 25 scenes here, and the recipe has 20.
     adapt(source, pairs, tmp_path / "bank", scenes=30, **options)
     assert len(list((tmp_path / "cache").rglob("scenes-*.npy"))) == 2
+
+
+def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
+    bright = [simulate_pair(size=24, seed=4, index=index) for index in range(6)]
+    write_pairs(bright, tmp_path / "pairs")
+    data = Data(catalog=str(tmp_path / "pairs"), size=24, noise_error=0.0, validation_share=0.2)
+    batch = CatalogPairs(data, 2, telescope=True).batch(0, 4)
+    truth = compress(batch.truth)
+    right = disagreement(truth, batch).item()
+    # Of normal residuals the mean of sqrt(1 + r^2) - 1 is 0.355.
+    assert right == pytest.approx(0.355, abs=0.06)
+    for wrong in (compress(0.8 * batch.truth), truth.roll(2, -1)):
+        assert disagreement(wrong, batch).item() > 1.5 * right
+    # Where there is no datum nothing is compared.
+    sigma, *others = batch.telescope
+    empty = batch._replace(telescope=(torch.full_like(sigma, torch.inf), *others))
+    assert disagreement(truth, empty).item() == 0
+    # Without PSFs there is nothing to compare with.
+    for pair in bright:
+        pair.lr.psf = None
+    made = adapt(source, bright, tmp_path / "blind", steps=2, batch=2, size=8, scenes=0,
+                 progress=False)
+    assert read_card(made).adapted["agreement"] == 0
+    assert "disagreement" not in (tmp_path / "blind" / "adapt.csv").read_text()
 
 
 def test_adaptation_ends_when_domains_are_one(source, tmp_path):
