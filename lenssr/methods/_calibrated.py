@@ -1,0 +1,109 @@
+"""The whole error of a network's results: what its head says, times what calibration found."""
+
+import numpy as np
+
+from lenssr.image._mask import expand_mask
+from lenssr.image._snr import local_snr
+from lenssr.image._tiles import cut
+
+from ._domain import describe_image, guard
+
+__all__ = ["conformal_factor", "error_map", "predict_error"]
+
+#: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
+#: them their logarithms are interpolated in its logarithm.
+KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
+
+
+def predict_error(head, calibration, apply, image, mean, measurement_std):
+    r"""
+    Standard deviation of the whole error of a restored image.
+
+    :math:`\max(f(q)\, s\, d,\ \sigma_m)` of what the head says, :math:`s`, the factor
+    :math:`f` of the local signal to noise :math:`q`, that of the distance from the domain of the
+    training, :math:`d`, and the error of the measurement :math:`\sigma_m`.
+
+    Parameters
+    ----------
+    head : `~lenssr.networks._error.ErrorHead`
+        The head.
+    calibration : dict
+        That of the card.
+    apply : `~lenssr.methods._network.Apply`
+        The network as it was applied to the image.
+    image : `~lenssr.image.LensImage`
+        The image.
+    mean, measurement_std : `~numpy.ndarray`
+        The restored image, and its error of measurement.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`
+        Shape and unit of ``mean``, nowhere below ``measurement_std``.
+    facts : dict
+        Cards for the header.
+
+    Warns
+    -----
+    LensSRWarning
+        For what of the image is outside the domain of the training.
+    """
+    inflation = guard(describe_image(image), calibration["domain"])
+    std = error_map(head, apply, image, mean)
+    noise = expand_mask(image.sigma, apply.scale)
+    std *= inflation * conformal_factor(local_snr(mean, apply.level, noise),
+                                        calibration["scales"][str(apply.scale)]["factors"])
+    return np.maximum(std, measurement_std, out=std), {
+        "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"),
+        "SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
+
+
+def conformal_factor(snr, factors):
+    """
+    What errors are multiplied by, by the local signal to noise.
+
+    Parameters
+    ----------
+    snr : `~numpy.ndarray`
+        What `lenssr.image._snr.local_snr` gives.
+    factors : sequence of float
+        Factors at `KNOTS`; beyond the first and the last they stay the same.
+    """
+    place = np.log(np.clip(snr, KNOTS[0], KNOTS[-1]))
+    return np.exp(np.interp(place, np.log(KNOTS), np.log(factors)))
+
+
+def error_map(head, apply, image, mean):
+    """
+    What the head says of an image, as a standard deviation, tile by tile.
+
+    Parameters
+    ----------
+    head, apply, image, mean
+        As `predict_error` takes them.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`
+        Shape and unit of ``mean``.
+    """
+    torch, scale, noise = apply.torch, apply.scale, image.noise
+    from lenssr.networks import compress
+
+    head, told = head.to(apply.device), apply.summary.to(torch.float32)
+    weight = np.where(image.mask, 0.0, noise / image.sigma)
+    found = np.empty(mean.shape)
+
+    def tensor(block):
+        return torch.from_numpy(block).to(apply.device, torch.float32)[None, None]
+
+    with torch.inference_mode():
+        for tile in cut(image.shape, apply.tile, head.halo):
+            planes = (mean[tile.around(scale)] - apply.level,
+                      image.data[tile.padded] - apply.level)
+            output = head(*(compress(tensor(plane / noise)) for plane in planes),
+                          tensor(weight[tile.padded]), told)
+            output = torch.exp(output[0, 0].double() / 2).cpu().numpy()
+            found[tile.outer(scale)] = output[tile.inner(scale)]
+    found *= noise
+    return found
