@@ -15,7 +15,7 @@ __all__ = ["describe_image", "guard", "widen"]
 PATCH = 1024      # side of the part of an image whose sky is looked at
 NEGATIVE = 4.0    # standard deviations below the sky
 FLAT, BRIGHT = 0.01, 50.0  # of a peak that is flat; noises from which it is looked at
-MARGIN = 0.1      # by which the range that was seen is widened, of itself
+MARGIN = 0.1      # of its width by which the range that was seen is made wider
 
 # What it is called, whether it is compared by its logarithm, and the least width of a range.
 FEATURES = {
@@ -90,13 +90,13 @@ def widen(several):
         Lower and upper end by name: least and largest value, and a tenth of the range beyond.
     """
     domain = {}
-    for name, (_, log, _) in FEATURES.items():
+    for name, (_, log, least) in FEATURES.items():
         values = np.array([each[name] for each in several if name in each])
         if not len(values):
             continue
         low, high = (_scale(edge, log) for edge in (values.min(), values.max()))
-        more = MARGIN * (high - low)
-        domain[name] = [float(f"{_unscale(edge, log):.4g}") for edge in (low - more, high + more)]
+        more = MARGIN * max(high - low, least)
+        domain[name] = [float(f"{_unscale(edge, log):.5g}") for edge in (low - more, high + more)]
     return domain
 
 

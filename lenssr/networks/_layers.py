@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Deconvolution", "GeluBlock", "LocalMean", "Upsampler", "check_scale", "conv3", "enlarge",
-           "tell"]
+__all__ = ["Deconvolution", "GeluBlock", "LocalMean", "Upsampler", "check_scale", "conv3",
+           "enlarge", "tell"]
 
 SCALES = (2, 3, 4)
 

@@ -8,5 +8,5 @@ from ._finetune import finetune
 from ._loop import fit
 from ._recipe import Data, Recipe, Training
 
-__all__ = ["Adaptation", "Calibration", "Data", "LearningRates", "Recipe", "Training", "adapt", "calibrate",
-           "evaluate_weights", "find_learning_rate", "finetune", "fit"]
+__all__ = ["Adaptation", "Calibration", "Data", "LearningRates", "Recipe", "Training", "adapt",
+           "calibrate", "evaluate_weights", "find_learning_rate", "finetune", "fit"]

@@ -27,8 +27,8 @@ from ._restored import features_of, restored_images
 
 __all__ = ["Calibration", "calibrate"]
 
-UNSEEN = 10  # every so manieth of the images is not trained on but validated with
-AT_ONCE = 16
+UNSEEN = 10   # one image of so many is not trained on but validated with
+AT_ONCE = 16  # images that the head looks at together
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class _Run:
                         {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
                         self.recipe.data, how.training())
         n = len(restored[0]["data"])
-        parts = [np.arange(n) % UNSEEN != UNSEEN - 1, np.arange(n) % UNSEEN == UNSEEN - 1]
+        parts = [np.arange(n) % UNSEEN != 0, np.arange(n) % UNSEEN == 0]
         pairs, unseen = ([ErrorPairs(arrays, part, self.recipe.data.size, how.seed)
                           for arrays in restored] for part in parts)
         trainer = ErrorTrainer(recipe, self.folder, self.team)

@@ -128,13 +128,11 @@ def rest_correlation(arrays, whole, scale):
         error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CLIP, CLIP)
         drawn = np.clip(arrays["probe"][k] / sigma, -CLIP, CLIP)
 
-        def total(values):
-            mean, pairs = autocovariance(values, use, LAGS)
-            return mean * pairs
-
-        sums[k % GROUPS] += [total(faint * error) - total(faint * drawn),
-                             total(bright * error) - total(bright * drawn),
-                             total(faint**2), total(faint * bright), total(bright**2)]
+        faint_error, bright_error, faint_drawn, bright_drawn, ff, fb, bb = (
+            np.multiply(*autocovariance(values, use, LAGS)) for values in (
+                faint * error, bright * error, faint * drawn, bright * drawn,
+                faint**2, faint * bright, bright**2))
+        sums[k % GROUPS] += [faint_error - faint_drawn, bright_error - bright_drawn, ff, fb, bb]
     found, variance = _solve(sums.sum(axis=0))
     drawn = np.array([_solve(sums.sum(axis=0) - one)[0] for one in sums])
     spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
