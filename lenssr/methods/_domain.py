@@ -77,7 +77,7 @@ def _of_psf(psf):
 
 def widen(several):
     """
-    The domain of a training from the features of its images.
+    The domain of a calibration from the features of its images.
 
     Parameters
     ----------

@@ -196,7 +196,6 @@ class _Run:
         arrays = restored_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
             device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")
-        self.features += features_of(arrays)
         return arrays
 
     def train_head(self):
@@ -223,6 +222,8 @@ class _Run:
     def calibrate_scale(self, head, scale):
         """Factors, correlation and figures at a scale."""
         arrays = self.restore(scale, True)
+        # Whole images: in a patch that light fills there is no sky to describe.
+        self.features += features_of(arrays)
         raw = predicted(head, arrays, self.team.device)
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
