@@ -8,20 +8,19 @@ from lenssr.image._tiles import cut
 
 from ._domain import describe_image, guard
 
-__all__ = ["conformal_factor", "error_map", "predict_error"]
+__all__ = ["conformal_factor", "error_map", "predict_error", "rest_level"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
 #: them their logarithms are interpolated in its logarithm.
 KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
 
 
-def predict_error(head, calibration, apply, image, mean, measurement_std):
+def predict_error(head, calibration, apply, image, mean):
     r"""
     Standard deviation of the whole error of a restored image.
 
-    :math:`\max(f(q)\, s\, d,\ \sigma_m)` of what the head says, :math:`s`, the factor
-    :math:`f` of the local signal to noise :math:`q`, that of the distance from the domain of the
-    training, :math:`d`, and the error of the measurement :math:`\sigma_m`.
+    :math:`f(q)\, d\, s`: what the head says, :math:`s`, times the factor :math:`f` of the local
+    signal to noise :math:`q` and that of the distance from the domain of the training, :math:`d`.
 
     Parameters
     ----------
@@ -33,13 +32,13 @@ def predict_error(head, calibration, apply, image, mean, measurement_std):
         The network as it was applied to the image.
     image : `~lenssr.image.LensImage`
         The image.
-    mean, measurement_std : `~numpy.ndarray`
-        The restored image, and its error of measurement.
+    mean : `~numpy.ndarray`
+        The restored image.
 
     Returns
     -------
     std : `~numpy.ndarray`
-        Shape and unit of ``mean``, nowhere below ``measurement_std``.
+        Shape and unit of ``mean``.
     facts : dict
         Cards for the header.
 
@@ -53,7 +52,7 @@ def predict_error(head, calibration, apply, image, mean, measurement_std):
     noise = expand_mask(image.sigma, apply.scale)
     std *= inflation * conformal_factor(local_snr(mean, apply.level, noise),
                                         calibration["scales"][str(apply.scale)]["factors"])
-    return np.maximum(std, measurement_std, out=std), {
+    return std, {
         "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"),
         "SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
 
@@ -71,6 +70,26 @@ def conformal_factor(snr, factors):
     """
     place = np.log(np.clip(snr, KNOTS[0], KNOTS[-1]))
     return np.exp(np.interp(place, np.log(KNOTS), np.log(factors)))
+
+
+def rest_level(rest, snr):
+    """
+    Level up to which the errors that are not of the measurement count as those of the sky.
+
+    Parameters
+    ----------
+    rest : `~numpy.ndarray`
+        Root of the whole error squared less that of the measurement squared.
+    snr : `~numpy.ndarray`
+        What `lenssr.image._snr.local_snr` gives, same shape.
+
+    Returns
+    -------
+    level : float
+        Root mean square of ``rest`` where ``snr`` is below one; zero if it is so nowhere.
+    """
+    sky = rest[snr < 1]
+    return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0
 
 
 def error_map(head, apply, image, mean):

@@ -95,8 +95,11 @@ class Network:
         whole = None
         if card.calibration:
             head = self._load_head(self._weights(run.scale))
-            whole, told = predict_error(head, card.calibration, apply, image, mean, std)
+            whole, told = predict_error(head, card.calibration, apply, image, mean)
             facts |= told
+            # A part cannot be larger than the whole: where noise is shrunk, probes, which add
+            # noise to noise, say too much.
+            std = np.minimum(std, whole)
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, predictive_std=whole)

@@ -229,23 +229,22 @@ class _Run:
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
-        planes = [error, raw, arrays["std"], snr]
+        planes = [error, raw, snr]
         # Coverage is found on images whose errors told nothing of the factors.
         halves = [np.arange(len(raw)) % 2 == k for k in range(2)]
         sigma = np.empty_like(raw)
         for one, other in (halves, halves[::-1]):
             factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
-            sigma[other] = np.maximum(raw[other] * conformal_factor(snr[other], factors),
-                                      arrays["std"][other])
+            sigma[other] = raw[other] * conformal_factor(snr[other], factors)
         factors = conformal_factors(*(plane[use] for plane in planes))
-        whole = np.maximum(raw * conformal_factor(snr, factors), arrays["std"])
+        whole = raw * conformal_factor(snr, factors)
         chi2 = arrays["chi2"][np.isfinite(arrays["chi2"])]
         return {"factors": factors,
                 "coverage": coverage(error[use], sigma[use], snr[use]),
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])]
                 if len(chi2) else [],
-                "correlation": rest_correlation(arrays, whole, scale)}
+                "correlation": rest_correlation(arrays, whole, snr, scale)}
 
 
 def predicted(head, arrays, device):

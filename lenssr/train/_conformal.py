@@ -6,7 +6,7 @@ from lenssr.image._correlation import autocovariance
 from lenssr.image._lags import LAGS, fold
 from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, snr_bin
-from lenssr.methods._calibrated import conformal_factor
+from lenssr.methods._calibrated import conformal_factor, rest_level
 
 __all__ = ["WITHIN", "conformal_factors", "coverage", "rest_correlation"]
 
@@ -21,7 +21,7 @@ GROUPS = 10   # of images, whose scatter is the error of a correlation
 CHANCE = 2.0  # standard errors below which a correlation is none
 
 
-def conformal_factors(error, std, floor, snr):
+def conformal_factors(error, std, snr):
     r"""
     Factors by which predicted errors cover the true ones, by local signal to noise.
 
@@ -35,9 +35,8 @@ def conformal_factors(error, std, floor, snr):
 
     Parameters
     ----------
-    error, std, floor, snr : `~numpy.ndarray`
-        Errors, what is predicted of them, what the prediction is not to fall below, and
-        local signal to noise, shape ``(n,)``.
+    error, std, snr : `~numpy.ndarray`
+        Errors, what is predicted of them, and local signal to noise, shape ``(n,)``.
 
     Returns
     -------
@@ -57,7 +56,7 @@ def conformal_factors(error, std, floor, snr):
     nearest = [min(known, key=lambda j: abs(j - k)) for k in range(len(BINS))]
     factors = np.ones(len(BINS))
     for _ in range(ROUNDS):
-        sigma = np.maximum(std * conformal_factor(snr, factors), floor)
+        sigma = std * conformal_factor(snr, factors)
         step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= [step[j] for j in nearest]
     return [float(f"{value:.4g}") for value in factors]
@@ -88,7 +87,7 @@ def coverage(error, sigma, snr):
     return found
 
 
-def rest_correlation(arrays, whole, scale):
+def rest_correlation(arrays, whole, snr, scale):
     r"""
     Correlation by lag of the part of the errors that is not of the measurement.
 
@@ -99,15 +98,16 @@ def rest_correlation(arrays, whole, scale):
 
     .. math:: u_i u_j - v_i v_j = a_i a_j \rho_a(i - j) + b_i b_j \rho_b(i - j)
 
-    over all pairs of pixels a lag apart give both correlations. The level :math:`\ell` is the
-    25th percentile of :math:`\sigma_r` in each image.
+    over all pairs of pixels a lag apart give both correlations. The level :math:`\ell` of each
+    image is its `~lenssr.methods._calibrated.rest_level`. Where the probes say more than the
+    whole error, their draws are made smaller to be as large.
 
     Parameters
     ----------
     arrays : dict
         What `~lenssr.train._restored.restored_images` gives.
-    whole : `~numpy.ndarray`
-        Predicted errors, nowhere below those of the measurement.
+    whole, snr : `~numpy.ndarray`
+        Predicted errors, and local signal to noise.
     scale : int
         Output pixels per input pixel.
 
@@ -120,13 +120,14 @@ def rest_correlation(arrays, whole, scale):
     """
     sums = np.zeros((GROUPS, 5, 2 * LAGS + 1, 2 * LAGS + 1))
     for k, sigma in enumerate(whole):
-        rest = np.sqrt(np.maximum(sigma**2 - arrays["std"][k] ** 2, 0))
+        measured = arrays["std"][k]
+        rest = np.sqrt(np.maximum(sigma**2 - measured**2, 0))
         use = expand_mask(arrays["weight"][k] > 0, scale)
-        level = np.percentile(rest[use], 25)
+        level = rest_level(rest[use], snr[k][use])
         faint = np.minimum(rest, level) / sigma
         bright = np.sqrt(np.maximum(rest**2 - level**2, 0)) / sigma
         error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CLIP, CLIP)
-        drawn = np.clip(arrays["probe"][k] / sigma, -CLIP, CLIP)
+        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CLIP, CLIP)
 
         faint_error, bright_error, faint_drawn, bright_drawn, ff, fb, bb = (
             np.multiply(*autocovariance(values, use, LAGS)) for values in (

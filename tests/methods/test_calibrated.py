@@ -42,6 +42,7 @@ def head_of(scale, told, seed=1):
 def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     """Weights with a calibration, in a folder."""
     sizes, told = NETWORKS[name]
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(2)
     plain = folder / "small.safetensors"
     save_network(plain, build(**sizes), name="small", network=sizes)
@@ -91,12 +92,17 @@ def test_halo_is_how_far_the_head_sees():
     assert 20 <= changed // 2 <= 19 + head.halo
 
 
-def test_error_is_never_below_that_of_the_measurement(weights, tmp_path):
-    low = weights[0], calibrated(tmp_path, weights[0], factors=[1e-9] * 5)
+def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
+    low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[1e-9] * 5)
+    high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[1e9] * 5)
     image = plane()
-    found = restore(low, image)
-    np.testing.assert_array_equal(found.predictive_std, found.measurement_std)
-    assert (restore(weights, image).predictive_std >= found.measurement_std).all()
+    cut, free = (restore(each, image) for each in (low, high))
+    np.testing.assert_array_equal(cut.predictive_std, cut.measurement_std)
+    assert (free.predictive_std > free.measurement_std).all()
+    assert (free.measurement_std > cut.measurement_std).all()
+    # The whole error does not depend on the probes.
+    more = restore(high, image, probes=2)
+    np.testing.assert_array_equal(more.predictive_std, free.predictive_std)
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (7, 31), (64, 1)])
@@ -144,7 +150,7 @@ def test_network_without_a_calibration_is_as_before(tmp_path):
     assert one.prior_std is None
     np.testing.assert_array_equal(one.uncertainty.array, one.measurement_std)
     np.testing.assert_array_equal(one.data, other.data)
-    np.testing.assert_array_equal(one.measurement_std, other.measurement_std)
+    assert (other.measurement_std <= one.measurement_std).all()
 
 
 def test_card_and_head_come_back(tmp_path):
@@ -193,10 +199,10 @@ def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
 
 @pytest.fixture(scope="module")
 def domain():
-    """That of a hundred images of one kind."""
+    """That of sixty images of one kind."""
     rng = np.random.default_rng(1)
     return widen([describe_image(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5), seed=k))
-                  for k in range(100)])
+                  for k in range(60)])
 
 
 def test_inside_the_domain_all_is_silent(domain):
@@ -241,9 +247,7 @@ def test_factor_grows_with_the_distance(domain):
 
 
 def test_errors_of_an_image_outside_are_larger(tmp_path, domain):
-    (tmp_path / "in").mkdir()
     inside = calibrated(tmp_path / "in", "fast")
-    (tmp_path / "out").mkdir()
     outside = calibrated(tmp_path / "out", "fast", {**ANYTHING, "psf_fwhm": [1.0, 2.0]})
     image = sky()
     one = restore(("fast", inside), image)
@@ -251,7 +255,5 @@ def test_errors_of_an_image_outside_are_larger(tmp_path, domain):
         other = restore(("fast", outside), image)
     factor = other.facts["SRINFLAT"][0]
     assert factor == pytest.approx(2.0, abs=0.02)  # from 2 to 4 is as far as from 1 to 2
-    np.testing.assert_array_equal(other.measurement_std, one.measurement_std)
-    more = one.predictive_std > one.measurement_std
-    np.testing.assert_allclose(
-        other.predictive_std[more], factor * one.predictive_std[more], rtol=1e-3)
+    np.testing.assert_allclose(other.predictive_std, factor * one.predictive_std, rtol=1e-3)
+    assert (other.measurement_std >= one.measurement_std).all()

@@ -24,7 +24,7 @@ def pixels(n=400000, seed=0):
 def test_wrong_scale_is_found(wrong):
     rng, snr, std = pixels()
     error = std * rng.normal(size=len(std))
-    found = conformal_factors(error, wrong * std, np.zeros_like(std), snr)
+    found = conformal_factors(error, wrong * std, snr)
     np.testing.assert_allclose(found, 1 / wrong, rtol=0.02)
 
 
@@ -32,7 +32,7 @@ def test_scale_that_is_wrong_by_signal_to_noise_is_found():
     rng, snr, std = pixels()
     true = [0.5, 1.0, 2.0, 1.5, 1.0]
     error = std * conformal_factor(snr, true) * rng.normal(size=len(std))
-    factors = conformal_factors(error, std, np.zeros_like(std), snr)
+    factors = conformal_factors(error, std, snr)
     np.testing.assert_allclose(factors, true, rtol=0.05)
     shares = coverage(error, std * conformal_factor(snr, factors), snr)
     for name in ("below 1", "1-3", "3-10", "10-30", "above 30", "all"):
@@ -43,7 +43,7 @@ def test_errors_that_are_not_normal_are_shared_out_between_both():
     """One factor can't do both: neither is off by what it is if the other is met."""
     rng, snr, std = pixels()
     error = std * stats.t(3).rvs(len(std), random_state=rng)
-    factors = conformal_factors(error, std, np.zeros_like(std), snr)
+    factors = conformal_factors(error, std, snr)
     off = np.abs(error / std)
     alone = np.quantile(off, WITHIN) / (1, 2)
     assert (min(alone) < np.array(factors)).all() and (np.array(factors) < max(alone)).all()
@@ -53,20 +53,11 @@ def test_errors_that_are_not_normal_are_shared_out_between_both():
     assert (both**2 * weight).sum() < min((one**2 * weight).sum() for one in only)
 
 
-def test_floor_counts():
-    rng, snr, std = pixels()
-    floor = np.full_like(std, 5.0)
-    error = 5.0 * rng.normal(size=len(std))
-    factors = conformal_factors(error, std, floor, snr)
-    shares = coverage(error, np.maximum(std * conformal_factor(snr, factors), floor), snr)["all"]
-    np.testing.assert_allclose(shares, WITHIN, atol=0.01)
-
-
 def test_bin_without_pixels_has_the_factor_of_the_nearest():
     rng, snr, std = pixels()
     few = snr < 3
     error = 2 * std * rng.normal(size=len(std))
-    found = conformal_factors(error[few], std[few], 0 * std[few], snr[few])
+    found = conformal_factors(error[few], std[few], snr[few])
     assert found[2:] == [found[1]] * 3
     assert len(found) == len(KNOTS)
 
@@ -93,7 +84,8 @@ def test_correlations_of_faint_and_bright_errors_are_found():
     error = measurement * noise(0.7) + np.minimum(rest, level) * noise(1.0) + bright * noise(2.5)
     arrays = {"mean": error, "truth": np.zeros_like(error), "probe": measurement * noise(0.7),
               "std": np.full_like(error, measurement), "weight": np.ones((n, side // 2, side // 2))}
-    found = rest_correlation(arrays, np.hypot(measurement, rest), 2)
+    snr = np.where(rest > level, 20.0, 0.0)
+    found = rest_correlation(arrays, np.hypot(measurement, rest), snr, 2)
     assert found["variance"] == pytest.approx([1, 1], abs=0.05)
     for name, width in (("faint", 1.0), ("bright", 2.5)):
         np.testing.assert_allclose(unfold(found[name]), gaussian(width), atol=0.07)
