@@ -6,7 +6,7 @@ from lenssr.image._correlation import autocovariance
 from lenssr.image._lags import LAGS, fold
 from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, snr_bin
-from lenssr.methods._calibrated import conformal_factor, rest_level
+from lenssr.methods._calibrated import conformal_factor
 
 __all__ = ["WITHIN", "conformal_factors", "coverage", "rest_correlation"]
 
@@ -92,50 +92,53 @@ def rest_correlation(arrays, whole, snr, scale):
     Correlation by lag of the part of the errors that is not of the measurement.
 
     With :math:`u` the errors and :math:`v` draws of those of measurement, both in units of the
-    whole predicted :math:`\sigma`, and :math:`a = \min(\sigma_r, \ell) / \sigma`, :math:`b =
-    \sqrt{\max(\sigma_r^2 - \ell^2, 0)} / \sigma` the shares of the rest :math:`\sigma_r^2 =
-    \sigma^2 - \sigma_m^2` that are faint and bright, least squares of
+    whole predicted :math:`\sigma`, and :math:`b^2 = 1 - \sigma_m^2 / \sigma^2` the share of the
+    rest, where there is a source
 
-    .. math:: u_i u_j - v_i v_j = a_i a_j \rho_a(i - j) + b_i b_j \rho_b(i - j)
+    .. math:: \rho(l) = \frac{\sum b_i b_{i+l} (u_i u_{i+l} - v_i v_{i+l})}
+        {\sum b_i^2 b_{i+l}^2} ,
 
-    over all pairs of pixels a lag apart give both correlations. The level :math:`\ell` of each
-    image is its `~lenssr.methods._calibrated.rest_level`. Where the probes say more than the
-    whole error, their draws are made smaller to be as large.
+    the least squares of :math:`u_i u_j - v_i v_j = b_i b_j \rho(i - j)`. In the sky, where
+    :math:`b` is next to nothing, it is that of the errors themselves, :math:`\sum u_i u_{i+l}`.
 
     Parameters
     ----------
     arrays : dict
         What `~lenssr.train._restored.restored_images` gives.
     whole, snr : `~numpy.ndarray`
-        Predicted errors, and local signal to noise.
+        Predicted errors, and local signal to noise, at one of which the sky ends.
     scale : int
         Output pixels per input pixel.
 
     Returns
     -------
     correlation : dict
-        ``faint`` and ``bright``, quarters as `~lenssr.image._lags.fold` gives them, zero where
-        they are not known from chance; and their ``variance`` at no lag before it was made
-        one: what the squares of the errors are on average in units of the predicted ones.
+        ``faint`` and ``bright``, in the sky and on sources: quarters as
+        `~lenssr.image._lags.fold` gives them, zero where they are not known from chance. And
+        their ``variance`` before they were one at no lag: mean squares of errors, over what is
+        predicted of them.
+
+    Notes
+    -----
+    Errors of a standard deviation larger than `~lenssr.methods._calibrated.rest_level` are to
+    be taken as two, one of that level that is correlated as ``faint``, and what is above it, as
+    ``bright``.
     """
-    sums = np.zeros((GROUPS, 5, 2 * LAGS + 1, 2 * LAGS + 1))
+    sums = np.zeros((GROUPS, 4, 2 * LAGS + 1, 2 * LAGS + 1))
     for k, sigma in enumerate(whole):
         measured = arrays["std"][k]
-        rest = np.sqrt(np.maximum(sigma**2 - measured**2, 0))
-        use = expand_mask(arrays["weight"][k] > 0, scale)
-        level = rest_level(rest[use], snr[k][use])
-        faint = np.minimum(rest, level) / sigma
-        bright = np.sqrt(np.maximum(rest**2 - level**2, 0)) / sigma
+        share = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
         error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CLIP, CLIP)
+        # Where probes say more than the whole error, they are taken to be as large.
         drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CLIP, CLIP)
-
-        faint_error, bright_error, faint_drawn, bright_drawn, ff, fb, bb = (
-            np.multiply(*autocovariance(values, use, LAGS)) for values in (
-                faint * error, bright * error, faint * drawn, bright * drawn,
-                faint**2, faint * bright, bright**2))
-        sums[k % GROUPS] += [faint_error - faint_drawn, bright_error - bright_drawn, ff, fb, bb]
-    found, variance = _solve(sums.sum(axis=0))
-    drawn = np.array([_solve(sums.sum(axis=0) - one)[0] for one in sums])
+        valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
+        sky, pairs = autocovariance(error, valid & ~source, LAGS)
+        with_error, with_drawn, both = (
+            np.multiply(*autocovariance(values, valid & source, LAGS))
+            for values in (share * error, share * drawn, share**2))
+        sums[k % GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
+    found, variance = _correlations(sums.sum(axis=0))
+    drawn = np.array([_correlations(sums.sum(axis=0) - one)[0] for one in sums])
     spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
     found[np.abs(found) < CHANCE * spread] = 0.0
     found = np.clip(found, -1, 1)
@@ -144,14 +147,11 @@ def rest_correlation(arrays, whole, snr, scale):
             "variance": [round(float(value), 3) for value in variance]}
 
 
-def _solve(sums):
-    """Both correlations of the sums of the normal equations, and what they were at no lag."""
-    sums = [np.mean([np.rot90(each, k) for each in (one, one.T) for k in range(4)], axis=0)
-            for one in sums]
-    with_faint, with_bright, ff, fb, bb = sums
-    least = 1e-9 * max(ff.max(), bb.max(), 1e-30)
-    determinant = (ff + least) * (bb + least) - fb**2
-    found = np.stack([(bb + least) * with_faint - fb * with_bright,
-                      (ff + least) * with_bright - fb * with_faint]) / determinant
+def _correlations(sums):
+    """Both correlations of products and their weights, and what they were at no lag."""
+    sums = np.array([np.mean([np.rot90(each, k) for each in (one, one.T) for k in range(4)], axis=0)
+                     for one in sums])
+    least = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
+    found = sums[::2] / np.maximum(sums[1::2], least)
     variance = found[:, LAGS, LAGS].copy()
     return found / np.where(variance > 0, variance, np.inf)[:, None, None], variance

@@ -75,11 +75,11 @@ def test_result_is_predictive(whole):
     assert (result.uncertainty.array > 1.01 * result.measurement_std).any()
 
 
-@pytest.mark.parametrize("stage", ["_restore", "_solve"])
+@pytest.mark.parametrize("stage", ["_restore", "_correlations"])
 def test_interrupted_calibration_equals_one_in_one_go(weights, whole, tmp_path, monkeypatch, stage):
     """Stopped among the images, or when all but the last is done; the head's own run is resumed
     to the bit in its own test."""
-    place, left = {"_restore": (_restored, [22]), "_solve": (_conformal, [0])}[stage]
+    place, left = {"_restore": (_restored, [22]), "_correlations": (_conformal, [0])}[stage]
     real = getattr(place, stage)
 
     def stops(*args):

@@ -71,7 +71,7 @@ def gaussian(width):
 def test_correlations_of_faint_and_bright_errors_are_found():
     """Errors of three parts that are independent: measurement, and a faint and a bright rest."""
     rng, n, side = np.random.default_rng(0), 60, 96
-    measurement, level = 0.6, 0.8
+    measurement, level = 0.2, 0.8
 
     def noise(width):
         white = ndimage.gaussian_filter(rng.normal(size=(n, side, side)), (0, width, width),
