@@ -34,7 +34,7 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
     folder : `~pathlib.Path`
         Where the pieces are kept.
     probes : bool
-        Find the errors of measurement, too.
+        Find the errors of measurement, too, and the features of the images.
     device : str, optional
         Torch device.
     progress : bool
@@ -47,9 +47,9 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
     arrays : dict
         Everything in units of the noise of the sky, less its level, the first axis that of the
         images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
-        masked; ``told``, `Apply.summary`; ``mean`` and ``truth``; ``features``, in the order
-        of `FEATURES`; and with probes ``std``, the error of measurement, ``probe``, one draw of
-        it, and ``chi2``, mean square of data less the observed mean, over the noise.
+        masked; ``told``, `Apply.summary`; ``mean`` and ``truth``; and with probes ``std``, the
+        error of measurement, ``probe``, one draw of it, ``features``, in the order of
+        `FEATURES`, and ``chi2``, mean square of data less the observed mean, over the noise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pieces, run = [], Run(scale, device)
@@ -73,14 +73,14 @@ def _restore(image, truth, method, run, seed):
         warnings.simplefilter("ignore", LensSRWarning)
         apply, _ = method.prepare(image, run)
     mean, level, noise = apply(image), apply.level, image.noise
-    features = describe_image(image)
     row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
            "truth": truth / noise,  # on a sky of zero, as in the training
            "weight": np.where(image.mask, 0.0, noise / image.sigma),
-           "told": apply.summary[0].cpu().numpy(),
-           "features": np.array([features.get(name, np.nan) for name in FEATURES])}
+           "told": apply.summary[0].cpu().numpy()}
     if seed is None:
         return row
+    features = describe_image(image)
+    row["features"] = np.array([features.get(name, np.nan) for name in FEATURES])
     row["std"] = monte_carlo_std(apply, image, method.n_probes, seed, mean=mean) / noise
     drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
     drawn[image.mask] = 0

@@ -67,6 +67,7 @@ def test_calibration_covers(whole):
     assert off["coverage"] < 0.15 < off["measurement"]
 
 
+@pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")  # of so few, the domain is small
 def test_result_is_predictive(whole):
     pair = simulate_pair(substructure="no_sub", seed=77, size=24)
     result = superresolve(pair.lr, "rcan", weights=whole, n_probes=2)
@@ -160,7 +161,7 @@ def test_pairs_of_a_catalogue(recipe, tmp_path):
     assert found.calibration["on"] == "pairs"
 
 
-@pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")  # of so few, the domain is small
+@pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")  # as above
 def test_several_scales_through_the_telescope(recipe, tmp_path):
     sizes = dict(architecture="unrolled", channels=1, scale=[2, 3], iterations=1, blocks=1,
                  features=4, memory=2)
