@@ -27,6 +27,7 @@ from ._restored import features_of, restored_images
 
 __all__ = ["Calibration", "calibrate"]
 
+PRECISIONS = ("auto", "float32", "bfloat16")
 UNSEEN = 10   # one image of so many is not trained on but validated with
 AT_ONCE = 16  # images that the head looks at together
 
@@ -76,6 +77,9 @@ class Calibration:
     precision: str = "auto"
 
     def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, got "
+                             f"{self.precision!r}")
         for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
             positive_integer(name, getattr(self, name))
         natural_integer("seed", self.seed)
@@ -85,23 +89,15 @@ class Calibration:
                 raise ValueError(f"`{name}` must be from 0 to {most}, got "
                                  f"{getattr(self, name)!r}")
 
-    def training(self):
-        """The `Training` of the head."""
-        return Training(seed=self.seed, steps=self.steps, batch=self.batch,
-                        learning_rate=self.learning_rate, warmup=min(100, self.steps // 5),
-                        ema=0.995, weight_decay=1e-3, precision=self.precision,
-                        validate_every=max(1, self.steps // 5), checkpoint_minutes=1.0)
-
 
 def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, **options):
     """
     Learn the errors of a network, so that its results have them.
 
-    A head is trained that predicts the squared error of each output pixel
-    (`lenssr.networks._error.ErrorHead`); then, on scenes that neither network nor head was
-    trained on, factors by local signal to noise are found by which the predicted errors cover
-    the true ones, the correlation of the errors, and the range of images for which all
-    this holds. A run that was stopped goes on.
+    A head is trained that predicts the squared error of each output pixel; then, on scenes that
+    neither network nor head was trained on, factors by local signal to noise are found by which
+    the predicted errors cover the true ones, the correlation of the errors, and the range of
+    images for which all this holds. A run that was stopped goes on.
 
     Parameters
     ----------
@@ -179,6 +175,14 @@ def _claim(folder, facts):
         beside.write_text(json.dumps(facts, indent=1) + "\n")
 
 
+def _training(how):
+    """The `Training` of the head."""
+    return Training(seed=how.seed, steps=how.steps, batch=how.batch,
+                    learning_rate=how.learning_rate, warmup=min(100, how.steps // 5),
+                    ema=0.995, weight_decay=1e-3, precision=how.precision,
+                    validate_every=max(1, how.steps // 5), checkpoint_minutes=1.0)
+
+
 class _Run:
     """The stages of a calibration."""
 
@@ -206,7 +210,7 @@ class _Run:
                       "features": how.features, "blocks": how.blocks}
         recipe = Recipe(f"{self.card.name}-error",
                         {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
-                        self.recipe.data, how.training())
+                        self.recipe.data, _training(how))
         n = len(restored[0]["data"])
         parts = [np.arange(n) % UNSEEN != 0, np.arange(n) % UNSEEN == 0]
         pairs, unseen = ([ErrorPairs(arrays, part, self.recipe.data.size, how.seed)

@@ -111,6 +111,7 @@ def test_folder_of_another_calibration(weights, whole, tmp_path):
     ({"psf_error": 2.0}, "`psf_error` must be from 0 to 0.5, got 2.0"),
     ({"masked": -1}, "`masked` must be from 0 to 1, got -1"),
     ({"learning_rate": 0}, "`learning_rate` must be a positive number"),
+    ({"precision": "half"}, "`precision` must be one of auto, float32, bfloat16, got 'half'"),
 ])
 def test_bad_options(weights, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
