@@ -147,4 +147,8 @@ def _cards(parsed, restorations, method, scale, kind, seed):
                   "target: Gaussian of FWHM 2 px; input: as it was"),
     }
     cards.update(first.facts)
+    # Of a cube, that of the plane which is least like those of the training.
+    inflations = [r.facts["SRINFLAT"] for r in restorations if "SRINFLAT" in r.facts]
+    if inflations:
+        cards["SRINFLAT"] = max(inflations)
     return cards

@@ -223,6 +223,23 @@ def _parser():
                            "ones (ADDA)")
     tune.add_argument("--device", help="torch device")
 
+    calibrate = command("calibrate", _calibrate, "learn the errors of a network, so that its "
+                        "results have them, or go on with it",
+                        "lenssr calibrate rcan-x2 --out runs/calibrated")
+    calibrate.add_argument("weights", metavar="WEIGHTS",
+                           help="name of weights in the package, or a .safetensors file")
+    calibrate.add_argument("--out", metavar="FOLDER", help="folder for the run and the calibrated "
+                           "weights (default: NAME-calibrated)")
+    calibrate.add_argument("--recipe", metavar="RECIPE", help="whose [data] say what images it is "
+                           "calibrated on, in place of that in the card")
+    calibrate.add_argument("--images", type=int, help="images that the errors are learnt from "
+                           "(default: 2000)")
+    calibrate.add_argument("--held-out", type=int, metavar="N", help="images of unseen scenes that "
+                           "it is calibrated on (default: 400)")
+    calibrate.add_argument("--steps", type=int, help="steps of the training (default: 2500)")
+    calibrate.add_argument("--seed", type=int, help="default: 5")
+    calibrate.add_argument("--device", help="torch device")
+
     evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
                        "lenssr evaluate rcan-x2")
     evaluate.add_argument("weights", metavar="WEIGHTS",
@@ -376,6 +393,22 @@ def _finetune(options):
         return
     print(finetune(options.weights, options.pairs, options.out, steps=tuple(options.steps),
                    device=options.device))
+
+
+def _calibrate(options):
+    from lenssr.train import calibrate
+    from lenssr.weights import read_card
+
+    said = {name: getattr(options, name) for name in ("images", "held_out", "steps", "seed")}
+    path = calibrate(options.weights, options.out, recipe=options.recipe, device=options.device,
+                     **{name: value for name, value in said.items() if value is not None})
+    for scale, found in read_card(path).calibration["scales"].items():
+        print(f"pixels within 1 and 2 sigma at scale {scale}, by signal to noise, before and after")
+        for name, after in found["coverage"].items():
+            before = found["measurement"][name]
+            print(f"  {name:9} {100 * before[0]:5.1f} {100 * before[1]:5.1f} %   "
+                  f"{100 * after[0]:5.1f} {100 * after[1]:5.1f} %")
+    print(path)
 
 
 def _evaluate(options):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lenssr
+from lenssr.weights import find_weights, read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("dask", "lenstronomy", "matplotlib", "torch")
@@ -97,8 +98,12 @@ def test_data_are_installed():
 
 def test_each_weights_file_has_its_card():
     folder = Path(lenssr.__file__).parent / "weights"
-    weights = {path.stem for path in folder.glob("*.safetensors")}
+    found = {path.stem for path in folder.glob("*.safetensors")}
+    weights = {name for name in found if not name.endswith("-error")}
     assert weights and weights <= {path.stem for path in folder.glob("*.json")}
+    # A head of errors lies beside weights whose card has a calibration, and no others.
+    assert found - weights == {f"{name}-error" for name in weights
+                               if read_card(find_weights(name)).calibration}
 
 
 def test_each_method_has_its_section():

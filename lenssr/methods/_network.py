@@ -13,9 +13,10 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
 from lenssr.image._psf import measure_fwhm
 from lenssr.image._tiles import cut
-from lenssr.weights import load_network, shipped_weights
+from lenssr.weights import load_error_head, load_network, shipped_weights
 
 from ._base import Restoration
+from ._calibrated import predict_error, rest_correlation, usual_chi2
 from ._probe import monte_carlo_error
 
 __all__ = ["Apply", "Network"]
@@ -31,7 +32,8 @@ class Network:
     The image goes in as ``asinh(data / 3 sigma)``, sigma being the noise of its sky,
     and comes out the same way: the network sees every telescope's counts alike. Of
     the PSF it is told width, concentration and ellipticity; without a PSF it has to
-    guess them from the image.
+    guess them from the image. Where the weights are calibrated, its results have the
+    whole error.
 
     Parameters
     ----------
@@ -54,7 +56,9 @@ class Network:
                              f"got {precision!r}")
         self.architecture, self.weights = architecture, weights
         self.precision = precision
-        self._load = functools.cache(load_network)  # once for all the bands of a cube
+        # Once for all the bands of a cube.
+        self._load = functools.cache(load_network)
+        self._load_head = functools.cache(load_error_head)
 
     def restore(self, image, run):
         """
@@ -79,26 +83,65 @@ class Network:
         Warns
         -----
         LensSRWarning
-            If there is no PSF, or one outside the range of the training.
+            If there is no PSF, or the image is outside the range of the training.
         """
-        network, card = self._load(
-            self.weights or shipped_weights(self.architecture).get(
-                run.scale, f"{self.architecture}-x{run.scale}"), self.architecture)
-        if run.scale not in card.scales:
-            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
-                             f"the weights {card.name!r} were trained, got {run.scale}")
-        apply = self._apply(network, image, run)
+        apply, card = self.prepare(image, run)
         mean = apply(image)
         std, correlation = monte_carlo_error(
             apply, image, self.n_probes, run.seed, mean=mean)
         apply.bar.close()
+        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
+                 **apply.facts}
+        whole, calibration = None, card.calibration
+        if calibration:
+            head = self._load_head(self._weights(run.scale))
+            whole, told = predict_error(head, calibration, apply, image, mean)
+            facts |= told
+            # A part cannot be larger than the whole: where noise is shrunk, probes, which add
+            # noise to noise, say too much.
+            std = np.minimum(std, whole)
+            correlation = correlation.and_rest(
+                rest_correlation(calibration, apply, image, mean, np.sqrt(whole**2 - std**2)))
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
-            psf=target_psf(),
-            facts={"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
-                   "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
-                   **apply.facts},
-            correlation=correlation, estimator=apply)
+            psf=target_psf(), facts=facts, predictive_std=whole, correlation=correlation,
+            estimator=apply, chi2_range=usual_chi2(calibration, run.scale))
+
+    def prepare(self, image, run):
+        """
+        The network, made ready for a plane.
+
+        Parameters
+        ----------
+        image, run
+            As `restore` takes them.
+
+        Returns
+        -------
+        apply : `Apply`
+            The map from the plane to its mean.
+        card : `~lenssr.weights.Card`
+            That of the weights.
+
+        Raises
+        ------
+        ValueError
+            As `restore` does.
+        """
+        network, card = self._load(self._weights(run.scale), self.architecture)
+        if run.scale not in card.scales:
+            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
+                             f"the weights {card.name!r} were trained, got {run.scale}")
+        apply = self._apply(network, image, run)
+        if not card.calibration:
+            # One that is calibrated knows its domain better.
+            apply.check_psf(image.psf)
+        return apply, card
+
+    def _weights(self, scale):
+        return self.weights or shipped_weights(self.architecture).get(
+            scale, f"{self.architecture}-x{scale}")
 
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""
@@ -118,7 +161,7 @@ class Apply:
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
         self._tell(image)
         self.level = sky_level(image.data, image.mask, image.noise)
-        self.tiles = cut(image.shape, run.tile, self.halo)
+        self.tile, self.tiles = run.tile, cut(image.shape, run.tile, self.halo)
         self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
                         disable=not run.progress, delay=2)
 
@@ -147,19 +190,26 @@ class Apply:
         """What the network is called with beside the pixels of a tile."""
         return (self.conditions,)
 
+    @property
+    def summary(self):
+        """What is told of the image in a few numbers, ``(1, n)``: to the head of its errors."""
+        return self.conditions
+
     def _conditions(self, psf):
         from lenssr.networks import CONDITIONS, describe_psf
 
         if psf is None:
             warnings.warn("no `psf` was given: the network guesses its width from the image",
-                          LensSRWarning, stacklevel=4)
+                          LensSRWarning, stacklevel=5)
             return self.torch.zeros(1, CONDITIONS)
-        told = describe_psf(self.torch.from_numpy(psf)[None])
-        if told[0, 1:].abs().max() > TRAINED:
+        return describe_psf(self.torch.from_numpy(psf)[None]).clamp(-TRAINED, TRAINED)
+
+    def check_psf(self, psf):
+        """Warn of a PSF of which networks in general have seen none."""
+        if self.summary[0, 1:].abs().max() >= TRAINED:
             warnings.warn(f"`psf` of FWHM {measure_fwhm(psf):.1f} pixels lies outside the "
                           "range of the training (3 to 5 pixels, nearly round); the result is an "
                           "extrapolation", LensSRWarning, stacklevel=4)
-        return told.clamp(-TRAINED, TRAINED)
 
     def _forward(self, block, *inputs):
         torch = self.torch

@@ -96,6 +96,18 @@ class ThroughTelescope(Apply):
         self.told = tuple(tensor(value, dtype=self.dtype, device=self.device)
                           for value in (self.kernel[None], np.array([self.correlation])))
 
+    @property
+    def summary(self):
+        """Logarithm of the area that the PSF covers, and the correlation of the noise."""
+        from lenssr.networks._physics import MIDDLE_AREA, covered_area
+
+        kernel, correlation = self.told
+        return self.torch.stack([covered_area(kernel, self.scale).log() - MIDDLE_AREA,
+                                 correlation], dim=1)
+
+    def check_psf(self, psf):
+        """Nothing to warn of: it was trained on all of them."""
+
     def _inputs(self, image, tile):
         part = tile.padded
         sigma = np.where(image.mask[part], np.inf, image.sigma[part] / image.noise)

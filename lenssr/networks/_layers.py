@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Deconvolution", "LocalMean", "Upsampler", "check_scale", "conv3", "enlarge", "tell"]
+__all__ = ["Deconvolution", "GeluBlock", "LocalMean", "Upsampler", "check_scale", "conv3",
+           "enlarge", "tell"]
 
 SCALES = (2, 3, 4)
 
@@ -32,6 +33,17 @@ def tell(x: torch.Tensor, conditions: torch.Tensor | None, count: int) -> torch.
 def enlarge(x: torch.Tensor, scale: int, mode: str = "bilinear") -> torch.Tensor:
     """Interpolation to ``scale`` times the size that keeps centres of pixels where they are."""
     return functional.interpolate(x, scale_factor=scale, mode=mode, align_corners=False)
+
+
+class GeluBlock(nn.Module):
+    """Residual block of two convolutions without normalisation."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.first, self.second = conv3(features, features), conv3(features, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.second(functional.gelu(self.first(x)))
 
 
 class LocalMean(nn.Module):

@@ -3,7 +3,10 @@
 import torch
 from torch.nn import functional
 
-__all__ = ["Observation"]
+__all__ = ["MIDDLE_AREA", "Observation", "covered_area"]
+
+#: Logarithm of the pixels that a PSF of middling width covers, which is told as zero.
+MIDDLE_AREA = 2.5
 
 
 class Observation:
@@ -48,6 +51,11 @@ class Observation:
         image = functional.pixel_shuffle(
             torch.fft.irfft2(spectrum * self.transfer.conj(), s=self.sides), s)
         return _folded(_folded(image, s * my, -2), s * mx, -1)
+
+
+def covered_area(kernel: torch.Tensor, scale: int) -> torch.Tensor:
+    """How many input pixels kernels cover, ``(batch,)``: noise averages down by as many."""
+    return scale**2 / (kernel**2).sum(dim=(-2, -1))
 
 
 def _folded(image, m, dim):

@@ -4,14 +4,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import check_scale, conv3, enlarge
-from ._physics import Observation
+from ._layers import GeluBlock, check_scale, conv3, enlarge
+from ._physics import MIDDLE_AREA, Observation, covered_area
 from ._range import compress, expand
 
 __all__ = ["Unrolled"]
-
-#: Logarithm of the pixels that a PSF of middling width covers, which is told as zero.
-MIDDLE = 2.5
 
 #: Bound of the iterate, four million times the noise: an untrained network can't overflow.
 HIGHEST = 15.0
@@ -19,17 +16,6 @@ HIGHEST = 15.0
 #: Channels that say where the image is observed, how well, how broad its PSF is, and how
 #: correlated its noise.
 TOLD = 4
-
-
-class Block(nn.Module):
-    """Residual block without normalisation."""
-
-    def __init__(self, features: int):
-        super().__init__()
-        self.first, self.second = conv3(features, features), conv3(features, features)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.second(functional.gelu(self.first(x)))
 
 
 class Step(nn.Module):
@@ -52,7 +38,7 @@ class Step(nn.Module):
         self.memory = memory
         self.heads = nn.ModuleDict({
             str(s): conv3(2 * s**2 + 1 + TOLD + memory, features) for s in scales})
-        self.body = nn.Sequential(*(Block(features) for _ in range(blocks)))
+        self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
         self.tails = nn.ModuleDict({str(s): conv3(features, s**2 + memory) for s in scales})
         for tail in self.tails.values():
             # The first step of an untrained network leaves its image as it is.
@@ -114,11 +100,10 @@ class Unrolled(nn.Module):
         scale = self.scales[0] if scale is None else scale
         kernel = kernel.to(x.dtype)
         observation = Observation(kernel, scale, x.shape[-2:])
-        # How many input pixels the kernel covers: noise averages down by as many.
-        area = (scale**2 / (kernel**2).sum(dim=(-2, -1))).reshape(-1, 1, 1, 1)
+        area = covered_area(kernel, scale).reshape(-1, 1, 1, 1)
         data, weight = expand(x), 1 / sigma
         told = torch.cat([weight, *(number.expand_as(x) for number in (
-            area.log() - MIDDLE, correlation.to(x.dtype).reshape(-1, 1, 1, 1),
+            area.log() - MIDDLE_AREA, correlation.to(x.dtype).reshape(-1, 1, 1, 1),
             torch.ones_like(area)))], dim=1)
         value = enlarge(x, scale, "bicubic")
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])

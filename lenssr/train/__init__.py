@@ -1,11 +1,12 @@
 """Training of networks on simulated pairs."""
 
 from ._adapt import Adaptation, adapt
+from ._calibrate import Calibration, calibrate
 from ._evaluate import evaluate_weights
 from ._find_lr import LearningRates, find_learning_rate
 from ._finetune import finetune
 from ._loop import fit
 from ._recipe import Data, Recipe, Training
 
-__all__ = ["Adaptation", "Data", "LearningRates", "Recipe", "Training", "adapt",
-           "evaluate_weights", "find_learning_rate", "finetune", "fit"]
+__all__ = ["Adaptation", "Calibration", "Data", "LearningRates", "Recipe", "Training", "adapt",
+           "calibrate", "evaluate_weights", "find_learning_rate", "finetune", "fit"]

@@ -8,7 +8,8 @@ from lenssr._files import whole_file
 __all__ = ["Curves", "write_figure", "write_table"]
 
 REST = 10.0  # seconds from one drawing of the figure to the next, which takes half a second
-PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux"}
+PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux",
+          "likelihood": "-log likelihood"}
 
 
 class Curves:
@@ -74,9 +75,10 @@ def _panels(rows):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 7), layout="constrained")
-    axes = figure.subplots(len(PANELS), sharex=True)
+    panels = {name: label for name, label in PANELS.items() if name in rows[-1]}
+    axes = figure.subplots(len(panels), sharex=True)
     steps = [row["step"] for row in rows]
-    for axis, (name, label) in zip(axes, PANELS.items()):
+    for axis, (name, label) in zip(axes, panels.items()):
         axis.plot(steps, [row[name] for row in rows], "o-", ms=3, label="truth")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)

@@ -14,7 +14,7 @@ from ._distributed import Processes
 from ._recipe import Recipe
 from ._trainer import Trainer
 
-__all__ = ["fit"]
+__all__ = ["fit", "run_steps"]
 
 
 def fit(recipe, folder, *, init=None, device=None, progress=True):
@@ -66,14 +66,26 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
         pairs, unseen = team.one_by_one(lambda: [
             open_pairs(recipe, validation, progress) for validation in (False, True)])
         trainer.plan(pairs)
-        _train(trainer, pairs, unseen, progress)
+        run_steps(trainer, pairs, unseen, progress)
         path = trainer.folder / f"{recipe.name}.safetensors"
         if team.first:
             _finish(trainer, path)
         return path
 
 
-def _train(trainer, pairs, unseen, progress):
+def run_steps(trainer, pairs, unseen, progress):
+    """
+    Take the steps that are left, with validations, curves and checkpoints.
+
+    Parameters
+    ----------
+    trainer : `~lenssr.train._trainer.Trainer`
+        State of the run.
+    pairs, unseen : `~lenssr.train._batch.Pairs`
+        Pairs to train with, and to validate with.
+    progress : bool
+        Show a progress bar.
+    """
     training, team = trainer.training, trainer.team
     curves = Curves(trainer.folder, trainer.step) if team.first else None
     started, saved = time.monotonic() - trainer.seconds, trainer.seconds
@@ -85,7 +97,7 @@ def _train(trainer, pairs, unseen, progress):
         trainer.seconds = time.monotonic() - started
         if trainer.step % training.validate_every == 0 or trainer.done:
             figures = trainer.validate(unseen)
-            bar.set_postfix(psnr=f"{figures['psnr']:.2f} dB")
+            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()})
             if team.first:
                 curves.write(trainer.curve)
         late = trainer.seconds - saved > 60 * training.checkpoint_minutes

@@ -47,7 +47,7 @@ class Trainer:
         self.recipe, self.folder, self.team = recipe, Path(folder), team
         self.training, self.device = recipe.training, team.device
         torch.manual_seed(self.training.seed)
-        self.network = build(**recipe.network).to(self.device)
+        self.network = self.build(recipe.network).to(self.device)
         self.network.to(memory_format=torch.channels_last)
         freeze(self.network, self.training.freeze)
         self.average = copy.deepcopy(self.network).eval()
@@ -59,6 +59,10 @@ class Trainer:
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
+
+    def build(self, sizes):
+        """The network to be trained, of these sizes."""
+        return build(**sizes)
 
     @property
     def checkpoint(self):
@@ -164,13 +168,17 @@ class Trainer:
 
     def validate(self, pairs):
         """Note figures of the averaged network, and keep it if it is the best so far."""
-        figures = self.team.from_first(lambda: validate(self.average, pairs, self.device))
+        figures = self.team.from_first(lambda: self.figures(pairs))
         self.curve.append({"step": self.step, "loss": sum(self.losses) / len(self.losses),
                            **figures})
         self.losses.clear()
         if self.training.patience and self.best_row == len(self.curve) - 1:
             self.best = copy.deepcopy(self.average.state_dict())
         return figures
+
+    def figures(self, pairs):
+        """Figures of the averaged network on pairs that it was not trained on."""
+        return validate(self.average, pairs, self.device)
 
     @property
     def best_row(self):

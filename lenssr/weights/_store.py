@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lenssr._files import whole_file
 
-__all__ = ["Card", "find_weights", "is_shipped", "load_network", "read_card", "save_network",
-           "shipped_weights"]
+__all__ = ["Card", "card_text", "fill_in", "find_weights", "is_shipped", "load_network",
+           "read_card", "read_checked", "save_network", "shipped_weights", "write_files"]
 
 SCALES = (2, 3, 4)
 
@@ -39,6 +39,9 @@ class Card:
         Time taken by them.
     adapted : dict
         How the weights of the recipe were adapted to another domain, if they were.
+    calibration : dict
+        What is known of the errors of its results, where `lenssr.train.calibrate` measured
+        it; see `lenssr.weights.save_calibrated`.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Card:
     steps: int = 0
     hours: float = 0.0
     adapted: dict = field(default_factory=dict)
+    calibration: dict = field(default_factory=dict)
 
     @property
     def scales(self):
@@ -140,28 +144,39 @@ def load_network(weights, architecture=None):
         If the file is damaged, is not what its card says, or is of another
         architecture.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     from lenssr.networks import build
 
     path = find_weights(weights)
     card = read_card(path)
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.sha256:
-        raise ValueError(f"`weights`: {path} is damaged: its sha256 is {digest[:16]}, "
-                         f"its card says {card.sha256[:16]}")
+    content = read_checked(path, card.sha256)
     found = card.network.get("architecture")
     if architecture is not None and found != architecture:
         raise ValueError(f"`weights` must be of architecture {architecture!r}, "
                          f"{path.name} is of {found!r}")
     network = build(**card.network)
+    fill_in(network, content, path)
+    return network.eval(), card
+
+
+def read_checked(path, sha256):
+    """Content of a file of weights; `ValueError` if it is not what the card says."""
+    content = Path(path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise ValueError(f"`weights`: {path} is damaged: its sha256 is {digest[:16]}, "
+                         f"its card says {sha256[:16]}")
+    return content
+
+
+def fill_in(network, content, path):
+    """Give a network the tensors of a file of weights; `ValueError` if they do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         network.load_state_dict(load(content))
     except (SafetensorError, RuntimeError) as err:
         raise ValueError(f"`weights`: {path} does not fit the network of its card: {err}") from err
-    return network.eval(), card
 
 
 def save_network(path, trained, **facts):
@@ -187,8 +202,17 @@ def save_network(path, trained, **facts):
     content = save({k: v.contiguous().cpu() for k, v in trained.state_dict().items()})
     card = Card(parameters=sum(p.numel() for p in trained.parameters()),
                 sha256=hashlib.sha256(content).hexdigest(), **facts)
-    text = json.dumps(asdict(card), indent=1) + "\n"
-    for target, blob in ((path, content), (path.with_suffix(".json"), text.encode())):
-        with whole_file(target) as beside:
-            beside.write_bytes(blob)
+    write_files({path: content, path.with_suffix(".json"): card_text(card)})
     return card
+
+
+def card_text(card):
+    """The file of a card."""
+    return (json.dumps(asdict(card), indent=1) + "\n").encode()
+
+
+def write_files(contents):
+    """Write files, each beside its place and then renamed."""
+    for target, content in contents.items():
+        with whole_file(target) as beside:
+            beside.write_bytes(content)

@@ -58,8 +58,9 @@ def test_recipe_comes_back_from_its_file(tmp_path, recipe, toml):
     assert Recipe.from_dict(recipe.as_dict()) == recipe
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "lenssr" / "weights").glob("*.safetensors")),
-                         ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [
+    path for path in sorted((ROOT / "lenssr" / "weights").glob("*.safetensors"))
+    if not path.stem.endswith("-error")], ids=lambda path: path.stem)
 def test_shipped_weights_have_their_recipe_in_the_package(path):
     card = read_card(path)
     assert Recipe.from_dict(card.recipe) == Recipe.read(card.name.replace("-", "_"))

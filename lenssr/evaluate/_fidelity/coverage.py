@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from lenssr.image._snr import BINS, local_snr, snr_bin
+
 from .covers import count_within, shares
 from .fluxes import RADII, circles
 from .part import Part, make_table
 
 __all__ = ["Coverage"]
 
-LOCAL = {"below 1": 1, "1-3": 3, "3-10": 10, "10-30": 30, "above 30": np.inf}
 RINGS = {"0-0.25": 0.25, "0.25-0.5": 0.5, "0.5-0.75": 0.75, "0.75-1": 1, "corners": np.inf}
 PLACES = 8  # of apertures in an image, beside its brightest pixel
 
@@ -57,14 +58,14 @@ def _row(size, counts, rng):
 def _splits(one):
     """For each way to divide the pixels, the name of the bin of each."""
     sample = one.sample
-    local = np.abs(one.image - sample.level) / sample.noise
+    local = local_snr(one.image, sample.level, sample.noise)
     y, x = np.indices(local.shape)
     ny, nx = local.shape
     radius = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2) / (min(ny, nx) / 2)
     splits = {"all": np.full(local.shape, "all")}
-    for split, values, edges in (("snr", local, LOCAL), ("radius", radius, RINGS)):
-        bins = np.digitize(values, list(edges.values())[:-1])
-        splits[split] = np.array(list(edges))[bins]
+    rings = np.digitize(radius, list(RINGS.values())[:-1])
+    for split, bins, names in (("snr", snr_bin(local), BINS), ("radius", rings, RINGS)):
+        splits[split] = np.array(list(names))[bins]
     if sample.kind:
         splits["kind"] = np.full(local.shape, sample.kind)
     return splits
@@ -72,7 +73,7 @@ def _splits(one):
 
 def _order(key):
     split, name = key
-    known = [*LOCAL, *RINGS]
+    known = [*BINS, *RINGS]
     return (("all", "snr", "radius", "kind").index(split),
             known.index(name) if name in known else 0, name)
 

@@ -14,7 +14,8 @@ MEANING = {
     "SRVERS": "version of lenssr",
     "SRWEIGHT": "first digits of the SHA-256 of the trained weights",
     "SRCALIB": "what the uncertainty holds; measurement: the noise of the data alone, which is "
-               "not the whole error",
+               "not the whole error; predictive: the whole error",
+    "SRINFLAT": "what errors were multiplied by, for an image unlike those of the training",
     "SRNOISE": "whether the noise of the input was given, or estimated from its sky",
     "SRFLUX": "per-pixel: fluxes, divided among the finer pixels; surface-brightness: values "
               "per area, kept",

@@ -10,7 +10,9 @@ from ._checks import data_residual
 
 __all__ = ["Layer", "layers_of"]
 
-CALIBRATION = {"measurement": "what the noise of the data does to it, and not the whole error"}
+CALIBRATION = {"measurement": "what the noise of the data does to it, and not the whole error",
+               "predictive": "how far it may be from the truth, on images like those that its "
+                             "card names"}
 """What is said of an uncertainty by its card SRCALIB."""
 
 

@@ -1,0 +1,162 @@
+"""The whole error of a network's results: what its head says, times what calibration found."""
+
+import numpy as np
+
+from lenssr.image import ErrorCorrelation
+from lenssr.image._lags import unfold
+from lenssr.image._mask import expand_mask
+from lenssr.image._snr import local_snr
+from lenssr.image._tiles import cut
+
+from ._domain import describe_image, guard
+
+__all__ = ["conformal_factor", "error_map", "predict_error", "rest_correlation", "rest_level",
+           "usual_chi2"]
+
+#: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
+#: them their logarithms are interpolated in its logarithm.
+KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
+
+
+def predict_error(head, calibration, apply, image, mean):
+    r"""
+    Standard deviation of the whole error of a restored image.
+
+    :math:`f(q)\, d\, s`: what the head says, :math:`s`, times the factor :math:`f` of the local
+    signal to noise :math:`q` and that of the distance from the domain of the training, :math:`d`.
+
+    Parameters
+    ----------
+    head : `~lenssr.networks._error.ErrorHead`
+        The head.
+    calibration : dict
+        That of the card.
+    apply : `~lenssr.methods._network.Apply`
+        The network as it was applied to the image.
+    image : `~lenssr.image.LensImage`
+        The image.
+    mean : `~numpy.ndarray`
+        The restored image.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`
+        Shape and unit of ``mean``.
+    facts : dict
+        Cards for the header.
+
+    Warns
+    -----
+    LensSRWarning
+        For what of the image is outside the domain of the training.
+    """
+    inflation = guard(describe_image(image), calibration["domain"])
+    std = error_map(head, apply, image, mean)
+    std *= inflation * conformal_factor(_snr(apply, image, mean),
+                                        calibration["scales"][str(apply.scale)]["factors"])
+    return std, {
+        "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"),
+        "SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
+
+
+def _snr(apply, image, mean):
+    return local_snr(mean, apply.level, expand_mask(image.sigma, apply.scale))
+
+
+def rest_correlation(calibration, apply, image, mean, rest):
+    """
+    Correlation of the errors that are not of the measurement, as the calibration found it.
+
+    Parameters
+    ----------
+    calibration, apply, image, mean
+        As `predict_error` takes them.
+    rest : `~numpy.ndarray`
+        Standard deviation of these errors.
+
+    Returns
+    -------
+    correlation : `~lenssr.image.ErrorCorrelation`
+        Of one part.
+    """
+    found = calibration["scales"][str(apply.scale)]["correlation"]
+    kernels = np.stack([unfold(found[name]) for name in ("faint", "bright")])
+    level = rest_level(rest, _snr(apply, image, mean))
+    return ErrorCorrelation(kernels[None], np.array([level]))
+
+
+def usual_chi2(calibration, scale):
+    """Range of the reduced chi2 of 98 % of the images of a calibration, `None` without one."""
+    found = calibration.get("scales", {}).get(str(scale), {}).get("chi2") if calibration else None
+    return (found[0], found[-1]) if found else None
+
+
+def conformal_factor(snr, factors):
+    """
+    What errors are multiplied by, by the local signal to noise.
+
+    Parameters
+    ----------
+    snr : `~numpy.ndarray`
+        What `lenssr.image._snr.local_snr` gives.
+    factors : sequence of float
+        Factors at `KNOTS`; beyond the first and the last they stay the same.
+    """
+    place = np.log(np.clip(snr, KNOTS[0], KNOTS[-1]))
+    return np.exp(np.interp(place, np.log(KNOTS), np.log(factors)))
+
+
+def rest_level(rest, snr):
+    """
+    Level up to which the errors that are not of the measurement count as those of the sky.
+
+    Parameters
+    ----------
+    rest : `~numpy.ndarray`
+        Root of the whole error squared less that of the measurement squared.
+    snr : `~numpy.ndarray`
+        What `lenssr.image._snr.local_snr` gives, same shape.
+
+    Returns
+    -------
+    level : float
+        Root mean square of ``rest`` where ``snr`` is below one; zero if it is so nowhere.
+    """
+    sky = rest[snr < 1]
+    return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0
+
+
+def error_map(head, apply, image, mean):
+    """
+    What the head says of an image, as a standard deviation, tile by tile.
+
+    Parameters
+    ----------
+    head, apply, image, mean
+        As `predict_error` takes them.
+
+    Returns
+    -------
+    std : `~numpy.ndarray`
+        Shape and unit of ``mean``.
+    """
+    torch, scale, noise = apply.torch, apply.scale, image.noise
+    from lenssr.networks import compress
+
+    head, told = head.to(apply.device), apply.summary.to(torch.float32)
+    weight = np.where(image.mask, 0.0, noise / image.sigma)
+    found = np.empty(mean.shape)
+
+    def tensor(block):
+        return torch.from_numpy(block).to(apply.device, torch.float32)[None, None]
+
+    with torch.inference_mode():
+        for tile in cut(image.shape, apply.tile, head.halo):
+            planes = (mean[tile.around(scale)] - apply.level,
+                      image.data[tile.padded] - apply.level)
+            output = head(*(compress(tensor(plane / noise)) for plane in planes),
+                          tensor(weight[tile.padded]), told)
+            output = torch.exp(output[0, 0].double() / 2).cpu().numpy()
+            found[tile.outer(scale)] = output[tile.inner(scale)]
+    found *= noise
+    return found

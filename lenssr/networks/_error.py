@@ -1,0 +1,81 @@
+"""The head that says how far a restored image is from the truth: a moment network."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ._layers import GeluBlock, check_scale, conv3, tell
+
+__all__ = ["ErrorHead", "negative_log_likelihood"]
+
+#: Bound of the logarithm of the squared error, which nothing real comes near.
+WIDEST = 30.0
+
+
+class ErrorHead(nn.Module):
+    r"""
+    Logarithm of the expected squared error of a restored image, pixel by pixel.
+
+    A moment network (Jeffrey & Wandelt 2020, arXiv:2011.05991; for images arXiv:2603.22006):
+    trained by `negative_log_likelihood` on the errors of a network that is left as it is, it
+    tends to :math:`\log E[(\hat x - x)^2 \mid y]`, noise, prior and shortcomings of the
+    network together. All layers work on the grid of the input, to which the restored image
+    is folded, so that one stack of blocks serves all scales.
+
+    Parameters
+    ----------
+    scale : int or list of int
+        Output pixels per input pixel: one, or several of 2, 3 and 4.
+    told : int
+        Numbers that it is told of each image: of its PSF, or of what the network was told.
+    features, blocks : int
+        Channels, and residual blocks of two convolutions each.
+
+    Notes
+    -----
+    What is called has the restored image and the data in noise units through
+    `~lenssr.networks.compress`; ``weight``, the noise of the sky over that of each pixel, zero
+    where it is masked; and the numbers ``told``, shape ``(batch, told)``. It gives squares
+    of noise units.
+    """
+
+    def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3):
+        super().__init__()
+        self.scales = tuple(check_scale(s) for s in (
+            scale if isinstance(scale, list | tuple) else [scale]))
+        self.told = told
+        self.heads = nn.ModuleDict({
+            str(s): conv3(s**2 + 2 + told, features) for s in self.scales})
+        self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
+        self.tails = nn.ModuleDict({str(s): conv3(features, s**2) for s in self.scales})
+        for tail in self.tails.values():
+            # Untrained, it says that errors are those of the sky's noise.
+            nn.init.zeros_(tail.weight)
+            nn.init.zeros_(tail.bias)
+
+    def forward(self, restored: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
+                told: torch.Tensor) -> torch.Tensor:
+        scale = restored.shape[-1] // x.shape[-1]
+        seen = torch.cat([functional.pixel_unshuffle(restored, scale), x, weight], dim=1)
+        found = self.heads[str(scale)](tell(seen, told, self.told))
+        found = self.tails[str(scale)](functional.gelu(self.body(found)))
+        return WIDEST * torch.tanh(functional.pixel_shuffle(found, scale) / WIDEST)
+
+    @property
+    def halo(self) -> int:
+        """Input pixels beyond which nothing influences an output pixel."""
+        return 2 + 2 * len(self.body)
+
+
+def negative_log_likelihood(log_square: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    r"""
+    Mean of :math:`(\log s^2 + e^2 / s^2) / 2`, least where :math:`s^2` is the mean of the squares.
+
+    Parameters
+    ----------
+    log_square : `~torch.Tensor`
+        What the head says, :math:`\log s^2`.
+    error : `~torch.Tensor`
+        Errors :math:`e`, same shape.
+    """
+    return (log_square + error.square() * torch.exp(-log_square)).mean() / 2

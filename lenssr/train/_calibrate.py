@@ -1,0 +1,270 @@
+"""Calibration of a network: what its errors are, on images that it was not trained on."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lenssr._checks import natural_integer, positive_integer, positive_number
+from lenssr._files import whole_file
+from lenssr.image._mask import expand_mask
+from lenssr.image._snr import local_snr
+from lenssr.methods import make_method
+from lenssr.methods._calibrated import conformal_factor
+from lenssr.methods._domain import widen
+from lenssr.weights import find_weights, read_card, save_calibrated
+
+from ._conformal import conformal_factors, coverage, rest_correlation
+from ._data import ScalesPairs
+from ._distributed import Processes
+from ._error_head import ErrorPairs, ErrorTrainer
+from ._held import open_images
+from ._loop import run_steps
+from ._recipe import Recipe, Training
+from ._restored import features_of, restored_images
+
+__all__ = ["Calibration", "calibrate"]
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+UNSEEN = 10   # one image of so many is not trained on but validated with
+AT_ONCE = 16  # images that the head looks at together
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """
+    How a network is calibrated.
+
+    Parameters
+    ----------
+    images : int
+        Images on which the head that predicts the errors is trained: scenes of the training,
+        observed anew.
+    held_out : int
+        Images of scenes of their own on which it is calibrated.
+    steps, batch : int
+        Steps of the training of the head, and images of each.
+    learning_rate : float
+        Its learning rate.
+    features, blocks : int
+        Its sizes.
+    psf_error : float
+        Relative error of the width of the PSFs that are told. How well the noise is known is
+        what the recipe of the network says.
+    masked : float
+        Share of the images that have holes.
+    n_probes : int
+        Probes of the error of measurement.
+    seed : int
+        Of the scenes that are held out, and all that is drawn.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic in which the head is trained.
+    """
+
+    images: int = 2000
+    held_out: int = 400
+    steps: int = 2500
+    batch: int = 16
+    learning_rate: float = 2e-3
+    features: int = 24
+    blocks: int = 3
+    psf_error: float = 0.03
+    masked: float = 0.2
+    n_probes: int = 8
+    seed: int = 5
+    precision: str = "auto"
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, got "
+                             f"{self.precision!r}")
+        for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
+            positive_integer(name, getattr(self, name))
+        natural_integer("seed", self.seed)
+        positive_number("learning_rate", self.learning_rate)
+        for name, most in (("psf_error", 0.5), ("masked", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"`{name}` must be from 0 to {most}, got "
+                                 f"{getattr(self, name)!r}")
+
+
+def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, **options):
+    """
+    Learn the errors of a network, so that its results have them.
+
+    A head is trained that predicts the squared error of each output pixel; then, on scenes that
+    neither network nor head was trained on, factors by local signal to noise are found by which
+    the predicted errors cover the true ones, the correlation of the errors, and the range of
+    images for which all this holds. A run that was stopped goes on.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        Name of shipped weights, or a ``.safetensors`` file with its card.
+    folder : path-like, optional
+        Where the run is kept and the calibrated weights go, by default
+        ``NAME-calibrated``: the weights, unchanged, the head, and the card.
+    recipe : path-like, str or `Recipe`, optional
+        Whose ``[data]`` say what images are calibrated on, in place of that in the card.
+    device : str, optional
+        Torch device.
+    progress : bool
+        Show progress bars.
+    **options
+        Parameters of `Calibration`.
+
+    Returns
+    -------
+    weights : `~pathlib.Path`
+        The weights in the folder, with head and card beside them.
+
+    Raises
+    ------
+    ValueError
+        If an option is wrong, the card has no recipe, or the folder holds another run.
+    TypeError
+        If there is no such option.
+    """
+    how = Calibration(**options)
+    path = find_weights(weights)
+    card = read_card(path)
+    recipe = _recipe(card, recipe)
+    if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
+        raise ValueError("`seed` must be another than those of the training, "
+                         f"{recipe.data.seed} and {recipe.data.validation_seed}, got {how.seed}")
+    folder = Path(f"{card.name}-calibrated" if folder is None else folder)
+    _claim(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
+    started = time.monotonic()
+    with Processes(device) as team:
+        run = _Run(path, card, recipe, how, folder, team, progress)
+        head = run.train_head()
+        found = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
+    data = recipe.data
+    calibration = {
+        "on": data.preset if data.catalog is None else Path(data.catalog).name,
+        "head": run.sizes, "scales": found, "domain": widen(run.features),
+        "how": {**asdict(how), "noise_error": data.noise_error, "recipe": recipe.name},
+        "hours": round((time.monotonic() - started) / 3600, 3)}
+    return save_calibrated(path, folder, head, calibration)
+
+
+def _recipe(card, recipe):
+    """The recipe whose data are calibrated on, with the network of the card."""
+    if recipe is None and not card.recipe:
+        raise ValueError(f"`recipe` must be given for weights without one in their card, "
+                         f"{card.name!r} has none")
+    found = (Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}") if recipe is None
+             else Recipe.read(recipe))
+    return replace(found, network=card.network)
+
+
+def _claim(folder, facts):
+    """Make the folder that of this run; `ValueError` if it is that of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "calibration.json"
+    if note.exists():
+        there = json.loads(note.read_text())
+        other = [key for key in facts if there.get(key) != facts[key]]
+        if other:
+            raise ValueError(f"`folder` must be new or of the same calibration; {folder} was made "
+                             f"with another `{other[0]}`, {there.get(other[0])!r}")
+        return
+    with whole_file(note) as beside:
+        beside.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _training(how):
+    """The `Training` of the head."""
+    return Training(seed=how.seed, steps=how.steps, batch=how.batch,
+                    learning_rate=how.learning_rate, warmup=min(100, how.steps // 5),
+                    ema=0.995, weight_decay=1e-3, precision=how.precision,
+                    validate_every=max(1, how.steps // 5), checkpoint_minutes=1.0)
+
+
+class _Run:
+    """The stages of a calibration."""
+
+    def __init__(self, path, card, recipe, how, folder, team, progress):
+        self.card, self.recipe, self.how = card, recipe, how
+        self.folder, self.team, self.progress = folder, team, progress
+        self.method = make_method(card.network["architecture"], card.scales[0],
+                                  {"weights": path, "n_probes": how.n_probes})
+        self.features = []
+
+    def restore(self, scale, held_out):
+        """What the network makes of images at a scale."""
+        part = "held-out" if held_out else "training"
+        images = open_images(self.recipe, scale, self.how, held_out, self.progress)
+        arrays = restored_images(
+            images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
+            device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")
+        return arrays
+
+    def train_head(self):
+        """The head, in half precision as it will be kept."""
+        how, scales = self.how, self.card.scales
+        restored = [self.restore(scale, False) for scale in scales]
+        self.sizes = {"scale": self.card.network["scale"], "told": restored[0]["told"].shape[1],
+                      "features": how.features, "blocks": how.blocks}
+        recipe = Recipe(f"{self.card.name}-error",
+                        {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
+                        self.recipe.data, _training(how))
+        n = len(restored[0]["data"])
+        parts = [np.arange(n) % UNSEEN != 0, np.arange(n) % UNSEEN == 0]
+        pairs, unseen = ([ErrorPairs(arrays, part, self.recipe.data.size, how.seed)
+                          for arrays in restored] for part in parts)
+        trainer = ErrorTrainer(recipe, self.folder, self.team)
+        trainer.begin()
+        pairs, unseen = (each[0] if len(each) == 1 else ScalesPairs(each)
+                         for each in (pairs, unseen))
+        trainer.plan(pairs)
+        run_steps(trainer, pairs, unseen, self.progress)
+        return trainer.average.half().float()
+
+    def calibrate_scale(self, head, scale):
+        """Factors, correlation and figures at a scale."""
+        arrays = self.restore(scale, True)
+        # Whole images: in a patch that light fills there is no sky to describe.
+        self.features += features_of(arrays)
+        raw = predicted(head, arrays, self.team.device)
+        weight = expand_mask(arrays["weight"], scale)
+        use = weight > 0
+        snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
+        error = arrays["mean"] - arrays["truth"]
+        planes = [error, raw, snr]
+        # Coverage is found on images whose errors told nothing of the factors.
+        halves = [np.arange(len(raw)) % 2 == k for k in range(2)]
+        sigma = np.empty_like(raw)
+        for one, other in (halves, halves[::-1]):
+            factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
+            sigma[other] = raw[other] * conformal_factor(snr[other], factors)
+        factors = conformal_factors(*(plane[use] for plane in planes))
+        whole = raw * conformal_factor(snr, factors)
+        chi2 = arrays["chi2"][np.isfinite(arrays["chi2"])]
+        return {"factors": factors,
+                "coverage": coverage(error[use], sigma[use], snr[use]),
+                "measurement": coverage(error[use], arrays["std"][use], snr[use]),
+                "chi2": [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])]
+                if len(chi2) else [],
+                "correlation": rest_correlation(arrays, whole, snr, scale)}
+
+
+def predicted(head, arrays, device):
+    """What the head says of restored images, as standard deviations in noise units."""
+    import torch
+
+    from lenssr.networks import compress
+
+    found = []
+    head = head.eval().to(device)
+    with torch.inference_mode():
+        for start in range(0, len(arrays["data"]), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            mean, data, weight = (torch.from_numpy(arrays[name][part])[:, None].to(device)
+                                  for name in ("mean", "data", "weight"))
+            told = torch.from_numpy(arrays["told"][part]).to(device)
+            log_square = head(compress(mean), compress(data), weight, told)
+            found.append(torch.exp(log_square / 2)[:, 0].cpu().numpy())
+    return np.concatenate(found)

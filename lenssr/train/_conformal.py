@@ -1,0 +1,157 @@
+"""Errors that were predicted, set against those that are: factors, coverage, correlation."""
+
+import numpy as np
+
+from lenssr.image._correlation import autocovariance
+from lenssr.image._lags import LAGS, fold
+from lenssr.image._mask import expand_mask
+from lenssr.image._snr import BINS, snr_bin
+from lenssr.methods._calibrated import conformal_factor
+
+__all__ = ["WITHIN", "conformal_factors", "coverage", "rest_correlation"]
+
+#: Shares of a normal distribution within one and two standard deviations.
+WITHIN = np.array([0.682689, 0.954500])
+
+ROUNDS = 12   # of finding the factors of all bins, which touch each other
+LEAST = 1000  # pixels that tell the factor of a bin
+TRIED = np.exp(np.linspace(-1.5, 1.5, 601))  # factors that are tried in one round
+CLIP = 5.0    # standard deviations: what is further off is no matter of correlation
+GROUPS = 10   # of images, whose scatter is the error of a correlation
+CHANCE = 2.0  # standard errors below which a correlation is none
+
+
+def conformal_factors(error, std, snr):
+    r"""
+    Factors by which predicted errors cover the true ones, by local signal to noise.
+
+    One factor cannot bring both shares of a distribution that is not normal to theirs. So
+    in each bin it is the one with the least
+
+    .. math:: \sum_{k=1,2} \frac{(c_k - p_k)^2}{p_k (1 - p_k)} ,
+
+    :math:`c_k` being the share of errors within :math:`k` predicted ones and :math:`p_k`
+    that of a normal distribution: deviations count in units of the scatter of a share.
+
+    Parameters
+    ----------
+    error, std, snr : `~numpy.ndarray`
+        Errors, what is predicted of them, and local signal to noise, shape ``(n,)``.
+
+    Returns
+    -------
+    factors : list of float
+        As `~lenssr.methods._calibrated.conformal_factor` takes them. A bin with less than
+        1000 pixels has that of the nearest one with more.
+
+    Notes
+    -----
+    Between the bins factors are interpolated, so that those of neighbours count in a bin.
+    They are found by turns until all bins are as they are to be.
+    """
+    error, which = np.abs(error), snr_bin(snr)
+    members = [np.flatnonzero(which == k) for k in range(len(BINS))]
+    known = [k for k, where in enumerate(members) if len(where) >= LEAST] or [
+        int(np.argmax([len(where) for where in members]))]
+    nearest = [min(known, key=lambda j: abs(j - k)) for k in range(len(BINS))]
+    factors = np.ones(len(BINS))
+    for _ in range(ROUNDS):
+        sigma = std * conformal_factor(snr, factors)
+        step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
+        factors *= [step[j] for j in nearest]
+    return [float(f"{value:.4g}") for value in factors]
+
+
+def _best(off):
+    """The factor for errors in units of the predicted ones."""
+    off = np.sort(off)
+    within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
+    variance = WITHIN * (1 - WITHIN)
+    return TRIED[np.argmin((((within.T - WITHIN) ** 2) / variance).sum(axis=1))]
+
+
+def coverage(error, sigma, snr):
+    """
+    Shares of errors within one and two predicted ones.
+
+    Returns
+    -------
+    shares : dict
+        By ``"all"`` and the names of the bins, those that have pixels.
+    """
+    off, which = np.abs(error) / sigma, snr_bin(snr)
+    found = {}
+    for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(BINS))):
+        if off[where].size:
+            found[name] = [round(float((off[where] <= k).mean()), 4) for k in (1, 2)]
+    return found
+
+
+def rest_correlation(arrays, whole, snr, scale):
+    r"""
+    Correlation by lag of the part of the errors that is not of the measurement.
+
+    With :math:`u` the errors and :math:`v` draws of those of measurement, both in units of the
+    whole predicted :math:`\sigma`, and :math:`b^2 = 1 - \sigma_m^2 / \sigma^2` the share of the
+    rest, where there is a source
+
+    .. math:: \rho(l) = \frac{\sum b_i b_{i+l} (u_i u_{i+l} - v_i v_{i+l})}
+        {\sum b_i^2 b_{i+l}^2} ,
+
+    the least squares of :math:`u_i u_j - v_i v_j = b_i b_j \rho(i - j)`. In the sky, where
+    :math:`b` is next to nothing, it is that of the errors themselves, :math:`\sum u_i u_{i+l}`.
+
+    Parameters
+    ----------
+    arrays : dict
+        What `~lenssr.train._restored.restored_images` gives.
+    whole, snr : `~numpy.ndarray`
+        Predicted errors, and local signal to noise, at one of which the sky ends.
+    scale : int
+        Output pixels per input pixel.
+
+    Returns
+    -------
+    correlation : dict
+        ``faint`` and ``bright``, in the sky and on sources: quarters as
+        `~lenssr.image._lags.fold` gives them, zero where they are not known from chance. And
+        their ``variance`` before they were one at no lag: mean squares of errors, over what is
+        predicted of them.
+
+    Notes
+    -----
+    Errors of a standard deviation larger than `~lenssr.methods._calibrated.rest_level` are to
+    be taken as two, one of that level that is correlated as ``faint``, and what is above it, as
+    ``bright``.
+    """
+    sums = np.zeros((GROUPS, 4, 2 * LAGS + 1, 2 * LAGS + 1))
+    for k, sigma in enumerate(whole):
+        measured = arrays["std"][k]
+        share = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
+        error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CLIP, CLIP)
+        # Where probes say more than the whole error, they are taken to be as large.
+        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CLIP, CLIP)
+        valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
+        sky, pairs = autocovariance(error, valid & ~source, LAGS)
+        with_error, with_drawn, both = (
+            np.multiply(*autocovariance(values, valid & source, LAGS))
+            for values in (share * error, share * drawn, share**2))
+        sums[k % GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
+    found, variance = _correlations(sums.sum(axis=0))
+    drawn = np.array([_correlations(sums.sum(axis=0) - one)[0] for one in sums])
+    spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
+    found[np.abs(found) < CHANCE * spread] = 0.0
+    found = np.clip(found, -1, 1)
+    found[:, LAGS, LAGS] = 1.0
+    return {"faint": fold(found[0]), "bright": fold(found[1]),
+            "variance": [round(float(value), 3) for value in variance]}
+
+
+def _correlations(sums):
+    """Both correlations of products and their weights, and what they were at no lag."""
+    sums = np.array([np.mean([np.rot90(each, k) for each in (one, one.T) for k in range(4)], axis=0)
+                     for one in sums])
+    least = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
+    found = sums[::2] / np.maximum(sums[1::2], least)
+    variance = found[:, LAGS, LAGS].copy()
+    return found / np.where(variance > 0, variance, np.inf)[:, None, None], variance

@@ -1,0 +1,124 @@
+"""Training of the head that predicts the errors of a network, which is left as it is."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lenssr.networks import compress
+from lenssr.networks._error import ErrorHead, negative_log_likelihood
+from lenssr.networks._range import CONDITIONS, FLIP, TURN
+
+from ._batch import AT_ONCE, Pairs, epoch_order, numbered, pair_draws, turned
+from ._trainer import Trainer
+
+__all__ = ["ErrorPairs", "ErrorTrainer"]
+
+
+class ErrorBatch(NamedTuple):
+    """
+    Restored images in noise units, and their errors.
+
+    Attributes
+    ----------
+    restored, data, weight, told : `~torch.Tensor`
+        What the head is called with.
+    error : `~torch.Tensor`
+        Restored less true image, linear, shape ``(batch, 1, n, n)``.
+    indices : list of int
+        Which images these are.
+    """
+
+    restored: torch.Tensor
+    data: torch.Tensor
+    weight: torch.Tensor
+    told: torch.Tensor
+    error: torch.Tensor
+    indices: list
+
+    def inputs(self, device):
+        """What the head is called with."""
+        return tuple(part.to(device) for part in self[:4])
+
+
+class ErrorPairs(Pairs):
+    """
+    Restored images as a source of batches.
+
+    Parameters
+    ----------
+    arrays : dict
+        What `~lenssr.train._restored.restored_images` gives.
+    chosen : slice
+        Which of the images.
+    size : int
+        Side of the patches in input pixels, at most that of the images.
+    seed : int
+        Seed of the order, the patches, and how they are turned.
+    """
+
+    def __init__(self, arrays, chosen, size, seed):
+        self.arrays = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()
+                       if name in ("data", "weight", "told", "mean", "truth")}
+        self.n, self.seed = len(self.arrays["data"]), seed
+        self.sides = self.arrays["data"].shape[1:]
+        self.size = min(size, *self.sides)
+        self.scale = self.arrays["mean"].shape[-1] // self.sides[-1]
+
+    def take(self, indices, draws):
+        """The `ErrorBatch` of these images, cropped at random, turned and flipped."""
+        turns = draws.integers(8).tolist()
+        corners = torch.stack([draws.integers(n - self.size + 1) for n in self.sides], 1).tolist()
+        told = torch.stack([turned_numbers(self.arrays["told"][i], turn)
+                            for i, turn in zip(indices, turns)])
+
+        def patches(name, factor=1):
+            side = self.size * factor
+            return torch.stack([
+                turned(self.arrays[name][i, y * factor: y * factor + side,
+                                         x * factor: x * factor + side], turn)
+                for i, (y, x), turn in zip(indices, corners, turns)])[:, None]
+
+        mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
+        return ErrorBatch(compress(mean), compress(patches("data")), patches("weight"), told,
+                          mean - truth, [int(i) for i in indices])
+
+    def batch(self, step, batch, rank=0, world=1):
+        numbers = numbered(step, batch, rank, world)
+        return self.take(epoch_order(numbers, self.n, batch * world, self.seed),
+                         pair_draws(self.seed, numbers))
+
+    def batches(self):
+        for start in range(0, self.n, AT_ONCE):
+            indices = np.arange(start, min(start + AT_ONCE, self.n))
+            yield self.take(indices, pair_draws(self.seed, indices))
+
+
+def turned_numbers(told, turn):
+    """What is told of an image that was turned; only ellipticities change."""
+    if len(told) != CONDITIONS:
+        return told
+    signs = torch.tensor(TURN, dtype=told.dtype) ** (turn % 4)
+    return told * signs * torch.tensor(FLIP, dtype=told.dtype) if turn >= 4 else told * signs
+
+
+class ErrorTrainer(Trainer):
+    """A `Trainer` of a head, by the likelihood of the errors."""
+
+    def build(self, sizes):
+        return ErrorHead(**{name: value for name, value in sizes.items()
+                            if name in ("scale", "told", "features", "blocks")})
+
+    def loss(self, batch):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = self.model(*batch.inputs(self.device))
+        return negative_log_likelihood(output.float(), batch.error.to(self.device))
+
+    @torch.no_grad()
+    def figures(self, pairs):
+        """Mean of the negative log likelihood over the images, in float32."""
+        found = [(negative_log_likelihood(self.average(*batch.inputs(self.device)).cpu(),
+                                          batch.error).item(), len(batch.indices))
+                 for batch in pairs.batches()]
+        values, counts = zip(*found)
+        return {"likelihood": float(np.average(values, weights=counts))}

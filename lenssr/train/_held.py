@@ -1,0 +1,138 @@
+"""Images as a user would have them: noise and PSF known with some error, and holes."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from lenssr.image import LensImage, parse_image
+from lenssr.image._mask import fill
+from lenssr.image._noise import sky_noise
+from lenssr.networks import PHYSICAL
+from lenssr.simulate._presets import find_preset
+
+from ._batch import pair_draws
+from ._catalog import CatalogPairs
+from ._data import BankPairs
+from ._holes import holes
+
+__all__ = ["open_images"]
+
+
+def open_images(recipe, scale, how, held_out, progress=False):
+    """
+    Images to learn the errors of a network from.
+
+    Parameters
+    ----------
+    recipe : `~lenssr.train.Recipe`
+        That of the network: says what the images are.
+    scale : int
+        Output pixels per input pixel.
+    how : `~lenssr.train.Calibration`
+        How many, and how well noise and PSF are known.
+    held_out : bool
+        Images of scenes that the network was not trained on.
+    progress : bool
+        Show how far the rendering of scenes is.
+
+    Returns
+    -------
+    images : `BankImages` or `CatalogImages`
+    """
+    kind = BankImages if recipe.data.catalog is None else CatalogImages
+    return kind(recipe, scale, how, held_out, progress)
+
+
+class BankImages:
+    """Scenes of a preset: those of the training, or a series of their own."""
+
+    def __init__(self, recipe, scale, how, held_out, progress):
+        data = replace(recipe.data, scenes=how.held_out if held_out else how.images)
+        if held_out:
+            data = replace(data, seed=how.seed, size=find_preset(data.preset).size)
+        elif recipe.data.scenes:
+            data = replace(data, scenes=min(data.scenes, recipe.data.scenes))
+        self.n, self.data, self.how, self.held_out = data.scenes, data, how, held_out
+        self.told = recipe.network["architecture"] in PHYSICAL
+        self.pairs = BankPairs(data, scale, progress=progress)
+
+    def take(self, indices):
+        """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
+        pairs, seed = self.pairs, self.how.seed
+        seen = pairs.observe(indices, pair_draws(seed, indices))
+        # Where the noise was left out, the unit is that which was.
+        sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1))
+        psf = pairs.optics.effective_psf(seen.transfer)
+        edge, side = pairs.margin, self.data.size
+
+        def cut(image, factor=1):
+            part = slice(edge * factor, (edge + side) * factor)
+            return image[part, part].double().numpy()
+
+        for k, index in enumerate(indices):
+            rng = np.random.default_rng([seed, index, 9])
+            known = self.held_out or self.told or rng.random() < self.data.psf_known
+            yield (as_known(cut(seen.lr[k]), cut(sigma[k]), None,
+                            psf[k].double().numpy() if known else None, self.data.noise_error,
+                            self.how, rng), cut(seen.hr[k], pairs.scale))
+
+
+class CatalogImages:
+    """The pairs of a catalogue: those to train with, or those that are held out."""
+
+    def __init__(self, recipe, scale, how, held_out, progress):
+        told = recipe.network["architecture"] in PHYSICAL
+        self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=told)
+        self.n = min(self.pairs.n, how.held_out if held_out else how.images)
+        self.noise_error, self.how = recipe.data.noise_error, how
+
+    def take(self, indices):
+        """As that of `BankImages`."""
+        for index in indices:
+            pair = self.pairs.catalog[int(self.pairs.chosen[index])]
+            plane = parse_image(pair.lr).planes[0]
+            truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
+            rng = np.random.default_rng([self.how.seed, index, 9])
+            yield as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.noise_error,
+                           self.how, rng), truth
+
+
+def as_known(values, sigma, mask, psf, noise_error, how, rng):
+    """
+    An image with noise and PSF as far as they are known, and perhaps with holes.
+
+    Parameters
+    ----------
+    values, sigma : `~numpy.ndarray`
+        Pixels and their standard deviations.
+    mask : `~numpy.ndarray` or None
+        Missing pixels.
+    psf : `~numpy.ndarray` or None
+        Effective PSF.
+    noise_error : float
+        Relative error of the noise.
+    how : `~lenssr.train.Calibration`
+        Has ``psf_error`` and ``masked``.
+    rng : `~numpy.random.Generator`
+        Source of randomness.
+
+    Returns
+    -------
+    image : `~lenssr.image.LensImage`
+    """
+    noise, width = np.exp(rng.normal(size=2) * (noise_error, how.psf_error))
+    mask = np.zeros(values.shape, bool) if mask is None else mask
+    if rng.random() < how.masked:
+        mask = mask | holes(values.shape, rng)
+    sigma, unit = sky_noise(values, sigma * noise, mask)
+    return LensImage(fill(values, mask), sigma, mask, None if psf is None else widened(psf, width),
+                     unit)
+
+
+def widened(psf, factor):
+    """A PSF so many times as wide, about its centre, of sum one."""
+    centre = np.array(psf.shape) // 2
+    wide = ndimage.affine_transform(psf, np.full(2, 1 / factor), centre - centre / factor, order=3)
+    return wide / wide.sum()

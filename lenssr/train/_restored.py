@@ -1,0 +1,98 @@
+"""Images and what a network makes of them, kept in pieces: a run that is stopped goes on."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr._files import whole_file
+from lenssr.exceptions import LensSRWarning
+from lenssr.methods import Run
+from lenssr.methods._domain import FEATURES, describe_image
+from lenssr.methods._operator import Degrade
+from lenssr.methods._probe import monte_carlo_std
+
+__all__ = ["features_of", "restored_images"]
+
+PIECE = 25  # images that are restored, and written, together
+
+
+def restored_images(images, method, scale, folder, probes, *, device=None, progress=False,
+                    words="restoring"):
+    """
+    Restore images, or read what was restored before.
+
+    Parameters
+    ----------
+    images : `~lenssr.train._held.BankImages` or `~lenssr.train._held.CatalogImages`
+        The images.
+    method : `~lenssr.methods._network.Network`
+        What restores them.
+    scale : int
+        Output pixels per input pixel.
+    folder : `~pathlib.Path`
+        Where the pieces are kept.
+    probes : bool
+        Find the errors of measurement, too, and the features of the images.
+    device : str, optional
+        Torch device.
+    progress : bool
+        Show a progress bar.
+    words : str
+        What it says.
+
+    Returns
+    -------
+    arrays : dict
+        Everything in units of the noise of the sky, less its level, the first axis that of the
+        images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
+        masked; ``told``, `Apply.summary`; ``mean`` and ``truth``; and with probes ``std``, the
+        error of measurement, ``probe``, one draw of it, ``features``, in the order of
+        `FEATURES`, and ``chi2``, mean square of data less the observed mean, over the noise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces, run = [], Run(scale, device)
+    for start in tqdm(range(0, images.n, PIECE), desc=words, disable=not progress, delay=2):
+        path = folder / f"{start:06d}.npz"
+        if not path.exists():
+            rows = [_restore(image, truth, method, run, start + k if probes else None)
+                    for k, (image, truth) in enumerate(
+                        images.take(range(start, min(start + PIECE, images.n))))]
+            with whole_file(path) as beside, open(beside, "wb") as file:
+                np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
+                                  for name in rows[0]})
+        with np.load(path) as piece:
+            pieces.append(dict(piece))
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _restore(image, truth, method, run, seed):
+    with warnings.catch_warnings():
+        # That there is no PSF, for one, is as it should be.
+        warnings.simplefilter("ignore", LensSRWarning)
+        apply, _ = method.prepare(image, run)
+    mean, level, noise = apply(image), apply.level, image.noise
+    row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
+           "truth": truth / noise,  # on a sky of zero, as in the training
+           "weight": np.where(image.mask, 0.0, noise / image.sigma),
+           "told": apply.summary[0].cpu().numpy()}
+    if seed is None:
+        return row
+    features = describe_image(image)
+    row["features"] = np.array([features.get(name, np.nan) for name in FEATURES])
+    row["std"] = monte_carlo_std(apply, image, method.n_probes, seed, mean=mean) / noise
+    drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
+    drawn[image.mask] = 0
+    row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
+    row["chi2"] = np.nan
+    if image.psf is not None:
+        seen = Degrade(image.psf, run.scale, image.shape).forward(mean)
+        row["chi2"] = np.mean(((image.data - seen) / image.sigma)[~image.mask] ** 2)
+    return row
+
+
+def features_of(arrays):
+    """What `describe_image` gave, of each image."""
+    return [{name: float(value) for name, value in zip(FEATURES, row) if np.isfinite(value)}
+            for row in arrays["features"]]

@@ -1,0 +1,291 @@
+"""Whole errors of networks: never too small, exact in tiles, and larger beyond the training."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from astropy import units as u
+from photutils.aperture import CircularAperture
+
+import lenssr
+from lenssr import superresolve
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.image._lags import LAGS, fold
+from lenssr.methods import Run, make_method
+from lenssr.methods._calibrated import KNOTS, conformal_factor
+from lenssr.methods._domain import FEATURES, describe_image, guard, widen
+from lenssr.networks import build
+from lenssr.networks._error import ErrorHead, negative_log_likelihood
+from lenssr.weights import error_file, load_error_head, read_card, save_calibrated, save_network
+
+NETWORKS = {
+    "fast": (dict(architecture="fast", channels=1, scale=2, blocks=1, features=4, conditions=5), 5),
+    "unrolled": (dict(architecture="unrolled", channels=1, scale=[2, 3], iterations=1, blocks=1,
+                      features=4, memory=2), 2)}
+PSF = gaussian_psf(4.0)
+FACTORS = [1.5, 2.0, 2.5, 3.0, 3.5]
+ANYTHING = {name: [-1e9, 1e9] for name in FEATURES}
+LAG = np.hypot(*np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1])
+CORRELATION = {name: fold(np.exp(-LAG / length)) for name, length in (("faint", 3), ("bright", 1))}
+
+# Networks that were never trained contradict the data.
+pytestmark = pytest.mark.filterwarnings("ignore:the result.*brought back to the data")
+
+
+def head_of(scale, told, seed=1):
+    """A head that was not trained, and says something."""
+    torch.manual_seed(seed)
+    head = ErrorHead(scale, told, features=4, blocks=1)
+    with torch.no_grad():
+        for tail in head.tails.values():
+            tail.weight += 0.2 * torch.randn_like(tail.weight)
+            tail.bias += 2.0
+    return head
+
+
+def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
+    """Weights with a calibration, in a folder."""
+    sizes, told = NETWORKS[name]
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(2)
+    plain = folder / "small.safetensors"
+    save_network(plain, build(**sizes), name="small", network=sizes)
+    head = head_of(sizes["scale"], told)
+    scales = sizes["scale"] if isinstance(sizes["scale"], list) else [sizes["scale"]]
+    return save_calibrated(plain, folder, head, {
+        "on": "hsc-hst", "domain": domain, "scales": {
+            str(s): {"factors": factors, "correlation": CORRELATION} for s in scales},
+        "head": dict(scale=sizes["scale"], told=told, features=4, blocks=1)})
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def weights(request, tmp_path_factory):
+    return request.param, calibrated(tmp_path_factory.mktemp("weights"), request.param)
+
+
+def plane(shape=(70, 60), noise=0.5):
+    rng = np.random.default_rng(3)
+    sigma = noise * rng.uniform(1, 2, shape)
+    data, mask = sigma * rng.normal(size=shape), rng.random(shape) < 0.02
+    data[shape[0] // 2, shape[1] // 3] += 300 * noise
+    return LensImage(np.where(mask, 0.0, data), sigma, mask, PSF, noise)
+
+
+def restore(weights, image, tile=None, scale=2, probes=1):
+    name, path = weights
+    method = make_method(name, scale, {"weights": path, "n_probes": probes})
+    return method.restore(image, Run(scale, tile=tile))
+
+
+@pytest.mark.filterwarnings("ignore:.*masked pixels were filled")
+def test_sums_have_whole_errors_too(weights):
+    image, (name, path) = plane(), weights
+    result = superresolve(image.data * u.adu, name, psf=PSF, uncertainty=image.sigma,
+                          mask=image.mask, weights=path, n_probes=1)
+    aperture = CircularAperture((90, 100), 6)
+    error = result.aperture_sum(aperture).error.value
+    # By hand: the two parts of either error, pixel by pixel.
+    weight = aperture.to_mask(method="exact").to_image(result.shape) * ~result.mask
+    inside = np.argwhere(weight > 0)
+    lags = np.abs(inside[:, None] - inside[None])
+    variance = 0.0
+    for k, std in enumerate((result.measurement_std, result.prior_std)):
+        level = result.correlation.levels[k]
+        for part, kernel in zip((np.minimum(std, level),
+                                 np.sqrt(np.maximum(std**2 - level**2, 0))),
+                                result.correlation.kernels[k]):
+            amplitude = (weight * part)[weight > 0]
+            variance += amplitude @ kernel[LAGS + lags[..., 0], LAGS + lags[..., 1]] @ amplitude
+    assert error == pytest.approx(np.sqrt(variance), rel=0.02)
+    np.testing.assert_allclose(result.correlation.kernels[1, 0], np.exp(-LAG / 3), atol=1e-4)
+    assert error > aperture.do_photometry(result.data, error=result.uncertainty.array)[1][0]
+
+
+def test_tiles_change_nothing(weights):
+    image = plane()
+    whole, tiled = (restore(weights, image, tile) for tile in (None, 16))
+    assert whole.predictive_std.shape == whole.mean.shape
+    np.testing.assert_allclose(tiled.predictive_std, whole.predictive_std, rtol=2e-3)
+
+
+def test_halo_is_how_far_the_head_sees():
+    head, rng = head_of(2, 5).double().eval(), torch.Generator().manual_seed(0)
+    planes = [torch.randn(1, 1, 40 * k, 40 * k, generator=rng, dtype=torch.float64)
+              for k in (2, 1, 1)]
+    told = torch.ones(1, 5, dtype=torch.float64)
+    before = head(*planes, told)
+    for k, plane_ in enumerate(planes):
+        plane_[..., : 20 * (2 if k == 0 else 1)] += 1.0
+    changed = (head(*planes, told) != before).any(dim=-2)[0, 0].nonzero().max().item()
+    # The last column of the output that sees the change is in the last input pixel that does.
+    assert 20 <= changed // 2 <= 19 + head.halo
+
+
+def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
+    low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[1e-9] * 5)
+    high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[1e9] * 5)
+    image = plane()
+    cut, free = (restore(each, image) for each in (low, high))
+    np.testing.assert_array_equal(cut.predictive_std, cut.measurement_std)
+    assert (free.predictive_std > free.measurement_std).all()
+    assert (free.measurement_std > cut.measurement_std).all()
+    # The whole error does not depend on the probes.
+    more = restore(high, image, probes=2)
+    np.testing.assert_array_equal(more.predictive_std, free.predictive_std)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 31), (64, 1)])
+def test_images_of_any_size(weights, shape):
+    rng = np.random.default_rng(0)
+    image = LensImage(rng.normal(size=shape), np.ones(shape), np.zeros(shape, bool), PSF, 1.0)
+    found = restore(weights, image)
+    assert np.isfinite(found.predictive_std).all() and (found.predictive_std > 0).all()
+
+
+def test_error_goes_with_the_unit(weights):
+    name, path = weights
+    image = plane((40, 40))
+    one, other = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path, n_probes=2,
+                               uncertainty=factor * image.sigma)
+                  for factor, unit in ((1.0, u.adu), (1e-3, u.nJy)))
+    np.testing.assert_allclose(1e3 * other.uncertainty.array, one.uncertainty.array, rtol=1e-4)
+
+
+def test_result_says_what_its_error_is(weights):
+    name, path = weights
+    data = np.stack([plane((20, 20)).data] * 2)
+    result = superresolve(data * u.adu, name, psf=PSF, uncertainty=0.5, weights=path, n_probes=1)
+    assert result.header["SRCALIB"] == "predictive"
+    assert "hsc-hst" in result.header.comments["SRCALIB"]
+    assert result.header["SRINFLAT"] == 1.0
+    assert result.shape == result.prior_std.shape == (2, 40, 40)
+    np.testing.assert_allclose(np.hypot(result.prior_std, result.measurement_std),
+                               result.uncertainty.array, rtol=1e-5)
+
+
+def test_network_without_a_calibration_is_as_before(tmp_path):
+    path = calibrated(tmp_path, "fast")
+    plain = tmp_path / "plain.safetensors"
+    plain.write_bytes(path.read_bytes())
+    card = json.loads(path.with_suffix(".json").read_text())
+    # As those of earlier versions.
+    del card["calibration"]
+    plain.with_suffix(".json").write_text(json.dumps(card))
+    assert read_card(plain).calibration == {} and load_error_head(plain) is None
+    image = dict(psf=PSF, uncertainty=0.5, n_probes=2)
+    one, other = (superresolve(plane((20, 20)).data * u.adu, "fast", weights=file, **image)
+                  for file in (plain, path))
+    assert one.header["SRCALIB"] == "measurement" and "SRINFLAT" not in one.header
+    assert one.prior_std is None
+    np.testing.assert_array_equal(one.uncertainty.array, one.measurement_std)
+    np.testing.assert_array_equal(one.data, other.data)
+    assert (other.measurement_std <= one.measurement_std).all()
+
+
+def test_card_and_head_come_back(tmp_path):
+    path = calibrated(tmp_path, "fast")
+    card, head = read_card(path), load_error_head(path)
+    assert card.calibration["scales"]["2"]["factors"] == FACTORS
+    assert card.calibration["parameters"] == sum(p.numel() for p in head.parameters())
+    told = head_of(2, 5).state_dict()
+    for name, value in head.state_dict().items():
+        torch.testing.assert_close(value, told[name].half().float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda file: file.unlink(), "has a calibration, and small-error.safetensors is not beside"),
+    (lambda file: file.write_bytes(file.read_bytes()[:-2]), "small-error.safetensors is damaged"),
+])
+def test_damaged_head(tmp_path, change, words):
+    path = calibrated(tmp_path, "fast")
+    change(error_file(path))
+    with pytest.raises(ValueError, match=words):
+        restore(("fast", path), plane())
+
+
+def test_factor_is_that_of_the_bin_and_smooth_between():
+    np.testing.assert_allclose(conformal_factor(np.array(KNOTS), FACTORS), FACTORS)
+    np.testing.assert_allclose(conformal_factor(np.array([0.0, 1e9]), FACTORS), [1.5, 3.5])
+    middle = np.sqrt(KNOTS[1] * KNOTS[2])
+    assert conformal_factor(middle, FACTORS) == pytest.approx(np.sqrt(2.0 * 2.5))
+
+
+def test_likelihood_is_least_at_the_mean_square():
+    error = torch.randn(100000, generator=torch.Generator().manual_seed(0)) * 3
+    tried = torch.linspace(1, 4, 301)
+    found = [negative_log_likelihood(torch.full_like(error, t), error).item() for t in tried]
+    assert tried[int(np.argmin(found))].exp().item() == pytest.approx(9, rel=0.02)
+
+
+def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(size=shape)
+    psf = gaussian_psf(width)
+    y, x = np.indices(shape) - np.array(shape)[:, None, None] // 2
+    data += peak * np.exp(-(x**2 + y**2) / 18)
+    return LensImage(data, np.ones(shape), np.zeros(shape, bool), psf, 1.0)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    """That of sixty images of one kind."""
+    rng = np.random.default_rng(1)
+    return widen([describe_image(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5), seed=k))
+                  for k in range(60)])
+
+
+def test_inside_the_domain_all_is_silent(domain):
+    for k in range(200, 220):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert guard(describe_image(sky(peak=100, seed=k)), domain) == 1.0
+
+
+@pytest.mark.parametrize(("image", "words"), [
+    (sky(width=9.0), "the FWHM of the PSF in pixels is 9.02, outside the range"),
+    (sky(peak=3000.0), r"the peak over the noise is 3e\+03, outside"),
+])
+def test_outside_the_domain_is_told_with_its_range(domain, image, words):
+    with pytest.warns(lenssr.LensSRWarning, match=words) as told:
+        assert guard(describe_image(image), domain) > 1
+    assert all("errors are multiplied by" in str(w.message) for w in told)
+
+
+def test_saturated_and_correlated_images_are_told(domain):
+    image = sky()
+    flat = np.minimum(image.data, 70.0)
+    smooth = np.random.default_rng(1).normal(size=(62, 62))
+    smooth = sum(smooth[i:i + 60, j:j + 60] for i in range(3) for j in range(3)) / 3
+    negative = image.data.copy()
+    negative[20:24, 20:24] = -30.0
+    for data, words in ((flat, "as bright as the brightest"), (negative, "far below the sky"),
+                        (smooth + image.data - sky(peak=0.0).data, "correlation of the noise")):
+        bad = LensImage(data, image.sigma, image.mask, image.psf, 1.0)
+        with pytest.warns(lenssr.LensSRWarning) as told:
+            assert guard(describe_image(bad), domain) > 1
+        assert any(words in str(w.message) for w in told)
+
+
+@pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")
+def test_factor_grows_with_the_distance(domain):
+    factors = [guard(describe_image(sky(width=width)), domain) for width in (4.0, 6.0, 8.0, 12.0)]
+    assert factors[0] == 1 and (np.diff(factors) > 0).all()
+    # One more for each width of the range, in the logarithm.
+    low, high = np.log(domain["psf_fwhm"])
+    assert factors[3] - factors[2] == pytest.approx(np.log(12 / 8) / (high - low), rel=0.05)
+
+
+def test_errors_of_an_image_outside_are_larger(tmp_path, domain):
+    inside = calibrated(tmp_path / "in", "fast")
+    outside = calibrated(tmp_path / "out", "fast", {**ANYTHING, "psf_fwhm": [1.0, 2.0]})
+    image = sky()
+    one = restore(("fast", inside), image)
+    with pytest.warns(lenssr.LensSRWarning, match="the FWHM of the PSF in pixels is 3.99"):
+        other = restore(("fast", outside), image)
+    factor = other.facts["SRINFLAT"][0]
+    assert factor == pytest.approx(2.0, abs=0.02)  # from 2 to 4 is as far as from 1 to 2
+    np.testing.assert_allclose(other.predictive_std, factor * one.predictive_std, rtol=1e-3)
+    assert (other.measurement_std >= one.measurement_std).all()
