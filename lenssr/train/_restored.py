@@ -11,7 +11,7 @@ from lenssr.exceptions import LensSRWarning
 from lenssr.methods import Run
 from lenssr.methods._domain import FEATURES, describe_image
 from lenssr.methods._operator import Degrade
-from lenssr.methods._probe import monte_carlo_std
+from lenssr.methods._probe import monte_carlo_error
 
 __all__ = ["features_of", "restored_images"]
 
@@ -81,7 +81,8 @@ def _restore(image, truth, method, run, seed):
         return row
     features = describe_image(image)
     row["features"] = np.array([features.get(name, np.nan) for name in FEATURES])
-    row["std"] = monte_carlo_std(apply, image, method.n_probes, seed, mean=mean) / noise
+    std, _ = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
+    row["std"] = std / noise
     drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
     drawn[image.mask] = 0
     row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
