@@ -37,7 +37,7 @@ NETWORKS = {  # sizes that two cores train in minutes
 SEEDS = {"rcan": (1, 2, 3), "srresnet": (1, 2, 3), "fsrcnn": (1, 2, 3)}
 CLASSES = ["no_sub", "cdm", "axion"]
 BASELINES = ("bilinear", "bicubic", "optimal_linear", "richardson_lucy", "wiener")
-STEPS, SCENES = 1000, 3000
+STEPS, SCENES = 600, 3000
 
 PRETRAINED, FOLDS, PAIRS, HELD = "rcan-x2", 5, 300, 30
 STAGES, RATES, BATCH = (60, 140), (1e-4, 2e-4), 8
@@ -79,7 +79,8 @@ def simulated_recipe(name, architecture, seed, steps):
                 validation_seed=12, substructure=CLASSES, correlated=0.0, noise_error=0.0,
                 psf_known=1.0)
     # Errors count as they do in the table; in noise units, against noisy targets, without bias.
-    training = Training(seed=seed, steps=steps, batch=8, warmup=100, ema=0.995,
+    training = Training(seed=seed, steps=steps, batch=8, warmup=60, ema=0.99,
+                        optimizer="muon", learning_rate=1e-3,
                         loss={"mse_linear": 1.0}, validate_every=max(1, steps // 4))
     return Recipe(f"{architecture}-{name}-{seed}",
                   dict(architecture=architecture, channels=1, scale=2, **NETWORKS[architecture]),

@@ -4,9 +4,9 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
     python benchmarks/tables.py scores/*.ecsv trust/*.ecsv --out docs/user_guide/tables
 
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
-noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. So does
-``NAME-fidelity-TABLE.ecsv`` become ``fidelity_NAME_TABLE.csv``; of the coverage, methods get
-columns.
+noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. A table of means
+over folds becomes ``benchmark_NAME.csv``. So does ``NAME-fidelity-TABLE.ecsv`` become
+``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns.
 """
 
 import argparse
@@ -36,6 +36,10 @@ def main():
             side_by_side = part in ("coverage", "apertures")
             write_lines(by_bin(table) if side_by_side else plain(shortened(part, table)),
                         args.out / f"fidelity_{name}_{part}.csv")
+            continue
+        if "truth_psnr_spread" in table.colnames and "runs" not in table.colnames:  # over folds
+            known = np.isfinite(table["truth_psnr"])
+            write_lines(plain(table[known]), args.out / f"benchmark_{file.stem}.csv")
             continue
         if "runs" not in table.colnames:  # one of a row for each image
             continue
