@@ -16,6 +16,9 @@ FLUX_ACCURACY = 0.01
 #: Floor of the relative squared error: 60 dB below the peak.
 FLOOR = 1e-6
 
+#: Bound of what a network gave, :math:`7 \times 10^8` times the noise.
+HIGHEST = 20.0
+
 #: Where `charbonnier` turns from square to absolute, in the units of what it compares.
 ROUNDING = 1e-3
 
@@ -75,11 +78,16 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
         elif name == "ssim":
             term = ssim(output, compress(truth))
         elif name.endswith("_linear"):
-            term = PIXELWISE[name.removesuffix("_linear")](expand(output), truth)
+            term = PIXELWISE[name.removesuffix("_linear")](_linear(output), truth)
         else:
             term = PIXELWISE[name](output, compress(truth))
         total = total + weight * term
     return total
+
+
+def _linear(output):
+    """The image in noise units; fresh weights may say anything, and must not overflow."""
+    return expand(output.clamp(-HIGHEST, HIGHEST))
 
 
 def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
@@ -139,7 +147,7 @@ def restoration_loss(output, truth, scale, peak_weight, flux_weight,
     mean : callable
         As `training_loss` takes it.
     """
-    image = expand(output)
+    image = _linear(output)
     return (mse(output, compress(truth))
             + peak_weight * log_relative_error(image, truth, mean)
             + flux_weight * flux_error(image, truth, scale))

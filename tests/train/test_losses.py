@@ -102,3 +102,13 @@ def test_loss_of_an_empty_image_is_finite():
     assert torch.isfinite(output.grad).all()
     np.testing.assert_allclose(compress(truth).numpy(), 0)
     np.testing.assert_allclose(expand(compress(truth + 5)).numpy(), 5, rtol=1e-6)
+
+
+def test_fresh_weights_may_say_anything():
+    """An output that no float could hold the exponential of is pulled back."""
+    _, truth = (torch.from_numpy(image).float() for image in images())
+    output = torch.full_like(truth, 500.0).requires_grad_()
+    loss = training_loss(output, truth, 2, Training(steps=10))
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(output.grad.norm())
+    assert (output.grad > 0).all()
