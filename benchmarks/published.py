@@ -38,6 +38,7 @@ SEEDS = {"rcan": (1, 2, 3), "srresnet": (1, 2, 3), "fsrcnn": (1, 2, 3)}
 CLASSES = ["no_sub", "cdm", "axion"]
 BASELINES = ("bilinear", "bicubic", "optimal_linear", "richardson_lucy", "wiener")
 STEPS, SCENES = 600, 3000
+LONGER = {"noisy": {"edsr": 4}}  # how near to the floor one comes with more of them
 
 PRETRAINED, FOLDS, PAIRS, HELD = "rcan-x2", 5, 300, 30
 STAGES, RATES, BATCH = (60, 140), (1e-4, 2e-4), 8
@@ -68,6 +69,10 @@ def simulated(name, args):
             recipe = simulated_recipe(name, architecture, seed, args.steps)
             weights.setdefault(f"{architecture} (trained here)", []).append(
                 trained(recipe, args.runs / name / recipe.name))
+    for architecture, times in LONGER.get(name, {}).items():
+        recipe = simulated_recipe(name, architecture, 1, times * args.steps)
+        weights[f"{architecture} (trained {times} times as long)"] = [
+            trained(recipe, args.runs / name / f"{recipe.name}-longer")]
     found = benchmark(name, BASELINES, weights=weights, n=args.n, out=args.out, overwrite=True,
                       progress=True)
     print(found)
