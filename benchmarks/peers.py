@@ -7,8 +7,9 @@ STARRED (Michalewicz et al. 2023, doi:10.21105/joss.05340; Millon et al. 2024,
 doi:10.3847/1538-3881/ad4da7) is another package that restores an image at twice the resolution,
 given its PSF and its noise, and aims at the same one: a Gaussian of FWHM two output pixels. It
 wants packages of its own, and runs in a virtual environment, ``--env``, which is made if it is
-not there. All see the same images and are told the same PSF and noise. STARRED has the defaults of
-its own script and is told of no point sources: see ``starred_worker.py``.
+not there. All see the same images and are told the same PSF and noise. STARRED has its own
+defaults, and as many iterations as it needs; it is told of no point sources: see
+``starred_worker.py``.
 """
 
 import argparse
@@ -34,7 +35,8 @@ STARRED = "starred-astro"
 
 HEADER = """\
 PSNR in dB against the peak of the truth of each image. `limit` is the score of a perfect image
-against this truth, which has the noise of the sharp image in it."""
+against this truth, which has the noise of the sharp image in it; `starred_chi2` is the mean square
+of what STARRED's image leaves of the data, over their noise."""
 
 
 def environment(folder):
@@ -98,7 +100,7 @@ def misfit(narrow, psf, truth):
 
 
 def run_starred(python, pairs):
-    """Results of STARRED by name, in flux per output pixel."""
+    """Results of STARRED by name: flux per output pixel, and chi2 of the data."""
     worker = Path(__file__).with_name("starred_worker.py")
     with tempfile.TemporaryDirectory() as folder:
         for name, pair in pairs.items():
@@ -110,7 +112,11 @@ def run_starred(python, pairs):
                 pass
         if process.returncode:
             sys.exit(f"STARRED ended with status {process.returncode}")
-        return {name: np.load(Path(folder) / f"{name}.starred.npy") for name in pairs}
+        found = {}
+        for name in pairs:
+            with np.load(Path(folder) / f"{name}.starred.npz") as made:
+                found[name] = made["image"], float(made["chi2"])
+        return found
 
 
 def main():
@@ -118,6 +124,7 @@ def main():
     parser.add_argument("--env", type=Path, default=Path("starred"),
                         help="virtual environment with STARRED, made if it is not there")
     parser.add_argument("--out", type=Path, default=Path("peers"), help="folder to write to")
+    parser.add_argument("--table", type=Path, help="file to write the table to as well")
     parser.add_argument("--only", help="lenses whose name holds this")
     parser.add_argument("--seeing", type=float, default=SEEING, help="FWHM of the optics, arcsec")
     parser.add_argument("--snr", type=float, default=SNR, help="peak signal to noise")
@@ -137,16 +144,13 @@ def main():
     for lens in tqdm(chosen, desc="lenses"):
         pair, limit = made[lens.name]
         results = {label: restore(pair.lr, who) for label, who in taking_part.items()}
-        results["starred"] = starred[lens.name]
+        results["starred"], chi2 = starred[lens.name]
         row = {"lens": lens.name, "kind": lens.kind, "fwhm": pair.truth["fwhm"],
                "snr": pair.truth["snr"], "limit": limit}
-        rows.append(row | {label: score(pair, image)[0] for label, image in results.items()})
-    labels = [*taking_part, "starred"]
-    rows.append({"lens": "mean", "kind": "", "fwhm": np.mean([r["fwhm"] for r in rows]),
-                 "snr": np.mean([r["snr"] for r in rows]),
-                 "limit": np.mean([r["limit"] for r in rows]),
-                 **{label: np.mean([row[label] for row in rows]) for label in labels}})
+        row |= {label: score(pair, image)[0] for label, image in results.items()}
+        rows.append(row | {"starred_chi2": chi2})
     table = Table(rows)
+    table.add_row(["mean", "", *(np.mean(table[name]) for name in table.colnames[2:])])
     table.meta.update(seeing=args.seeing, snr=args.snr, starred=version)
     for name in table.colnames[2:]:
         table[name].info.format = ".0f" if name == "snr" else ".2f"
@@ -156,6 +160,8 @@ def main():
     print(f"\nThe PSF that STARRED is told differs from lenssr's by {worst:.1e} of the peak of any "
           "image at most.")
     table.write(args.out / "peers.ecsv", overwrite=True)
+    if args.table:
+        table.write(args.table, overwrite=True)
     with (args.out / "peers.txt").open("w") as file:
         file.write("\n".join(table.pformat(max_width=-1, max_lines=-1)) + "\n")
 
