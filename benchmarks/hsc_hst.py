@@ -106,7 +106,7 @@ def draw(rows, path):
                 axis.set_title(name)
         line[0].set_ylabel(band)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=70, pil_kwargs={"optimize": True})
+    figure.savefig(path, dpi=55, pil_kwargs={"optimize": True})
 
 
 def main():

@@ -9,13 +9,13 @@ given its PSF and its noise, and aims at the same one: a Gaussian of FWHM two ou
 wants packages of its own, and runs in a virtual environment, ``--env``, which is made if it is
 not there. All see the same images and are told the same PSF and noise. STARRED has its own
 defaults, and as many iterations as it needs; it is told of no point sources: see
-``starred_worker.py``.
+``starred_worker.py``. What it made is kept in the folder of ``--out`` and not made again: it takes
+minutes for an image.
 """
 
 import argparse
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -99,24 +99,35 @@ def misfit(narrow, psf, truth):
     return np.abs(seen - ours)[inner].max() / ours.max()
 
 
-def run_starred(python, pairs):
+def run_starred(python, pairs, folder):
     """Results of STARRED by name: flux per output pixel, and chi2 of the data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pair in pairs.items():
+        given = {"data": pair.lr.data, "sigma": pair.lr.uncertainty.array,
+                 "psf": narrow_psf(pair.lr.psf)}
+        if not same(folder / f"{name}.npz", given):
+            (folder / f"{name}.starred.npz").unlink(missing_ok=True)
+            np.savez(folder / f"{name}.npz", **given)
     worker = Path(__file__).with_name("starred_worker.py")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, pair in pairs.items():
-            np.savez(Path(folder) / f"{name}.npz", data=pair.lr.data,
-                     sigma=pair.lr.uncertainty.array, psf=narrow_psf(pair.lr.psf))
-        with subprocess.Popen([str(python), str(worker), folder], stdout=subprocess.PIPE,
-                              text=True) as process:
-            for _ in tqdm(process.stdout, total=len(pairs), desc="STARRED"):
-                pass
-        if process.returncode:
-            sys.exit(f"STARRED ended with status {process.returncode}")
-        found = {}
-        for name in pairs:
-            with np.load(Path(folder) / f"{name}.starred.npz") as made:
-                found[name] = made["image"], float(made["chi2"])
-        return found
+    with subprocess.Popen([str(python), str(worker), str(folder)], stdout=subprocess.PIPE,
+                          text=True) as process:
+        for _ in tqdm(process.stdout, desc="STARRED"):
+            pass
+    if process.returncode:
+        sys.exit(f"STARRED ended with status {process.returncode}")
+    found = {}
+    for name in pairs:
+        with np.load(folder / f"{name}.starred.npz") as made:
+            found[name] = made["image"], float(made["chi2"])
+    return found
+
+
+def same(path, given):
+    """Whether a file holds these arrays, so that what was made of them can be used again."""
+    if not path.exists():
+        return False
+    with np.load(path) as old:
+        return all(np.array_equal(old[key], array) for key, array in given.items())
 
 
 def main():
@@ -139,7 +150,7 @@ def main():
     chosen = [lens for lens in lenses() if (args.only or "") in lens.name]
     made = {lens.name: degrade(lens, args.seeing, args.snr) for lens in chosen}
     pairs = {name: pair for name, (pair, _) in made.items()}
-    starred = run_starred(python, pairs)
+    starred = run_starred(python, pairs, args.out / "starred")
     rows = []
     for lens in tqdm(chosen, desc="lenses"):
         pair, limit = made[lens.name]

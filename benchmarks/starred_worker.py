@@ -1,11 +1,12 @@
 """
 Run by peers.py in STARRED's own environment: STARRED on each image of a folder.
 
-    python starred_worker.py FOLDER
+    python starred_worker.py FOLDER [START]
 
 Of each ``NAME.npz`` there, with ``data`` and ``sigma`` (square) and the narrow ``psf``, it writes
-``NAME.starred.npz``: ``image``, flux per pixel with two pixels to one of the data, and ``chi2``,
-that of the data.
+``NAME.starred.npz``, unless it is there: ``image``, flux per pixel with two pixels to one of the
+data, and ``chi2``, that of the data. Several may work on one folder, begun with a number each that
+says where.
 
 The weights of the starlet regularisation and of positivity are the defaults of STARRED's
 `multi_steps_deconvolution`, and so is the noise by 500 realisations that scales them. There are no
@@ -49,10 +50,18 @@ def deconvolve(data, sigma, psf):
 
 def main():
     warnings.simplefilter("ignore")
-    for path in sorted(Path(sys.argv[1]).glob("*.npz")):
-        with np.load(path) as given:
-            image, chi2 = deconvolve(given["data"], given["sigma"], given["psf"])
-        np.savez(path.with_suffix(".starred"), image=image, chi2=chi2)
+    paths = sorted(path for path in Path(sys.argv[1]).glob("*.npz")
+                   if not path.stem.endswith(".starred"))
+    start = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    for path in paths[start:] + paths[:start]:
+        made = path.with_suffix(".starred.npz")
+        if not made.exists():
+            with np.load(path) as given:
+                image, chi2 = deconvolve(given["data"], given["sigma"], given["psf"])
+            beside = made.with_suffix(".part")
+            with beside.open("wb") as file:
+                np.savez(file, image=image, chi2=chi2)
+            beside.rename(made)
         print(path.stem, flush=True)
 
 

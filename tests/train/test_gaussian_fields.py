@@ -216,6 +216,6 @@ def test_small_network_comes_close(tmp_path):
 
 @pytest.mark.slow
 def test_network_is_optimal(fields, tmp_path):
-    network = trained(fields, tmp_path, 2000, 3e-3,
+    network = trained(fields, tmp_path, 800, 3e-3,
                       dict(iterations=3, blocks=2, features=24, memory=8))
     assert 0 < excess(network, fields) < 0.05
