@@ -8,7 +8,7 @@ doi:10.3847/1538-3881/ad4da7) is another package that restores an image at twice
 given its PSF and its noise, and aims at the same one: a Gaussian of FWHM two output pixels. It
 wants packages of its own, and runs in a virtual environment, ``--env``, which is made if it is
 not there. All see the same images and are told the same PSF and noise. STARRED has its own
-defaults, and as many iterations as it needs; it is told of no point sources: see
+defaults but for the number of iterations, and is told of no point sources: see
 ``starred_worker.py``. What it made is kept in the folder of ``--out`` and not made again: it takes
 minutes for an image.
 """
@@ -30,6 +30,7 @@ from lenssr.methods._operator import Degrade
 
 SEEING, SNR = 0.75, 100  # FWHM of the optics, arcsec; peak signal to noise
 SCALE = 2
+ITERATIONS = 3000
 FLOOR = 1e-3  # power of the transfer of a pixel below which it is not divided by
 STARRED = "starred-astro"
 
@@ -99,7 +100,7 @@ def misfit(narrow, psf, truth):
     return np.abs(seen - ours)[inner].max() / ours.max()
 
 
-def run_starred(python, pairs, folder):
+def run_starred(python, pairs, folder, iterations):
     """Results of STARRED by name: flux per output pixel, and chi2 of the data."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pair in pairs.items():
@@ -109,8 +110,8 @@ def run_starred(python, pairs, folder):
             (folder / f"{name}.starred.npz").unlink(missing_ok=True)
             np.savez(folder / f"{name}.npz", **given)
     worker = Path(__file__).with_name("starred_worker.py")
-    with subprocess.Popen([str(python), str(worker), str(folder)], stdout=subprocess.PIPE,
-                          text=True) as process:
+    with subprocess.Popen([str(python), str(worker), str(folder), str(iterations)],
+                          stdout=subprocess.PIPE, text=True) as process:
         for _ in tqdm(process.stdout, desc="STARRED"):
             pass
     if process.returncode:
@@ -137,6 +138,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("peers"), help="folder to write to")
     parser.add_argument("--table", type=Path, help="file to write the table to as well")
     parser.add_argument("--only", help="lenses whose name holds this")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of STARRED")
     parser.add_argument("--seeing", type=float, default=SEEING, help="FWHM of the optics, arcsec")
     parser.add_argument("--snr", type=float, default=SNR, help="peak signal to noise")
     add_arguments(parser)
@@ -150,7 +152,7 @@ def main():
     chosen = [lens for lens in lenses() if (args.only or "") in lens.name]
     made = {lens.name: degrade(lens, args.seeing, args.snr) for lens in chosen}
     pairs = {name: pair for name, (pair, _) in made.items()}
-    starred = run_starred(python, pairs, args.out / "starred")
+    starred = run_starred(python, pairs, args.out / f"starred_{args.iterations}", args.iterations)
     rows = []
     for lens in tqdm(chosen, desc="lenses"):
         pair, limit = made[lens.name]
@@ -162,7 +164,8 @@ def main():
         rows.append(row | {"starred_chi2": chi2})
     table = Table(rows)
     table.add_row(["mean", "", *(np.mean(table[name]) for name in table.colnames[2:])])
-    table.meta.update(seeing=args.seeing, snr=args.snr, starred=version)
+    table.meta.update(seeing=args.seeing, snr=args.snr, starred=version,
+                      iterations=args.iterations)
     for name in table.colnames[2:]:
         table[name].info.format = ".0f" if name == "snr" else ".2f"
     print(f"{len(chosen)} lenses, seeing {args.seeing} arcsec, {STARRED} {version}. {HEADER}\n")
