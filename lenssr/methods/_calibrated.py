@@ -11,14 +11,14 @@ from lenssr.image._tiles import cut
 from ._domain import describe_image, guard
 
 __all__ = ["conformal_factor", "error_map", "predict_error", "rest_correlation", "rest_level",
-           "usual_chi2"]
+           "snr_map", "usual_chi2"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
 #: them their logarithms are interpolated in its logarithm.
 KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
 
 
-def predict_error(head, calibration, apply, image, mean):
+def predict_error(head, calibration, apply, image, mean, snr):
     r"""
     Standard deviation of the whole error of a restored image.
 
@@ -37,6 +37,8 @@ def predict_error(head, calibration, apply, image, mean):
         The image.
     mean : `~numpy.ndarray`
         The restored image.
+    snr : `~numpy.ndarray`
+        What `snr_map` gives of it.
 
     Returns
     -------
@@ -52,25 +54,29 @@ def predict_error(head, calibration, apply, image, mean):
     """
     inflation = guard(describe_image(image), calibration["domain"])
     std = error_map(head, apply, image, mean)
-    std *= inflation * conformal_factor(_snr(apply, image, mean),
-                                        calibration["scales"][str(apply.scale)]["factors"])
+    std *= inflation * conformal_factor(snr, calibration["scales"][str(apply.scale)]["factors"])
     return std, {
         "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"),
         "SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
 
 
-def _snr(apply, image, mean):
+def snr_map(apply, image, mean):
+    """What `lenssr.image._snr.local_snr` gives of a restored image."""
     return local_snr(mean, apply.level, expand_mask(image.sigma, apply.scale))
 
 
-def rest_correlation(calibration, apply, image, mean, rest):
+def rest_correlation(calibration, scale, snr, rest):
     """
     Correlation of the errors that are not of the measurement, as the calibration found it.
 
     Parameters
     ----------
-    calibration, apply, image, mean
-        As `predict_error` takes them.
+    calibration : dict
+        That of the card.
+    scale : int
+        Output pixels per input pixel.
+    snr : `~numpy.ndarray`
+        What `snr_map` gives.
     rest : `~numpy.ndarray`
         Standard deviation of these errors.
 
@@ -79,10 +85,9 @@ def rest_correlation(calibration, apply, image, mean, rest):
     correlation : `~lenssr.image.ErrorCorrelation`
         Of one part.
     """
-    found = calibration["scales"][str(apply.scale)]["correlation"]
+    found = calibration["scales"][str(scale)]["correlation"]
     kernels = np.stack([unfold(found[name]) for name in ("faint", "bright")])
-    level = rest_level(rest, _snr(apply, image, mean))
-    return ErrorCorrelation(kernels[None], np.array([level]))
+    return ErrorCorrelation(kernels[None], np.array([rest_level(rest, snr)]))
 
 
 def usual_chi2(calibration, scale):

@@ -16,7 +16,7 @@ from lenssr.image._tiles import cut
 from lenssr.weights import load_error_head, load_network, shipped_weights
 
 from ._base import Restoration
-from ._calibrated import predict_error, rest_correlation, usual_chi2
+from ._calibrated import predict_error, rest_correlation, snr_map, usual_chi2
 from ._probe import monte_carlo_error
 
 __all__ = ["Apply", "Network"]
@@ -96,13 +96,14 @@ class Network:
         whole, calibration = None, card.calibration
         if calibration:
             head = self._load_head(self._weights(run.scale))
-            whole, told = predict_error(head, calibration, apply, image, mean)
+            snr = snr_map(apply, image, mean)
+            whole, told = predict_error(head, calibration, apply, image, mean, snr)
             facts |= told
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.
             std = np.minimum(std, whole)
             correlation = correlation.and_rest(
-                rest_correlation(calibration, apply, image, mean, np.sqrt(whole**2 - std**2)))
+                rest_correlation(calibration, run.scale, snr, np.sqrt(whole**2 - std**2)))
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, predictive_std=whole, correlation=correlation,
