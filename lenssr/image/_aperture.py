@@ -78,7 +78,7 @@ class _Plane:
         self.data = image.data[k]
         self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
         parts = [image.measurement_std, image.prior_std]
-        self.stds = [np.asarray(std[k], float) for std in parts if std is not None]
+        self.stds = [std[k] for std in parts if std is not None]
         self.correlation = image.correlation[k]
 
     def sum(self, mask):
@@ -87,5 +87,6 @@ class _Plane:
         if inside is None:
             return np.nan, np.nan
         weights = np.where(self.valid[inside], mask.data[part], 0.0)
-        variance = self.correlation.sum_variance(weights, [std[inside] for std in self.stds])
+        stds = [np.asarray(std[inside], float) for std in self.stds]
+        variance = self.correlation.sum_variance(weights, stds)
         return float((weights * np.where(weights > 0, self.data[inside], 0.0)).sum()), variance**0.5

@@ -51,7 +51,7 @@ def monte_carlo_error(restore_mean, image, n_probes=8, seed=0, *, mean=None, smo
     -------
     std : `~numpy.ndarray`
         Shape and unit of the estimate.
-    correlation : `~lenssr.image._error_correlation.ErrorCorrelation`
+    correlation : `~lenssr.image.ErrorCorrelation`
         Of these errors, measured on the 256 pixels a side in the middle of the image.
 
     Raises

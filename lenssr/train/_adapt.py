@@ -22,7 +22,8 @@ from ._discriminator import Discriminator, encode
 from ._finetune import target_folder
 from ._losses import training_loss
 from ._recipe import Data, Recipe, Training
-from ._schedule import average_weight, learning_rate
+from ._schedule import learning_rate
+from ._trainer import update_average
 from ._validation import validate
 
 __all__ = ["Adaptation", "adapt"]
@@ -81,6 +82,7 @@ class Adaptation:
     scenes: int | None = None
     seed: int = 1
 
+    # As a `Training` has them, for its schedule and average; nobody chooses them.
     schedule, warmup, ema = "cosine", 0, 0.98
 
     def __post_init__(self):
@@ -239,10 +241,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.how)
         self.optimizer.step()
-        share = 1 - average_weight(step, self.how)
-        with torch.no_grad():
-            for mean, new in zip(self.average.parameters(), self.network.parameters()):
-                mean.lerp_(new, share)
+        update_average(self.average, self.network, step, self.how)
         self.curve.append(curve)
 
 

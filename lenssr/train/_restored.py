@@ -9,8 +9,8 @@ from tqdm import tqdm
 from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 from lenssr.methods import Run
+from lenssr.methods._consistency import Misfit
 from lenssr.methods._domain import FEATURES, describe_image
-from lenssr.methods._operator import Degrade
 from lenssr.methods._probe import monte_carlo_error
 
 __all__ = ["features_of", "restored_images"]
@@ -88,8 +88,7 @@ def _restore(image, truth, method, run, seed):
     row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
     row["chi2"] = np.nan
     if image.psf is not None:
-        seen = Degrade(image.psf, run.scale, image.shape).forward(mean)
-        row["chi2"] = np.mean(((image.data - seen) / image.sigma)[~image.mask] ** 2)
+        row["chi2"] = Misfit(image, run.scale).chi2(mean)
     return row
 
 

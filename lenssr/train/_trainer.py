@@ -18,7 +18,7 @@ from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
 from ._validation import validate
 
-__all__ = ["Trainer", "has_fast_bfloat16"]
+__all__ = ["Trainer", "has_fast_bfloat16", "update_average"]
 
 
 def has_fast_bfloat16(device):
@@ -150,21 +150,13 @@ class Trainer:
         if not torch.isfinite(norm):
             raise self._stop(f"gradient is {norm.item()}", batch)
         self.optimizer.step()
-        self._average(1 - average_weight(self.step, training))
+        update_average(self.average, self.network, self.step, training)
         self.step += 1
         return shared
 
     def _stop(self, what, batch):
         return FloatingPointError(f"{what} at step {self.step}, on the pairs {batch.indices}; the "
                                   "last checkpoint is kept")
-
-    @torch.no_grad()
-    def _average(self, share):
-        for mean, new in zip(self.average.parameters(), self.network.parameters()):
-            mean.lerp_(new, share)
-        # Statistics of batches are means already.
-        for mean, new in zip(self.average.buffers(), self.network.buffers()):
-            mean.copy_(new)
 
     def validate(self, pairs):
         """Note figures of the averaged network, and keep it if it is the best so far."""
@@ -193,6 +185,17 @@ class Trainer:
         worse = len(self.curve) - 1 - self.best_row if self.curve else 0
         return self.step >= self.training.steps or bool(
             self.training.patience and worse >= self.training.patience)
+
+
+@torch.no_grad()
+def update_average(average, network, step, training):
+    """Take a network into the moving average of its weights, after a step."""
+    share = 1 - average_weight(step, training)
+    for mean, new in zip(average.parameters(), network.parameters()):
+        mean.lerp_(new, share)
+    # Statistics of batches are means already.
+    for mean, new in zip(average.buffers(), network.buffers()):
+        mean.copy_(new)
 
 
 def _difference(old, new):
