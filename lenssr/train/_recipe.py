@@ -70,6 +70,7 @@ class Training:
     checkpoint_minutes: float = number(4.0, 0, open_low=True)
     epochs: float | None = number(None, 0, open_low=True)
     schedule: str = choice("cosine", "cosine", "one-cycle")
+    cycles: int = number(1, 1, whole=True)
     optimizer: str = choice("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
     patience: int = number(0, 0, whole=True)

@@ -33,17 +33,25 @@ def learning_rate(step, training):
 
     ``cosine``: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017,
     arXiv:1608.03983). ``one-cycle``: up from 1/25 of the rate within the warm-up, then down
-    to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120).
+    to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120). Of several
+    cycles each is alike: warm restarts (Loshchilov & Hutter 2017).
     """
     rate = training.learning_rate
+    step, steps = _in_cycle(step, training)
     if training.schedule == "one-cycle":
-        low, top, last = rate / START, training.warmup - 1, training.steps - 1
+        low, top, last = rate / START, training.warmup - 1, steps - 1
         if step < top:
             return _cosine(low, rate, step / top)
         return _cosine(rate, low / END, (step - top) / max(last - top, 1))
     if step < training.warmup:
         return rate * (step + 1) / training.warmup
-    return _cosine(rate, 0.0, (step - training.warmup) / max(training.steps - training.warmup, 1))
+    return _cosine(rate, 0.0, (step - training.warmup) / max(steps - training.warmup, 1))
+
+
+def _in_cycle(step, training):
+    """Steps taken of the present cycle, and how many it has."""
+    steps = -(-training.steps // training.cycles)
+    return step - steps * min(step // steps, training.cycles - 1), steps
 
 
 def _cosine(first, last, progress):
@@ -51,8 +59,9 @@ def _cosine(first, last, progress):
 
 
 def flux_weight(step, training):
-    """Weight of the flux term: constant for half of the steps, then rising geometrically."""
-    late = max(2 * step / training.steps - 1, 0.0)
+    """Weight of the flux term: constant for half of a cycle, then rising geometrically."""
+    step, steps = _in_cycle(step, training)
+    late = max(2 * step / steps - 1, 0.0)
     return training.flux_weight * (training.flux_weight_end / training.flux_weight) ** late
 
 

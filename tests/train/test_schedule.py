@@ -28,6 +28,13 @@ def test_one_cycle_is_that_of_torch():
             cycle.step()
 
 
+def test_cycles_are_alike():
+    once = Training(steps=40, warmup=8, learning_rate=0.3)
+    thrice = Training(steps=120, warmup=8, learning_rate=0.3, cycles=3)
+    for what in (learning_rate, flux_weight):
+        assert [what(k, thrice) for k in range(120)] == 3 * [what(k, once) for k in range(40)]
+
+
 def test_flux_counts_for_more_in_the_end():
     training = Training(steps=100, flux_weight=0.1, flux_weight_end=0.4)
     assert [flux_weight(step, training) for step in (0, 50, 75, 100)] == pytest.approx(
