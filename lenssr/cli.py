@@ -195,6 +195,10 @@ def _parser():
     trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
     trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
     trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
+    trust.add_argument("--told-psf", type=float, default=1.0, metavar="FACTOR", help="width of the "
+                       "PSF that methods are told, over what it is (default: %(default)s)")
+    trust.add_argument("--told-noise", type=float, default=1.0, metavar="FACTOR", help="noise that "
+                       "methods are told, over what it is (default: %(default)s)")
     trust.add_argument("--device", help="torch device")
     trust.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
@@ -356,8 +360,9 @@ def _fidelity(options):
     parts = {} if options.parts is None else {"parts": options.parts}
     found = fidelity(
         options.pairs, options.methods, weights=_labelled_weights(options.weights), n=options.n,
-        seed=options.seed, scale=options.scale, psf=_psf(options.psf), out=options.out,
-        overwrite=options.overwrite, device=options.device, progress=sys.stderr.isatty(), **parts)
+        seed=options.seed, scale=options.scale, psf=_psf(options.psf), told_psf=options.told_psf,
+        told_noise=options.told_noise, out=options.out, overwrite=options.overwrite,
+        device=options.device, progress=sys.stderr.isatty(), **parts)
     print(f"{found}\n\nTables and figure are in {options.out}")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import fft, ndimage, optimize
 
 __all__ = ["FLOOR", "FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf",
-           "relative_kernel", "resampled_psf", "target_psf"]
+           "relative_kernel", "resampled_psf", "target_psf", "widened_psf"]
 
 #: FWHM in output pixels of the Gaussian that every restored image is brought to.
 TARGET_FWHM = 2.0
@@ -131,6 +131,13 @@ def resampled_psf(psf, scale):
     radii = [scale * n // 2 for n in psf.shape]
     kernel = _evaluate(psf, *(np.arange(-r, r + 1) / scale for r in radii))
     return kernel / kernel.sum()
+
+
+def widened_psf(psf, factor):
+    """A PSF so many times as wide, about its centre, of sum one."""
+    centre = np.array(psf.shape) // 2
+    wide = ndimage.affine_transform(psf, np.full(2, 1 / factor), centre - centre / factor, order=3)
+    return wide / wide.sum()
 
 
 def relative_kernel(psf, scale):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from lenssr.image import LensImage, parse_image
+from lenssr.image._kernels import widened_psf
 from lenssr.image._mask import fill
 from lenssr.image._noise import sky_noise
 from lenssr.networks import PHYSICAL
@@ -127,12 +127,5 @@ def as_known(values, sigma, mask, psf, noise_error, how, rng):
     if rng.random() < how.masked:
         mask = mask | holes(values.shape, rng)
     sigma, unit = sky_noise(values, sigma * noise, mask)
-    return LensImage(fill(values, mask), sigma, mask, None if psf is None else widened(psf, width),
-                     unit)
-
-
-def widened(psf, factor):
-    """A PSF so many times as wide, about its centre, of sum one."""
-    centre = np.array(psf.shape) // 2
-    wide = ndimage.affine_transform(psf, np.full(2, 1 / factor), centre - centre / factor, order=3)
-    return wide / wide.sum()
+    psf = None if psf is None else widened_psf(psf, width)
+    return LensImage(fill(values, mask), sigma, mask, psf, unit)

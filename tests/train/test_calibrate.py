@@ -9,13 +9,13 @@ import pytest
 
 from lenssr import superresolve
 from lenssr.cli import main
-from lenssr.image._kernels import gaussian_psf
+from lenssr.image._kernels import gaussian_psf, widened_psf
 from lenssr.image._psf import measure_fwhm
 from lenssr.networks import build
 from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.train import Calibration, Data, _conformal, _restored, calibrate, fit
 from lenssr.train import _calibrate as module
-from lenssr.train._held import as_known, open_images, widened
+from lenssr.train._held import as_known, open_images
 from lenssr.weights import error_file, load_error_head, read_card, save_network
 
 SMALL = dict(images=20, held_out=6, steps=4, batch=4, features=4, blocks=1, n_probes=1)
@@ -180,7 +180,7 @@ def test_several_scales_through_the_telescope(recipe, tmp_path):
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
     psf = gaussian_psf(4.0, 25)
-    wide = widened(psf, factor)
+    wide = widened_psf(psf, factor)
     assert wide.sum() == pytest.approx(1)
     assert measure_fwhm(wide) == pytest.approx(4.0 * factor, rel=0.01)
 

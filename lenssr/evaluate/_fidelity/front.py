@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import natural_integer, positive_integer
+from lenssr._checks import natural_integer, positive_integer, positive_number
 from lenssr._files import check_absent
 
 from .._entrants import LINEAR, method_names
@@ -31,7 +31,8 @@ PARTS = tuple(_PARTS)
 
 
 def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, seed=2, scale=None,
-             psf=None, name=None, out=None, overwrite=False, device=None, progress=False):
+             psf=None, told_psf=1.0, told_noise=1.0, name=None, out=None, overwrite=False,
+             device=None, progress=False):
     """
     Measure how far results can be trusted as measurements.
 
@@ -65,6 +66,9 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
         Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
     psf : object, optional
         PSF of the pairs' inputs, in place of their own, as `lenssr.superresolve` takes it.
+    told_psf, told_noise : float
+        What methods are told in place of the truth: the width of the PSF, and the noise, over
+        what they are. 1.1 and 0.9: a PSF ten per cent too wide, noise ten per cent too low.
     name : str, optional
         What the files are called; by default as the experiment, or the folder.
     out : path-like, optional
@@ -96,12 +100,15 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
     its warning. What is measured, and how, is told in the user guide.
     """
     n, seed = positive_integer("n", n), natural_integer("seed", seed)
+    told = {"told_psf": told_psf, "told_noise": told_noise}
+    for argument, factor in told.items():
+        positive_number(argument, factor)
     chosen = _chosen(parts)
     names = _names(methods)
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
     if out is not None:
         check_absent([files(out, experiment.name, ())["figure"]], overwrite)
-    run = _Run(Restorer(names, weights, experiment.scale, device), seed, progress)
+    run = _Run(Restorer(names, weights, experiment.scale, device, **told), seed, progress)
     run.on_pairs(chosen, experiment, psf)
     run.on_scenes(chosen, experiment, n, psf)
     result = run.result(chosen, experiment)
@@ -205,6 +212,7 @@ class _Run:
 
         return {
             "source": experiment.source, "preset": experiment.preset, "seed": self.seed,
+            "told_psf": self.restorer.told_psf, "told_noise": self.restorer.told_noise,
             "n": self.n_pairs, "images": self.count, "scale": experiment.scale,
             "not_run": dict(self.restorer.not_run),
             "notes": self.restorer.notes.told(self.count),

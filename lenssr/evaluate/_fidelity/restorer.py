@@ -1,8 +1,10 @@
 """Methods, as `lenssr.superresolve` runs them."""
 
 import numpy as np
+from astropy.nddata import StdDevUncertainty
 
 from lenssr import superresolve
+from lenssr.image._kernels import widened_psf
 from lenssr.methods import make_method
 
 from .._entrants import check_scale, weight_files
@@ -26,6 +28,8 @@ class Restorer:
         Output pixels per input pixel.
     device : str or None
         Torch device.
+    told_psf, told_noise : float
+        Width of the PSF, and noise, that methods are told, over what they are.
 
     Attributes
     ----------
@@ -37,8 +41,9 @@ class Restorer:
         What methods, and the inputs, warned of.
     """
 
-    def __init__(self, names, weights, scale, device=None):
+    def __init__(self, names, weights, scale, device=None, told_psf=1.0, told_noise=1.0):
         self.scale, self.device = scale, device
+        self.told_psf, self.told_noise = told_psf, told_noise
         self.methods, self.not_run, self.notes = {}, {}, Notes()
         for name in names:
             self._enter(name, name, {})
@@ -88,8 +93,9 @@ class Restorer:
         try:
             with self.notes.taken(label, sample.number):
                 result = superresolve(
-                    sample.pair.lr, method, scale=self.scale, psf=sample.psf, device=self.device,
-                    flux="per-pixel" if per_pixel else "surface-brightness", **options)
+                    sample.pair.lr, method, scale=self.scale, device=self.device,
+                    flux="per-pixel" if per_pixel else "surface-brightness",
+                    **self._told(sample), **options)
             if not np.isfinite(result.data).all():
                 raise ValueError("the result has values that are not finite")
         except ValueError as err:
@@ -97,3 +103,19 @@ class Restorer:
             self.not_run[label] = f"{err} (at image {sample.number})"
             return None
         return Restored(sample, result)
+
+    def _told(self, sample):
+        """PSF and uncertainty that are told in place of those that the input carries."""
+        told, lr = {"psf": sample.psf}, sample.pair.lr
+        if self.told_psf != 1:
+            if sample.ready.plane.psf is None:
+                raise ValueError("`told_psf` must be 1 for pairs without a PSF, got "
+                                 f"{self.told_psf}")
+            told["psf"] = widened_psf(sample.ready.plane.psf, self.told_psf)
+        if self.told_noise != 1:
+            if lr.uncertainty is None:
+                raise ValueError("`told_noise` must be 1 for pairs without an uncertainty, got "
+                                 f"{self.told_noise}")
+            sigma = lr.uncertainty.represent_as(StdDevUncertainty).array
+            told["uncertainty"] = StdDevUncertainty(self.told_noise * sigma)
+        return told

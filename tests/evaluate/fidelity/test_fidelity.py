@@ -12,6 +12,7 @@ from lenssr import SuperResolvedImage, register_method
 from lenssr.cli import main
 from lenssr.evaluate import fidelity
 from lenssr.image._kernels import gaussian_psf, target_psf
+from lenssr.image._psf import measure_fwhm
 from lenssr.methods import Restoration, _registry
 from lenssr.networks import build
 from lenssr.simulate import LensPair
@@ -49,8 +50,8 @@ def methods():
     for name, factory in made.items():
         register_method(name, factory, overwrite=True)
     yield
-    for name in made:
-        del _registry._METHODS[name]
+    for name in (*made, "seen"):
+        _registry._METHODS.pop(name, None)
 
 
 def make_pairs(n=12, seed=3):
@@ -122,6 +123,28 @@ def test_coverage_of_pixels(found):
     # Bins by the result itself: of pixels that happen to look bright, fewer are right.
     assert list(rows(found(), "coverage", "fine", split="snr")["bin"]) == [
         "below 1", "1-3", "3-10", "10-30", "above 30"]
+
+
+def test_methods_are_told_what_is_wrong(found):
+    """Noise of half as much makes error bars those of the bold one; the PSF is seen wider."""
+    def seen(image, run):
+        widths.append(measure_fwhm(image.psf))
+        return Repeat().restore(image, run)
+
+    widths = []
+    register_method("seen", lambda: type("Seen", (), {"restore": staticmethod(seen)}),
+                    overwrite=True)
+    result = fidelity(make_pairs(), ["fine", "seen"], parts="coverage", n=12, told_noise=0.5,
+                      told_psf=1.1)
+    bold = rows(found(), "coverage", "bold", split="all")[0]
+    row = rows(result, "coverage", "fine", split="all")[0]
+    assert row["within_1"] == pytest.approx(bold["within_1"], abs=1e-9)
+    assert widths == pytest.approx([3.3] * 12, rel=0.02)
+    assert (result.meta["told_noise"], result.meta["told_psf"]) == (0.5, 1.1)
+    bare = [LensPair(CCDData(p.lr.data, unit="adu"), p.hr) for p in make_pairs(1)]
+    for name in ("told_psf", "told_noise"):
+        result = fidelity(bare, ["fine"], parts="coverage", **{name: 1.1})
+        assert f"`{name}` must be 1 for pairs without" in result.meta["not_run"]["fine"]
 
 
 def test_quadrature_understates_apertures(found):
@@ -260,6 +283,8 @@ def test_einstein_radii():
     (dict(methods=["optimal_linear"]), "`methods` must be names that `lenssr methods` lists"),
     (dict(methods=["bilinaer"]), "did you mean 'bilinear'"),
     (dict(n=0), "`n` must be a positive integer, got 0"),
+    (dict(told_psf=0), "`told_psf` must be a positive number, got 0"),
+    (dict(told_noise=-1), "`told_noise` must be a positive number"),
     (dict(seed=-1), "`seed` must be a non-negative integer"),
     (dict(scale=3), "`scale` must be that of the pairs, 2, got 3"),
     (dict(weights={"bilinear": "x"}), "`weights` must have labels that no method has"),
