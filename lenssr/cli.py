@@ -240,7 +240,7 @@ def _parser():
                            "(default: 2000)")
     calibrate.add_argument("--held-out", type=int, metavar="N", help="images of unseen scenes that "
                            "it is calibrated on (default: 400)")
-    calibrate.add_argument("--steps", type=int, help="steps of the training (default: 2500)")
+    calibrate.add_argument("--steps", type=int, help="steps of the training (default: 4000)")
     calibrate.add_argument("--seed", type=int, help="default: 5")
     calibrate.add_argument("--device", help="torch device")
 

@@ -65,11 +65,11 @@ class Calibration:
 
     images: int = 2000
     held_out: int = 400
-    steps: int = 2500
+    steps: int = 4000
     batch: int = 16
-    learning_rate: float = 2e-3
-    features: int = 24
-    blocks: int = 3
+    learning_rate: float = 3e-3
+    features: int = 32
+    blocks: int = 4
     psf_error: float = 0.03
     masked: float = 0.2
     n_probes: int = 8
@@ -177,7 +177,7 @@ def _claim(folder, facts):
 
 def _training(how):
     """The `Training` of the head."""
-    return Training(seed=how.seed, steps=how.steps, batch=how.batch,
+    return Training(seed=how.seed, steps=how.steps, batch=how.batch, optimizer="muon",
                     learning_rate=how.learning_rate, warmup=min(100, how.steps // 5),
                     ema=0.995, weight_decay=1e-3, precision=how.precision,
                     validate_every=max(1, how.steps // 5), checkpoint_minutes=1.0)

@@ -26,12 +26,9 @@ def conformal_factors(error, std, snr):
     Factors by which predicted errors cover the true ones, by local signal to noise.
 
     One factor cannot bring both shares of a distribution that is not normal to theirs. So
-    in each bin it is the one with the least
-
-    .. math:: \sum_{k=1,2} \frac{(c_k - p_k)^2}{p_k (1 - p_k)} ,
-
-    :math:`c_k` being the share of errors within :math:`k` predicted ones and :math:`p_k`
-    that of a normal distribution: deviations count in units of the scatter of a share.
+    in each bin it is the one with the least :math:`\max_{k=1,2} |c_k - p_k|`, :math:`c_k` being
+    the share of errors within :math:`k` predicted ones and :math:`p_k` that of a normal
+    distribution.
 
     Parameters
     ----------
@@ -66,8 +63,7 @@ def _best(off):
     """The factor for errors in units of the predicted ones."""
     off = np.sort(off)
     within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
-    variance = WITHIN * (1 - WITHIN)
-    return TRIED[np.argmin((((within.T - WITHIN) ** 2) / variance).sum(axis=1))]
+    return TRIED[np.argmin(np.abs(within.T - WITHIN).max(axis=1))]
 
 
 def coverage(error, sigma, snr):
