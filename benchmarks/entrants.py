@@ -12,7 +12,7 @@ SCALE = 2
 CLASSICAL = ("bilinear", "richardson_lucy", "wiener")
 
 
-def add_arguments(parser, networks=("rcan", "fast")):
+def add_arguments(parser, networks=("unrolled", "rcan")):
     """``--methods`` and ``--weights``; `networks` take part by default if they have weights."""
     parser.add_argument("--methods", nargs="+", metavar="NAME",
                         default=[*CLASSICAL, *(n for n in networks if shipped_weights(n))],
