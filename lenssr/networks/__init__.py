@@ -7,6 +7,7 @@ from ._range import CONDITIONS, compress, describe_psf, expand
 __all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
+    "arcs": ("arcs", "ArcGenerator"),
     "edsr": ("edsr", "EDSR"),
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
@@ -15,6 +16,7 @@ ARCHITECTURES = {
     "rcan": ("rcan", "RCAN"),
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
+    "srgan": ("srresnet", "SRResNet"),
     "srresnet": ("srresnet", "SRResNet"),
     "unrolled": ("unrolled", "Unrolled"),
 }
