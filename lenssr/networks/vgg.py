@@ -12,7 +12,7 @@ MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Maps(nn.Sequential):
-    """Layers in a row, which give what enters each of their poolings."""
+    """Layers in a row, which give what enters each of their poolings, and the end."""
 
     def forward(self, x: torch.Tensor) -> list:
         maps = []
@@ -20,7 +20,7 @@ class Maps(nn.Sequential):
             if isinstance(layer, nn.MaxPool2d):
                 maps.append(x)
             x = layer(x)
-        return maps
+        return [*maps, x]
 
 
 class VGG19(nn.Module):
@@ -40,7 +40,7 @@ class VGG19(nn.Module):
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
                 inputs = outputs
             layers.append(nn.MaxPool2d(2))
-        self.features = Maps(*layers)
+        self.features = Maps(*layers[:-1])  # nobody asks for what the last pooling gives
         for name, values in (("mean", MEAN), ("spread", SPREAD)):
             self.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
         self.features.register_forward_pre_hook(self._colour)

@@ -35,24 +35,28 @@ def relativistic(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     return functional.softplus(fake - real)
 
 
-def balanced(content, adversarial, output, weight) -> torch.Tensor:
+def balanced(content, margin, output, weight) -> torch.Tensor:
     """
-    Content loss whose gradient has an adversarial one added to it, as large in every image.
+    Content loss whose gradient has an adversarial one added to it, alike in every image.
 
     Images of other noise have gradients of other size, and the better a discriminator, the larger
-    are its own. So they are taken relative to those of the content loss, as Esser et al. (2021,
-    arXiv:2012.09841) do for the last layer, here where both begin.
+    are its own. So what it would have changed is taken relative to the gradient of the content
+    loss, as Esser et al. (2021, arXiv:2012.09841) do for the last layer, here where both begin. It
+    counts twice where the discriminator is sure, once where it guesses, and not where it is wrong,
+    as in `relativistic`.
 
     Parameters
     ----------
     content : `~torch.Tensor`
         Content loss of a batch.
-    adversarial : `~torch.Tensor`
-        Adversarial loss of each image, shape ``(batch,)``.
+    margin : `~torch.Tensor`
+        What the discriminator says of each true image over what it says of the restored one,
+        shape ``(batch,)``.
     output : `~torch.Tensor`
         What both were made of, shape ``(batch, ...)``.
     weight : float
-        Norm of the adversarial gradient in units of that of the content loss.
+        Norm of the adversarial gradient in units of that of the content loss, where the
+        discriminator guesses.
 
     Returns
     -------
@@ -60,10 +64,10 @@ def balanced(content, adversarial, output, weight) -> torch.Tensor:
         Of the value of ``content``.
     """
     ours, = torch.autograd.grad(content, output, retain_graph=True)
-    theirs, = torch.autograd.grad(adversarial.sum(), output)
+    theirs, = torch.autograd.grad(margin.sum(), output)
     sizes = [g.flatten(1).norm(dim=1).clamp(min=torch.finfo(g.dtype).tiny) for g in (ours, theirs)]
-    share = weight * (sizes[0] / sizes[1]).reshape(-1, *[1] * (output.dim() - 1))
-    added = (share * theirs * output).sum()
+    share = 2 * weight * margin.detach().sigmoid() * sizes[0] / sizes[1]
+    added = (share.reshape(-1, *[1] * (output.dim() - 1)) * theirs * output).sum()
     return content + added - added.detach()
 
 
@@ -142,8 +146,7 @@ class SRGANTrainer(AdversarialTrainer):
             told = self.court(torch.cat([real, fake.detach()])).float().chunk(2)
         self.teach(relativistic(*told).mean())
         real, fake = self.ask(real, fake)
-        return balanced(self.content(output, batch), relativistic(fake, real), output,
-                        self.rules.weight)
+        return balanced(self.content(output, batch), real - fake, output, self.rules.weight)
 
     @staticmethod
     def measure(network, pairs, device):

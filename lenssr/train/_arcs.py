@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -96,5 +97,5 @@ class ArcTrainer(AdversarialTrainer):
                  for images in (made, true)]
         spread = [torch.pdist(functional.avg_pool2d(images, 4).flatten(1)).mean().item()
                   for images in (made, true)]
-        return {"power_error": float(abs(transfer([*power, power[1]])[0] - 1).mean()),
+        return {"power_error": float(np.nanmean(abs(transfer([*power, power[1]])[0] - 1))),
                 "spread": spread[0] / spread[1]}
