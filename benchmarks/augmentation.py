@@ -4,11 +4,11 @@ Whether arcs of a generative adversarial network make a network better that has 
     python benchmarks/augmentation.py --runs runs/augmentation --out augmentation.ecsv
 
 A small network is trained on pairs of the preset ``arcs``: lensed galaxies alone, of 500, 2,000 or
-8,000 scenes, each observed anew at each use and turned and mirrored at random. *plain*: these scenes
-alone. *own*: half of each batch are arcs of a generator that was trained on the same scenes, which is
-what augmentation can do for somebody who has no others. *shipped*: the same with the generator in
-the package, which has seen 8,000. All take the same number of steps, and are tested on the same
-scenes that nobody has seen. A run that was stopped goes on. An hour on one core.
+8,000 scenes, each observed anew at each use and turned and mirrored at random. *plain*: these
+scenes alone. *own*: half of each batch are arcs of a generator that was trained on the same scenes,
+which is what augmentation can do for somebody who has no others. *shipped*: the same with the
+generator in the package, which has seen 8,000. All take the same number of steps, and are tested on
+the same scenes that nobody has seen. A run that was stopped goes on. An hour on one core.
 
 For each generator: how far its arcs are from the nearest of those it was trained on, in units of
 how far unseen true ones are. One that copies has less than one.

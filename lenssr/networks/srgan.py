@@ -15,10 +15,10 @@ class Discriminator(nn.Module):
 
     Each stage has two 3x3 convolutions, the second of which halves the image; a later stage has
     twice the features. Two dense layers make one number of what is left. Published: four stages of
-    64 features and more, a dense layer of 1,024, and batch normalisation. Here every layer has
-    spectral norm one in its place (Miyato et al. 2018, arXiv:1802.05957): what is said of an
-    image does not depend on its batch, and no difference between two images, however small, can be
-    blown up without bound.
+    64 features and more, a dense layer of 1,024, and batch normalisation. Here every layer but the
+    last has spectral norm one in its place (Miyato et al. 2018, arXiv:1802.05957): what is said of
+    an image does not depend on its batch, and no difference between two images, however small, is
+    blown up by more than the last layer's weights.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
         left = inputs * (side // 2**stages) ** 2
         self.layers = nn.Sequential(
             *layers, nn.Flatten(), spectral_norm(nn.Linear(left, hidden)), nn.LeakyReLU(SLOPE),
-            spectral_norm(nn.Linear(hidden, 1)), nn.Flatten(0))
+            nn.Linear(hidden, 1), nn.Flatten(0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """How true images look, without bounds, shape ``(batch,)``."""

@@ -127,8 +127,8 @@ class SRGANTrainer(AdversarialTrainer):
     """
     Content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802).
 
-    The content loss is that of the recipe. The judge sees `views` of images, tells pairs of
-    restored and true images apart by `relativistic`, and has layers of spectral norm one.
+    The content loss is that of the recipe. The judge sees `views` of images and tells pairs of
+    restored and true images apart by `relativistic`; its gradient is `balanced`.
     """
 
     def make_judge(self):

@@ -64,7 +64,7 @@ def hinge(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
 
 
 class ArcTrainer(AdversarialTrainer):
-    """A generator of images out of random numbers, against a judge of spectral norm one."""
+    """A generator of images out of random numbers, against a judge by `hinge`."""
 
     open_pairs = ArcImages
 

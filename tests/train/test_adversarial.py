@@ -40,19 +40,20 @@ def test_discriminator_is_the_published_one():
 
 
 def test_discriminator_blows_nothing_up():
-    """Every layer has spectral norm one after some steps, so no difference grows."""
+    """Every layer but the last has spectral norm one after some steps."""
     torch.manual_seed(0)
     network = Discriminator(16, features=4, stages=2, hidden=8)
     for _ in range(50):
         network(torch.randn(2, 1, 16, 16))
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Linear):
-            assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1, abs=1e-3)
+    *bound, last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    for layer in bound:
+        norm = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
+        assert norm.item() == pytest.approx(1, abs=1e-3)
     network.eval()
     first, second = torch.randn(2, 50, 1, 16, 16)
     change = (network(first) - network(second)).abs() / (first - second).flatten(1).norm(dim=1)
     # A convolution's norm may exceed that of its matrix, threefold at most for 3x3 kernels.
-    assert 0 < change.max() < 3**4
+    assert 0 < change.max() < 3**4 * last.weight.norm()
 
 
 def test_details_are_what_smoothing_takes_away():
