@@ -45,7 +45,8 @@ def test_discriminator_blows_nothing_up():
     network = Discriminator(16, features=4, stages=2, hidden=8)
     for _ in range(50):
         network(torch.randn(2, 1, 16, 16))
-    *bound, last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    kinds = torch.nn.Conv2d | torch.nn.Linear
+    *bound, last = [m for m in network.modules() if isinstance(m, kinds)]
     for layer in bound:
         norm = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
         assert norm.item() == pytest.approx(1, abs=1e-3)
