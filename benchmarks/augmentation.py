@@ -17,7 +17,6 @@ how far unseen true ones are. One that copies has less than one.
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 from astropy.table import Table
 from torch.nn import functional
@@ -160,5 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise", under="ignore")
     main()

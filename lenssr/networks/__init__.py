@@ -4,7 +4,8 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATORS", "PHYSICAL", "build", "compress",
+           "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "arcs": ("arcs", "ArcGenerator"),
@@ -23,6 +24,9 @@ ARCHITECTURES = {
 
 PHYSICAL = ("unrolled",)
 """Those that look at the data through the telescope, and are told of it in full."""
+
+GENERATORS = ("arcs",)
+"""Those that are given random numbers, not images."""
 
 
 def build(architecture, **sizes):

@@ -156,8 +156,8 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     if images.n < how.batch:
         raise ValueError(f"`batch` must be at most the number of pairs to train with, {images.n}, "
                          f"got {how.batch}")
-    source = open_pairs(Recipe(card.name, recipe.network, _source(recipe.data, how),
-                               Training(seed=how.seed)), progress=progress)
+    source = open_pairs(replace(recipe, data=_source(recipe.data, how),
+                                training=Training(seed=how.seed)), progress=progress)
     run = _Run(source_network.to(device), recipe.training, how, device)
     before = validate(run.source, unseen, device)
     for step in tqdm(range(how.steps), disable=not progress, delay=2, desc="adapting"):
