@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 __all__ = ["Discriminator"]
 
@@ -15,10 +14,8 @@ class Discriminator(nn.Module):
 
     Each stage has two 3x3 convolutions, the second of which halves the image; a later stage has
     twice the features. Two dense layers make one number of what is left. Published: four stages of
-    64 features and more, a dense layer of 1,024, and batch normalisation. Here every layer but the
-    last has spectral norm one in its place (Miyato et al. 2018, arXiv:1802.05957): what is said of
-    an image does not depend on its batch, and no difference between two images, however small, is
-    blown up by more than the last layer's weights.
+    64 features and more, a dense layer of 1,024, and batch normalisation, which is left out here:
+    what is said of an image does not depend on its batch.
 
     Parameters
     ----------
@@ -49,12 +46,11 @@ class Discriminator(nn.Module):
         for k in range(stages):
             outputs = features * 2**k
             for stride in (1, 2):
-                layers += [spectral_norm(nn.Conv2d(inputs, outputs, 3, stride, 1)),
-                           nn.LeakyReLU(SLOPE)]
+                layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(SLOPE)]
                 inputs = outputs
         left = inputs * (side // 2**stages) ** 2
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), spectral_norm(nn.Linear(left, hidden)), nn.LeakyReLU(SLOPE),
+            *layers, nn.Flatten(), nn.Linear(left, hidden), nn.LeakyReLU(SLOPE),
             nn.Linear(hidden, 1), nn.Flatten(0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -19,8 +19,9 @@ def relativistic(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """
     Loss by which what is told of ``real`` is to exceed what is told of ``fake``.
 
-    Relativistic (Jolicoeur-Martineau 2018, arXiv:1807.00734), of each image against its own truth:
-    what both share, which is nearly all, does not count. A generator takes it turned round.
+    Relativistic (Jolicoeur-Martineau 2018, arXiv:1807.00734), of each image against one: what both
+    share, which of an image and its own truth is nearly all, does not count. A generator takes it
+    turned round.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ class AdversarialTrainer(Trainer):
     """
     A `Trainer` with a second network, the judge, which has an optimiser of its own.
 
-    Subclasses make the judge, ``make_judge``, and have it take a step, `teach`, in their loss.
+    Subclasses make the judge, ``make_judge``, and have it take a step, `teach`, in their loss. What
+    it says of an image has no scale of its own: `relativistic` compares two.
 
     Parameters
     ----------
@@ -94,10 +96,21 @@ class AdversarialTrainer(Trainer):
         for group in self.optimizer.param_groups:
             group["betas"] = BETAS
 
-    def teach(self, loss):
-        """Take a step of the judge against a loss; returns the loss as a number."""
+    def teach(self, real, fake):
+        """
+        Take a step of the judge by images and their imitations; returns its loss as a number.
+
+        With the squared gradients of what it says of both as penalties the game converges, and
+        without the one or the other it need not (Huang et al. 2024, arXiv:2501.05417).
+        """
+        images = torch.cat([real, fake]).detach().requires_grad_()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            told = self.court(images).float()
+        slope, = torch.autograd.grad(told.sum(), images, create_graph=True)
+        penalty = slope.square().sum(dim=(1, 2, 3)).mean()
+        loss = relativistic(*told.chunk(2)).mean()
         self.judge_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + self.rules.penalty * penalty).backward()
         torch.nn.utils.clip_grad_norm_(self.judge.parameters(), self.training.clip)
         self.judge_optimizer.step()
         return loss.item()
@@ -142,9 +155,7 @@ class SRGANTrainer(AdversarialTrainer):
         truth = batch.hr.to(self.device)
         output = self.apply(batch)
         real, fake = views(truth, truth), views(linear(output), truth)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            told = self.court(torch.cat([real, fake.detach()])).float().chunk(2)
-        self.teach(relativistic(*told).mean())
+        self.teach(real, fake)
         real, fake = self.ask(real, fake)
         return balanced(self.content(output, batch), real - fake, output, self.rules.weight)
 

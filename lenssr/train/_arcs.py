@@ -9,11 +9,11 @@ from torch.nn import functional
 from lenssr.networks.arcs import dim
 from lenssr.networks.srgan import Discriminator
 
-from ._adversarial import AdversarialTrainer
+from ._adversarial import AdversarialTrainer, relativistic
 from ._batch import AT_ONCE, turned
 from ._data import BankPairs
 
-__all__ = ["ArcImages", "ArcTrainer", "hinge"]
+__all__ = ["ArcImages", "ArcTrainer"]
 
 JUDGED = 512  # images that are made to be compared with true ones
 
@@ -58,13 +58,8 @@ class ArcImages(BankPairs):
         return ArcBatch(dim(images)[:, None], [int(i) for i in indices])
 
 
-def hinge(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Hinge loss of a discriminator (Lim & Ye 2017, arXiv:1705.02894), of its outputs ``(n,)``."""
-    return (functional.relu(1 - real) + functional.relu(1 + fake)).mean()
-
-
 class ArcTrainer(AdversarialTrainer):
-    """A generator of images out of random numbers, against a judge by `hinge`."""
+    """A generator of images out of random numbers, against a judge of them."""
 
     open_pairs = ArcImages
 
@@ -78,10 +73,10 @@ class ArcTrainer(AdversarialTrainer):
         real = functional.pixel_unshuffle(batch.images.to(self.device), 2)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             fake = self.model(torch.randn(len(real), self.network.latent, device=self.device))
-            fake = functional.pixel_unshuffle(fake.float(), 2)
-            told = self.court(torch.cat([real, fake.detach()])).float().chunk(2)
-        self.teach(hinge(*told))
-        return -self.rules.weight * self.ask(fake)[0].mean()
+        fake = functional.pixel_unshuffle(fake.float(), 2)
+        self.teach(real, fake)
+        real, fake = self.ask(real, fake)
+        return self.rules.weight * relativistic(fake, real).mean()
 
     @staticmethod
     @torch.no_grad()

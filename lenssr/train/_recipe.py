@@ -118,6 +118,7 @@ class Adversarial:
     """The discriminator of a generative adversarial network; parameters as in the recipe files."""
 
     weight: float = number(0.5, 0, open_low=True)
+    penalty: float = number(0.5, 0)
     learning_rate: float = number(4e-4, 0, open_low=True)
     features: int = number(64, 1, whole=True)
     stages: int = number(4, 1, whole=True)

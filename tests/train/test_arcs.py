@@ -9,7 +9,7 @@ import torch
 from lenssr.image._kernels import TARGET_FWHM, gaussian_psf
 from lenssr.networks.arcs import ArcGenerator, brighten, dim
 from lenssr.train import Data, Recipe, draw_arcs, evaluate_weights, fit
-from lenssr.train._arcs import ArcImages, ArcTrainer, hinge
+from lenssr.train._arcs import ArcImages, ArcTrainer
 from lenssr.train._data import open_pairs
 from lenssr.train._distributed import Processes
 from lenssr.train._recipe import Adversarial
@@ -52,11 +52,6 @@ def test_images_are_the_scenes(arcs):
         np.testing.assert_allclose(light, np.sort(true.ravel()) / true.max(), atol=1e-5)
     again = ArcImages(arcs).batch(0, 4)
     assert torch.equal(batch.images, again.images)
-
-
-def test_hinge_by_hand():
-    real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-2.0, 0.0])
-    assert hinge(real, fake).item() == pytest.approx((0 + 0.5) / 2 + (0 + 1) / 2)
 
 
 def test_resumed_run_equals_one_in_one_go(arcs, weights, values, tmp_path):
