@@ -76,7 +76,8 @@ _METHODS = {spec.name: spec for spec in (
         ("srcnn", "arXiv:1501.00092"), ("fsrcnn", "arXiv:1608.00367"),
         ("fsrcnn_equivariant", "arXiv:1602.07576"), ("fsrcnn_hybrid", "arXiv:1602.07576"),
         ("edsr", "arXiv:1707.02921"), ("rdn", "arXiv:1802.08797"), ("rcan", "arXiv:1807.02758"),
-        ("srresnet", "arXiv:1609.04802"), ("fast", "arXiv:2103.09404"))),
+        ("srresnet", "arXiv:1609.04802"), ("srgan", "arXiv:1609.04802"),
+        ("fast", "arXiv:2103.09404"))),
     _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
 )}
 

@@ -4,9 +4,11 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATORS", "PHYSICAL", "build", "compress",
+           "describe_psf", "expand"]
 
 ARCHITECTURES = {
+    "arcs": ("arcs", "ArcGenerator"),
     "edsr": ("edsr", "EDSR"),
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
@@ -15,12 +17,16 @@ ARCHITECTURES = {
     "rcan": ("rcan", "RCAN"),
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
+    "srgan": ("srresnet", "SRResNet"),
     "srresnet": ("srresnet", "SRResNet"),
     "unrolled": ("unrolled", "Unrolled"),
 }
 
 PHYSICAL = ("unrolled",)
 """Those that look at the data through the telescope, and are told of it in full."""
+
+GENERATORS = ("arcs",)
+"""Those that are given random numbers, not images."""
 
 
 def build(architecture, **sizes):

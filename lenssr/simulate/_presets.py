@@ -92,6 +92,9 @@ def _observed():
 _PRESETS = {
     # Subaru HSC Wide: 0.168 arcsec pixels, seeing of 0.5-0.85 arcsec (2018PASJ...70S...4A).
     "hsc-hst": Preset(Population(), Instrument()),
+    # Nothing but lensed galaxies, for generators of arcs.
+    "arcs": Preset(Population(kinds=(1, 0, 0, 0, 0, 0), lens_light=0.0, neighbours=0.0),
+                   Instrument()),
     # A telescope is its PSF and its noise in pixels; so this is all of them: optics of 1.2 to 6
     # pixels, resampled or not, and lenses that are as large in pixels as Euclid's and as DES's.
     "any-telescope": Preset(

@@ -83,7 +83,7 @@ class Adaptation:
     seed: int = 1
 
     # As a `Training` has them, for its schedule and average; nobody chooses them.
-    schedule, warmup, ema = "cosine", 0, 0.98
+    schedule, warmup, cycles, ema = "cosine", 0, 1, 0.98
 
     def __post_init__(self):
         for name in ("steps", "batch", "size", "learning_rate", "least"):
@@ -156,8 +156,8 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     if images.n < how.batch:
         raise ValueError(f"`batch` must be at most the number of pairs to train with, {images.n}, "
                          f"got {how.batch}")
-    source = open_pairs(Recipe(card.name, recipe.network, _source(recipe.data, how),
-                               Training(seed=how.seed)), progress=progress)
+    source = open_pairs(replace(recipe, data=_source(recipe.data, how),
+                                training=Training(seed=how.seed)), progress=progress)
     run = _Run(source_network.to(device), recipe.training, how, device)
     before = validate(run.source, unseen, device)
     for step in tqdm(range(how.steps), disable=not progress, delay=2, desc="adapting"):

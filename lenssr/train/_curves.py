@@ -9,7 +9,8 @@ __all__ = ["Curves", "write_figure", "write_table"]
 
 REST = 10.0  # seconds from one drawing of the figure to the next, which takes half a second
 PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux",
-          "likelihood": "-log likelihood"}
+          "likelihood": "-log likelihood", "power_error": "mean |T(k) - 1|",
+          "spread": "spread / true spread"}
 
 
 class Curves:

@@ -19,6 +19,7 @@ from lenssr.simulate._substructure import parse_substructure
 
 from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
 from ._catalog import CatalogPairs
+from ._generated import GeneratedScenes
 
 __all__ = ["BankPairs", "StreamPairs", "cache_folder", "open_pairs"]
 
@@ -103,6 +104,9 @@ class BankPairs(Pairs):
         self.bank.build(os.cpu_count() or 1, progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, fine)
+        self.generated = None
+        if data.generated and not validation:
+            self.generated = GeneratedScenes(data.generator, data.generated, self.optics)
         self.target_noise = preset.target_noise
         self.data = as_known(data) if validation else data
         self.instrument = dataclasses.replace(
@@ -110,9 +114,10 @@ class BankPairs(Pairs):
 
     def observe(self, indices, draws):
         """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
-        scenes, points = self.bank.take(self.opened, indices)
-        return observe(self.instrument, self.optics, torch.from_numpy(scenes),
-                       torch.from_numpy(points), draws)
+        scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
+        if self.generated is not None:
+            scenes, points = self.generated.mix(scenes, points, draws)
+        return observe(self.instrument, self.optics, scenes, points, draws)
 
     def take(self, indices, draws):
         """The `~lenssr.train._batch.Batch` of the scenes ``indices``, cropped at random."""

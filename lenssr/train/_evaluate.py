@@ -4,10 +4,9 @@ from astropy.table import Table
 
 from lenssr.weights import load_network
 
-from ._data import open_pairs
 from ._distributed import Processes
+from ._loop import trainer_class
 from ._recipe import Recipe
-from ._validation import validate
 
 __all__ = ["evaluate_weights"]
 
@@ -43,8 +42,9 @@ def evaluate_weights(weights, *, device=None, progress=True):
         raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
     recipe = Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}")
     with Processes(device) as team:
-        unseen = open_pairs(recipe, validation=True, progress=progress)
-        found = validate(network.to(team.device), unseen, team.device)
+        trainer = trainer_class(recipe)
+        unseen = trainer.open_pairs(recipe, validation=True, progress=progress)
+        found = trainer.measure(network.to(team.device), unseen, team.device)
     said = [card.figures.get(name, float("nan")) for name in found]
     table = Table({"figure": list(found), "card": said, "found": list(found.values())})
     table["difference"] = table["found"] - table["card"]

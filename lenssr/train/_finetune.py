@@ -87,6 +87,8 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
     card = read_card(find_weights(weights))
     data = Data(catalog=target_folder(pairs, folder), size=size, fold=fold,
                 validation_share=validation_share, validation_seed=0)
+    # What was trained against a discriminator goes on against a new one.
+    rules = Recipe.from_dict(card.recipe).adversarial if card.recipe else None
     last, made = str(weights), None
     for stage, frozen in enumerate((_features(card, last), [])):
         if not steps[stage]:
@@ -95,7 +97,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
             seed=seed, steps=steps[stage], batch=batch, learning_rate=learning_rates[stage],
             warmup=min(50, steps[stage] // 10), validate_every=max(1, steps[stage] // 10),
             ema=0.99, init=last, freeze=frozen, **({} if loss is None else {"loss": loss}))
-        recipe = Recipe(f"{card.name}-tuned", card.network, data, training)
+        recipe = Recipe(f"{card.name}-tuned", card.network, data, training, rules)
         place = folder / ("upsampler", "all")[stage]
         made = fit(recipe, place, device=device, progress=progress)
         last = str(made)

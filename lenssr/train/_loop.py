@@ -8,13 +8,22 @@ from tqdm import tqdm
 
 from lenssr.weights import save_network
 
+from ._adversarial import SRGANTrainer
+from ._arcs import ArcTrainer
 from ._curves import Curves
-from ._data import open_pairs
 from ._distributed import Processes
 from ._recipe import Recipe
 from ._trainer import Trainer
 
-__all__ = ["fit", "run_steps"]
+__all__ = ["fit", "run_steps", "trainer_class"]
+
+TRAINERS = {"srgan": SRGANTrainer, "arcs": ArcTrainer}
+"""Trainers of the architectures that the plain one does not train."""
+
+
+def trainer_class(recipe):
+    """The kind of `Trainer` that a recipe asks for."""
+    return TRAINERS.get(recipe.network["architecture"], Trainer)
 
 
 def fit(recipe, folder, *, init=None, device=None, progress=True):
@@ -61,10 +70,10 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
     with Processes(device) as team:
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(recipe, folder, team)
+        trainer = trainer_class(recipe)(recipe, folder, team)
         trainer.begin()
         pairs, unseen = team.one_by_one(lambda: [
-            open_pairs(recipe, validation, progress) for validation in (False, True)])
+            trainer.open_pairs(recipe, validation, progress) for validation in (False, True)])
         trainer.plan(pairs)
         run_steps(trainer, pairs, unseen, progress)
         path = trainer.folder / f"{recipe.name}.safetensors"

@@ -5,10 +5,12 @@ from torch.nn import functional
 
 from lenssr.networks import compress, expand
 
+from ._perceptual import perceptual_error
 from ._schedule import flux_weight
 from ._ssim import structural_similarity
 
-__all__ = ["LOSSES", "flux_error", "log_relative_error", "restoration_loss", "training_loss"]
+__all__ = ["LOSSES", "flux_error", "linear", "log_relative_error", "restoration_loss",
+           "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
 FLUX_ACCURACY = 0.01
@@ -47,7 +49,8 @@ def ssim(image, truth) -> torch.Tensor:
 
 PIXELWISE = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 
-LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim")
+LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim",
+          "perceptual")
 """Names of the losses that a recipe may weigh."""
 
 
@@ -64,7 +67,8 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
     scale : int
         Output pixels per input pixel.
     training : `~lenssr.train.Training`
-        Has the terms, ``loss``, and the weights within ``composite``.
+        Has the terms, ``loss``, the weights within ``composite``, and whose ``features``
+        ``perceptual`` compares.
     step : int
         How far the training is, for weights that change.
     mean : callable
@@ -77,15 +81,17 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
                                     flux_weight(step, training), mean)
         elif name == "ssim":
             term = ssim(output, compress(truth))
+        elif name == "perceptual":
+            term = perceptual_error(linear(output), truth, training.features)
         elif name.endswith("_linear"):
-            term = PIXELWISE[name.removesuffix("_linear")](_linear(output), truth)
+            term = PIXELWISE[name.removesuffix("_linear")](linear(output), truth)
         else:
             term = PIXELWISE[name](output, compress(truth))
         total = total + weight * term
     return total
 
 
-def _linear(output):
+def linear(output):
     """The image in noise units; fresh weights may say anything, and must not overflow."""
     return expand(output.clamp(-HIGHEST, HIGHEST))
 
@@ -147,7 +153,7 @@ def restoration_loss(output, truth, scale, peak_weight, flux_weight,
     mean : callable
         As `training_loss` takes it.
     """
-    image = _linear(output)
+    image = linear(output)
     return (mse(output, compress(truth))
             + peak_weight * log_relative_error(image, truth, mean)
             + flux_weight * flux_error(image, truth, scale))

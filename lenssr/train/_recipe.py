@@ -14,8 +14,9 @@ from ._keys import check_values, choice, number
 from ._losses import LOSSES
 from ._muon import OPTIMIZERS
 
-__all__ = ["Data", "Recipe", "Training"]
+__all__ = ["Adversarial", "Data", "Recipe", "Training"]
 
+ADVERSARIAL = ("srgan", "arcs")  # architectures that are trained against a discriminator
 STEPS = 20000  # where a recipe gives neither steps nor epochs
 
 
@@ -38,12 +39,20 @@ class Data:
     validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)
     flux: str = choice("auto", *FLUX_KINDS)
     fold: int = number(0, 0, whole=True)
+    generated: float = number(0.0, 0, 1)
+    generator: str = "arcs-x2"
 
     def __post_init__(self):
         check_values(self)
         if self.catalog is not None and not (isinstance(self.catalog, str) and self.catalog):
             raise ValueError("recipe key `catalog` must be the folder of a catalogue, got "
                              f"{self.catalog!r}")
+        if not (isinstance(self.generator, str) and self.generator):
+            raise ValueError("recipe key `generator` must be a name or file of weights, got "
+                             f"{self.generator!r}")
+        if self.generated and (self.catalog is not None or self.scenes == 0):
+            raise ValueError("recipe key `generated` must be 0 for pairs of a catalogue or pairs "
+                             f"without end, got {self.generated!r}")
         if self.substructure is not None:
             names = _names("substructure", self.substructure)
             object.__setattr__(self, "substructure", names)
@@ -73,6 +82,7 @@ class Training:
     cycles: int = number(1, 1, whole=True)
     optimizer: str = choice("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
+    features: str = "lens"
     patience: int = number(0, 0, whole=True)
     init: str | None = None
     freeze: list = field(default_factory=list)
@@ -94,10 +104,28 @@ class Training:
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "
                                  f"number, got {weight!r}")
+        if not (isinstance(self.features, str) and self.features):
+            raise ValueError("recipe key `features` must be 'lens', 'vgg19' or a file of weights, "
+                             f"got {self.features!r}")
         if self.init is not None and not (isinstance(self.init, str) and self.init):
             raise ValueError(f"recipe key `init` must be a name or file of weights, got "
                              f"{self.init!r}")
         object.__setattr__(self, "freeze", _names("freeze", self.freeze, empty=True))
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The discriminator of a generative adversarial network; parameters as in the recipe files."""
+
+    weight: float = number(0.5, 0, open_low=True)
+    penalty: float = number(0.5, 0)
+    learning_rate: float = number(4e-4, 0, open_low=True)
+    features: int = number(64, 1, whole=True)
+    stages: int = number(4, 1, whole=True)
+    hidden: int = number(1024, 1, whole=True)
+
+    def __post_init__(self):
+        check_values(self)
 
 
 def _names(key, value, empty=False):
@@ -123,17 +151,21 @@ class Recipe:
         What it is trained on.
     training : `Training`
         How.
+    adversarial : `Adversarial`, optional
+        Against which discriminator, for networks that are trained against one.
 
     Raises
     ------
     ValueError
-        If ``network`` lacks its architecture or scale.
+        If ``network`` lacks its architecture or scale, or is trained against a
+        discriminator and has none, or the other way round.
     """
 
     name: str
     network: dict
     data: Data = field(default_factory=Data)
     training: Training = field(default_factory=Training)
+    adversarial: Adversarial | None = None
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name or set(self.name) & set("/\\\0"):
@@ -142,6 +174,9 @@ class Recipe:
         for key in ("architecture", "scale"):
             if key not in self.network:
                 raise ValueError(f"recipe [network] lacks the key `{key}`")
+        if (self.adversarial is None) == (self.network["architecture"] in ADVERSARIAL):
+            raise ValueError(f"recipe [adversarial] must be given for {' and '.join(ADVERSARIAL)} "
+                             f"alone, the architecture is {self.network['architecture']!r}")
         if self.network.get("channels", 1) != 1:
             raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
                              f"{self.network['channels']!r}")
@@ -191,8 +226,9 @@ class Recipe:
         Parameters
         ----------
         tree : dict
-            ``name``, ``network``, ``data`` and ``training``. What is missing in the last
-            two has its default: recipes of earlier versions mean what they meant.
+            ``name``, ``network``, ``data``, ``training`` and, for some, ``adversarial``. What
+            is missing in the last three has its default: recipes of earlier versions mean what
+            they meant.
         where : str
             What an error calls it.
         """
@@ -201,7 +237,9 @@ class Recipe:
             if key not in tree:
                 raise ValueError(f"{where} lacks the key `{key}`")
         parts = {}
-        for key, kind in (("data", Data), ("training", Training)):
+        for key, kind in (("data", Data), ("training", Training), ("adversarial", Adversarial)):
+            if key == "adversarial" and tree.get(key) is None:
+                continue
             table = tree.get(key, {})
             check_keys(table, [f.name for f in dataclasses.fields(kind)], f"{where} [{key}]")
             parts[key] = kind(**table)
@@ -209,4 +247,7 @@ class Recipe:
 
     def as_dict(self):
         """The recipe as plain dictionaries, for a card."""
-        return dataclasses.asdict(self)
+        tree = dataclasses.asdict(self)
+        if self.adversarial is None:
+            del tree["adversarial"]
+        return tree

@@ -28,7 +28,11 @@ def warm_start(network, weights, sizes):
     ValueError
         If the weights are of another architecture, scale or size.
     """
-    trained, card = load_network(weights, sizes["architecture"])
+    trained, card = load_network(weights)
+    if type(trained) is not type(network):
+        raise ValueError(f"recipe key `init` must be weights of architecture "
+                         f"{sizes['architecture']!r}, {weights!r} is of "
+                         f"{card.network['architecture']!r}")
     here, there = sizes["scale"], card.network["scale"]
     if here != there:
         raise ValueError(f"recipe key `init` must be weights of scale {here}, got {weights!r} of "

@@ -11,8 +11,10 @@ from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 from lenssr.networks import build
 
+from ._data import open_pairs
 from ._losses import training_loss
 from ._muon import OPTIMIZERS
+from ._perceptual import load_features
 from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
@@ -46,6 +48,8 @@ class Trainer:
     def __init__(self, recipe, folder, team):
         self.recipe, self.folder, self.team = recipe, Path(folder), team
         self.training, self.device = recipe.training, team.device
+        if "perceptual" in self.training.loss:
+            load_features(self.training.features)  # before anything is written
         torch.manual_seed(self.training.seed)
         self.network = self.build(recipe.network).to(self.device)
         self.network.to(memory_format=torch.channels_last)
@@ -59,6 +63,13 @@ class Trainer:
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
+
+    open_pairs = staticmethod(open_pairs)
+
+    @staticmethod
+    def measure(network, pairs, device):
+        """Figures of a network on pairs that it was not trained on."""
+        return validate(network, pairs, device)
 
     def build(self, sizes):
         """The network to be trained, of these sizes."""
@@ -92,17 +103,20 @@ class Trainer:
 
     def save(self):
         """Write the state; if that fails, the last one is kept."""
-        state = dict(network=self.network.state_dict(), average=self.average.state_dict(),
-                     optimizer=self.optimizer.state_dict(), recipe=self.recipe.as_dict(),
-                     step=self.step, seconds=self.seconds, curve=self.curve, losses=self.losses,
-                     best=self.best, world=self.team.world)
         with whole_file(self.checkpoint) as beside:
             try:
-                torch.save(state, beside)
+                torch.save(self.state(), beside)
             except (OSError, RuntimeError) as err:
                 raise OSError(f"no checkpoint could be written to {self.folder} at step "
                               f"{self.step} ({' '.join(str(err).split())[:120]}); the last one is "
                               "kept") from err
+
+    def state(self):
+        """What a checkpoint holds."""
+        return dict(network=self.network.state_dict(), average=self.average.state_dict(),
+                    optimizer=self.optimizer.state_dict(), recipe=self.recipe.as_dict(),
+                    step=self.step, seconds=self.seconds, curve=self.curve, losses=self.losses,
+                    best=self.best, world=self.team.world)
 
     def _resume(self):
         try:
@@ -118,6 +132,10 @@ class Trainer:
             warnings.warn(f"the run goes on with {self.team.world} processes in place of "
                           f"{state['world']}: it is not the one that it would have been",
                           LensSRWarning, stacklevel=2)
+        self.take_up(state)
+
+    def take_up(self, state):
+        """Take up the state of a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -127,9 +145,16 @@ class Trainer:
 
     def loss(self, batch):
         """The loss of a batch."""
+        return self.content(self.apply(batch), batch)
+
+    def apply(self, batch):
+        """What the network makes of a batch, in `~lenssr.networks.compress` form."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(*batch.inputs(self.device))
-        return training_loss(output.float(), batch.hr.to(self.device), batch.scale, self.training,
+            return self.model(*batch.inputs(self.device)).float()
+
+    def content(self, output, batch):
+        """The loss of what the network made of a batch, by the recipe."""
+        return training_loss(output, batch.hr.to(self.device), batch.scale, self.training,
                              self.step, self.team.mean)
 
     def advance(self, pairs, rate=None):
@@ -170,7 +195,7 @@ class Trainer:
 
     def figures(self, pairs):
         """Figures of the averaged network on pairs that it was not trained on."""
-        return validate(self.average, pairs, self.device)
+        return self.measure(self.average, pairs, self.device)
 
     @property
     def best_row(self):
@@ -201,11 +226,11 @@ def update_average(average, network, step, training):
 def _difference(old, new):
     """The first key in which two recipes differ, in words."""
     old, new = old.as_dict(), new.as_dict()
-    for part in old:
-        if old[part] == new[part]:
+    for part in {**old, **new}:
+        if old.get(part) == new.get(part):
             continue
-        if not isinstance(old[part], dict):
-            return f"its {part} is {old[part]!r}, not {new[part]!r}"
+        if not (isinstance(old.get(part), dict) and isinstance(new.get(part), dict)):
+            return f"its {part} is {old.get(part)!r}, not {new.get(part)!r}"
         for key in {**old[part], **new[part]}:
             if old[part].get(key) != new[part].get(key):
                 return (f"its [{part}] {key} is {old[part].get(key)!r}, not "

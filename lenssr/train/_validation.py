@@ -1,12 +1,14 @@
 """Figures of a network on pairs that it was not trained on."""
 
+import numpy as np
 import torch
 
 from lenssr.networks import expand
 
-__all__ = ["validate"]
+__all__ = ["power_error", "validate"]
 
 BRIGHT = 20  # peak over noise from which the flux of an image is compared
+FAINT = 5    # peak over noise below which its power is not
 
 
 @torch.no_grad()
@@ -47,6 +49,35 @@ def validate(network, pairs, device):
     if noisy:
         figures["psnr_target"] = torch.cat(noisy).mean().item()
     return figures
+
+
+@torch.no_grad()
+def power_error(network, pairs, device):
+    r"""
+    How far the power of a network's images is from that of the truth.
+
+    Parameters
+    ----------
+    network, pairs, device
+        As `validate` takes them.
+
+    Returns
+    -------
+    error : float
+        Mean of :math:`|T(k) - 1|` over rings of spatial frequency up to the Nyquist frequency,
+        images of equal power having equal weight, as in `lenssr.evaluate.fidelity`; those of a
+        peak below five times the noise have none.
+    """
+    from lenssr.evaluate._fidelity.power import ring_power, transfer
+
+    power = 0.0
+    for batch in pairs.batches():
+        images = expand(network(*batch.inputs(device))).cpu().numpy()[:, 0]
+        for image, truth in zip(images, batch.truth.numpy()[:, 0]):
+            if truth.max() > FAINT:
+                found = ring_power(image, truth)
+                power = power + found / found[1].sum()
+    return float(np.nanmean(abs(transfer(power)[0] - 1)))  # small images lack rings
 
 
 def _psnr(image, truth, peak):

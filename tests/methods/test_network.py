@@ -188,7 +188,7 @@ def test_psf_outside_the_training_warns(weights, fwhm):
 
 
 @pytest.mark.parametrize("name", ["srcnn", "fsrcnn", "fsrcnn_equivariant", "fsrcnn_hybrid", "edsr",
-                                  "rdn", "srresnet", "fast"])
+                                  "rdn", "srresnet", "srgan", "fast"])
 def test_network_with_weights_of_ones_own(name, tmp_path):
     from lenssr.networks import build
     from lenssr.weights import save_network
@@ -203,7 +203,8 @@ def test_network_with_weights_of_ones_own(name, tmp_path):
     sizes = dict(architecture=name, channels=1, scale=3, conditions=5)
     small = {"srcnn": dict(features=(8, 4)), "edsr": dict(blocks=1, features=8),
              "rdn": dict(blocks=1, layers=2, growth=8, features=8), "fast": dict(blocks=1),
-             "srresnet": dict(blocks=1, features=8)}.get(name, dict(d=4, s=2, m=1))
+             "srresnet": dict(blocks=1, features=8), "srgan": dict(blocks=1, features=8)}.get(
+                 name, dict(d=4, s=2, m=1))
     path = tmp_path / "own.safetensors"
     save_network(path, build(**sizes, **small), name="own", network={**sizes, **small})
     result = superresolve(np.eye(12), name, scale=3, weights=path, n_probes=1, **image)

@@ -33,7 +33,7 @@ def test_losses_by_hand():
         "charbonnier_linear": np.hypot(linear, 1e-3).mean(),
         "composite": float(restoration_loss(output, truth, 2, 0.015, 0.002)),
         "ssim": float(1 - structural_similarity(output, compress(truth), peak).mean())}
-    assert set(by_hand) == set(LOSSES)
+    assert set(by_hand) == set(LOSSES) - {"perceptual"}  # which has tests of its own
     for name, value in by_hand.items():
         found = training_loss(output, truth, 2, Training(loss=name))
         assert found.item() == pytest.approx(value, rel=1e-9), name
@@ -41,7 +41,7 @@ def test_losses_by_hand():
     assert both.item() == pytest.approx(2 * by_hand["mse"] + 0.5 * by_hand["l1_linear"], rel=1e-9)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "perceptual"])
 def test_every_loss_is_lowest_at_the_truth(name):
     image, truth = map(torch.from_numpy, images())
     training = Training(loss=name)

@@ -80,8 +80,14 @@ def test_weights_that_do_not_fit(trained, change, words):
     sizes = {**SIZES, **change}
     with pytest.raises(ValueError, match=words):
         warm_start(build(**sizes), str(trained), sizes)
-    with pytest.raises(ValueError, match="must be of architecture 'rcan'"):
-        warm_start(build(**SIZES), str(trained), {**SIZES, "architecture": "rcan"})
+    other = dict(architecture="edsr", scale=2, blocks=1, features=8)
+    with pytest.raises(ValueError, match="must be weights of architecture 'edsr', .* 'srresnet'"):
+        warm_start(build(**other), str(trained), other)
+    # SRGAN's generator is SRResNet.
+    generator = build(**{**SIZES, "architecture": "srgan"})
+    warm_start(generator, str(trained), {**SIZES, "architecture": "srgan"})
+    assert all(map(torch.equal, generator.state_dict().values(),
+                   load_network(str(trained))[0].state_dict().values()))
 
 
 def test_card_is_measured_again(trained):

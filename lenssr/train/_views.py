@@ -1,0 +1,66 @@
+"""How a discriminator sees images: through asinh, and detail by detail in units of the truth's."""
+
+import torch
+from torch.nn import functional
+
+from lenssr.networks import compress
+
+__all__ = ["DETAILS", "details", "views"]
+
+DETAILS = 3  # octaves of detail
+SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+FAINTEST = 0.1  # noise of an input pixel: details of images fainter than that are not blown up
+
+
+def details(image: torch.Tensor, octaves: int = DETAILS) -> torch.Tensor:
+    """
+    Starlet transform: what each smoothing by a cubic spline takes away.
+
+    Starck & Murtagh (1994A&A...288..342S); the image is mirrored at its edges.
+
+    Parameters
+    ----------
+    image : `~torch.Tensor`
+        Shape ``(batch, 1, ny, nx)``, sides above ``2**(octaves + 1)``.
+    octaves : int
+        How many, the finest first.
+
+    Returns
+    -------
+    details : `~torch.Tensor`
+        Shape ``(batch, octaves, ny, nx)``; with the image smoothed last they sum up to the image.
+    """
+    kernel = torch.tensor(SPLINE, dtype=image.dtype, device=image.device)
+    found = []
+    for octave in range(octaves):
+        step = 2**octave
+        smooth = image
+        for shape, edge in (((1, 1, -1, 1), (0, 0, 2 * step, 2 * step)),
+                            ((1, 1, 1, -1), (2 * step, 2 * step, 0, 0))):
+            smooth = functional.conv2d(functional.pad(smooth, edge, mode="reflect"),
+                                       kernel.reshape(shape), dilation=step)
+        found.append(image - smooth)
+        image = smooth
+    return torch.cat(found, dim=1)
+
+
+def views(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """
+    What a discriminator is shown of an image: itself through asinh, and its details.
+
+    The power of an image falls steeply with spatial frequency, and with it what a network would
+    notice. So each octave of detail is taken in units of its root mean square in the truth, which
+    is one of the true image, less of one that is too smooth.
+
+    Parameters
+    ----------
+    image, truth : `~torch.Tensor`
+        In noise units, linear, shape ``(batch, 1, n, n)``.
+
+    Returns
+    -------
+    views : `~torch.Tensor`
+        Shape ``(batch, 1 + DETAILS, n, n)``.
+    """
+    unit = details(truth).square().mean(dim=(-2, -1), keepdim=True).sqrt()
+    return torch.cat([compress(image), torch.asinh(details(image) / (unit + FAINTEST))], dim=1)
