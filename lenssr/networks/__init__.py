@@ -4,9 +4,10 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATIVE", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
+    "diffusion": ("diffusion", "Diffusion"),
     "edsr": ("edsr", "EDSR"),
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
@@ -18,6 +19,9 @@ ARCHITECTURES = {
     "srresnet": ("srresnet", "SRResNet"),
     "unrolled": ("unrolled", "Unrolled"),
 }
+
+GENERATIVE = ("diffusion",)
+"""Those that draw what another network, their base, leaves open."""
 
 PHYSICAL = ("unrolled",)
 """Those that look at the data through the telescope, and are told of it in full."""

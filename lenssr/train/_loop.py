@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lenssr.networks import GENERATIVE
 from lenssr.weights import save_network
 
 from ._curves import Curves
@@ -61,16 +62,26 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
     with Processes(device) as team:
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(recipe, folder, team)
+        kind, source = _of(recipe)
+        trainer = kind(recipe, folder, team)
         trainer.begin()
         pairs, unseen = team.one_by_one(lambda: [
-            open_pairs(recipe, validation, progress) for validation in (False, True)])
+            source(recipe, validation, progress) for validation in (False, True)])
         trainer.plan(pairs)
         run_steps(trainer, pairs, unseen, progress)
         path = trainer.folder / f"{recipe.name}.safetensors"
         if team.first:
             _finish(trainer, path)
         return path
+
+
+def _of(recipe):
+    """What trains the network of a recipe, and what opens its pairs."""
+    if recipe.network["architecture"] in GENERATIVE:
+        from ._diffusion import DiffusionTrainer, open_residuals
+
+        return DiffusionTrainer, open_residuals
+    return Trainer, open_pairs
 
 
 def run_steps(trainer, pairs, unseen, progress):
