@@ -128,6 +128,8 @@ class Diffusion(nn.Module):
         Channels, and residual blocks of the denoiser.
     depth : int
         Residual blocks of the encoder.
+    ranges : dict, optional
+        Least and largest value, by name, of the `METADATA` that were known in the training.
 
     Notes
     -----
@@ -135,9 +137,10 @@ class Diffusion(nn.Module):
     """
 
     def __init__(self, base: str, base_sha256: str = "", scale: int = 2, features: int = 96,
-                 blocks: int = 4, depth: int = 3):
+                 blocks: int = 4, depth: int = 3, ranges: dict | None = None):
         super().__init__()
         self.base, self.base_sha256, self.scale = base, base_sha256, check_scale(scale)
+        self.ranges = ranges or {}
         self.side = CELL * scale
         k = self.side**2
         self.latent = Latent(self.side)

@@ -70,7 +70,17 @@ class ResidualPairs(Pairs):
 
     def __init__(self, bank, seed=0, validation=False):
         self.arrays, self.n, self.scale = bank.read(), bank.n, bank.scale
-        self.seed, self.validation = seed, validation
+        self.sha256, self.seed, self.validation = bank.sha256, seed, validation
+
+    @property
+    def ranges(self):
+        """Least and largest value, by name, of the metadata that are known."""
+        found = {}
+        for name, values in zip(METADATA, self.arrays["numbers"][:, CONDITIONS:].T):
+            values = values[values.isfinite()]
+            if len(values):
+                found[name] = [round(values.min().item(), 4), round(values.max().item(), 4)]
+        return found
 
     def take(self, indices, draws):
         """The `ResidualBatch` of these images."""
@@ -144,6 +154,10 @@ class DiffusionTrainer(Trainer):
     least noisy draw: at higher levels that is a mean of many skies, which no loss of
     structure should sharpen.
     """
+
+    def plan(self, pairs):
+        super().plan(pairs)
+        self.facts = {"base_sha256": pairs.sha256, "ranges": pairs.ranges}
 
     def loss(self, batch):
         training, images = self.training, batch.to(self.device)

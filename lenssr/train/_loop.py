@@ -122,7 +122,7 @@ def run_steps(trainer, pairs, unseen, progress):
 
 def _finish(trainer, path):
     """Write the weights, the best or the last, and what is known of them."""
-    trained, network = trainer.average, trainer.recipe.network
+    trained, network = trainer.average, {**trainer.recipe.network, **trainer.facts}
     if trainer.training.patience:
         trained.load_state_dict(trainer.best)
     if hasattr(trained, "collapse") and not network.get("collapsed"):
