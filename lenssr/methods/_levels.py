@@ -7,11 +7,15 @@ from scipy import fft
 
 from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, relative_kernel
 
-__all__ = ["check_levels", "dynamic_levels", "spectrum_of", "spread_gain", "static_levels"]
+from ._samplers import spread_gain
+
+__all__ = ["check_levels", "dynamic_levels", "spectrum_of", "static_levels"]
 
 HIGHEST, LOWEST = 20.0, 0.02  # of a static schedule, in units of the spread of the latent
 FEWEST, MOST = 6, 16          # steps that a dynamic schedule may have
-TOLERANCE = 0.025             # relative error of the spread that it may leave
+TOLERANCE = 0.0075            # relative error of the spread that it may leave
+EDGE = 0.02                   # that of its first and last level
+STARTS, POWERS = (1, 2, 4), (0.0, 0.15, 0.3)  # times that start; of the spacing of its steps
 CUT = 0.01                     # share of the variance below which a direction does not count
 SIDE = 64                     # output pixels of the field whose spectrum is found
 SLOPE, LONGEST = 3.0, 24.0    # of the power of skies by frequency; output pixels where it ends
@@ -41,35 +45,6 @@ def check_levels(levels):
         raise ValueError("`schedule` must be 'dynamic', 'static' or at least two positive noise "
                          f"levels that decrease, got {levels!r}")
     return found
-
-
-def spread_gain(levels, variance, first_order=False):
-    r"""
-    Spread of what a sampler draws over the true one, of Gaussian directions of the latent.
-
-    In a direction of variance :math:`\lambda` the exact denoiser is
-    :math:`D(x; \sigma) = x \lambda / (\lambda + \sigma^2)`, and a sampler multiplies its start
-    by a number.
-
-    Parameters
-    ----------
-    levels : sequence of float
-        Decreasing noise levels.
-    variance : `~numpy.ndarray`
-        Variances.
-    first_order : bool
-        Of DDIM in place of DPM-Solver++(2M).
-    """
-    variance = np.asarray(variance, dtype=float)
-    x, before, step_before = np.full(variance.shape, np.hypot(levels[0], 1.0)), None, None
-    for here, there in zip(levels, levels[1:]):
-        found = mean = x * variance / (variance + here**2)
-        step = np.log(here / there)
-        if before is not None and not first_order:
-            mean = found + (found - before) * step / (2 * step_before)
-        x = there / here * x + (1 - there / here) * mean
-        before, step_before = found, step
-    return x * variance / (variance + levels[-1]**2) / np.sqrt(variance)
 
 
 @functools.cache
@@ -146,14 +121,13 @@ def dynamic_levels(variance, steps=None):
     r"""
     Levels for an image whose latent has these variances.
 
-    Start and end leave an error of the spread of less than half of `TOLERANCE` in closed form:
-    a start from :math:`N(0, \sigma^2 + 1)` in place of :math:`N(0, \sigma^2 + \lambda)` is off
-    by :math:`|\lambda - 1| / 2 \sigma^2`, an end at :math:`\sigma` by
-    :math:`\sigma^2 / 2 \lambda`. Between them levels lie such that each step does the same:
-    the density of steps in :math:`\log \sigma` is the cube root, as for a method of second
-    order, of how fast the denoiser changes, the mean of
-    :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. There are as many as `spread_gain`
-    needs to be within the tolerance, on the average over the directions.
+    Schedules are tried that start, from :math:`N(0, \sigma^2 + 1)` in place of
+    :math:`N(0, \sigma^2 + \lambda)`, where that is good to a few per cent of the spread,
+    :math:`|\lambda - 1| / 2 \sigma^2`, or higher; that end where the noise left out, a share of
+    :math:`\sigma^2 / 2 \lambda`, is as little; and whose steps are the denser in
+    :math:`\log \sigma` the faster the denoiser changes, by a power of the mean of
+    :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. It is the shortest that `spread_gain` finds
+    within the tolerance, on the average over the directions.
 
     Parameters
     ----------
@@ -168,16 +142,22 @@ def dynamic_levels(variance, steps=None):
         Shape ``(steps,)``.
     """
     seen = variance[variance > CUT * variance.mean()]
-    least, most = np.quantile(seen, 0.02), seen.max()
-    high = float(np.clip(np.sqrt(abs(most - 1) / TOLERANCE), 3.0, 4 * HIGHEST))
-    low = float(np.clip(np.sqrt(TOLERANCE * least), LOWEST / 4, 0.2))
-    place = np.linspace(np.log(high), np.log(low), 500)
-    square = np.exp(2 * place)[:, None]
     sample = np.quantile(seen, np.linspace(0, 1, 40))
-    pace = (sample * square / (sample + square)**2).mean(axis=1)**(1 / 3)
-    done = np.concatenate([[0], np.cumsum(pace[1:] + pace[:-1])])
+    high = np.clip(np.sqrt(abs(sample.max() - 1) / 2 / EDGE), 3, 40)
+    low = np.clip(np.sqrt(2 * EDGE * np.quantile(sample, 0.05)), 0.005, 0.2)
+    paths = [_path(factor * high, low, sample, power) for factor in STARTS for power in POWERS]
     for n in range(FEWEST, MOST + 1) if steps is None else (steps,):
-        levels = np.exp(np.interp(np.linspace(0, done[-1], n), done, place))
-        if np.mean(np.abs(spread_gain(levels, sample) - 1)) < TOLERANCE:
+        several = [path(np.linspace(0, 1, n)) for path in paths]
+        losses = [np.mean(np.abs(spread_gain(levels, sample) - 1)) for levels in several]
+        if min(losses) < TOLERANCE:
             break
-    return levels
+    return several[int(np.argmin(losses))]
+
+
+def _path(high, low, variance, power):
+    """Levels from ``high`` to ``low`` as a function of the share of the steps that are taken."""
+    place = np.linspace(np.log(high), np.log(low), 300)
+    square = np.exp(2 * place)[:, None]
+    density = (variance * square / (variance + square)**2).mean(axis=1)**power
+    done = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    return lambda share: np.exp(np.interp(share * done[-1], done, place))

@@ -2,7 +2,9 @@
 
 import math
 
-__all__ = ["SAMPLERS", "draw"]
+import numpy as np
+
+__all__ = ["SAMPLERS", "draw", "spread_gain"]
 
 
 def dpm(latent, levels, denoise, fresh):
@@ -67,6 +69,44 @@ def draw(sampler, levels, denoise, start, fresh):
         Standard normal numbers. A latent has a variance of one before noise is added.
     fresh : callable
         As `dpm` takes it.
+
+    Notes
+    -----
+    A sampler that adds no noise is a linear map of its start where the latent is Gaussian; so
+    the start is scaled such that a latent of variance one, which whitening aims at, comes out
+    with just that, however few the steps.
     """
     levels = [float(level) for level in levels]
-    return SAMPLERS[sampler][0](math.hypot(levels[0], 1.0) * start, levels, denoise, fresh)
+    spread = math.hypot(levels[0], 1.0)
+    if sampler != "ddpm":
+        spread = float(1 / _gain(levels, 1.0, sampler == "ddim"))
+    return SAMPLERS[sampler][0](spread * start, levels, denoise, fresh)
+
+
+def spread_gain(levels, variance, first_order=False):
+    r"""
+    Spread of what a sampler draws over the true one, of Gaussian directions of the latent.
+
+    In a direction of variance :math:`\lambda` the exact denoiser is
+    :math:`D(x; \sigma) = x \lambda / (\lambda + \sigma^2)`, and a sampler multiplies its start
+    by a number.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Decreasing noise levels.
+    variance : `~numpy.ndarray`
+        Variances.
+    first_order : bool
+        Of DDIM in place of DPM-Solver++(2M).
+    """
+    variance = np.asarray(variance, dtype=float)
+    whole = _gain(levels, variance, first_order) / np.sqrt(variance)
+    return whole / _gain(levels, 1.0, first_order)
+
+
+def _gain(levels, variance, first_order):
+    """What comes of a start of one."""
+    sampler = ddim if first_order else dpm
+    return sampler(np.ones(np.shape(variance)), levels,
+                   lambda x, level: x * variance / (variance + level**2), None)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lenssr.networks import ARCHITECTURES, PHYSICAL, build
+from lenssr.networks import ARCHITECTURES, GENERATIVE, PHYSICAL, build
 
 # Small ones, as deep as it takes to see that depth counts.
 SMALL = {
@@ -22,8 +22,9 @@ SMALL = {
     "srcnn": dict(features=(8, 4)),
     "srresnet": dict(blocks=2, features=8),
 }
-# Those that are told of the telescope are called in another way, and tried in test_unrolled.
-BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICAL))
+# Those that are told of the telescope, or draw samples, are called in another way, and tried in
+# test_unrolled and test_diffusion.
+BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICAL) - set(GENERATIVE))
 SKIP = [name for name in SMALL if "srcnn" in name]
 
 everyone = pytest.mark.parametrize("name", BLIND)
