@@ -15,7 +15,7 @@ from ._losses import training_loss
 from ._residuals import ResidualBank
 from ._trainer import Trainer
 
-__all__ = ["DiffusionTrainer", "ResidualPairs", "open_residuals"]
+__all__ = ["DiffusionTrainer", "ResidualPairs", "open_residuals", "sampling_figures"]
 
 AT_ONCE = 16                       # images of a validation that are looked at together
 FORGET, FORGET_ALL = 0.25, 0.1     # chances that one number, or all, are not told
@@ -176,43 +176,57 @@ class DiffusionTrainer(Trainer):
         return loss + training_loss(compress(image), images.mean + images.error, self.network.scale,
                                     training, self.step, self.team.mean)
 
-    @torch.no_grad()
     def figures(self, pairs):
-        """
-        Figures of the averaged network, in float32.
+        """What `sampling_figures` gives of the averaged network."""
+        return sampling_figures(self.average, pairs, self.device)
 
-        Returns
-        -------
-        figures : dict
-            ``likelihood``, mean negative logarithm of the coefficients; ``matching``, loss of the
-            denoiser at fixed levels; ``psnr``, that of the mean that the denoiser gives of noise
-            alone, and ``psnr_base``, that of the restored image, means over the images with a
-            source in dB; ``variance`` of the latent.
-        """
-        network, rows, seen = self.average, [], []
-        generator = torch.Generator().manual_seed(self.training.seed)
-        for batch in pairs.batches():
-            images = batch.to(self.device)
-            features = network.encode(*images[:5])
-            latent = network.whitened(images.error, features)
-            noise = torch.randn(latent.shape, generator=generator).to(self.device)
-            scores = []
-            for level in (*LEVELS, HIGHEST):
-                sigma = torch.full((len(latent),), level, device=self.device)
-                start = latent if level < HIGHEST else 0.0
-                denoised = network.denoise(start + level * noise, sigma, features)
-                scores.append(matching(denoised, latent, sigma).item())
-            rows.append([negative_log_likelihood(features.log_variance, network.latent.encode(
-                images.error)).item(), float(np.mean(scores[:-1])), latent.square().mean().item()])
-            truth, error = images.mean + images.error, images.error
-            peak = truth.amax(dim=(1, 2, 3))
-            seen += [torch.stack([10 * torch.log10(peak**2 / left.square().mean(dim=(1, 2, 3)))
-                                  for left in (error, error - network.coloured(
-                                      denoised, features))], 1)[peak > 1].cpu()]
-        likelihood, score, variance = np.mean(rows, axis=0)
-        base, psnr = torch.cat(seen).mean(dim=0).tolist()
-        return {"psnr": psnr, "psnr_base": base, "matching": float(score),
-                "likelihood": float(likelihood), "variance": float(variance)}
+
+@torch.no_grad()
+def sampling_figures(network, pairs, device):
+    """
+    Figures of a network on images that it was not trained on, in float32.
+
+    Parameters
+    ----------
+    network : `~lenssr.networks.diffusion.Diffusion`
+        In evaluation mode, on ``device``.
+    pairs : `ResidualPairs`
+        Images to validate with.
+    device : str or `torch.device`
+        Where to compute.
+
+    Returns
+    -------
+    figures : dict
+        ``psnr``, that of the mean that the denoiser gives of noise alone, and ``psnr_base``, that
+        of the restored image, means over the images with a source, in dB; ``matching``, loss of
+        the denoiser at fixed levels; ``likelihood``, mean negative logarithm of that of the
+        coefficients; ``variance`` of the latent.
+    """
+    rows, seen, generator = [], [], torch.Generator().manual_seed(0)
+    for batch in pairs.batches():
+        images = batch.to(device)
+        features = network.encode(*images[:5])
+        latent = network.whitened(images.error, features)
+        noise = torch.randn(latent.shape, generator=generator).to(device)
+
+        def denoised(level, start):
+            sigma = torch.full((len(latent),), level, device=device)
+            return network.denoise(start + level * noise, sigma, features)
+
+        score = np.mean([matching(denoised(level, latent), latent, torch.tensor(level)).item()
+                         for level in LEVELS])
+        likelihood = negative_log_likelihood(
+            features.log_variance, network.latent.encode(images.error)).item()
+        rows.append([score, likelihood, latent.square().mean().item()])
+        mean = network.coloured(denoised(HIGHEST, 0.0), features)
+        peak = (images.mean + images.error).amax(dim=(1, 2, 3))
+        seen.append(torch.stack([
+            10 * torch.log10(peak**2 / left.square().mean(dim=(1, 2, 3)))
+            for left in (images.error - mean, images.error)], 1)[peak > 1].cpu())
+    psnr, base = torch.cat(seen).mean(dim=0).tolist()
+    names = ("matching", "likelihood", "variance")
+    return {"psnr": psnr, "psnr_base": base, **dict(zip(names, np.mean(rows, axis=0).tolist()))}
 
 
 def matching(denoised, latent, sigma):
@@ -222,5 +236,5 @@ def matching(denoised, latent, sigma):
     The weight makes the target of the network itself one of unit variance at all levels
     (Karras et al. 2022, arXiv:2206.00364).
     """
-    weight = (1 + sigma**-2).reshape(-1, 1, 1, 1)
+    weight = (1 + sigma**-2.0).reshape(-1, 1, 1, 1).to(latent.device)
     return (weight * (denoised - latent).square()).mean()

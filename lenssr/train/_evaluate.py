@@ -2,9 +2,11 @@
 
 from astropy.table import Table
 
+from lenssr.networks import GENERATIVE
 from lenssr.weights import load_network
 
 from ._data import open_pairs
+from ._diffusion import open_residuals, sampling_figures
 from ._distributed import Processes
 from ._recipe import Recipe
 from ._validation import validate
@@ -43,8 +45,13 @@ def evaluate_weights(weights, *, device=None, progress=True):
         raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
     recipe = Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}")
     with Processes(device) as team:
-        unseen = open_pairs(recipe, validation=True, progress=progress)
-        found = validate(network.to(team.device), unseen, team.device)
+        network = network.to(team.device)
+        if card.network["architecture"] in GENERATIVE:
+            unseen = open_residuals(recipe, validation=True, progress=progress)
+            found = sampling_figures(network, unseen, team.device)
+        else:
+            unseen = open_pairs(recipe, validation=True, progress=progress)
+            found = validate(network, unseen, team.device)
     said = [card.figures.get(name, float("nan")) for name in found]
     table = Table({"figure": list(found), "card": said, "found": list(found.values())})
     table["difference"] = table["found"] - table["card"]

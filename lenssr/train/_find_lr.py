@@ -9,10 +9,9 @@ import torch
 from tqdm import tqdm
 
 from ._curves import write_figure, write_table
-from ._data import open_pairs
 from ._distributed import Processes
+from ._loop import kinds_of
 from ._recipe import Recipe
-from ._trainer import Trainer
 
 __all__ = ["LearningRates", "find_learning_rate"]
 
@@ -110,8 +109,9 @@ def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     with Processes(device) as team:
-        pairs = team.one_by_one(lambda: open_pairs(recipe, progress=progress and team.first))
-        trainer = Trainer(recipe, ".", team)
+        kind, source = kinds_of(recipe)
+        pairs = team.one_by_one(lambda: source(recipe, progress=progress and team.first))
+        trainer = kind(recipe, ".", team)
         trainer.begin_anew()
         trainer.plan(pairs)
         found = LearningRates.of(*_sweep(trainer, pairs, progress and team.first))

@@ -11,11 +11,12 @@ from lenssr.weights import save_network
 
 from ._curves import Curves
 from ._data import open_pairs
+from ._diffusion import DiffusionTrainer, open_residuals
 from ._distributed import Processes
 from ._recipe import Recipe
 from ._trainer import Trainer
 
-__all__ = ["fit", "run_steps"]
+__all__ = ["fit", "kinds_of", "run_steps"]
 
 
 def fit(recipe, folder, *, init=None, device=None, progress=True):
@@ -62,7 +63,7 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
     with Processes(device) as team:
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
-        kind, source = _of(recipe)
+        kind, source = kinds_of(recipe)
         trainer = kind(recipe, folder, team)
         trainer.begin()
         pairs, unseen = team.one_by_one(lambda: [
@@ -75,11 +76,9 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
         return path
 
 
-def _of(recipe):
+def kinds_of(recipe):
     """What trains the network of a recipe, and what opens its pairs."""
     if recipe.network["architecture"] in GENERATIVE:
-        from ._diffusion import DiffusionTrainer, open_residuals
-
         return DiffusionTrainer, open_residuals
     return Trainer, open_pairs
 
