@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from lenssr.networks import CONDITIONS, compress
-from lenssr.networks._error import negative_log_likelihood
 from lenssr.networks._metadata import METADATA, encode_metadata
 
 from ._batch import Pairs, epoch_order, numbered, pair_draws, turned
@@ -22,6 +21,7 @@ FORGET, FORGET_ALL = 0.25, 0.1     # chances that one number, or all, are not to
 DRAWS = 4                          # noisy latents of each image of a step
 MIDDLE, SPREAD = -0.7, 1.4         # of the logarithms of their noise levels
 LEVELS = (0.05, 0.2, 0.8, 3.0)     # noise levels of the validation
+FAR = 25.0                         # square from which an error counts by its logarithm
 HIGHEST = 20.0                     # the level at which nothing but noise is seen
 
 
@@ -169,7 +169,7 @@ class DiffusionTrainer(Trainer):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             features, coefficients, latent, denoised = self.model(
                 *images[:6], noise.to(self.device, memory_format=torch.channels_last), sigma)
-        loss = matching(denoised, latent, sigma) + negative_log_likelihood(
+        loss = matching(denoised, latent, sigma) + bounded_likelihood(
             features.log_variance, coefficients)
         spread = torch.exp(features.log_variance.detach() / 2)
         image = images.mean + self.network.latent.decode(denoised[least] * spread)
@@ -216,7 +216,7 @@ def sampling_figures(network, pairs, device):
 
         score = np.mean([matching(denoised(level, latent), latent, torch.tensor(level)).item()
                          for level in LEVELS])
-        likelihood = negative_log_likelihood(
+        likelihood = bounded_likelihood(
             features.log_variance, network.latent.encode(images.error)).item()
         rows.append([score, likelihood, latent.square().mean().item()])
         mean = network.coloured(denoised(HIGHEST, 0.0), features)
@@ -227,6 +227,19 @@ def sampling_figures(network, pairs, device):
     psnr, base = torch.cat(seen).mean(dim=0).tolist()
     names = ("matching", "likelihood", "variance")
     return {"psnr": psnr, "psnr_base": base, **dict(zip(names, np.mean(rows, axis=0).tolist()))}
+
+
+def bounded_likelihood(log_variance, coefficients):
+    r"""
+    Mean of :math:`(\log s^2 + \rho(c^2 / s^2)) / 2`, where :math:`\rho` is logarithmic from far on.
+
+    Least where :math:`s^2` is the mean of the squares, but for those beyond five standard
+    deviations: an image of which a star was lost is not to outweigh all others (Huber 1964,
+    doi:10.1214/aoms/1177703732).
+    """
+    square = coefficients.square() * torch.exp(-log_variance)
+    bounded = torch.where(square < FAR, square, FAR * (1 + (square.clamp(min=FAR) / FAR).log()))
+    return (log_variance + bounded).mean() / 2
 
 
 def matching(denoised, latent, sigma):
