@@ -210,16 +210,15 @@ def sampling_figures(network, pairs, device):
         latent = network.whitened(images.error, features)
         noise = torch.randn(latent.shape, generator=generator).to(device)
 
-        def denoised(level, start):
-            sigma = torch.full((len(latent),), level, device=device)
-            return network.denoise(start + level * noise, sigma, features)
-
-        score = np.mean([matching(denoised(level, latent), latent, torch.tensor(level)).item()
-                         for level in LEVELS])
+        score = 0.0
+        for level in torch.tensor(LEVELS, device=device):
+            denoised = network.denoise(latent + level * noise, level, features)
+            score += matching(denoised, latent, level).item() / len(LEVELS)
         likelihood = bounded_likelihood(
             features.log_variance, network.latent.encode(images.error)).item()
         rows.append([score, likelihood, latent.square().mean().item()])
-        mean = network.coloured(denoised(HIGHEST, 0.0), features)
+        highest = torch.tensor(HIGHEST, device=device)
+        mean = network.coloured(network.denoise(highest * noise, highest, features), features)
         peak = (images.mean + images.error).amax(dim=(1, 2, 3))
         seen.append(torch.stack([
             10 * torch.log10(peak**2 / left.square().mean(dim=(1, 2, 3)))
@@ -249,5 +248,5 @@ def matching(denoised, latent, sigma):
     The weight makes the target of the network itself one of unit variance at all levels
     (Karras et al. 2022, arXiv:2206.00364).
     """
-    weight = (1 + sigma**-2.0).reshape(-1, 1, 1, 1).to(latent.device)
+    weight = (1 + sigma**-2.0).reshape(-1, 1, 1, 1)
     return (weight * (denoised - latent).square()).mean()

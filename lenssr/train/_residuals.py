@@ -1,4 +1,4 @@
-"""What a network leaves of simulated scenes, kept on disk: found once, and trained on many times."""
+"""What a network leaves of simulated scenes, kept on disk: found once, trained on many times."""
 
 import hashlib
 import json
@@ -180,4 +180,3 @@ class ResidualBank:
             for key in ("z_lens", "z_source"):
                 values[key] = torch.tensor([getattr(model, key) or torch.nan for model in models])
         return torch.stack(list(values.values()), dim=1)
-
