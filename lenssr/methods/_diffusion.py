@@ -1,18 +1,15 @@
 """Posterior samples by diffusion of what a network leaves open, and what their spread says."""
 
 import functools
-import warnings
 
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import positive_integer, positive_number
-from lenssr.exceptions import LensSRWarning
+from lenssr._checks import positive_integer
 from lenssr.image._correlation import neighbours_correlation
 from lenssr.image._error_correlation import measure_correlation
 from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
-from lenssr.image._metadata import band_wavelength
 from lenssr.weights import load_network, shipped_weights
 
 from ._base import Restoration
@@ -23,13 +20,13 @@ from ._memory import check_memory
 from ._network import TRAINED
 from ._probe import EXCERPT, monte_carlo_error
 from ._samplers import SAMPLERS
+from ._told import given_metadata, told
 
 __all__ = ["DEFAULT_SAMPLES", "DiffusionSampler"]
 
 DEFAULT_SAMPLES = 32
 KEPT = 16         # samples by which the correlation of the errors is measured
 PRECISIONS = ("auto", "float32", "bfloat16")
-NEAR = 0.02       # of a number, by which it may lie outside of the range of the training
 
 
 class DiffusionSampler:
@@ -85,7 +82,7 @@ class DiffusionSampler:
         self.steps = None if steps is None else positive_integer("steps", steps)
         if self.steps == 1:
             raise ValueError("`steps` must be at least 2, got 1")
-        self.given = _given_metadata(correlation, pixel_scale, band, z_lens, z_source)
+        self.given = given_metadata(correlation, pixel_scale, band, z_lens, z_source)
         self.n_probes = positive_integer("n_probes", n_probes)
         self.architecture, self.weights, self.precision = architecture, weights, precision
         self.sampler, self.schedule, self.keep_samples = sampler, schedule, bool(keep_samples)
@@ -132,9 +129,9 @@ class DiffusionSampler:
         apply.bar.close()
         metadata = {**image.metadata, "correlation": max(
             0.0, neighbours_correlation(image.data, image.mask)), **self.given}
-        observed = self._observed(image, restored, apply.level, run,
-                                  self._told(network.ranges, metadata))
-        field = LatentField(network, observed, run, self.precision)
+        known = told(network.ranges, metadata, self.given)
+        field = LatentField(network, self._observed(image, restored, apply.level, run, known),
+                            run, self.precision)
         levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
         mean, whole, samples, differences = self._collect(
             field, levels, n, run, restored, image.noise)
@@ -167,7 +164,7 @@ class DiffusionSampler:
                              {"weights": network.base, "n_probes": self.n_probes})
         return method.prepare(image, run)
 
-    def _observed(self, image, restored, level, run, metadata):
+    def _observed(self, image, restored, level, run, known):
         """What the network is told of the image: planes in noise units, and numbers."""
         import torch
 
@@ -178,31 +175,12 @@ class DiffusionSampler:
         if image.psf is not None:
             residual = Misfit(image, run.scale, run.tile).residual(restored)
             psf = describe_psf(torch.from_numpy(image.psf)[None]).clamp(-TRAINED, TRAINED)
-        values = [metadata.get(name, np.nan) for name in METADATA]
+        values = [known.get(name, np.nan) for name in METADATA]
         return {"mean": (restored - level) / image.noise,
                 "data": (image.data - level) / image.noise,
                 "weight": np.where(image.mask, 0.0, image.noise / image.sigma),
                 "residual": residual,
                 "numbers": torch.cat([psf, torch.tensor([values])], dim=1).float()}
-
-    def _told(self, ranges, metadata):
-        """Of what is known beside the pixels, that of which the training knew the like."""
-        told = {}
-        for name, value in metadata.items():
-            words = "band" if name == "wavelength" else name
-            if name not in ranges:
-                if name in self.given:
-                    warnings.warn(f"`{words}` was not known in the training of the weights, and "
-                                  "changes nothing", LensSRWarning, stacklevel=4)
-                continue
-            low, high = ranges[name]
-            if not low - NEAR * abs(low) <= value <= high + NEAR * abs(high):
-                warnings.warn(f"`{words}` is {value:.3g}, outside the range of the training, "
-                              f"{low:.3g} to {high:.3g}; the network is not told of it, and the "
-                              "result is an extrapolation", LensSRWarning, stacklevel=4)
-                continue
-            told[name] = value
-        return told
 
     def _levels(self, image, scale, side, correlation, level):
         """Noise levels of the image."""
@@ -244,30 +222,3 @@ class DiffusionSampler:
 
 def _middle(shape):
     return tuple(slice((n - min(n, EXCERPT)) // 2, (n + min(n, EXCERPT)) // 2) for n in shape)
-
-
-def _given_metadata(correlation, pixel_scale, band, z_lens, z_source):
-    """Metadata that the user gave, checked, by the names of `METADATA`."""
-    from astropy import units as u
-
-    found = {}
-    if correlation is not None:
-        if not 0 <= correlation <= 1:
-            raise ValueError(f"`correlation` must be from 0 to 1, got {correlation!r}")
-        found["correlation"] = float(correlation)
-    if isinstance(pixel_scale, u.Quantity):
-        try:
-            pixel_scale = float(pixel_scale.to_value(u.arcsec))
-        except (u.UnitConversionError, TypeError) as err:
-            raise ValueError(f"`pixel_scale` must be an angle, got {pixel_scale}") from err
-    for name, value in (("pixel_scale", pixel_scale), ("z_lens", z_lens), ("z_source", z_source)):
-        if value is not None:
-            found[name] = positive_number(name, value)
-    if band is not None:
-        found["wavelength"] = band_wavelength(band)
-        if found["wavelength"] is None:
-            raise ValueError("`band` must be a wavelength or the name of a filter, such as 'i' or "
-                             f"'F814W', got {band!r}")
-    if "z_lens" in found and "z_source" in found and found["z_lens"] >= found["z_source"]:
-        raise ValueError(f"`z_source` must be beyond `z_lens` {z_lens!r}, got {z_source!r}")
-    return found
