@@ -7,7 +7,8 @@ from lenssr.weights import find_weights, load_network, read_card, shipped_weight
 
 __all__ = ["method_rows", "weight_rows"]
 
-COMMON = ("architecture", "channels", "scale", "conditions", "collapsed", "base_sha256", "ranges")  # no sizes
+COMMON = ("architecture", "channels", "scale", "conditions", "collapsed", "base_sha256",
+          "ranges")  # no sizes
 
 
 def method_rows(*names):
