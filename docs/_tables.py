@@ -7,7 +7,8 @@ from lenssr.weights import find_weights, load_network, read_card, shipped_weight
 
 __all__ = ["method_rows", "weight_rows"]
 
-COMMON = ("architecture", "channels", "scale", "conditions", "collapsed")  # no sizes
+COMMON = ("architecture", "channels", "scale", "conditions", "collapsed", "base_sha256",
+          "ranges")  # no sizes
 
 
 def method_rows(*names):
@@ -73,7 +74,8 @@ def _facts(card, gain):
         "optimiser": f"``{training.get('optimizer', 'adamw')}``",
         "hours": f"{card.hours:.2f}",
         "validation PSNR": f"{card.figures['psnr']:.2f} dB",
-        "validation flux": f"{card.figures['flux_ratio']:.4f}",
+        **({"validation flux": f"{card.figures['flux_ratio']:.4f}"}
+           if "flux_ratio" in card.figures else {}),
         "``SRWEIGHT``": f"``{card.sha256[:16]}``",
     }
     if 2 in card.scales and np.isfinite(gain):
@@ -84,11 +86,11 @@ def _facts(card, gain):
 def _cost(weights, side):
     """Operations, and reach, which of networks with physics inside depends on the PSF."""
     from lenssr.evaluate import count_macs
-    from lenssr.networks import PHYSICAL
+    from lenssr.networks import GENERATIVE, PHYSICAL
 
     network, card = load_network(weights)
     facts = {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}"}
-    if card.network["architecture"] not in PHYSICAL:
+    if card.network["architecture"] not in (*PHYSICAL, *GENERATIVE):
         facts["reach"] = f"{network.halo} input pixels"
     return facts
 

@@ -16,7 +16,7 @@ __all__ = ["superresolve"]
 
 @remember_warnings
 def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, mask=None,
-                 wcs=None, unit=None, flux="auto", device=None, n_samples=0, seed=None,
+                 wcs=None, unit=None, flux="auto", device=None, n_samples=None, seed=None,
                  tile=None, progress=False, hdu=None, data_consistent=False, **method_options):
     """
     Super-resolve an image of a strong gravitational lens, or of any patch of sky.
@@ -56,8 +56,9 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
         off the unit, and warns where that does not tell.
     device : str, optional
         Torch device; CUDA by default where there is one.
-    n_samples : int
-        Number of posterior samples, for methods that draw them.
+    n_samples : int, optional
+        Number of posterior samples, for methods that draw them; the result is then their mean.
+        By default as many as the method likes.
     seed : int, optional
         Seed of whatever is random; 0 by default, so that results can be repeated.
     tile : int, optional
@@ -104,8 +105,10 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     """
     scale, tile = positive_integer("scale", scale), check_tile(tile)
     seed = 0 if seed is None else natural_integer("seed", seed)
-    n_samples = natural_integer("n_samples", n_samples)
     spec = find_method(method)
+    if n_samples is not None:
+        check = positive_integer if spec.samples else natural_integer
+        n_samples = check("n_samples", n_samples)
     if n_samples and not spec.samples:
         raise ValueError(f"`n_samples` must be 0 for method {method!r}, which draws no samples, "
                          f"got {n_samples}")
@@ -117,7 +120,7 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     kind = flux_kind(parsed.unit, flux)
     # Before the work, which would be lost if the WCS could not be carried.
     new_wcs = None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale)
-    run = Run(scale=scale, device=device, tile=tile, n_samples=n_samples, seed=seed,
+    run = Run(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
               progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
     restorations, agreement = compare(parsed.planes, restorations, run, method, data_consistent)

@@ -90,6 +90,8 @@ def _parser():
     sr.add_argument("--hdu", help="number or name of the HDU")
     sr.add_argument("--tile", type=int, help="side of the tiles, in input pixels")
     sr.add_argument("--device", help="torch device")
+    sr.add_argument("--samples", type=int, metavar="N", help="number of posterior samples, for "
+                    "methods that draw them; OUT.fits then has them")
     sr.add_argument("--seed", type=int, help="seed of whatever is random (default: 0)")
     sr.add_argument("--data-consistent", action="store_true", help="move the result to the nearest "
                     "image that the data allow: a reduced chi2 of one")
@@ -268,7 +270,7 @@ def _superresolve(options):
         options.input, options.method, scale=options.scale, psf=_psf(options.psf),
         unit=options.unit, flux=options.flux, device=options.device, seed=options.seed,
         tile=options.tile, hdu=_number(options.hdu), progress=sys.stderr.isatty(),
-        data_consistent=options.data_consistent,
+        data_consistent=options.data_consistent, n_samples=options.samples,
         **dict(_option(text) for text in options.option))
     image.write(options.output, overwrite=options.overwrite)
 

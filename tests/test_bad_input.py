@@ -122,7 +122,7 @@ BAD = {
     **{f"seed {value!r}": ({"seed": value}, ValueError, "`seed` must be a non-negative integer, g")
        for value in (-1, 0.5, "a", False)},
     **{f"n_samples {value!r}": ({"n_samples": value}, ValueError, "`n_samples` must be a non-nega")
-       for value in (-1, 1.5, None)},
+       for value in (-1, 1.5, True)},
     "samples": ({"n_samples": 3}, ValueError, "`n_samples` must be 0 for method 'bilinear'"),
 }
 

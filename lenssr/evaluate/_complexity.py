@@ -13,7 +13,8 @@ def count_macs(network, shape, scale=None):
 
     Of convolutions, transposed ones, and products of matrices, wherever in the network
     they are called; additions, rectifiers, pooling, interpolation and Fourier transforms are
-    left out, as publications do. Pixels beyond the frame, which padding adds, count.
+    left out, as publications do. Pixels beyond the frame, which padding adds, count. Of a
+    diffusion, those of one step of one sample, without the network below it.
 
     Parameters
     ----------
@@ -34,17 +35,23 @@ def count_macs(network, shape, scale=None):
     # Not by hooks on modules: some networks make their kernels and call the function.
     image = next(network.parameters()).new_zeros(1, 1, *shape)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(image, *_told(network, image, scale))
+        network(*_inputs(network, image, scale))
     return counter.get_total_flops() // 2
 
 
-def _told(network, image, scale):
-    """What a network is called with beside the image."""
+def _inputs(network, image, scale):
+    """What a network is called with."""
     from lenssr.image._kernels import gaussian_psf, relative_kernel
     from lenssr.networks import CONDITIONS
+    from lenssr.networks._metadata import TOLD
 
-    if "kernel" not in inspect.signature(network.forward).parameters:
-        return (image.new_zeros(1, CONDITIONS),)
+    names = inspect.signature(network.forward).parameters
+    if "noise" in names:  # one evaluation of the denoiser, with the encoder
+        fine = image.new_zeros(1, 1, *(network.scale * n for n in image.shape[-2:]))
+        noise = network.latent.encode(fine)
+        return fine, image, image, image, image.new_zeros(1, TOLD), fine, noise, image.new_ones(1)
+    if "kernel" not in names:
+        return image, image.new_zeros(1, CONDITIONS)
     scale = network.scales[0] if scale is None else scale
     kernel = image.new_tensor(relative_kernel(gaussian_psf(FWHM), scale))
-    return image.new_ones(image.shape), kernel[None], image.new_zeros(1), scale
+    return image, image.new_ones(image.shape), kernel[None], image.new_zeros(1), scale

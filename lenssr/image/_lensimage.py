@@ -1,6 +1,6 @@
 """The one internal form of a plane of pixels, which every method receives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class LensImage:
         in both axes, centred, of sum one.
     noise : float
         Noise of the sky: the unit in which networks see the image.
+    metadata : dict
+        What else is known of the observation: what `lenssr.image._metadata.read_metadata` gives.
     """
 
     data: np.ndarray
@@ -34,6 +36,7 @@ class LensImage:
     mask: np.ndarray
     psf: np.ndarray | None
     noise: float
+    metadata: dict = field(default_factory=dict)
 
     @property
     def shape(self):

@@ -17,6 +17,7 @@ from ._accept import accept
 from ._fits import without_layout
 from ._lensimage import LensImage
 from ._mask import combine_masks, fill
+from ._metadata import read_metadata
 from ._noise import POWERS, base_class, estimate_sky, sigma_from, sky_noise
 from ._psf import parse_psfs
 from ._units import parse_unit
@@ -105,9 +106,10 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
         kind = StdDevUncertainty
     planes = _planes(values, missing, sigma, weight)
     shape = planes[0].shape
-    psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape,
-                      pixel_scale(wcs, shape))
-    planes = [replace(plane, psf=each) for plane, each in zip(planes, psfs)]
+    side = pixel_scale(wcs, shape)
+    psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape, side)
+    metadata = read_metadata(raw.header, side)
+    planes = [replace(plane, psf=each, metadata=metadata) for plane, each in zip(planes, psfs)]
     header = fits.Header() if raw.header is None else without_layout(raw.header)
     return Parsed(planes, values.shape, dtype, wcs, unit, header, kind, sigma is not None)
 

@@ -24,7 +24,7 @@ class Run:
     tile : int or None
         Side of the tiles in input pixels; `None` lets the method choose.
     n_samples : int
-        Number of posterior samples wanted.
+        Number of posterior samples wanted; zero leaves it to the method.
     seed : int
         Seed of everything random in the method.
     progress : bool

@@ -54,11 +54,11 @@ def _lazy(module, name, *args):
     return factory
 
 
-def _network(name, reference, module="_network", kind="Network"):
+def _network(name, reference, module="_network", kind="Network", samples=False):
     """A network by its architecture's name, at the scales of the weights that come with lenssr."""
     weights = shipped_weights(name)
     return MethodSpec(name, "network", _lazy(module, kind, name), tuple(weights), reference,
-                      tuple(dict.fromkeys(weights.values())))
+                      tuple(dict.fromkeys(weights.values())), samples)
 
 
 _METHODS = {spec.name: spec for spec in (
@@ -79,6 +79,7 @@ _METHODS = {spec.name: spec for spec in (
         ("srresnet", "arXiv:1609.04802"), ("srgan", "arXiv:1609.04802"),
         ("fast", "arXiv:2103.09404"))),
     _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
+    _network("diffusion", "arXiv:2206.00364", "_diffusion", "DiffusionSampler", samples=True),
 )}
 
 

@@ -4,11 +4,12 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATORS", "PHYSICAL", "build", "compress",
-           "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL", "build",
+           "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "arcs": ("arcs", "ArcGenerator"),
+    "diffusion": ("diffusion", "Diffusion"),
     "edsr": ("edsr", "EDSR"),
     "fast": ("fast", "Fast"),
     "fsrcnn": ("fsrcnn", "FSRCNN"),
@@ -21,6 +22,9 @@ ARCHITECTURES = {
     "srresnet": ("srresnet", "SRResNet"),
     "unrolled": ("unrolled", "Unrolled"),
 }
+
+GENERATIVE = ("diffusion",)
+"""Those that draw what another network, their base, leaves open."""
 
 PHYSICAL = ("unrolled",)
 """Those that look at the data through the telescope, and are told of it in full."""

@@ -14,6 +14,7 @@ from lenssr.image._snr import local_snr
 from lenssr.methods import make_method
 from lenssr.methods._calibrated import conformal_factor
 from lenssr.methods._domain import widen
+from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
 
 from ._conformal import conformal_factors, coverage, rest_correlation
@@ -130,6 +131,9 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     how = Calibration(**options)
     path = find_weights(weights)
     card = read_card(path)
+    if card.network["architecture"] in GENERATIVE:
+        raise ValueError("`weights` must be those of a network that restores, whose errors are "
+                         f"to be learnt, {card.name!r} draws samples of them")
     recipe = _recipe(card, recipe)
     if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "

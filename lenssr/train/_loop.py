@@ -11,13 +11,14 @@ from lenssr.weights import save_network
 from ._adversarial import SRGANTrainer
 from ._arcs import ArcTrainer
 from ._curves import Curves
+from ._diffusion import DiffusionTrainer
 from ._distributed import Processes
 from ._recipe import Recipe
 from ._trainer import Trainer
 
 __all__ = ["fit", "run_steps", "trainer_class"]
 
-TRAINERS = {"srgan": SRGANTrainer, "arcs": ArcTrainer}
+TRAINERS = {"arcs": ArcTrainer, "diffusion": DiffusionTrainer, "srgan": SRGANTrainer}
 """Trainers of the architectures that the plain one does not train."""
 
 
@@ -120,7 +121,7 @@ def run_steps(trainer, pairs, unseen, progress):
 
 def _finish(trainer, path):
     """Write the weights, the best or the last, and what is known of them."""
-    trained, network = trainer.average, trainer.recipe.network
+    trained, network = trainer.average, {**trainer.recipe.network, **trainer.facts}
     if trainer.training.patience:
         trained.load_state_dict(trainer.best)
     if hasattr(trained, "collapse") and not network.get("collapsed"):

@@ -10,6 +10,7 @@ import torch
 from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 from lenssr.networks import build
+from lenssr.networks._precision import has_fast_bfloat16
 
 from ._data import open_pairs
 from ._losses import training_loss
@@ -20,15 +21,7 @@ from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
 from ._validation import validate
 
-__all__ = ["Trainer", "has_fast_bfloat16", "update_average"]
-
-
-def has_fast_bfloat16(device):
-    """Whether bfloat16 is faster than float32 there, and not emulated."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.backends.mkldnn.is_available()
-                and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+__all__ = ["Trainer", "update_average"]
 
 
 class Trainer:
@@ -63,6 +56,7 @@ class Trainer:
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
+        self.facts = {}  # of the network, beside its sizes, that its card is to have
 
     open_pairs = staticmethod(open_pairs)
 

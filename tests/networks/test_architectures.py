@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lenssr.networks import ARCHITECTURES, GENERATORS, PHYSICAL, build
+from lenssr.networks import ARCHITECTURES, GENERATIVE, GENERATORS, PHYSICAL, build
 
 # Small ones, as deep as it takes to see that depth counts.
 SMALL = {
@@ -23,8 +23,9 @@ SMALL = {
     "srgan": dict(blocks=2, features=8, norm=False),
     "srresnet": dict(blocks=2, features=8),
 }
-# Those that are told of the telescope are called in another way, and tried in test_unrolled.
-BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICAL) - set(GENERATORS))
+# Those that are told of the telescope, draw samples, or are given random numbers, are called in
+# another way, and tried in test_unrolled, test_diffusion and test_arcs.
+BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICAL) - set(GENERATIVE) - set(GENERATORS))
 SKIP = [name for name in SMALL if "srcnn" in name]
 
 everyone = pytest.mark.parametrize("name", BLIND)

@@ -1,0 +1,224 @@
+"""Posterior samples by diffusion of what a network leaves open, and what their spread says."""
+
+import functools
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr._checks import positive_integer
+from lenssr.image._correlation import neighbours_correlation
+from lenssr.image._error_correlation import measure_correlation
+from lenssr.image._kernels import target_psf
+from lenssr.image._mask import expand_mask
+from lenssr.weights import load_network, shipped_weights
+
+from ._base import Restoration
+from ._consistency import Misfit
+from ._latent import LatentField
+from ._levels import check_levels, dynamic_levels, spectrum_of, static_levels
+from ._memory import check_memory
+from ._network import TRAINED
+from ._probe import EXCERPT, monte_carlo_error
+from ._samplers import SAMPLERS
+from ._told import given_metadata, told
+
+__all__ = ["DEFAULT_SAMPLES", "DiffusionSampler"]
+
+DEFAULT_SAMPLES = 32
+KEPT = 16         # samples by which the correlation of the errors is measured
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class DiffusionSampler:
+    """
+    Samples of the skies that agree with an image, by diffusion in a latent.
+
+    A network restores the image, with weights that the card of these names; what it leaves
+    open is drawn. The result is the mean of the samples, and its uncertainty their spread; that of
+    one sample is another one's distance from it, root two times the predicted error.
+
+    Parameters
+    ----------
+    architecture : str
+        Architecture of the weights.
+    weights : str or path-like, optional
+        Name of shipped weights, or a ``.safetensors`` file with its card; by default the ones
+        shipped for the scale.
+    sampler : {"dpm", "ddim", "ddpm"}
+        DPM-Solver++(2M), of few steps; DDIM; or DDPM, which adds noise at each step.
+    schedule : {"dynamic", "static"} or sequence of float
+        Noise levels chosen by the PSF, signal to noise and noise correlation of the image; the
+        same for all; or such as they are to be.
+    steps : int, optional
+        Noise levels, by default as the dynamic schedule finds, and 10, 50 and 250 for the three
+        samplers otherwise.
+    correlation : float, optional
+        Correlation of the noise of neighbouring pixels; by default found in the sky.
+    pixel_scale : float or `~astropy.units.Quantity`, optional
+        Side of an input pixel, arcsec; by default from the WCS.
+    band : str or `~astropy.units.Quantity`, optional
+        Filter, or its mean wavelength; by default from the header (``FILTER``, ``BAND``).
+    z_lens, z_source : float, optional
+        Redshifts; by default from the header (``ZLENS``, ``ZSOURCE``).
+    keep_samples : bool
+        Whether the result has the samples; without, memory does not grow with their number.
+    n_probes : int
+        Number of probes of the measurement error.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic of the denoiser; ``"auto"`` takes bfloat16 where the hardware has it.
+    """
+
+    def __init__(self, architecture, weights=None, sampler="dpm", schedule="dynamic", steps=None,
+                 correlation=None, pixel_scale=None, band=None, z_lens=None, z_source=None,
+                 keep_samples=True, n_probes=8, precision="auto"):
+        for name, value, known in (("sampler", sampler, SAMPLERS),
+                                   ("precision", precision, PRECISIONS)):
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+        if not isinstance(schedule, str):
+            schedule = check_levels(schedule)
+        elif schedule not in ("dynamic", "static"):
+            check_levels(schedule)
+        self.steps = None if steps is None else positive_integer("steps", steps)
+        if self.steps == 1:
+            raise ValueError("`steps` must be at least 2, got 1")
+        self.given = given_metadata(correlation, pixel_scale, band, z_lens, z_source)
+        self.n_probes = positive_integer("n_probes", n_probes)
+        self.architecture, self.weights, self.precision = architecture, weights, precision
+        self.sampler, self.schedule, self.keep_samples = sampler, schedule, bool(keep_samples)
+        self._load = functools.cache(load_network)
+
+    def restore(self, image, run):
+        """
+        Draw samples of one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane.
+        run : `~lenssr.methods.Run`
+            Scale, device, tile, number of samples, seed, progress.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods.Restoration`
+
+        Raises
+        ------
+        ValueError
+            If the weights are damaged, of another architecture or scale, or their base is not
+            the one that they were trained with; or the samples would not fit in memory.
+
+        Warns
+        -----
+        LensSRWarning
+            If there is no PSF, or what is told of the image is outside the range of the training.
+        """
+        n = run.n_samples or DEFAULT_SAMPLES
+        shape = tuple(run.scale * side for side in image.shape)
+        if self.keep_samples:
+            check_memory(n, shape)
+        network, card = self._load(self.weights or shipped_weights(self.architecture).get(
+            run.scale, f"{self.architecture}-x{run.scale}"), self.architecture)
+        if run.scale not in card.scales:
+            raise ValueError(f"`scale` must be {card.scales[0]}, for which the weights "
+                             f"{card.name!r} were trained, got {run.scale}")
+        apply, base = self._base(network, image, run)
+        restored = apply(image)
+        std, correlation = monte_carlo_error(apply, image, self.n_probes, run.seed, mean=restored)
+        apply.bar.close()
+        metadata = {**image.metadata, "correlation": max(
+            0.0, neighbours_correlation(image.data, image.mask)), **self.given}
+        known = told(network.ranges, metadata, self.given)
+        field = LatentField(network, self._observed(image, restored, apply.level, run, known),
+                            run, self.precision)
+        levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
+        mean, whole, samples, differences = self._collect(
+            field, levels, n, run, restored, image.noise)
+        std = np.minimum(std, whole)
+        # Of a single sample, that of the errors of measurement.
+        correlation = correlation.and_rest(correlation if differences is None else (
+            measure_correlation(differences, whole[_middle(shape)])))
+        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+                 "SRBASE": (base.sha256[:16], f"sha256 of the weights {base.name} below"),
+                 "SRNSAMP": (n, "posterior samples of which this is the mean"),
+                 "SRSAMPLR": (self.sampler, "sampler of the diffusion"),
+                 "SRSTEPS": (len(levels), "evaluations of the denoiser for a sample"),
+                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
+                 "SRCALIB": ("predictive", "spread of posterior samples")}
+        return Restoration(
+            mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
+            psf=target_psf(), facts=facts, samples=samples, predictive_std=whole,
+            correlation=correlation)
+
+    def _base(self, network, image, run):
+        """The network that restores, made ready for the image, and its card."""
+        from ._registry import make_method
+
+        _, card = self._load(network.base)
+        if network.base_sha256 and card.sha256 != network.base_sha256:
+            raise ValueError(f"`weights` were trained on what the weights {network.base!r} of "
+                             f"sha256 {network.base_sha256[:16]} leave open, and those here are "
+                             f"of {card.sha256[:16]}")
+        method = make_method(card.network["architecture"], run.scale,
+                             {"weights": network.base, "n_probes": self.n_probes})
+        return method.prepare(image, run)
+
+    def _observed(self, image, restored, level, run, known):
+        """What the network is told of the image: planes in noise units, and numbers."""
+        import torch
+
+        from lenssr.networks import CONDITIONS, describe_psf
+        from lenssr.networks._metadata import METADATA
+
+        residual, psf = np.zeros(image.shape), torch.zeros(1, CONDITIONS)
+        if image.psf is not None:
+            residual = Misfit(image, run.scale, run.tile).residual(restored)
+            psf = describe_psf(torch.from_numpy(image.psf)[None]).clamp(-TRAINED, TRAINED)
+        values = [known.get(name, np.nan) for name in METADATA]
+        return {"mean": (restored - level) / image.noise,
+                "data": (image.data - level) / image.noise,
+                "weight": np.where(image.mask, 0.0, image.noise / image.sigma),
+                "residual": residual,
+                "numbers": torch.cat([psf, torch.tensor([values])], dim=1).float()}
+
+    def _levels(self, image, scale, side, correlation, level):
+        """Noise levels of the image."""
+        if not isinstance(self.schedule, str):
+            return self.schedule
+        steps = self.steps or (None if self.sampler == "dpm" else SAMPLERS[self.sampler][1])
+        if self.schedule == "static":
+            return static_levels(steps or SAMPLERS[self.sampler][1])
+        snr = float(np.max(np.where(image.mask, 0.0, (image.data - level) / image.sigma)))
+        variance = spectrum_of(image, scale, side, max(snr, 1.0), correlation)
+        return dynamic_levels(variance, steps)
+
+    def _collect(self, field, levels, n, run, restored, noise):
+        """Mean, standard deviation, and samples if they are to be kept."""
+        total, squares = np.zeros(restored.shape), np.zeros(restored.shape)
+        samples = np.empty((n, *restored.shape), np.float32) if self.keep_samples else None
+        first, part = [], _middle(restored.shape)
+        bar = tqdm(total=n, desc="drawing", unit="sample", disable=not run.progress, delay=2)
+        for numbers in field.groups(n):
+            for k, error in zip(numbers, field.draw(self.sampler, levels, numbers, run.seed)):
+                error = noise * error
+                if samples is not None:
+                    samples[k] = restored + error
+                if len(first) < KEPT:
+                    first.append(error[part])
+                # About the restored image, not zero: nothing is lost to rounding.
+                total += error
+                squares += error**2
+                bar.update()
+        bar.close()
+        mean = total / n
+        if n == 1:
+            return restored + mean, noise * np.sqrt(2) * field.spread(), samples, None
+        variance = np.maximum(squares - n * mean**2, 0) / (n - 1)
+        differences = [(error - mean[part]) * np.sqrt(n / (n - 1)) for error in first]
+        # The mean of n samples is itself a draw, with a share of the variance.
+        return restored + mean, np.sqrt(variance * (1 + 1 / n)), samples, differences
+
+
+def _middle(shape):
+    return tuple(slice((n - min(n, EXCERPT)) // 2, (n + min(n, EXCERPT)) // 2) for n in shape)

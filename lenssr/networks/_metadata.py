@@ -1,0 +1,48 @@
+"""What a network may be told of an observation beside its pixels; each number may be unknown."""
+
+import math
+
+import torch
+
+from ._range import CONDITIONS
+
+__all__ = ["METADATA", "TOLD", "encode_metadata"]
+
+#: Numbers by name: whether their logarithm is told, and the middle and width that become zero
+#: and one. The correlation of the noise of neighbouring pixels, the side of an input pixel in
+#: arcsec, the mean wavelength of the band in micrometres, and the redshifts of lens and source.
+METADATA = {
+    "correlation": (False, 0.2, 0.2),
+    "pixel_scale": (True, math.log(0.168), 0.7),
+    "wavelength": (True, math.log(0.77), 0.5),
+    "z_lens": (False, 0.5, 0.3),
+    "z_source": (False, 1.5, 1.0),
+}
+
+#: Numbers of which `encode_metadata` makes those that a network is told, and how many these are.
+TOLD = CONDITIONS + 2 * len(METADATA)
+
+
+def encode_metadata(numbers: torch.Tensor) -> torch.Tensor:
+    """
+    What a network is told: numbers of order one, and which of them are known.
+
+    Parameters
+    ----------
+    numbers : `~torch.Tensor`
+        What `~lenssr.networks.describe_psf` gives, zero for an unknown PSF, and the values of
+        `METADATA`, NaN where they are not known; shape ``(batch, 5 + len(METADATA))``.
+
+    Returns
+    -------
+    told : `~torch.Tensor`
+        Shape ``(batch, TOLD)``: those of the PSF; the values, zero where they are not known; and
+        for each of these one or zero.
+    """
+    psf, values = numbers[:, :CONDITIONS], numbers[:, CONDITIONS:]
+    known = torch.isfinite(values)
+    columns = []
+    for k, (log, middle, width) in enumerate(METADATA.values()):
+        value = values[:, k].clamp(min=1e-6).log() if log else values[:, k]
+        columns.append(torch.where(known[:, k], (value - middle) / width, 0.0))
+    return torch.cat([psf, torch.stack(columns, dim=1), known.to(psf.dtype)], dim=1)

@@ -1,0 +1,174 @@
+"""Posterior samples by diffusion, as a method."""
+
+import numpy as np
+import pytest
+import torch
+from astropy import units as u
+from astropy.nddata import CCDData, StdDevUncertainty
+
+from lenssr import LensSRWarning, superresolve
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.methods import Run, make_method
+from lenssr.methods import _memory as memory
+from lenssr.networks import build
+from lenssr.weights import find_weights, read_card, save_network
+
+BASE = "fsrcnn-x2"
+SIZES = dict(architecture="diffusion", base=BASE, scale=2, features=16, blocks=2, depth=1,
+             ranges={"correlation": [0.0, 0.7], "pixel_scale": [0.168, 0.168]})
+PSF = gaussian_psf(4.0)
+# Untrained as they are, these networks explain no data.
+pytestmark = pytest.mark.filterwarnings("ignore:the result, brought back to the data")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a small network that does something, though nothing useful."""
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    sizes = {**SIZES, "base_sha256": read_card(find_weights(BASE)).sha256}
+    network = build(**sizes)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    save_network(path, network, name="small", network=sizes)
+    return path
+
+
+def plane(shape=(37, 40), masked=0.01):
+    rng = np.random.default_rng(3)
+    data, mask = rng.normal(size=shape), rng.random(shape) < masked
+    data[shape[0] // 2, shape[1] // 3] += 50
+    return LensImage(np.where(mask, 0.0, data), np.ones(shape), mask, PSF, 1.0)
+
+
+def drawn(weights, n, data=None, seed=0, tile=None, **options):
+    options = {"n_probes": 1, "steps": 4, "precision": "float32", **options}
+    method = make_method("diffusion", 2, {"weights": weights, **options})
+    return method.restore(plane() if data is None else data,
+                          Run(2, tile=tile, n_samples=n, seed=seed))
+
+
+def test_mean_and_spread(weights):
+    found = drawn(weights, 12)
+    assert found.samples.shape == (12, 74, 80)
+    assert np.allclose(found.mean, found.samples.mean(0), atol=1e-4)
+    spread = found.samples.std(0, ddof=1) * np.sqrt(13 / 12)
+    assert np.allclose(found.predictive_std, spread, rtol=1e-3)
+    assert (found.measurement_std <= found.predictive_std).all()
+
+
+def test_samples_are_their_seed_and_number(weights):
+    few, many, other = drawn(weights, 3), drawn(weights, 5), drawn(weights, 3, seed=1)
+    assert np.allclose(few.samples, many.samples[:3], atol=1e-4)
+    assert np.array_equal(few.samples, drawn(weights, 3).samples)
+    assert np.abs(few.samples - other.samples).mean() > 0.1
+    assert np.abs(few.samples[0] - few.samples[1]).mean() > 0.1
+
+
+def test_one_sample(weights):
+    one = drawn(weights, 1)
+    assert np.allclose(one.mean, one.samples[0], atol=1e-5)
+    many = drawn(weights, 60, steps=12)
+    # Another draw lies root two times the spread off.
+    ratio = one.predictive_std / many.predictive_std / np.sqrt(2)
+    assert 0.5 < np.median(ratio) < 2
+
+
+@pytest.mark.parametrize("sampler", ["dpm", "ddpm"])
+def test_tiles_change_nothing(weights, sampler):
+    whole, tiled = (drawn(weights, 2, sampler=sampler, tile=tile) for tile in (None, 10))
+    assert np.abs(whole.samples - tiled.samples).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_no_seams(weights):
+    """The spread at the borders of tiles is that of anywhere else."""
+    data = plane((512, 512), masked=0.0)
+    flat = LensImage(np.zeros((512, 512)), data.sigma, data.mask, PSF, 1.0)
+    samples = drawn(weights, 3, flat, tile=128, steps=3).samples
+    difference = samples - samples.mean(0)
+    steps = np.diff(difference[:, :, 64:-64], axis=2)**2
+    at = np.zeros(steps.shape[2], bool)
+    at[[k for k in range(256 - 64 - 1, steps.shape[2], 256)]] = True
+    # Each column has 3,000 steps, of which next to no two are independent of fewer than ten.
+    by_column = steps.mean(axis=(0, 1))
+    # A cell's pixels differ in their spread: columns at the same place of a cell are compared.
+    alike = np.arange(len(at)) % 4 == np.flatnonzero(at)[0] % 4
+    assert at.sum() == 3
+    rest = by_column[alike & ~at]
+    assert np.abs(by_column[at] / rest.mean() - 1).max() < 5 * rest.std() / rest.mean()
+
+
+def test_without_keeping(weights):
+    kept, dropped = drawn(weights, 6), drawn(weights, 6, keep_samples=False)
+    assert dropped.samples is None
+    assert np.array_equal(kept.mean, dropped.mean)
+    assert np.array_equal(kept.predictive_std, dropped.predictive_std)
+
+
+def test_too_many_to_keep(weights, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10 * 1000**2)
+    with pytest.raises(ValueError, match="`n_samples` must be at most .* got 500: they would take "
+                                         "0.0592 GB, and 0.01 GB are free"):
+        drawn(weights, 500)
+    assert drawn(weights, 40, plane((16, 16)), keep_samples=False, steps=2).samples is None
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
+    assert drawn(weights, 2).samples is not None
+
+
+def test_front_door(weights):
+    image = CCDData(plane(masked=0.0).data, unit="nJy", uncertainty=StdDevUncertainty(
+        np.ones((37, 40))), meta={"FILTER": "i", "ZLENS": 0.5})
+    options = dict(method="diffusion", psf=PSF, weights=weights, n_probes=1, steps=3)
+    found = superresolve(image, n_samples=4, seed=1, **options)
+    assert found.samples.shape == (4, 74, 80)
+    assert np.allclose(found.data, found.samples.mean(0), atol=1e-3)
+    assert found.meta["SRNSAMP"] == 4 and found.meta["SRCALIB"] == "predictive"
+    assert found.meta["SRBASE"] == read_card(find_weights(BASE)).sha256[:16]
+    for key in ("SRSAMPLR", "SRSTEPS"):
+        assert key in found.meta
+    for bad in (0, -1):
+        with pytest.raises(ValueError, match="`n_samples` must be a positive integer, got"):
+            superresolve(image, n_samples=bad, **options)
+
+
+def test_metadata(weights):
+    image = plane(masked=0.0).data * u.nJy
+    options = dict(method="diffusion", psf=PSF, uncertainty=1.0, weights=weights, n_probes=1,
+                   steps=3, n_samples=2)
+    plain = superresolve(image, **options)
+    told = superresolve(image, pixel_scale=0.168 * u.arcsec, **options)
+    assert np.abs(told.data - plain.data).max() > 1e-4
+    with pytest.warns(LensSRWarning, match="`pixel_scale` is 0.05, outside the range"):
+        outside = superresolve(image, pixel_scale=0.05, **options)
+    assert np.array_equal(outside.data, plain.data)
+    with pytest.warns(LensSRWarning, match="`z_lens` was not known in the training"):
+        superresolve(image, z_lens=0.5, **options)
+
+
+@pytest.mark.parametrize("options,message", [
+    ({"sampler": "euler"}, "`sampler` must be one of dpm, ddim, ddpm, got 'euler'"),
+    ({"precision": "half"}, "`precision` must be one of auto"),
+    ({"schedule": [1.0, 3.0]}, "`schedule` must be .* levels that decrease, got"),
+    ({"schedule": "fast"}, "`schedule` must be .* got 'fast'"),
+    ({"steps": 0}, "`steps` must be a positive integer, got 0"),
+    ({"steps": 1}, "`steps` must be at least 2, got 1"),
+    ({"z_lens": -1}, "`z_lens` must be a positive number"),
+    ({"z_lens": 2, "z_source": 1}, "`z_source` must be beyond `z_lens` 2, got 1"),
+    ({"band": "CLEAR"}, "`band` must be a wavelength or the name of a filter"),
+    ({"pixel_scale": 3 * u.s}, "`pixel_scale` must be an angle, got 3.0 s"),
+    ({"correlation": 2}, "`correlation` must be from 0 to 1, got 2"),
+])
+def test_bad_options(weights, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_method("diffusion", 2, {"weights": weights, **options})
+
+
+def test_base_must_be_the_one(weights, tmp_path):
+    network = build(**{**SIZES, "base_sha256": "0" * 64})
+    path = tmp_path / "other.safetensors"
+    save_network(path, network, name="other", network={**SIZES, "base_sha256": "0" * 64})
+    with pytest.raises(ValueError, match="`weights` were trained on what the weights 'fsrcnn-x2'"):
+        drawn(path, 1)
