@@ -4,7 +4,7 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "SCALE_FREE", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "edsr": ("edsr", "EDSR"),
@@ -12,6 +12,7 @@ ARCHITECTURES = {
     "fsrcnn": ("fsrcnn", "FSRCNN"),
     "fsrcnn_equivariant": ("fsrcnn_equivariant", "EquivariantFSRCNN"),
     "fsrcnn_hybrid": ("fsrcnn_hybrid", "HybridFSRCNN"),
+    "lens_equation": ("lens_equation", "LensEquation"),
     "rcan": ("rcan", "RCAN"),
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
@@ -19,8 +20,11 @@ ARCHITECTURES = {
     "unrolled": ("unrolled", "Unrolled"),
 }
 
-PHYSICAL = ("unrolled",)
+PHYSICAL = ("lens_equation", "unrolled")
 """Those that look at the data through the telescope, and are told of it in full."""
+
+SCALE_FREE = ("lens_equation",)
+"""Those whose weights know of no scale: trained at the first of theirs, they do all."""
 
 
 def build(architecture, **sizes):

@@ -8,7 +8,7 @@ from lenssr.networks import compress, expand
 from ._schedule import flux_weight
 from ._ssim import structural_similarity
 
-__all__ = ["LOSSES", "flux_error", "log_relative_error", "restoration_loss", "training_loss"]
+__all__ = ["LOSSES", "MISFIT", "flux_error", "log_relative_error", "restoration_loss", "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
 FLUX_ACCURACY = 0.01
@@ -50,6 +50,9 @@ PIXELWISE = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim")
 """Names of the losses that a recipe may weigh."""
 
+MISFIT = "misfit"
+"""That which compares with the data in place of the target, of networks that can say it."""
+
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:
     """
@@ -72,6 +75,8 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
     """
     total = 0.0
     for name, weight in training.loss.items():
+        if name == MISFIT:
+            continue
         if name == "composite":
             term = restoration_loss(output, truth, scale, training.peak_weight,
                                     flux_weight(step, training), mean)

@@ -11,7 +11,7 @@ from lenssr.image._units import FLUX_KINDS
 from lenssr.simulate import SUBSTRUCTURES
 
 from ._keys import check_values, choice, number
-from ._losses import LOSSES
+from ._losses import LOSSES, MISFIT
 from ._muon import OPTIMIZERS
 
 __all__ = ["Data", "Recipe", "Training"]
@@ -89,7 +89,7 @@ class Training:
         if not isinstance(self.loss, dict) or not self.loss:
             raise ValueError(f"recipe key `loss` must be names of losses with their weights, got "
                              f"{self.loss!r}")
-        check_keys(self.loss, LOSSES, "recipe key `loss`")
+        check_keys(self.loss, (*LOSSES, MISFIT), "recipe key `loss`")
         for name, weight in self.loss.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "

@@ -11,7 +11,7 @@ from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 from lenssr.networks import build
 
-from ._losses import training_loss
+from ._losses import MISFIT, training_loss
 from ._muon import OPTIMIZERS
 from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
@@ -127,8 +127,12 @@ class Trainer:
 
     def loss(self, batch):
         """The loss of a batch."""
+        parts, inputs = self.training.loss, batch.inputs(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model(*batch.inputs(self.device))
+            if set(parts) == {MISFIT}:
+                # No target is looked at.
+                return parts[MISFIT] * self.model(*inputs, misfit=True)
+            output = self.model(*inputs)
         return training_loss(output.float(), batch.hr.to(self.device), batch.scale, self.training,
                              self.step, self.team.mean)
 
