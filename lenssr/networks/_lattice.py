@@ -45,10 +45,27 @@ class Lattice:
         points = [self._places(n, scale * fine, like) for n in padded]
         pixels = [self._places(n, scale, like) for n in padded]
         self.y, self.x = points[0][:, None], points[1][None, :]
-        width = SIGMA / scale
-        self.blur = [torch.exp(-0.5 * ((p[:, None] - q[None, :]) / width) ** 2)
-                     * (self.step / (width * math.sqrt(2 * math.pi)))
+        self.pixels = dict(zip("yx", pixels))
+        self.blur = [self._gauss(p[:, None] - q[None, :]) * self.step
                      for p, q in zip(pixels, points)]
+
+    def _gauss(self, distance):
+        width = SIGMA / self.scale
+        return torch.exp(-0.5 * (distance / width) ** 2) / (width * math.sqrt(2 * math.pi))
+
+    def profile(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+        """The declared Gaussian about places ``(batch,)`` along an axis, of integral one."""
+        return self._gauss(self.pixels[axis] - place[:, None])
+
+    def profile_slope(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+        """Its derivative in the place."""
+        distance = self.pixels[axis] - place[:, None]
+        return self._gauss(distance) * distance * (self.scale / SIGMA) ** 2
+
+    @property
+    def sharp_shape(self) -> tuple:
+        """Shape of images of the declared resolution, margins included."""
+        return tuple(len(self.pixels[axis]) for axis in "yx")
 
     @staticmethod
     def _places(n, parts, like):

@@ -1,10 +1,11 @@
 """Lenses and light as smooth functions of their parameters: for gradients in torch."""
 
+import math
 from typing import NamedTuple
 
 import torch
 
-__all__ = ["LIGHT", "MACRO", "deflect", "sersic"]
+__all__ = ["LIGHT", "MACRO", "deflect", "deflect_slopes", "sersic", "sersic_slopes", "terms_for"]
 
 #: Terms of the power law's series: 1e-7 for axis ratios down to a third.
 TERMS = 20
@@ -107,3 +108,91 @@ def sersic(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> torch.Tenso
     b = 1.9992 * n - 0.3271
     power = torch.exp((square.log() / 2 - log_radius) / n)
     return torch.exp((b * (1 - power)).clamp(min=-60.0))
+
+
+def deflect_slopes(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
+                   terms: int = TERMS) -> tuple:
+    """
+    Deflections of `deflect` and their derivatives, in closed form.
+
+    Parameters
+    ----------
+    x, y, macro, terms
+        As `deflect` takes them.
+
+    Returns
+    -------
+    alpha : `~torch.Tensor`
+        Deflection, complex, ``(batch, ny, nx)``.
+    slopes : `~torch.Tensor`
+        Derivatives in the parameters, complex, ``(8, batch, ny, nx)``.
+    """
+    log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in macro.unbind(-1))
+    t = gamma - 1
+    z, e = torch.complex(x - cx, y - cy), torch.complex(e1, e2)
+    axis = z - e * z.conj()
+    square = axis.real**2 + axis.imag**2 + LENS_CORE
+    turn = axis * axis / square
+    u = -e.conj() * turn
+    total, by_u, by_t = torch.ones_like(u), torch.zeros_like(u), torch.zeros_like(u)
+    for k in range(terms - 1, -1, -1):
+        c = (t / 2 + k) / (2 - t / 2 + k)
+        by_t = u * (c * by_t + (1 + k) / (2 - t / 2 + k) ** 2 * total)
+        by_u = c * (total + u * by_u)
+        total = 1 + c * u * total
+    f = (e1 * e1 + e2 * e2 + 1e-12).sqrt()
+    log_ratio = (log_radius + torch.log((1 - f) / (1 + f)) / 2 + torch.log1p(f)
+                 - square.log() / 2)
+    factor = torch.exp(t * log_ratio)
+    alpha = factor * axis * total
+    found = [t * alpha, alpha * log_ratio + factor * axis * by_t]
+    for part, unit in ((e1, 1.0), (e2, 1j)):
+        d_axis = -unit * z.conj()
+        d_log = 2 * (axis.conj() * d_axis).real / square
+        d_u = (-complex(unit).conjugate() * turn
+               - e.conj() * (2 * axis * d_axis / square - turn * d_log))
+        d_f = part / f
+        found.append(alpha * t * (d_f * (1 / (1 + f) - 1 / (1 - f * f)) - d_log / 2)
+                     + factor * (d_axis * total + axis * by_u * d_u))
+    # Convergence and shear of the power law: Tessore & Metcalf, eqs. 2 and 17.
+    kappa = (2 - t) / 2 * factor
+    distance = (z.real**2 + z.imag**2 + LENS_CORE)
+    gamma_z = -kappa * z * z / distance + (1 - t) * z * alpha / distance
+    plane = torch.complex(x + 0 * y, y + 0 * x).expand_as(z)
+    found += [-(kappa + gamma_z), -1j * (kappa - gamma_z), plane.conj(), 1j * plane.conj()]
+    return alpha + torch.complex(g1, g2) * plane.conj(), torch.stack(found)
+
+
+def sersic_slopes(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tuple:
+    """
+    The profile of `sersic`, and its derivatives in closed form, ``(6, batch, ny, nx)``.
+
+    Parameters
+    ----------
+    x, y, light
+        As `sersic` takes them.
+    """
+    cx, cy, log_radius, log_n, e1, e2 = (p[..., None, None] for p in light.unbind(-1))
+    dx, dy = x - cx, y - cy
+    ex, ey = _stretched(dx, dy, e1, e2)
+    norm = 1 - e1 * e1 - e2 * e2
+    inner = (ex * ex + ey * ey) / norm
+    square = inner + LIGHT_CORE
+    n = log_n.exp()
+    b = 1.9992 * n - 0.3271
+    distance = (square.log() / 2 - log_radius) / n
+    power = torch.exp(distance)
+    value = torch.exp((b * (1 - power)).clamp(min=-60.0))
+    slope = value * b * power / n
+    by_square = -slope / (2 * square) * (2 / norm)
+    return value, torch.stack([
+        by_square * (ex * (e1 - 1) + ey * e2), by_square * (ex * e2 - ey * (1 + e1)),
+        slope, value * (1.9992 * n * (1 - power) + b * power * distance),
+        by_square * (ey * dy - ex * dx + inner * e1),
+        by_square * (-ex * dy - ey * dx + inner * e2)])
+
+
+def terms_for(macro: torch.Tensor, accuracy: float = 1e-6) -> int:
+    """Terms of the series that the most elliptical of lenses needs."""
+    worst = float(macro[..., 2:4].norm(dim=-1).max().clamp(0.02, 0.95))
+    return max(3, math.ceil(math.log(accuracy) / math.log(worst)))
