@@ -1,15 +1,18 @@
 """Fits of lens models to an image: amplitudes solved for, the rest by Levenberg and Marquardt."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 
 from ._lens_scene import Layout, Priors, SceneModel
 
-__all__ = ["Data", "Fit", "fit", "normal_parts"]
+__all__ = ["Data", "Fit", "evidence", "fit", "normal_parts",
+           "parts_cost"]
 
 AMPLITUDE = 1e-6  # ridge of the amplitudes, relative
 GAIN, LOSS = 0.3, 6.0  # of the damping, after a good step and a bad one
+RARE = {"lens": -6.0, "sources": 0.0, "lights": 3.0, "points": 5.0}  # costs of parts
 CLIP_STEP = 2.5   # widths of the prior that one step may go
 
 
@@ -54,6 +57,8 @@ class Fit:
         Those of the planes, ``(batch, k)``.
     chi2, objective : `~torch.Tensor`
         Squared misfit, and with the priors' share, ``(batch,)``.
+    cost : `~torch.Tensor`
+        Minus twice the logarithm of the evidence, up to a constant, ``(batch,)``.
     """
 
     layout: Layout
@@ -61,12 +66,13 @@ class Fit:
     amplitudes: torch.Tensor = None
     chi2: torch.Tensor = None
     objective: torch.Tensor = None
+    cost: torch.Tensor = None
 
     def best(self, count=1):
         """The best of them, the best one first."""
         order = self.objective.argsort()[:count]
         return Fit(self.layout, *(part[order] for part in (
-            self.values, self.amplitudes, self.chi2, self.objective)))
+            self.values, self.amplitudes, self.chi2, self.objective)), None)
 
 
 def solve_amplitudes(seen, data, signed):
@@ -188,3 +194,32 @@ def fit(found, lattice, data, steps, damping=1e-2):
         if better.all() and (gained < 0.02).all() or (damping > 1e4).all():
             break
     return found
+
+
+def evidence(found, lattice, data):
+    r"""
+    Minus twice the logarithm of the evidence of fits, up to a constant of the data.
+
+    Laplace's approximation: the objective, :math:`\log\det(F P^{-1})` of the inverse covariance
+    :math:`F` of the parameters, amplitudes eliminated, and the precision :math:`P` of their
+    priors; each amplitude costs the logarithm of the number of data (Schwarz 1978,
+    doi:10.1214/aos/1176344136), each part what it is rare.
+    """
+    model, priors = SceneModel(found.layout, lattice), Priors(found.layout)
+    _, jacobian, _ = normal_parts(found, model, data)
+    j = jacobian.flatten(2).double() * data.weight.ravel().double().sqrt()
+    normal, n = j @ j.transpose(1, 2), found.layout.size
+    normal[:, :n, :n] += priors.precision
+    normal = normal + torch.diag_embed(normal.diagonal(dim1=1, dim2=2) * AMPLITUDE + 1e-9)
+    # Of the parameters alone, the amplitudes eliminated (Schur): of all less that of these.
+    found.cost = (found.objective + torch.logdet(normal) - torch.logdet(normal[:, n:, n:])
+                  - torch.logdet(priors.precision))
+    found.cost = found.cost + parts_cost(found.layout, data)
+    return found
+
+
+def parts_cost(layout, data):
+    """What the amplitudes of a layout cost, and that some of its parts are rare."""
+    parts = layout.sources + layout.lights + layout.points
+    return parts * math.log(data.count) + sum(
+        cost * getattr(layout, kind) for kind, cost in RARE.items())

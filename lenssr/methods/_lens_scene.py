@@ -10,19 +10,23 @@ from lenssr.networks._lensing import (LIGHT, MACRO, deflect, deflect_slopes, ser
 
 __all__ = ["Layout", "Priors", "SceneModel"]
 
-POINT = 2         # parameters of a point source: its place
 HALF, PARTS = 3, 7  # pixels about the centre of a profile that are integrated, and parts of each
 
 #: Priors of a profile in the source plane: (mean, width) as in ``LIGHT``.
 SOURCE = ((0.0, 6.0), (0.0, 6.0), (0.4, 0.9), (0.2, 0.5), (0.0, 0.2), (0.0, 0.2))
 
+#: The same of other galaxies and of points: anywhere.
+PLACE = ((0.0, 12.0), (0.0, 12.0))
+NEIGHBOUR = ((0.3, 0.8), (0.4, 0.5), (0.0, 0.2), (0.0, 0.2))
+LENGTHS = {"lens": len(MACRO), "light": len(LIGHT), "source": len(LIGHT), "point": 2}
+
 #: How far the light of a lens is off its mass: place in pixels, ellipticity.
-OFFSET, TWIST = 0.2, 0.08
+OFFSET, TWIST = 0.1, 0.05
 
 #: Bounds of steps: parameters of MACRO and LIGHT.
 LOWEST = {"lens": (0.0, 1.5, -0.55, -0.55, -math.inf, -math.inf, -0.3, -0.3),
-          "light": (-math.inf, -math.inf, -2.5, -1.2, -0.6, -0.6),
-          "source": (-math.inf, -math.inf, -2.5, -1.2, -0.6, -0.6),
+          "light": (-math.inf, -math.inf, -1.5, -1.2, -0.6, -0.6),
+          "source": (-math.inf, -math.inf, -1.5, -1.2, -0.6, -0.6),
           "point": (-math.inf,) * 2}
 HIGHEST = {"lens": (4.0, 2.6, 0.55, 0.55, math.inf, math.inf, 0.3, 0.3),
            "light": (math.inf, math.inf, 3.5, 2.1, 0.6, 0.6),
@@ -54,9 +58,8 @@ class Layout:
                  + ["point"] * self.points)
         start, found = 0, []
         for kind in kinds:
-            size = {"lens": len(MACRO), "point": POINT}.get(kind, len(LIGHT))
-            found.append((kind, slice(start, start + size)))
-            start += size
+            found.append((kind, slice(start, start + LENGTHS[kind])))
+            start += LENGTHS[kind]
         return found
 
     def slices(self, kind):
@@ -87,13 +90,14 @@ class Priors:
 
     def __init__(self, layout):
         mean, width = [], []
-        for kind, _ in layout.parts():
-            if kind == "point":
-                table = [(0.0, 99.0)] * POINT
-            elif kind == "source":
+        galaxies = layout.slices("light")[:int(layout.lens)]
+        for kind, part in layout.parts():
+            if kind == "source":
                 table = SOURCE
-            else:
+            elif kind == "lens" or part in galaxies:
                 table = [(p.mean, p.width) for p in (MACRO if kind == "lens" else LIGHT)]
+            else:
+                table = (*PLACE, *NEIGHBOUR)[:LENGTHS[kind]]
             mean += [m for m, _ in table]
             width += [w for _, w in table]
         self.mean = torch.tensor(mean, dtype=torch.float64)
