@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, resources
 
 from lenssr.weights import find_weights, read_card, shipped_weights
@@ -78,6 +78,8 @@ _METHODS = {spec.name: spec for spec in (
         ("edsr", "arXiv:1707.02921"), ("rdn", "arXiv:1802.08797"), ("rcan", "arXiv:1807.02758"),
         ("srresnet", "arXiv:1609.04802"), ("fast", "arXiv:2103.09404"))),
     _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
+    replace(_network("lens_equation", "2006MNRAS.371..983S", "_lens_equation", "LensEquation"),
+            family="lens model", samples=True),
 )}
 
 

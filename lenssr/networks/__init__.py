@@ -4,7 +4,8 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "SCALE_FREE", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "SCALE_FREE", "build", "compress",
+           "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "edsr": ("edsr", "EDSR"),

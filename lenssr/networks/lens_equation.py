@@ -144,6 +144,33 @@ class LensEquation(nn.Module):
             0.2 + 0.7 * torch.tanh(0.5 * source[..., 3:4]),
             0.4 * torch.tanh(0.5 * source[..., 4:])], dim=-1)
 
+    def look(self, data, weight, kernel, scale):
+        """
+        The guesses of one image, the best one first.
+
+        Parameters
+        ----------
+        data, weight : `~torch.Tensor`
+            Data in noise units and one over their variance, ``(ny, nx)``.
+        kernel : `~torch.Tensor`
+            PSF relative to the declared resolution at ``scale``.
+        scale : int
+            Output pixels per input pixel of the image that is compared.
+
+        Returns
+        -------
+        parameters : `~torch.Tensor`
+            As `guess` gives them.
+        misfits : `~torch.Tensor`
+            Of each, ``(1, guesses)``.
+        """
+        data, sigma = data[None, None], weight.rsqrt()[None, None]
+        parameters, _ = self.guess(compress(data), sigma, covered_area(kernel, scale).log())
+        misfits, _ = self.explain(parameters, data, sigma,
+                                  Lattice(data.shape[-2:], scale, 1, kernel))
+        order = misfits[0].argsort()
+        return parameters[:, order], misfits[:, order]
+
     @staticmethod
     def scene(parameters: torch.Tensor, lattice: Lattice) -> torch.Tensor:
         """Galaxy and lensed source as surface brightnesses, ``(batch, k, 2, ...)``."""

@@ -8,7 +8,8 @@ from lenssr.networks import compress, expand
 from ._schedule import flux_weight
 from ._ssim import structural_similarity
 
-__all__ = ["LOSSES", "MISFIT", "flux_error", "log_relative_error", "restoration_loss", "training_loss"]
+__all__ = ["LOSSES", "MISFIT", "flux_error", "log_relative_error", "restoration_loss",
+           "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
 FLUX_ACCURACY = 0.01

@@ -7,9 +7,8 @@ import torch
 from lenssr.networks._lensing import deflect_slopes, sersic_slopes, terms_for
 from lenssr.networks._splines import Potential
 
-from ._lens_fit import normal_parts
-from ._lens_scene import Priors, SceneModel
-from ._lens_source import SourceGrid
+from .scene import Priors, SceneModel
+from .source import SourceGrid
 
 __all__ = ["FullModel", "State"]
 
@@ -54,11 +53,11 @@ class FullModel:
 
     Parameters
     ----------
-    found : `~lenssr.methods._lens_fit.Fit`
+    found : `~lenssr.methods._lensmodel.fit.Fit`
         A fit of profiles, of one entry.
     lattice : `~lenssr.networks._lattice.Lattice`
         Where it is evaluated.
-    data : `~lenssr.methods._lens_fit.Data`
+    data : `~lenssr.methods._lensmodel.fit.Data`
         The image.
     """
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from ._lens_fit import Fit, evidence, fit, normal_parts
-from ._lens_scene import Layout, SceneModel
+from .fit import Fit, evidence, fit, normal_parts
+from .scene import Layout, SceneModel
 
 __all__ = ["grow"]
 
@@ -65,7 +65,7 @@ def grow(found, lattice, data, most):
     found : `Fit`
         A fit.
     lattice, data
-        As `lenssr.methods._lens_fit.fit` takes them.
+        As `lenssr.methods._lensmodel.fit.fit` takes them.
     most : int
         Parts to be added at most.
 

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
-from lenssr.networks._lensing import (LIGHT, MACRO, deflect, deflect_slopes, sersic, sersic_slopes,
-                                      terms_for)
+from lenssr.networks._lensing import (
+    LIGHT,
+    MACRO,
+    deflect,
+    deflect_slopes,
+    sersic,
+    sersic_slopes,
+    terms_for,
+)
 
 __all__ = ["Layout", "Priors", "SceneModel"]
 
@@ -221,5 +228,6 @@ class SceneModel:
         if with_slopes:
             by_x, by_y = (lattice.profile_slope(axis, values[:, k])
                           for k, axis in enumerate(("x", "y")))
-            change = torch.stack([y[:, :, None] * by_x[:, None, :], by_y[:, :, None] * x[:, None, :]])
+            change = torch.stack([y[:, :, None] * by_x[:, None, :],
+                                  by_y[:, :, None] * x[:, None, :]])
         return y[:, :, None] * x[:, None, :], change

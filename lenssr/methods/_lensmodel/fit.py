@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ._lens_scene import Layout, Priors, SceneModel
+from .scene import Layout, Priors, SceneModel
 
 __all__ = ["Data", "Fit", "evidence", "fit", "normal_parts",
            "parts_cost"]
 
 AMPLITUDE = 1e-6  # ridge of the amplitudes, relative
 GAIN, LOSS = 0.3, 6.0  # of the damping, after a good step and a bad one
-RARE = {"lens": -6.0, "sources": 0.0, "lights": 3.0, "points": 5.0}  # costs of parts
+RARE = {"lens": 0.0, "sources": 0.0, "lights": 3.0, "points": 5.0}  # costs of parts
 CLIP_STEP = 2.5   # widths of the prior that one step may go
 
 

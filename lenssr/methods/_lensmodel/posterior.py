@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ._lens_fit import parts_cost
-from ._lens_full import FullModel, State
+from .fit import parts_cost
+from .full import FullModel, State
 
 __all__ = ["Posterior", "infer"]
 
@@ -43,7 +43,7 @@ class Posterior:
     widths : tuple of float
         Of the priors of pixels and potential, by the evidence.
     cost : float
-        Minus twice the logarithm of the evidence, as `lenssr.methods._lens_fit.evidence`.
+        Minus twice the logarithm of the evidence, as `lenssr.methods._lensmodel.fit.evidence`.
     """
 
     model: FullModel
@@ -95,10 +95,10 @@ def infer(found, lattice, data):
 
     Parameters
     ----------
-    found : `~lenssr.methods._lens_fit.Fit`
+    found : `~lenssr.methods._lensmodel.fit.Fit`
         Profiles, of one entry.
     lattice, data
-        As `lenssr.methods._lens_fit.fit` takes them.
+        As `lenssr.methods._lensmodel.fit.fit` takes them.
 
     Returns
     -------
