@@ -8,5 +8,5 @@ from ._parse import Parsed, parse_image
 from ._result import SuperResolvedImage
 from ._units import flux_kind
 
-__all__ = ["ErrorCorrelation", "LensImage", "LensSolution", "Parsed", "SuperResolvedImage", "assemble", "flux_kind",
-           "parse_image"]
+__all__ = ["ErrorCorrelation", "LensImage", "LensSolution", "Parsed", "SuperResolvedImage",
+           "assemble", "flux_kind", "parse_image"]

@@ -76,6 +76,9 @@ class Restoration:
         been seen to have; `None` for a default.
     lens : `~lenssr.image.LensSolution` or None
         The lens and its source, of methods that find them; the source in values of ``mean``.
+    expected : `~numpy.ndarray` or None
+        The data without noise that the result means, of methods that know what lies beyond its
+        frame; else the result is taken to go on there as its edge.
     consistency : `~numpy.ndarray` or None
         Reduced chi-squared map against the data; `lenssr.superresolve` fills it.
     """
@@ -92,6 +95,7 @@ class Restoration:
     estimator: object = None
     chi2_range: tuple | None = None
     lens: LensSolution | None = None
+    expected: np.ndarray | None = None
     consistency: np.ndarray | None = None
 
 

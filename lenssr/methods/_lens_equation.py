@@ -148,6 +148,7 @@ class LensEquation:
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, predictive_std=whole,
             correlation=correlation.and_rest(correlation), lens=lens,
+            expected=noise * posterior.expected.double().numpy() + level,
             samples=mean + draws[:run.n_samples] if run.n_samples else None,
             estimator=functools.partial(_linear, posterior, mean, image))
 

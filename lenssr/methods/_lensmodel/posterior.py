@@ -34,6 +34,10 @@ class Posterior:
         At the declared resolution, without margins.
     slopes : `~torch.Tensor`
         Its derivatives, ``(n, ny * nx)``.
+    jacobian : `~torch.Tensor`
+        Those of the data, ``(n, pixels)``.
+    expected : `~torch.Tensor`
+        The data without noise.
     root : `~torch.Tensor`
         Cholesky factor of the inverse covariance of the joined state.
     fisher : `~torch.Tensor`
@@ -51,6 +55,7 @@ class Posterior:
     image: torch.Tensor
     slopes: torch.Tensor
     jacobian: torch.Tensor
+    expected: torch.Tensor
     root: torch.Tensor
     fisher: torch.Tensor
     chi2: float
@@ -140,6 +145,7 @@ def infer(found, lattice, data):
                     - torch.logdet(precision[:n, :n])
                     - precision.diagonal()[n + k:].log().sum()))
     return Posterior(model, state, lattice.inner(image), inner, jacobian,
+                     data.values - residual.reshape(data.values.shape),
                      torch.linalg.cholesky(whole), fisher, chi2, widths, cost)
 
 
