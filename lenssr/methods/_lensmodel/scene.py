@@ -30,6 +30,9 @@ LENGTHS = {"lens": len(MACRO), "light": len(LIGHT), "source": len(LIGHT), "point
 #: How far the light of a lens is off its mass: place in pixels, ellipticity.
 OFFSET, TWIST = 0.1, 0.05
 
+#: How far clumps of a source are from it, pixels.
+CLUMPS = 1.5
+
 #: Bounds of steps: parameters of MACRO and LIGHT.
 LOWEST = {"lens": (0.0, 1.5, -0.55, -0.55, -math.inf, -math.inf, -0.3, -0.3),
           "light": (-math.inf, -math.inf, -1.5, -1.2, -0.6, -0.6),
@@ -113,9 +116,16 @@ class Priors:
             galaxy = layout.slices("light")[0].start
             for mass, light, scale in ((4, 0, OFFSET), (5, 1, OFFSET), (2, 4, TWIST),
                                        (3, 5, TWIST)):
-                pair = torch.tensor([mass, galaxy + light])
-                self.precision[pair[:, None], pair] += torch.tensor(
-                    [[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64) / scale**2
+                self._tie(mass, galaxy + light, scale)
+        first, *clumps = layout.slices("source") or [None]
+        for clump in clumps:
+            for k in (0, 1):
+                self._tie(first.start + k, clump.start + k, CLUMPS)
+
+    def _tie(self, one, other, scale):
+        pair = torch.tensor([one, other])
+        self.precision[pair[:, None], pair] += torch.tensor(
+            [[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64) / scale**2
 
     def __call__(self, values):
         """The quadratic form, and its slope, of values ``(batch, n)``."""
