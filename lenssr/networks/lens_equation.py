@@ -21,7 +21,10 @@ FORGIVEN = 0.05
 OUTLIER = 30.0
 
 #: Weights in the loss of a guess that is not the best, and of telling which is.
-OTHERS, SCORES = 0.1, 0.1
+OTHERS, SCORES = 0.5, 0.1
+
+#: Logarithm of the Einstein radii, input pixels, that the guesses share out.
+RADII = (0.6, 2.9)
 
 #: Misfit that is as good as any.
 FLOOR = 0.1
@@ -62,7 +65,7 @@ class LensEquation(nn.Module):
         Channels of the first layers; those further in have up to three times as many.
     """
 
-    def __init__(self, channels: int = 1, scale: int | list = 2, guesses: int = 4,
+    def __init__(self, channels: int = 1, scale: int | list = 2, guesses: int = 5,
                  features: int = 32):
         super().__init__()
         if channels != 1:
@@ -83,10 +86,6 @@ class LensEquation(nn.Module):
             nn.Linear(256, guesses * (self.numbers + 1)))
         nn.init.normal_(self.head[-1].weight, std=0.01)
         nn.init.zeros_(self.head[-1].bias)
-        with torch.no_grad():
-            # Guesses begin at different radii.
-            bias = self.head[-1].bias.reshape(guesses, self.numbers + 1)
-            bias[:, 0] = torch.linspace(-1.0, 1.0, guesses) if guesses > 1 else 0.0
 
     def guess(self, x: torch.Tensor, sigma: torch.Tensor, area: torch.Tensor) -> tuple:
         """
@@ -131,7 +130,11 @@ class LensEquation(nn.Module):
 
     def _physical(self, raw, middle):
         macro, galaxy, source = raw.split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
-        log_radius = 1.75 + 1.4 * torch.tanh(macro[..., 0] / 2)
+        # Each guess has a range of radii of its own, a little wider than the distance to the next.
+        low, high = RADII
+        middle_radius = low + (high - low) * (torch.arange(
+            self.guesses, device=raw.device) + 0.5) / self.guesses
+        log_radius = middle_radius + 0.6 * (high - low) / self.guesses * torch.tanh(macro[..., 0])
         shape = 0.5 * torch.tanh(0.4 * macro[..., 2:4])
         centre = middle + macro[..., 4:6]
         macro = torch.cat([log_radius[..., None], 2.05 + 0.25 * torch.tanh(macro[..., 1:2] / 2),

@@ -11,7 +11,7 @@ from .scene import Layout, SceneModel
 __all__ = ["grow"]
 
 LEAST = 4.5   # significance of a peak of what is left
-STEPS = 8     # with a part that is tried
+FIRST, STEPS = 4, 6  # with each part that is tried, and with the best of them
 
 
 def insert(found, kind, values):
@@ -82,9 +82,10 @@ def grow(found, lattice, data, most):
             break
         i, j = divmod(int(peak.argmax()), lattice.shape[1])
         place = [k - (n - 1) / 2 for k, n in zip((j, i), lattice.shape[::-1])]
-        tried = [evidence(fit(one, lattice, data, STEPS), lattice, data)
+        tried = [evidence(fit(one, lattice, data, FIRST), lattice, data)
                  for one in candidates(found, place, lattice)]
         best = min(tried, key=lambda one: float(one.cost[0]))
+        best = evidence(fit(best, lattice, data, STEPS), lattice, data)
         if best.cost[0] < found.cost[0]:
             found = best
         else:

@@ -14,20 +14,25 @@ from .scene import Layout
 __all__ = ["search", "starts"]
 
 ROUGH = ((0.1, 6), (0.03, 6))  # relative errors forgiven, and steps
-FURTHER = (-0.35, 0.35)  # logarithm of further Einstein radii over that of the first guess
-KEPT = 2       # fits that go on
+FAN = (2.5, 0.42, 6)  # further Einstein radii: from pixels to a share of the side, how many
+TURNS, BEHIND = 3, 0.3  # places of the source for each, Einstein radii off the lens
+KEPT = 3       # fits that go on
+WORSE = (1.3, 100.0)  # than the best, relative and in all: those beyond do not
 APART = 0.04   # logarithm of the Einstein radius by which two fits differ
 POLISH = 12
 
 
-def starts(guesses, radius=None):
+def starts(guesses, side, radius=None):
     """
-    Where fits begin: at the guesses, and at others for those that all of them have missed.
+    Where fits begin: at the guesses, and at others for what all of them have missed.
 
     Parameters
     ----------
     guesses : `~torch.Tensor`
-        Parameters of lens, galaxy and source ``(k, 20)``, as the network says them.
+        Parameters of lens, galaxy and source ``(k, 20)``, as the network says them, the best
+        first.
+    side : int
+        Of the image, pixels.
     radius : float, optional
         An Einstein radius to begin with, too.
 
@@ -38,25 +43,26 @@ def starts(guesses, radius=None):
     """
     macro, galaxy, source = guesses.double().split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
     values = torch.cat([macro, source, galaxy], dim=-1)
+    low, high = FAN[0], FAN[1] * side
+    radii = [low * (high / low) ** (k / (FAN[2] - 1)) for k in range(FAN[2])]
     others = [values]
-    for log_radius in [values[:1, 0] + f for f in FURTHER] + (
-            [] if radius is None else [torch.tensor([math.log(radius)]).double()]):
-        # The source stays behind the same part of the lens.
-        other = values[:1].clone()
-        place = slice(len(MACRO), len(MACRO) + 2)
-        other[:, place] = other[:, 4:6] + (other[:, place] - other[:, 4:6]) * (
-            log_radius - other[:, 0]).exp()[:, None]
-        other[:, 0] = log_radius
-        others.append(other)
+    for each in radii + ([] if radius is None else [radius]):
+        for turn in range(TURNS):
+            other, angle = values[:1].clone(), 2 * math.pi * turn / TURNS
+            other[0, 0] = math.log(each)
+            for k, component in enumerate((math.cos(angle), math.sin(angle))):
+                other[0, len(MACRO) + k] = other[0, 4 + k] + BEHIND * each * component
+            others.append(other)
     return torch.cat(others)
 
 
 def distinct(found, count):
-    """The best fits whose Einstein radii differ."""
+    """The best fits whose Einstein radii differ, as far as they are not much worse."""
     order, kept = found.objective.argsort().tolist(), []
+    limit = WORSE[0] * found.objective.min() + WORSE[1]
     for k in order:
         radius = found.values[k, 0]
-        if all(abs(radius - found.values[j, 0]) > APART for j in kept):
+        if found.objective[k] < limit and all(abs(radius - found.values[j, 0]) > APART for j in kept):
             kept.append(k)
     return kept[:count]
 
