@@ -114,7 +114,8 @@ class LensEquation:
         weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
         data = Data(values, weight.float())
         guesses, _ = network.look(values, data.weight, kernels[COARSE], COARSE)
-        return search(starts(guesses[0], min(image.shape), self.theta_e), coarse, fine, data, self.parts), level
+        values = starts(guesses[0], min(image.shape), self.theta_e)
+        return search(values, coarse, fine, data, self.parts), level
 
     def _restoration(self, image, run, found, card):
         import torch

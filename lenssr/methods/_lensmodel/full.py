@@ -59,9 +59,11 @@ class FullModel:
         Where it is evaluated.
     data : `~lenssr.methods._lensmodel.fit.Data`
         The image.
+    side : int
+        Pixels of the source along a side.
     """
 
-    def __init__(self, found, lattice, data):
+    def __init__(self, found, lattice, data, side):
         self.layout, self.lattice, self.data = found.layout, lattice, data
         self.scene, self.priors = SceneModel(found.layout, lattice), Priors(found.layout)
         self.grid = self.potential = None
@@ -75,7 +77,7 @@ class FullModel:
             self.bent_unit = step**2
             profiles = torch.stack([found.values[0, part]
                                     for part in found.layout.slices("source")])
-            self.grid = SourceGrid(profiles, found.amplitudes[0, :found.layout.sources])
+            self.grid = SourceGrid(profiles, found.amplitudes[0, :found.layout.sources], side)
             self.root = self.grid.root()
             counts = [self.potential.count, self.grid.side**2]
         self.start = State(found.values[0].clone(), found.amplitudes[0].clone(),

@@ -6,6 +6,7 @@ import torch
 
 from .fit import parts_cost
 from .full import FullModel, State
+from .source import SIDE
 
 __all__ = ["Posterior", "infer"]
 
@@ -16,6 +17,7 @@ PIXELS = (1e-3, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 BENT = (1e-4, 0.003, 0.01)
 
 ROUNDS = 3
+DAMPING = (0.0, 0.03, 0.3, 3.0, 30.0)  # of steps, until one is to the better
 SMALL = 1e-6    # of the widest amplitude: its ridge
 
 
@@ -89,7 +91,7 @@ class Posterior:
         return (moved.T @ self.slopes.double()).reshape(count, *self.image.shape)
 
 
-def infer(found, lattice, data):
+def infer(found, lattice, data, side=SIDE, rounds=ROUNDS):
     """
     Fit the whole model, beginning with profiles.
 
@@ -104,16 +106,20 @@ def infer(found, lattice, data):
         Profiles, of one entry.
     lattice, data
         As `lenssr.methods._lensmodel.fit.fit` takes them.
+    side : int
+        Pixels of the source along a side.
+    rounds : int
+        Steps at most.
 
     Returns
     -------
     posterior : `Posterior`
     """
-    model = FullModel(found, lattice, data)
+    model = FullModel(found, lattice, data, side)
     state, widths, objective = model.start, None, None
     low, high = found.layout.bounds()
     weight = data.weight.ravel().double()
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         image, sharp = model.slopes(state)
         jacobian = lattice.data(sharp[None])[0].flatten(1).double()
         residual = (data.values - lattice.data(image[None, None])[0, 0]).ravel().double()
@@ -122,13 +128,14 @@ def infer(found, lattice, data):
         if widths is None:
             widths = _widths(model, state, fisher, right)
         precision, slope = _prior(model, state, widths, fisher)
-        if round_ == ROUNDS:
+        if round_ == rounds:
             break
-        step = torch.linalg.solve(fisher + precision, right - slope)
         if objective is None:
             objective = _objective(model, state, data, lattice, precision)
-        for share in (1.0, 0.5, 0.25, 0.1):
-            trial = state.moved(share * step)
+        for damping in DAMPING:
+            whole = fisher + precision
+            whole.diagonal().mul_(1 + damping)
+            trial = state.moved(torch.linalg.solve(whole, right - slope))
             trial.values = trial.values.clamp(low, high)
             value = _objective(model, trial, data, lattice, precision)
             if value < objective:

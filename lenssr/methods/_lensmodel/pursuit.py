@@ -1,5 +1,6 @@
 """What a fit of a lens has left in an image, and further parts of the model that explain it."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from .scene import Layout, SceneModel
 __all__ = ["grow"]
 
 LEAST = 4.5   # significance of a peak of what is left
+NEAR = (1.4, 2.0)  # Einstein radii, and pixels beyond, where the images of a source are
 FIRST, STEPS = 4, 6  # with each part that is tried, and with the best of them
 
 
@@ -40,12 +42,21 @@ def significance(residual, lattice, data):
         return (light / power.clamp(min=1e-6).sqrt())[0, 0]
 
 
-def candidates(found, place, lattice):
-    """Fits with one part more, begun at a place of the image."""
+def candidates(found, place, lattice, anywhere=True):
+    """
+    Fits with one part more, begun at a place of the image.
+
+    Unless it is to be ``anywhere``, what lies where a lens has its images is of the source.
+    """
     x, y = place
     shape = [0.5, 0.3, 0.0, 0.0]
-    tried = [insert(found, "point", [x, y]), insert(found, "light", [x, y, *shape])]
+    near = False
     if found.layout.lens:
+        radius, _, _, _, cx, cy = found.values[0, found.layout.slices("lens")[0]][:6].tolist()
+        near = math.hypot(x - cx, y - cy) < NEAR[0] * math.exp(radius) + NEAR[1]
+    tried = [] if near and not anywhere else [
+        insert(found, "point", [x, y]), insert(found, "light", [x, y, *shape])]
+    if found.layout.lens and (near or anywhere):
         model, lens = SceneModel(found.layout, lattice), found.layout.slices("lens")[0]
         beta = model.shoot(found.values[:1, lens].to(model.dtype))
         # The ray that starts nearest to the place.
@@ -56,7 +67,7 @@ def candidates(found, place, lattice):
     return tried
 
 
-def grow(found, lattice, data, most):
+def grow(found, lattice, data, most, anywhere=True):
     """
     Add profiles and points for as long as what is left has significant peaks.
 
@@ -68,6 +79,8 @@ def grow(found, lattice, data, most):
         As `lenssr.methods._lensmodel.fit.fit` takes them.
     most : int
         Parts to be added at most.
+    anywhere : bool
+        Whether light in front of the source may be added where a lens has its images.
 
     Returns
     -------
@@ -83,7 +96,7 @@ def grow(found, lattice, data, most):
         i, j = divmod(int(peak.argmax()), lattice.shape[1])
         place = [k - (n - 1) / 2 for k, n in zip((j, i), lattice.shape[::-1])]
         tried = [evidence(fit(one, lattice, data, FIRST), lattice, data)
-                 for one in candidates(found, place, lattice)]
+                 for one in candidates(found, place, lattice, anywhere)]
         best = min(tried, key=lambda one: float(one.cost[0]))
         best = evidence(fit(best, lattice, data, STEPS), lattice, data)
         if best.cost[0] < found.cost[0]:

@@ -51,8 +51,8 @@ class Layout:
 
     Attributes
     ----------
-    lens : bool
-        Whether there is a lens. With one, the first light is that of the lens galaxy.
+    lens, galaxy : bool
+        Whether there is a lens, and whether the first light is that of its galaxy.
     sources, lights, points : int
         Profiles in the source plane, and in front of it; point sources.
     """
@@ -61,6 +61,7 @@ class Layout:
     sources: int = 1
     lights: int = 1
     points: int = 0
+    galaxy: bool = True
 
     def parts(self):
         """Kind and slice of each part."""
@@ -100,7 +101,7 @@ class Priors:
 
     def __init__(self, layout):
         mean, width = [], []
-        galaxies = layout.slices("light")[:int(layout.lens)]
+        galaxies = layout.slices("light")[:int(layout.lens and layout.galaxy)]
         for kind, part in layout.parts():
             if kind == "source":
                 table = SOURCE
@@ -112,7 +113,7 @@ class Priors:
             width += [w for _, w in table]
         self.mean = torch.tensor(mean, dtype=torch.float64)
         self.precision = torch.diag(torch.tensor(width, dtype=torch.float64) ** -2)
-        if layout.lens and layout.lights:
+        if galaxies:
             galaxy = layout.slices("light")[0].start
             for mass, light, scale in ((4, 0, OFFSET), (5, 1, OFFSET), (2, 4, TWIST),
                                        (3, 5, TWIST)):
