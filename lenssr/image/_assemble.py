@@ -17,7 +17,7 @@ __all__ = ["assemble"]
 # Cards that the input's own pixels made true, or an earlier run of lenssr.
 STALE = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
                    r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
-                   r"WARN\d+)")
+                   r"LENS|THETAE|THETER|WARN\d+)")
 # Cards of the frame of the coordinates, which a FITS WCS brings itself; others do not.
 FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
                    r"VELOSYS|VELANGL|ZSOURCE")
@@ -77,7 +77,8 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         prior_std=None if prior is None else flux(prior),
         samples=None if samples is None else flux(samples),
         consistency=None if consistency is None else narrow(consistency, parsed.dtype),
-        correlation=_correlation(restorations, len(parsed.shape) > 2, share))
+        correlation=_correlation(restorations, len(parsed.shape) > 2, share),
+        lens=_lens(restorations, len(parsed.shape) > 2, share))
 
 
 def _header(old, wcs, scale):
@@ -97,6 +98,14 @@ def _correlation(restorations, cube, share):
     if any(one is None for one in found):
         return None
     return (ErrorCorrelation.stack(found) if cube else found[0]).scaled(share)
+
+
+def _lens(restorations, cube, share):
+    """The lens of each plane, in the unit of the result; `None` where no method found one."""
+    found = [None if r.lens is None else r.lens.scaled(share) for r in restorations]
+    if all(one is None for one in found):
+        return None
+    return found if cube else found[0]
 
 
 def _joint_psf(psfs):

@@ -49,27 +49,35 @@ class SuperResolvedImage(CCDData):
         the data.
     correlation : `~lenssr.image.ErrorCorrelation` or None
         How the errors that `measurement_std` and `prior_std` hold are correlated.
+    lens : `~lenssr.image.LensSolution` or None
+        The lens and its source, of methods that find them; of a cube a list, one for each
+        plane.
 
     Notes
     -----
     ``psf`` is the effective PSF of the result on its own grid, or one for each plane of
     a cube. Slicing keeps it and cuts the maps that have the shape of the data; cards of
-    alternate WCSs, which are of the whole image, are left out. Arithmetic keeps the PSF and
-    the header, and `measurement_std`, `prior_std` and `correlation` if the other operand is a
-    number.
+    alternate WCSs, and the lens, which are of the whole image, are left out. Arithmetic keeps
+    the PSF and the header, and `measurement_std`, `prior_std`, `correlation` and `lens` if the
+    other operand is a number.
     """
 
     _any_wcs = None
 
     def __init__(self, *args, measurement_std=None, prior_std=None, samples=None,
-                 consistency=None, correlation=None, **kwargs):
+                 consistency=None, correlation=None, lens=None, **kwargs):
         super().__init__(*args, **kwargs)
         source = args[0] if args else kwargs.get("data")
         maps = {"measurement_std": measurement_std, "prior_std": prior_std, "samples": samples,
-                "consistency": consistency, "correlation": correlation}
+                "consistency": consistency, "correlation": correlation, "lens": lens}
         for name, value in maps.items():
             value = getattr(source, name, None) if value is None else value
             setattr(self, name, copy.deepcopy(value) if kwargs.get("copy") else value)
+
+    @property
+    def solutions(self):
+        """The lens of each plane, a list."""
+        return self.lens if isinstance(self.lens, list) else [self.lens]
 
     @property
     def wcs(self):
@@ -132,7 +140,13 @@ class SuperResolvedImage(CCDData):
                     kept[name] = factor * value
             if self.correlation is not None:
                 kept["correlation"] = self.correlation.scaled(factor)
+            kept["lens"] = self._lens_scaled(operation(1.0, operand.data) if scales else 1.0)
         return result, kept
+
+    def _lens_scaled(self, factor):
+        """The lens of the image times a number."""
+        scaled = [None if one is None else one.scaled(factor) for one in self.solutions]
+        return scaled if isinstance(self.lens, list) else scaled[0]
 
     def _psf_with(self, operand):
         """The PSF of a sum or product: that of the one operand that has one, or of both."""
@@ -183,7 +197,8 @@ class SuperResolvedImage(CCDData):
                           measurement_std=converted.measurement_std,
                           prior_std=converted.prior_std,
                           samples=None if self.samples is None else factor * self.samples,
-                          consistency=self.consistency, correlation=converted.correlation)
+                          consistency=self.consistency, correlation=converted.correlation,
+                          lens=converted.lens)
 
     def aperture_sum(self, aperture):
         r"""

@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from ._error_correlation import ErrorCorrelation
 from ._fits import has_pixels, header_from, pixels, without_layout
+from ._lens_solution import solution_hdus, solutions_from
 from ._noise import base_class
 from ._read import UNCERTAINTIES
 from ._units import parse_unit, unit_text
@@ -64,6 +65,9 @@ def to_hdulist(image):
             hdus.append(fits.ImageHDU(value, name=extension))
     if image.correlation is not None:
         hdus.append(_correlation_hdu(image.correlation))
+    for plane, solution in enumerate(image.solutions, 1):
+        if solution is not None:
+            hdus.extend(solution_hdus(solution, plane))
     hdus.extend(beside)
     return hdus
 
@@ -147,7 +151,16 @@ def from_hdulist(hdus):
             "uncertainty": uncertainty, "mask": mask, "wcs": wcs, "psf": parts.get("PSFIMAGE"),
             "meta": _own_cards(header, wcs),
             "correlation": _correlation(hdus) if CORRELATION in parts else None,
+            "lens": _lens(hdus),
             **{name: parts.get(extension) for name, extension in EXTENSIONS.items()}}
+
+
+def _lens(hdus):
+    shape = hdus[0].shape
+    found = solutions_from(hdus, shape[0] if len(shape) == 3 else 1)
+    if all(one is None for one in found):
+        return None
+    return found if len(shape) == 3 else found[0]
 
 
 def _own_cards(header, wcs):

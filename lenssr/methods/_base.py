@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lenssr.image import ErrorCorrelation, LensImage
+from lenssr.image import ErrorCorrelation, LensImage, LensSolution
 
 __all__ = ["Method", "Restoration", "Run", "check_observed"]
 
@@ -74,6 +74,11 @@ class Restoration:
     chi2_range : tuple of float or None
         Lowest and highest reduced chi-squared against the data that results of the method have
         been seen to have; `None` for a default.
+    lens : `~lenssr.image.LensSolution` or None
+        The lens and its source, of methods that find them; the source in values of ``mean``.
+    expected : `~numpy.ndarray` or None
+        The data without noise that the result means, of methods that know what lies beyond its
+        frame; else the result is taken to go on there as its edge.
     consistency : `~numpy.ndarray` or None
         Reduced chi-squared map against the data; `lenssr.superresolve` fills it.
     """
@@ -89,6 +94,8 @@ class Restoration:
     correlation: ErrorCorrelation | None = None
     estimator: object = None
     chi2_range: tuple | None = None
+    lens: LensSolution | None = None
+    expected: np.ndarray | None = None
     consistency: np.ndarray | None = None
 
 

@@ -54,7 +54,7 @@ class Misfit:
         impulse[tuple(n // 2 for n in impulse.shape)] = 1
         return float(np.sum(self.operator.adjoint(impulse) ** 2))
 
-    def residual(self, mean, data=None):
+    def residual(self, mean, data=None, expected=None):
         """
         Data minus result, in units of the noise; zero where the data are masked.
 
@@ -64,13 +64,16 @@ class Misfit:
             Result as surface brightness, in the values of the data.
         data : `~numpy.ndarray`, optional
             Other data of the same noise and mask.
+        expected : `~numpy.ndarray`, optional
+            The data that the result means, where they are known.
         """
         data = self.image.data if data is None else data
-        return (data - self.operator.forward(mean)) * self.weight
+        expected = self.operator.forward(mean) if expected is None else expected
+        return (data - expected) * self.weight
 
-    def chi2(self, mean):
+    def chi2(self, mean, expected=None):
         """Reduced chi-squared of a result, per valid datum."""
-        return float(np.sum(self.residual(mean) ** 2) / self.count)
+        return float(np.sum(self.residual(mean, expected=expected) ** 2) / self.count)
 
     def local_mean(self, values):
         r"""
@@ -96,7 +99,7 @@ class Misfit:
         return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
                          out=np.full(seen.shape, np.nan), where=seen > SEEN)
 
-    def chi2_map(self, mean):
+    def chi2_map(self, mean, expected=None):
         """
         Reduced chi-squared about each output pixel, of the data that got its light.
 
@@ -104,7 +107,7 @@ class Misfit:
         ``sqrt(2 sum(psf**2))``.
         """
         # Rounding of the Fourier transforms could bring a zero below.
-        return np.maximum(self.local_mean(self.residual(mean) ** 2), 0)
+        return np.maximum(self.local_mean(self.residual(mean, expected=expected) ** 2), 0)
 
 
 def chi2_range(count, calibrated=None):
@@ -178,17 +181,21 @@ def compare(planes, restorations, run, method, data_consistent=False):
                              "result is not finite, or not of the declared resolution, got True")
         return restorations, {}
     misfits = [Misfit(plane, run.scale, run.tile) for plane in planes]
-    cards, found = {}, [misfit.chi2(each.mean) for misfit, each in zip(misfits, restorations)]
+    cards, found = {}, _reduced(misfits, restorations)
     counts = [misfit.count for misfit in misfits]
     if data_consistent:
         cards["SRCHI2IN"] = (_pooled(found, counts), "SRCHI2 before the correction to the data")
         restorations = [project(each, misfit, run) for misfit, each in zip(misfits, restorations)]
-        found = [misfit.chi2(each.mean) for misfit, each in zip(misfits, restorations)]
+        found = _reduced(misfits, restorations)
     cards["SRCHI2"] = (_pooled(found, counts), "reduced chi2 of the result against the data")
     for k, (chi2, count, each) in enumerate(zip(found, counts, restorations)):
         _judge(chi2, chi2_range(count, each.chi2_range), k if len(planes) > 1 else None)
-    return [replace(each, consistency=misfit.chi2_map(each.mean))
+    return [replace(each, consistency=misfit.chi2_map(each.mean, each.expected))
             for misfit, each in zip(misfits, restorations)], cards
+
+
+def _reduced(misfits, restorations):
+    return [misfit.chi2(each.mean, each.expected) for misfit, each in zip(misfits, restorations)]
 
 
 def _pooled(found, counts):

@@ -139,7 +139,7 @@ def project(restoration, misfit, run):
     if samples is not None:
         samples = np.stack([moved(sample) for sample in samples])
     mean = moved(restoration.mean)
-    return replace(restoration, mean=mean, samples=samples,
+    return replace(restoration, mean=mean, samples=samples, expected=None,
                    **_errors(restoration, misfit.image, run, mean, moved))
 
 

@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, resources
 
 from lenssr.weights import find_weights, read_card, shipped_weights
@@ -80,6 +80,8 @@ _METHODS = {spec.name: spec for spec in (
         ("fast", "arXiv:2103.09404"))),
     _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
     _network("diffusion", "arXiv:2206.00364", "_diffusion", "DiffusionSampler", samples=True),
+    replace(_network("lens_equation", "2006MNRAS.371..983S", "_lens_equation", "LensEquation"),
+            family="lens model", samples=True),
 )}
 
 

@@ -4,8 +4,8 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL", "build",
-           "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL", "SCALE_FREE",
+           "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "arcs": ("arcs", "ArcGenerator"),
@@ -15,6 +15,7 @@ ARCHITECTURES = {
     "fsrcnn": ("fsrcnn", "FSRCNN"),
     "fsrcnn_equivariant": ("fsrcnn_equivariant", "EquivariantFSRCNN"),
     "fsrcnn_hybrid": ("fsrcnn_hybrid", "HybridFSRCNN"),
+    "lens_equation": ("lens_equation", "LensEquation"),
     "rcan": ("rcan", "RCAN"),
     "rdn": ("rdn", "RDN"),
     "srcnn": ("srcnn", "SRCNN"),
@@ -26,11 +27,14 @@ ARCHITECTURES = {
 GENERATIVE = ("diffusion",)
 """Those that draw what another network, their base, leaves open."""
 
-PHYSICAL = ("unrolled",)
-"""Those that look at the data through the telescope, and are told of it in full."""
-
 GENERATORS = ("arcs",)
 """Those that are given random numbers, not images."""
+
+PHYSICAL = ("lens_equation", "unrolled")
+"""Those that look at the data through the telescope, and are told of it in full."""
+
+SCALE_FREE = ("lens_equation",)
+"""Those whose weights know of no scale: trained at the first of theirs, they do all."""
 
 
 def build(architecture, **sizes):

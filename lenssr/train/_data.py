@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lenssr.networks import PHYSICAL
+from lenssr.networks import PHYSICAL, SCALE_FREE
 from lenssr.simulate import PairStream
 from lenssr.simulate._bank import SceneBank
 from lenssr.simulate._draws import BatchDraws
@@ -54,6 +54,8 @@ def open_pairs(recipe, validation=False, progress=False):
     """
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
     telescope = recipe.network["architecture"] in PHYSICAL
+    if recipe.network["architecture"] in SCALE_FREE and isinstance(scale, list):
+        scale = scale[0]
     if isinstance(scale, list) and (data.catalog is not None or data.scenes == 0):
         raise ValueError("recipe key `scale` must be one number for pairs of a catalogue or pairs "
                          f"without end, got {scale!r}")

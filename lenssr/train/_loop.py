@@ -13,12 +13,14 @@ from ._arcs import ArcTrainer
 from ._curves import Curves
 from ._diffusion import DiffusionTrainer
 from ._distributed import Processes
+from ._misfit import MisfitTrainer
 from ._recipe import Recipe
 from ._trainer import Trainer
 
 __all__ = ["fit", "run_steps", "trainer_class"]
 
-TRAINERS = {"arcs": ArcTrainer, "diffusion": DiffusionTrainer, "srgan": SRGANTrainer}
+TRAINERS = {"arcs": ArcTrainer, "diffusion": DiffusionTrainer, "lens_equation": MisfitTrainer,
+            "srgan": SRGANTrainer}
 """Trainers of the architectures that the plain one does not train."""
 
 

@@ -9,7 +9,7 @@ from ._perceptual import perceptual_error
 from ._schedule import flux_weight
 from ._ssim import structural_similarity
 
-__all__ = ["LOSSES", "flux_error", "linear", "log_relative_error", "restoration_loss",
+__all__ = ["LOSSES", "MISFIT", "flux_error", "linear", "log_relative_error", "restoration_loss",
            "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
@@ -52,6 +52,9 @@ PIXELWISE = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim",
           "perceptual")
 """Names of the losses that a recipe may weigh."""
+
+MISFIT = "misfit"
+"""That which compares with the data in place of the target, of networks that can say it."""
 
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:

@@ -11,11 +11,12 @@ from lenssr.image._units import FLUX_KINDS
 from lenssr.simulate import SUBSTRUCTURES
 
 from ._keys import check_values, choice, number
-from ._losses import LOSSES
+from ._losses import LOSSES, MISFIT
 from ._muon import OPTIMIZERS
 
 __all__ = ["Adversarial", "Data", "Recipe", "Training"]
 
+SAY_MISFIT = ("lens_equation",)
 ADVERSARIAL = ("srgan", "arcs")  # architectures that are trained against a discriminator
 STEPS = 20000  # where a recipe gives neither steps nor epochs
 
@@ -99,7 +100,7 @@ class Training:
         if not isinstance(self.loss, dict) or not self.loss:
             raise ValueError(f"recipe key `loss` must be names of losses with their weights, got "
                              f"{self.loss!r}")
-        check_keys(self.loss, LOSSES, "recipe key `loss`")
+        check_keys(self.loss, (*LOSSES, MISFIT), "recipe key `loss`")
         for name, weight in self.loss.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "
@@ -177,6 +178,10 @@ class Recipe:
         if (self.adversarial is None) == (self.network["architecture"] in ADVERSARIAL):
             raise ValueError(f"recipe [adversarial] must be given for {' and '.join(ADVERSARIAL)} "
                              f"alone, the architecture is {self.network['architecture']!r}")
+        if MISFIT in self.training.loss and self.network["architecture"] not in SAY_MISFIT:
+            raise ValueError(f"recipe key `loss` must not have {MISFIT!r} for the architecture "
+                             f"{self.network['architecture']!r}: that of {SAY_MISFIT[0]!r} alone "
+                             "says how far it is from the data")
         if self.network.get("channels", 1) != 1:
             raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
                              f"{self.network['channels']!r}")

@@ -36,6 +36,7 @@ WHOLE = 'name = "x"\n[network]\narchitecture = "rcan"\nscale = 2\n'
     (WHOLE + "[training]\nepochs = 2\n[data]\nscenes = 0\n", "`epochs` must be left out"),
     (WHOLE + '[training]\nloss = {sism = 1.0}\n', "unknown key `sism` .*did you mean `ssim`"),
     (WHOLE + '[training]\nloss = {mse = 0}\n', "the weight of mse must be a positive number"),
+    (WHOLE + '[training]\nloss = "misfit"\n', "must not have 'misfit' for the architecture"),
     (WHOLE + '[training]\nfreeze = [1]\n', "`freeze` must be a list of names"),
     (WHOLE + '[data]\nsubstructure = ["cmd"]\n', "unknown key `cmd` .*did you mean `cdm`"),
     (WHOLE + '[data]\ncatalog = 3\n', "`catalog` must be the folder of a catalogue, got 3"),

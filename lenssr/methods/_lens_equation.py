@@ -1,0 +1,165 @@
+"""Super-resolution through the lens equation: the image of a lens that explains the data."""
+
+import functools
+import warnings
+
+import numpy as np
+
+from lenssr._checks import natural_integer
+from lenssr.exceptions import LensSRWarning
+from lenssr.image._error_correlation import measure_correlation
+from lenssr.image._kernels import relative_kernel, target_psf
+from lenssr.image._mask import expand_mask
+from lenssr.image._noise import sky_level
+from lenssr.weights import load_network, shipped_weights
+
+from ._base import Restoration, check_observed
+from ._unrolled import short
+
+__all__ = ["LensEquation"]
+
+LARGEST, SMALLEST = 100, 16  # sides of an image in input pixels
+DRAWS = 32    # of the posterior, from which errors are correlated
+COARSE = 2    # points of the first fits to an input pixel and axis
+FINE = {2: 2, 3: 2, 4: 1}  # of the last ones, to an output pixel
+
+
+class LensEquation:
+    """
+    A lens, its source and other light, fitted to the image through the lens equation.
+
+    A network guesses the lens; the fit begins there, and is one to the data alone. What is
+    returned is the image of the model at the declared resolution, and the model itself as
+    ``lens``.
+
+    Parameters
+    ----------
+    architecture : str
+        Architecture of the weights.
+    weights : str or path-like, optional
+        Name of shipped weights, or a ``.safetensors`` file with its card.
+    theta_e : float, optional
+        Einstein radius in pixels of the image with which to begin, beside the guesses of the
+        network.
+    parts : int
+        Further profiles and points, of source, neighbours and stars, that may be added for what
+        is left; none: the lens, its galaxy and its source alone.
+    """
+
+    def __init__(self, architecture, weights=None, theta_e=None, parts=6):
+        if theta_e is not None and not (isinstance(theta_e, int | float) and 0 < theta_e < np.inf):
+            raise ValueError(f"`theta_e` must be a positive number of pixels, got {theta_e!r}")
+        self.architecture, self.weights, self.theta_e = architecture, weights, theta_e
+        self.parts = natural_integer("parts", parts)
+        self._load = functools.cache(load_network)
+
+    def restore(self, image, run):
+        """
+        Restore one plane.
+
+        Parameters
+        ----------
+        image : `~lenssr.image.LensImage`
+            The plane, with its PSF.
+        run : `~lenssr.methods.Run`
+            Scale, samples, seed.
+
+        Returns
+        -------
+        restoration : `~lenssr.methods.Restoration`
+            ``lens`` holds the solution, where there is one.
+
+        Raises
+        ------
+        ValueError
+            If there is no PSF or only masked pixels, the image is too small or too large, or the
+            weights are damaged, of another architecture or another scale.
+
+        Warns
+        -----
+        LensSRWarning
+            If nothing in the image is lensed.
+        """
+        import torch
+
+        check_observed(image, f"method {self.architecture!r}")
+        if not (min(image.shape) >= SMALLEST and max(image.shape) <= LARGEST):
+            raise ValueError(f"`data` must be an image of {SMALLEST} to {LARGEST} pixels a side "
+                             f"about one lens for method {self.architecture!r}, got shape "
+                             f"{image.shape}")
+        network, card = self._load(self.weights or shipped_weights(self.architecture).get(
+            run.scale, self.architecture), self.architecture)
+        if run.scale not in card.scales:
+            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
+                             f"the weights {card.name!r} were trained, got {run.scale}")
+        with torch.no_grad():
+            found = self._fit(image, run, network)
+        return self._restoration(image, run, found, card)
+
+    def _fit(self, image, run, network):
+        import torch
+
+        from lenssr.networks._lattice import Lattice
+
+        from ._lensmodel.fit import Data
+        from ._lensmodel.search import search, starts
+
+        psf = short(image.psf)
+        kernels = {s: torch.from_numpy(relative_kernel(psf, s))[None].float()
+                   for s in {COARSE, run.scale}}
+        coarse = Lattice(image.shape, COARSE, 1, kernels[COARSE])
+        fine = Lattice(image.shape, run.scale, FINE[run.scale], kernels[run.scale])
+        level = sky_level(image.data, image.mask, image.noise)
+        values = torch.from_numpy((image.data - level) / image.noise).float()
+        weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
+        data = Data(values, weight.float())
+        guesses, _ = network.look(values, data.weight, kernels[COARSE], COARSE)
+        values = starts(guesses[0], min(image.shape), self.theta_e)
+        return search(values, coarse, fine, data, self.parts), level
+
+    def _restoration(self, image, run, found, card):
+        import torch
+
+        from ._lensmodel.curves import solution
+
+        posterior, level = found
+        noise, count = image.noise, np.count_nonzero(~image.mask)
+        mean = noise * posterior.image.double().numpy() + level
+        # Where the model misses more than noise, its errors are larger by as much.
+        excess = max(posterior.chi2 / max(count - posterior.freedom, 1.0), 1.0) ** 0.5
+        std, whole = (noise * part.numpy() for part in posterior.stds())
+        whole = excess * whole
+        std = np.minimum(std, whole)
+        generator = torch.Generator().manual_seed(run.seed)
+        draws = excess * noise * posterior.draws(max(DRAWS, run.n_samples), generator).numpy()
+        correlation = measure_correlation(list(draws[:DRAWS]), whole)
+        lens = None
+        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+                 "SRCALIB": ("posterior", "uncertainty: of the fitted model"),
+                 "SRLENS": (posterior.model.layout.lens, "whether a lens was found")}
+        if posterior.model.layout.lens:
+            lens = solution(posterior, run.scale, noise)
+            radius, error = lens["theta_E"]
+            facts |= {"SRTHETAE": (radius, "[pix] Einstein radius"),
+                      "SRTHETER": (error, "[pix] its standard deviation")}
+        else:
+            warnings.warn("no lensed source was found in the image: it is explained by light in "
+                          "front alone", LensSRWarning, stacklevel=4)
+        return Restoration(
+            mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
+            psf=target_psf(), facts=facts, predictive_std=whole,
+            correlation=correlation.and_rest(correlation), lens=lens,
+            expected=noise * posterior.expected.double().numpy() + level,
+            samples=mean + draws[:run.n_samples] if run.n_samples else None,
+            estimator=functools.partial(_linear, posterior, mean, image))
+
+
+def _linear(posterior, mean, image, probe):
+    """The estimate of other data, the model linear about its best values."""
+    import torch
+
+    weight = posterior.model.data.weight.ravel().double()
+    change = torch.from_numpy((probe.data - image.data) / image.noise).ravel()
+    step = torch.cholesky_solve((posterior.jacobian * weight) @ change[:, None], posterior.root)
+    moved = (step[:, 0] @ posterior.slopes.double()).reshape(posterior.image.shape)
+    return mean + image.noise * moved.numpy()

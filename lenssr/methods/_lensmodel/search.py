@@ -1,0 +1,144 @@
+"""From several guesses of a lens to the best model of an image."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from lenssr.networks._lensing import LIGHT, MACRO
+
+from .fit import Fit, evidence, fit, normal_parts
+from .posterior import infer
+from .pursuit import grow
+from .scene import Layout, Priors, SceneModel
+
+__all__ = ["search", "starts"]
+
+ROUGH = ((0.1, 6), (0.03, 6))  # relative errors forgiven, and steps
+FAN = (2.5, 0.42, 6)  # further Einstein radii: from pixels to a share of the side, how many
+TURNS, BEHIND = 3, 0.3  # places of the source for each, Einstein radii off the lens
+KEPT = 3       # fits that go on
+WORSE = (1.3, 100.0)  # than the best, relative and in all: those beyond do not
+APART = 0.04   # logarithm of the Einstein radius by which two fits differ
+POLISH = 12    # steps
+SKETCH = 14    # pixels of the source along a side, where models are compared
+
+
+def starts(guesses, side, radius=None):
+    """
+    Where fits begin: at the guesses, and at others for what all of them have missed.
+
+    Parameters
+    ----------
+    guesses : `~torch.Tensor`
+        Parameters of lens, galaxy and source ``(k, 20)``, as the network says them, the best
+        first.
+    side : int
+        Of the image, pixels.
+    radius : float, optional
+        An Einstein radius to begin with, too.
+
+    Returns
+    -------
+    values : `~torch.Tensor`
+        Those of the layout of one lens, source and galaxy.
+    """
+    macro, galaxy, source = guesses.double().split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
+    values = torch.cat([macro, source, galaxy], dim=-1)
+    low, high = FAN[0], FAN[1] * side
+    radii = [low * (high / low) ** (k / (FAN[2] - 1)) for k in range(FAN[2])]
+    others = [values]
+    for each in radii + ([] if radius is None else [radius]):
+        for turn in range(TURNS):
+            # A round lens in the middle.
+            other, angle = Priors(Layout()).mean[None].clone(), 2 * math.pi * turn / TURNS
+            other[0, 0] = math.log(each)
+            for k, component in enumerate((math.cos(angle), math.sin(angle))):
+                other[0, len(MACRO) + k] = other[0, 4 + k] + BEHIND * each * component
+            others.append(other)
+    return torch.cat(others)
+
+
+def distinct(found, count):
+    """The best fits whose Einstein radii differ, as far as they are not much worse."""
+    order, kept = found.objective.argsort().tolist(), []
+    limit = WORSE[0] * found.objective.min() + WORSE[1]
+    for k in order:
+        radius = found.values[k, 0]
+        if found.objective[k] < limit and all(
+                abs(radius - found.values[j, 0]) > APART for j in kept):
+            kept.append(k)
+    return kept[:count]
+
+
+def search(values, coarse, fine, data, parts=6):
+    """
+    The best model of an image.
+
+    The guesses are fitted roughly first, all of them; those of the best with different Einstein
+    radii get further parts for what they leave, and that of the greatest evidence, or the model
+    without a lens, is fitted in full.
+
+    Parameters
+    ----------
+    values : `~torch.Tensor`
+        Guesses, as `starts` gives them.
+    coarse, fine : `~lenssr.networks._lattice.Lattice`
+        Where scenes are evaluated at first, and in the end.
+    data : `~lenssr.methods._lensmodel.fit.Data`
+        The image.
+    parts : int
+        Parts that may be added.
+
+    Returns
+    -------
+    posterior : `~lenssr.methods._lensmodel.posterior.Posterior`
+    """
+    begun = _roughly(values, coarse, data)
+    tried = []
+    for one in begun:
+        one = grow(one, coarse, data, parts, anywhere=False)
+        tried.append((one, _weigh(one, coarse, data)))
+    alone = fit(Fit(Layout(False, 0, 1, 0), values[:1, -len(LIGHT):]), coarse,
+                data.forgiving(0.03), POLISH)
+    alone = grow(fit(alone, coarse, data, POLISH), coarse, data, parts)
+    tried.append((alone, _weigh(alone, coarse, data)))
+    best, posterior = min(tried, key=lambda pair: pair[1].cost)
+    if best.layout.lens:
+        best = _further(best, posterior, coarse, data, parts)
+    return infer(fit(best, fine, data, POLISH), fine, data)
+
+
+def _weigh(found, lattice, data):
+    """The whole model of a fit, coarser than the last one: to be compared with others."""
+    return infer(found, lattice, data, side=SKETCH, rounds=1)
+
+
+def _roughly(values, lattice, data):
+    """Fits with a single source, with the light of the lens galaxy and without, the best few."""
+    found = []
+    for layout, start in ((Layout(), values),
+                          (Layout(lights=0, galaxy=False), values[:, :-len(LIGHT)])):
+        rough = Fit(layout, start)
+        for share, steps in ROUGH:
+            rough = fit(rough, lattice, data.forgiving(share), steps)
+            rough = Fit(layout, rough.values[distinct(rough, 2 * KEPT)])
+        rough = evidence(fit(rough, lattice, data, POLISH), lattice, data)
+        found += [(float(rough.cost[k]), layout, rough.values[k:k + 1])
+                  for k in distinct(rough, KEPT)]
+    found.sort(key=lambda each: each[0])
+    limit = WORSE[0] * found[0][0] + WORSE[1]
+    return [fit(Fit(layout, start), lattice, data, 0)
+            for cost, layout, start in found[:KEPT] if cost < limit]
+
+
+def _further(found, posterior, lattice, data, parts):
+    """With parts in front of the source, too, for what its pixels can't explain."""
+    model = SceneModel(found.layout, lattice)
+    state = Fit(found.layout, posterior.state.values[None], posterior.state.amplitudes[None])
+    profiles = data.values - normal_parts(state, model, data)[0][0]
+    rest = replace(data, values=data.values - (posterior.expected - profiles).float())
+    more = grow(fit(state, lattice, rest, 2), lattice, rest, parts)
+    if more.layout == found.layout:
+        return found
+    return min((found, more), key=lambda one: _weigh(one, lattice, data).cost)

@@ -1,0 +1,104 @@
+"""Scenes on a lattice of points, brought to the declared resolution and to the data."""
+
+import math
+
+import torch
+from scipy.fft import next_fast_len
+from torch.nn import functional
+
+from ._physics import Observation
+
+__all__ = ["Lattice"]
+
+SIGMA = 2 / (2 * math.sqrt(2 * math.log(2)))  # of the declared Gaussian, output pixels
+
+
+class Lattice:
+    """
+    Points at which scenes are evaluated, and what becomes of them.
+
+    Lengths are pixels of the data, from the middle of the image. The lattice reaches beyond the
+    frame by a margin, from which light comes in.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the data.
+    scale : int
+        Output pixels per input pixel along each axis.
+    fine : int
+        Points per output pixel along each axis.
+    kernel : `~torch.Tensor`
+        PSFs relative to the declared resolution, as `Observation` takes them.
+    margin : int
+        Input pixels beyond the frame, at least; a few more where Fourier transforms are then
+        faster.
+    """
+
+    def __init__(self, shape: tuple, scale: int, fine: int, kernel: torch.Tensor, margin: int = 3):
+        margin = _fast_margin(shape, [n // scale // 2 for n in kernel.shape[-2:]], margin)
+        self.shape, self.scale, self.margin = tuple(shape), scale, margin
+        self.step = 1 / (scale * fine)
+        like = dict(dtype=kernel.dtype, device=kernel.device)
+        padded = tuple(n + 2 * margin for n in shape)
+        self.observation = Observation(kernel, scale, padded)
+        points = [self._places(n, scale * fine, like) for n in padded]
+        pixels = [self._places(n, scale, like) for n in padded]
+        self.y, self.x = points[0][:, None], points[1][None, :]
+        self.pixels = dict(zip("yx", pixels))
+        self.blur = [self._gauss(p[:, None] - q[None, :]) * self.step
+                     for p, q in zip(pixels, points)]
+
+    def _gauss(self, distance):
+        width = SIGMA / self.scale
+        return torch.exp(-0.5 * (distance / width) ** 2) / (width * math.sqrt(2 * math.pi))
+
+    def profile(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+        """The declared Gaussian about places ``(batch,)`` along an axis, of integral one."""
+        return self._gauss(self.pixels[axis] - place[:, None])
+
+    def profile_slope(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+        """Its derivative in the place."""
+        distance = self.pixels[axis] - place[:, None]
+        return self._gauss(distance) * distance * (self.scale / SIGMA) ** 2
+
+    @property
+    def sharp_shape(self) -> tuple:
+        """Shape of images of the declared resolution, margins included."""
+        return tuple(len(self.pixels[axis]) for axis in "yx")
+
+    @staticmethod
+    def _places(n, parts, like):
+        return (torch.arange(n * parts, **like) + 0.5) / parts - n / 2
+
+    def sharp(self, scene: torch.Tensor) -> torch.Tensor:
+        """Images at the declared resolution, margins included, of surface brightnesses."""
+        return self.blur[0] @ scene @ self.blur[1].T
+
+    def data(self, sharp: torch.Tensor) -> torch.Tensor:
+        """The data, ``(batch, k, ny, nx)``, that images ``(batch, k, ...)`` of `sharp` mean."""
+        m = self.margin
+        transfer = self.observation.transfer
+        parts = functional.pixel_unshuffle(self._extended(sharp)[:, :, None], self.scale)
+        spectrum = (torch.fft.rfft2(parts) * transfer[:, None]).sum(dim=2)
+        my, mx = self.observation.margin
+        found = torch.fft.irfft2(spectrum, s=self.observation.sides)[..., 2 * my:, 2 * mx:]
+        return found[..., m:-m, m:-m]
+
+    def _extended(self, sharp):
+        (my, mx), s = self.observation.margin, self.scale
+        return functional.pad(sharp, (s * mx, s * mx, s * my, s * my), mode="replicate")
+
+    def inner(self, sharp: torch.Tensor) -> torch.Tensor:
+        """Without the margins."""
+        m = self.margin * self.scale
+        return sharp[..., m:-m, m:-m]
+
+
+def _fast_margin(shape, reach, least):
+    """The margin, or a little more, at which the sides that are transformed are good ones."""
+    def wasted(margin):
+        sides = [n + 2 * (margin + r) for n, r in zip(shape, reach)]
+        return sum(next_fast_len(side, real=True) - side for side in sides), margin
+
+    return min(range(least, least + 5), key=wasted)

@@ -1,0 +1,267 @@
+"""What a lens and its source are, from an image: the beginning of a fit by the lens equation."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ._lattice import Lattice
+from ._layers import GeluBlock, check_scale, conv3
+from ._lensing import LIGHT, MACRO, deflect, sersic
+from ._physics import MIDDLE_AREA, covered_area
+from ._range import compress, expand
+
+__all__ = ["LensEquation"]
+
+#: Relative error of a model that is forgiven at each pixel: what a Sersic profile may miss.
+FORGIVEN = 0.05
+
+#: Squared misfit beyond which a pixel counts by its logarithm: of what is not in the model.
+OUTLIER = 30.0
+
+#: Weights in the loss of a guess that is not the best, and of telling which is.
+OTHERS, SCORES = 0.5, 0.1
+
+#: Logarithm of the Einstein radii, input pixels, that the guesses share out.
+RADII = (0.6, 2.9)
+
+#: Misfit that is as good as any.
+FLOOR = 0.1
+
+#: Terms of the power law's series: 2e-3 of it for axis ratios of a half, which is enough here.
+TERMS = 8
+
+PIXEL = 16.0  # input pixels that are one in the coordinates that the network sees
+RIDGE = 1e-4  # of the normal equations of the amplitudes
+ROUNDS = 3    # of weights that make them robust
+
+
+class LensEquation(nn.Module):
+    r"""
+    The parameters of lens, lens galaxy and source, several guesses, and the image they mean.
+
+    A convolutional network looks at the image and says for each of its guesses where the lens
+    is, what its Einstein radius, slope, ellipticity and shear are, and of what shape are a
+    Sersic profile of the galaxy and another one in the source plane. The rest is physics: rays
+    from the pixels of the output meet the source plane by the lens equation,
+    :math:`\beta = \theta - \alpha(\theta)`, and have the surface brightness that the source has
+    there. The amplitudes of both profiles and of the sky are linear, and the best ones are
+    solved for; the image is seen through the PSF, and what is learnt from is its misfit to the
+    data alone, of the best guess of each image (Guzmán-Rivera et al. 2012, "Multiple choice
+    learning"; the unsupervised idea is that of LensPINN and arXiv:2012.00792).
+
+    The layers see no scale: it says but where the model is evaluated.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the image; one.
+    scale : int or list of int
+        Output pixels per input pixel: any of 2, 3 and 4.
+    guesses : int
+        Sets of parameters.
+    features : int
+        Channels of the first layers; those further in have up to three times as many.
+    """
+
+    def __init__(self, channels: int = 1, scale: int | list = 2, guesses: int = 5,
+                 features: int = 32):
+        super().__init__()
+        if channels != 1:
+            raise ValueError(f"`channels` must be 1 for this architecture, got {channels}")
+        self.scales = tuple(check_scale(s) for s in (
+            scale if isinstance(scale, list | tuple) else [scale]))
+        self.guesses = guesses
+        widths = [features, features * 3 // 2, features * 2, features * 3]
+        layers = [conv3(5, features)]
+        for a, b in zip(widths, [*widths[1:], widths[-1]]):
+            layers += [GeluBlock(a), nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GELU()]
+        self.body = nn.Sequential(*layers[:-3])
+        self.last = nn.Sequential(*layers[-3:])
+        self.where = nn.Conv2d(widths[-1], 2, 1)
+        self.numbers = len(MACRO) + 2 * len(LIGHT)
+        self.head = nn.Sequential(
+            nn.Linear(4 * widths[-1] + 5, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(),
+            nn.Linear(256, guesses * (self.numbers + 1)))
+        nn.init.normal_(self.head[-1].weight, std=0.01)
+        nn.init.zeros_(self.head[-1].bias)
+
+    def guess(self, x: torch.Tensor, sigma: torch.Tensor, area: torch.Tensor) -> tuple:
+        """
+        Parameters of lens, galaxy and source.
+
+        Parameters
+        ----------
+        x : `~torch.Tensor`
+            Data through `compress`, ``(batch, 1, ny, nx)``.
+        sigma : `~torch.Tensor`
+            Their standard deviation, infinite where they are masked.
+        area : `~torch.Tensor`
+            Logarithm of the pixels that the PSF covers, ``(batch,)``.
+
+        Returns
+        -------
+        parameters : `~torch.Tensor`
+            Shape ``(batch, guesses, 20)``: those of ``MACRO``, and of ``LIGHT`` for galaxy and
+            source, lengths in input pixels from the middle of the image.
+        scores : `~torch.Tensor`
+            Logits of which is the best, ``(batch, guesses)``.
+        """
+        ny, nx = x.shape[-2:]
+        y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2
+                          for n in (ny, nx))
+        told = (area.float() - MIDDLE_AREA).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
+        seen = torch.cat([x, 1 / sigma, told, (x_axis / PIXEL).expand_as(x),
+                          (y_axis[:, None] / PIXEL).expand_as(x)], dim=1)
+        found = self.body(seen)
+        attention = self.where(found).float().flatten(2).softmax(-1)
+        places = [functional.interpolate(axis.reshape(1, 1, -1), found.shape[dim], mode="linear",
+                                         align_corners=False).ravel()
+                  for dim, axis in ((-2, y_axis), (-1, x_axis))]
+        grid = torch.stack(torch.meshgrid(*places, indexing="ij")[::-1]).flatten(1)
+        middle = attention @ grid.T
+        pooled = (attention @ found.float().flatten(2).transpose(1, 2)).flatten(1)
+        deep = self.last(found).float()
+        pooled = torch.cat([pooled, deep.mean(dim=(2, 3)), deep.amax(dim=(2, 3)),
+                            middle.flatten(1) / PIXEL, told[:, :, 0, 0].float()], dim=1)
+        numbers = self.head(pooled).float().reshape(len(x), self.guesses, -1)
+        return self._physical(numbers[..., :-1], middle[:, :1]), numbers[..., -1]
+
+    def _physical(self, raw, middle):
+        macro, galaxy, source = raw.split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
+        # Each guess has a range of radii of its own, a little wider than the distance to the next.
+        low, high = RADII
+        middle_radius = low + (high - low) * (torch.arange(
+            self.guesses, device=raw.device) + 0.5) / self.guesses
+        log_radius = middle_radius + 0.6 * (high - low) / self.guesses * torch.tanh(macro[..., 0])
+        shape = 0.5 * torch.tanh(0.4 * macro[..., 2:4])
+        centre = middle + macro[..., 4:6]
+        macro = torch.cat([log_radius[..., None], 2.05 + 0.25 * torch.tanh(macro[..., 1:2] / 2),
+                           shape, centre, 0.15 * torch.tanh(0.4 * macro[..., 6:])], dim=-1)
+        behind = centre + 0.5 * log_radius.exp()[..., None] * source[..., :2]
+        return torch.cat([
+            macro, centre + 0.3 * galaxy[..., :2], 1.4 + torch.tanh(galaxy[..., 2:3]),
+            0.9 + 0.6 * torch.tanh(galaxy[..., 3:4]), shape + 0.2 * torch.tanh(galaxy[..., 4:]),
+            behind, 0.3 + 1.3 * torch.tanh(0.5 * source[..., 2:3]),
+            0.2 + 0.7 * torch.tanh(0.5 * source[..., 3:4]),
+            0.4 * torch.tanh(0.5 * source[..., 4:])], dim=-1)
+
+    def look(self, data, weight, kernel, scale):
+        """
+        The guesses of one image, the best one first.
+
+        Parameters
+        ----------
+        data, weight : `~torch.Tensor`
+            Data in noise units and one over their variance, ``(ny, nx)``.
+        kernel : `~torch.Tensor`
+            PSF relative to the declared resolution at ``scale``.
+        scale : int
+            Output pixels per input pixel of the image that is compared.
+
+        Returns
+        -------
+        parameters : `~torch.Tensor`
+            As `guess` gives them.
+        misfits : `~torch.Tensor`
+            Of each, ``(1, guesses)``.
+        """
+        data, sigma = data[None, None], weight.rsqrt()[None, None]
+        parameters, _ = self.guess(compress(data), sigma, covered_area(kernel, scale).log())
+        misfits, _ = self.explain(parameters, data, sigma,
+                                  Lattice(data.shape[-2:], scale, 1, kernel))
+        order = misfits[0].argsort()
+        return parameters[:, order], misfits[:, order]
+
+    @staticmethod
+    def scene(parameters: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+        """Galaxy and lensed source as surface brightnesses, ``(batch, k, 2, ...)``."""
+        macro, galaxy, source = parameters.split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
+        ax, ay = deflect(lattice.x, lattice.y, macro, TERMS)
+        return torch.stack([sersic(lattice.x, lattice.y, galaxy),
+                            sersic(lattice.x - ax, lattice.y - ay, source)], dim=2)
+
+    def explain(self, parameters, data, sigma, lattice):
+        """
+        How well parameters explain the data.
+
+        Parameters
+        ----------
+        parameters : `~torch.Tensor`
+            Shape ``(batch, k, 20)``.
+        data, sigma : `~torch.Tensor`
+            Noise units, ``(batch, 1, ny, nx)``.
+        lattice : `Lattice`
+            Where the scenes are evaluated.
+
+        Returns
+        -------
+        misfit : `~torch.Tensor`
+            Mean over the pixels of the squared misfit, robust, ``(batch, k)``.
+        sharp : `~torch.Tensor`
+            The images at the declared resolution.
+
+        Notes
+        -----
+        At the best amplitudes the misfit does not change with them: its gradient in the
+        parameters is that with the amplitudes held fixed (variable projection: Golub & Pereyra
+        1973, doi:10.1137/0710036), so that none has to pass through their solution.
+        """
+        weight = 1 / (sigma.square() + (FORGIVEN * data).square())
+        scene = self.scene(parameters, lattice)
+        with torch.no_grad():
+            planes = torch.cat([scene, torch.ones_like(scene[:, :, :1])], dim=2)
+            seen = lattice.data(lattice.sharp(planes).flatten(1, 2)).unflatten(1, planes.shape[1:3])
+            amplitude = _amplitudes(seen, data, weight)[..., None, None]
+        sharp = lattice.sharp((scene * amplitude[:, :, :2]).sum(dim=2)) + amplitude[:, :, 2]
+        square = (data - lattice.data(sharp)).square() * weight
+        misfit = OUTLIER * torch.log1p(square / OUTLIER).mean(dim=(-2, -1))
+        return misfit, lattice.inner(sharp)
+
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor, kernel: torch.Tensor,
+                correlation: torch.Tensor, scale: int | None = None,
+                misfit: bool = False) -> torch.Tensor:
+        """The image of the best guess; with ``misfit``, what is learnt from, a number."""
+        kernel = kernel.float()
+        scale = self.scales[0] if scale is None else scale
+        parameters, scores = self.guess(x, sigma, covered_area(kernel, scale).log())
+        with torch.autocast(x.device.type, enabled=False):
+            data, sigma = expand(x.float()), sigma.float()
+            lattice = Lattice(x.shape[-2:], scale, 1, kernel)
+            with torch.no_grad():
+                misfits, images = self.explain(parameters, data, sigma, lattice)
+            winner = misfits.argmin(dim=1, keepdim=True)
+            if not misfit:
+                return compress(_chosen(images, winner))
+            # The best, and another one lest it be forgotten; and which was the best, so that not
+            # all of them need be tried.
+            other = torch.randint_like(winner, self.guesses)
+            parameters = _chosen(parameters, torch.cat([winner, other], dim=1))
+            found = torch.log(self.explain(parameters, data, sigma, lattice)[0] + FLOOR)
+            return (found[:, 0].mean() + OTHERS * found[:, 1].mean()
+                    + SCORES * functional.cross_entropy(scores, winner[:, 0]))
+
+
+def _chosen(several, index):
+    """Of each entry of a batch those that an index ``(batch, k)`` names."""
+    return several[torch.arange(len(several), device=index.device)[:, None], index]
+
+
+def _amplitudes(seen, data, weight):
+    """Best amplitudes ``(batch, k, 3)`` of planes, those of light not negative, robust."""
+    planes, data, weight = seen.flatten(3), data.flatten(2), weight.flatten(2)
+    norm = (planes.square() * weight[:, :, None]).sum(-1).clamp(min=1e-12).rsqrt()
+    planes = planes * norm[..., None]
+    ridge = RIDGE * torch.eye(planes.shape[2], device=planes.device)
+    floor = planes.new_tensor([0.0, 0.0, -math.inf])
+    used = weight.expand(*planes.shape[:2], -1)
+    for _ in range(ROUNDS):
+        weighted = planes * used[:, :, None]
+        right = (weighted * data[:, :, None]).sum(-1)
+        normal = weighted @ planes.transpose(-2, -1) + ridge
+        found = torch.linalg.solve(normal.double(), right.double()).float().maximum(floor)
+        residual = data - (planes * found[..., None]).sum(dim=2)
+        # The slope of the robust misfit is that of squares with these weights.
+        used = weight / (1 + residual.square() * weight / OUTLIER)
+    return found * norm

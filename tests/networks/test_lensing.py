@@ -1,0 +1,131 @@
+"""Lenses and light in torch: lenstronomy is the oracle, and derivatives are those of the values."""
+
+import numpy as np
+import pytest
+import torch
+from lenstronomy.LensModel.lens_model import LensModel
+from lenstronomy.LightModel.light_model import LightModel
+
+from lenssr.image._kernels import relative_kernel
+from lenssr.methods._operator import Degrade
+from lenssr.networks._lattice import Lattice
+from lenssr.networks._lensing import (
+    deflect,
+    deflect_slopes,
+    sersic,
+    sersic_slopes,
+    terms_for,
+)
+from lenssr.networks._splines import Potential
+
+MACRO = torch.tensor([[np.log(7.0), 2.2, 0.2, -0.15, 0.7, -0.4, 0.03, -0.05],
+                      [np.log(3.0), 1.8, -0.3, 0.25, -1.1, 0.3, -0.08, 0.02],
+                      [np.log(5.0), 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+LIGHT = torch.tensor([[0.7, -0.4, np.log(3.0), np.log(2.5), 0.1, 0.2],
+                      [-2.0, 1.0, 0.0, 0.0, -0.3, 0.1]], dtype=torch.float64)
+X = torch.linspace(-15.3, 15.9, 41, dtype=torch.float64)[None, :]
+Y = torch.linspace(-14.8, 15.6, 37, dtype=torch.float64)[:, None]
+
+
+def flat():
+    x, y = torch.broadcast_tensors(X, Y)
+    return x.numpy().ravel(), y.numpy().ravel()
+
+
+@pytest.mark.parametrize("dtype, accuracy", [(torch.float64, 1e-5), (torch.float32, 1e-4)])
+def test_rays_are_those_of_lenstronomy(dtype, accuracy):
+    model = LensModel(["EPL", "SHEAR"])
+    for macro in MACRO:
+        log_radius, gamma, e1, e2, x, y, g1, g2 = macro.tolist()
+        true = model.alpha(*flat(), [
+            dict(theta_E=np.exp(log_radius), gamma=gamma, e1=e1, e2=e2, center_x=x, center_y=y),
+            dict(gamma1=g1, gamma2=g2, ra_0=0, dec_0=0)])
+        found = deflect(X.to(dtype), Y.to(dtype), macro.to(dtype))
+        for one, other in zip(found, true):
+            assert np.abs(one.numpy().ravel() - other).max() < accuracy
+
+
+def test_fewer_terms_for_rounder_lenses():
+    full = deflect(X, Y, MACRO[:1], 40)[0]
+    assert terms_for(MACRO[:1]) < 12
+    assert (deflect(X, Y, MACRO[:1], terms_for(MACRO[:1]))[0] - full).abs().max() < 1e-4
+
+
+def test_light_is_that_of_lenstronomy():
+    for light in LIGHT:
+        x, y, log_radius, log_n, e1, e2 = light.tolist()
+        true = LightModel(["SERSIC_ELLIPSE"]).surface_brightness(*flat(), [
+            dict(amp=1.0, R_sersic=np.exp(log_radius), n_sersic=np.exp(log_n), e1=e1, e2=e2,
+                 center_x=x, center_y=y)])
+        found = sersic(X, Y, light).numpy().ravel()
+        np.testing.assert_allclose(found, true, rtol=2e-3, atol=1e-6)
+
+
+def test_slopes_of_deflection():
+    alpha, slopes = deflect_slopes(X, Y, MACRO, 40)
+    values = torch.stack(deflect(X, Y, MACRO, 40))
+    torch.testing.assert_close(torch.stack([alpha.real, alpha.imag]), values)
+    # Where it is round, the derivatives along the ellipticity have a cusp.
+    for k in range(8):
+        step = torch.zeros(8, dtype=torch.float64)
+        step[k] = 1e-6
+        change = (torch.stack(deflect(X, Y, MACRO[:2] + step, 40))
+                  - torch.stack(deflect(X, Y, MACRO[:2] - step, 40))) / 2e-6
+        for part, other in zip((slopes[k, :2].real, slopes[k, :2].imag), change):
+            torch.testing.assert_close(part, other, rtol=1e-5, atol=1e-5)
+
+
+def test_slopes_of_light():
+    values, slopes = sersic_slopes(X, Y, LIGHT)
+    torch.testing.assert_close(values, sersic(X, Y, LIGHT))
+    for k in range(6):
+        step = torch.zeros(6, dtype=torch.float64)
+        step[k] = 1e-6
+        change = (sersic(X, Y, LIGHT + step) - sersic(X, Y, LIGHT - step)) / 2e-6
+        torch.testing.assert_close(slopes[k], change, rtol=1e-5, atol=1e-6)
+
+
+def test_deflection_of_the_coarse_potential_is_its_gradient():
+    potential = Potential((0.4, -0.7), 2.3, 7)
+    c = torch.from_numpy(np.random.default_rng(0).normal(size=49))
+    x, y, h = X.ravel(), Y.ravel(), 1e-5
+    ax, ay = potential.deflect(x, y, c)
+    by_x = (potential.value(x + h, y, c) - potential.value(x - h, y, c)) / (2 * h)
+    by_y = (potential.value(x, y + h, c) - potential.value(x, y - h, c)) / (2 * h)
+    torch.testing.assert_close(ax, by_x, rtol=0, atol=1e-8)
+    torch.testing.assert_close(ay, by_y, rtol=0, atol=1e-8)
+    assert ax.abs().max() > 0.1
+    for part, whole in zip(potential.slopes(x, y), (ax, ay)):
+        torch.testing.assert_close(torch.einsum("k,kyx->yx", c, part), whole)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_the_telescope_is_that_of_the_package(scale):
+    offset = np.arange(9) - 4
+    psf = np.exp(-0.5 * (offset[:, None] ** 2 + 1.3 * offset**2) / 1.5**2)
+    psf /= psf.sum()
+    kernel = torch.from_numpy(relative_kernel(psf, scale))[None]
+    lattice = Lattice((20, 24), scale, 2, kernel)
+    # A galaxy well inside, so that what is beyond the frame does not matter.
+    light = sersic(lattice.x, lattice.y, torch.tensor([[1.0, -2.0, 0.3, -0.4, 0.1, 0.0]],
+                                                      dtype=torch.float64))
+    sharp = lattice.sharp(light)
+    inner = lattice.inner(sharp)[0].numpy()
+    assert inner.shape == (20 * scale, 24 * scale)
+    expected = Degrade(psf, scale, (20, 24)).forward(inner)
+    found = lattice.data(sharp[None])[0, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
+    # Surface brightness is kept.
+    ones = lattice.inner(lattice.sharp(torch.ones_like(light)))[0]
+    assert (ones - 1).abs().max() < 1e-4
+
+
+def test_a_point_has_the_declared_resolution():
+    kernel = torch.ones(1, 2, 2, dtype=torch.float64)
+    lattice = Lattice((16, 16), 2, 2, kernel)
+    place = torch.tensor([0.3], dtype=torch.float64)
+    profile = lattice.profile("x", place)[0]
+    assert float(profile.sum()) / 2 == pytest.approx(1.0, abs=1e-3)
+    h = 1e-6
+    change = (lattice.profile("x", place + h) - lattice.profile("x", place - h)) / (2 * h)
+    torch.testing.assert_close(lattice.profile_slope("x", place), change, rtol=1e-5, atol=1e-6)
