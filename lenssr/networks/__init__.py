@@ -4,7 +4,8 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "PHYSICAL", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CLASSIFIERS", "CONDITIONS", "PHYSICAL", "build", "compress",
+           "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "edsr": ("edsr", "EDSR"),
@@ -19,6 +20,13 @@ ARCHITECTURES = {
     "unrolled": ("unrolled", "Unrolled"),
 }
 
+CLASSIFIERS = {
+    "alexnet": ("alexnet", "AlexNet"),
+    "resnet": ("resnet", "ResNet"),
+    "vgg": ("vgg", "VGG"),
+}
+"""Those that tell classes of images apart."""
+
 PHYSICAL = ("unrolled",)
 """Those that look at the data through the telescope, and are told of it in full."""
 
@@ -30,7 +38,7 @@ def build(architecture, **sizes):
     Parameters
     ----------
     architecture : str
-        One of `ARCHITECTURES`.
+        One of `ARCHITECTURES` or `CLASSIFIERS`.
     **sizes
         Parameters of the architecture.
 
@@ -43,10 +51,11 @@ def build(architecture, **sizes):
     ValueError
         If the architecture is unknown or takes no such parameter.
     """
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
+    found = ARCHITECTURES | CLASSIFIERS
+    if architecture not in found:
+        known = ", ".join(sorted(found))
         raise ValueError(f"`architecture` must be one of {known}, got {architecture!r}")
-    module, name = ARCHITECTURES[architecture]
+    module, name = found[architecture]
     network = getattr(import_module(f"lenssr.networks.{module}"), name)
     try:
         return network(**sizes)

@@ -135,11 +135,14 @@ class Recipe:
     data: Data = field(default_factory=Data)
     training: Training = field(default_factory=Training)
 
+    needed = ("architecture", "scale")  # keys that a network must have
+    parts = {"data": Data, "training": Training}
+
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name or set(self.name) & set("/\\\0"):
             raise ValueError("recipe key `name` must be a name that a file can have, got "
                              f"{self.name!r}")
-        for key in ("architecture", "scale"):
+        for key in self.needed:
             if key not in self.network:
                 raise ValueError(f"recipe [network] lacks the key `{key}`")
         if self.network.get("channels", 1) != 1:
@@ -201,7 +204,7 @@ class Recipe:
             if key not in tree:
                 raise ValueError(f"{where} lacks the key `{key}`")
         parts = {}
-        for key, kind in (("data", Data), ("training", Training)):
+        for key, kind in cls.parts.items():
             table = tree.get(key, {})
             check_keys(table, [f.name for f in dataclasses.fields(kind)], f"{where} [{key}]")
             parts[key] = kind(**table)

@@ -13,7 +13,6 @@ from lenssr.networks import build
 
 from ._losses import training_loss
 from ._muon import OPTIMIZERS
-from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
 from ._validation import validate
@@ -42,6 +41,8 @@ class Trainer:
     team : `~lenssr.train._distributed.Processes`
         The processes of the run.
     """
+
+    best_by = "psnr"  # the figure by which networks are compared
 
     def __init__(self, recipe, folder, team):
         self.recipe, self.folder, self.team = recipe, Path(folder), team
@@ -107,7 +108,7 @@ class Trainer:
     def _resume(self):
         try:
             state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
-            recipe = Recipe.from_dict(state["recipe"])
+            recipe = type(self.recipe).from_dict(state["recipe"])
         except Exception as err:
             raise ValueError(f"`folder` holds a checkpoint that cannot be read, {self.checkpoint}: "
                              f"{' '.join(str(err).split())[:200]}") from err
@@ -174,10 +175,10 @@ class Trainer:
 
     @property
     def best_row(self):
-        """Row of the curve with the best PSNR; the last one where no row is to be chosen."""
+        """Row of the curve with the best figure; the last one where no row is to be chosen."""
         if not self.training.patience:
             return len(self.curve) - 1
-        return max(range(len(self.curve)), key=lambda k: self.curve[k]["psnr"])
+        return max(range(len(self.curve)), key=lambda k: self.curve[k][self.best_by])
 
     @property
     def done(self):
