@@ -2,10 +2,12 @@
 
 from importlib import import_module
 
-__all__ = ["ClassifierRecipe", "Looks", "classify", "train_classifier"]
+__all__ = ["ClassifierRecipe", "DarkMatter", "Looks", "classify", "dark_matter",
+           "train_classifier"]
 
 # Loaded on first use: they need torch.
 _HOMES = {"ClassifierRecipe": "_recipe", "Looks": "_recipe", "classify": "_classify",
+          "DarkMatter": "_outcome", "dark_matter": "_dark_matter",
           "train_classifier": "_train"}
 
 

@@ -79,16 +79,16 @@ class Plan:
     def classifier_recipe(self, looks, restorer=None, noise=0.0):
         """The `ClassifierRecipe` of that: the shipped one, shown something else."""
         found = ClassifierRecipe.read(SHIPPED)
-        name = "-".join(["classifier", looks, *([restorer] if restorer else []),
-                         *([f"noise{noise:g}"] if noise else [])])
-        weights = str(self.restorer(restorer)) if restorer else None
+        looks = Looks(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
+        name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
+                         *([restorer] if restorer else []), *(["noise"] if noise else [])])
         steps = max(1, round(self.effort * found.training.steps))
         training = dataclasses.replace(
             found.training, steps=steps, warmup=min(found.training.warmup, steps),
-            validate_every=max(1, steps // 8))
+            validate_every=min(found.training.validate_every, steps))
         data = dataclasses.replace(found.data, preset=self.preset, scenes=2 * self.scenes)
         return dataclasses.replace(found, name=name, data=data, training=training,
-                                   looks=Looks(looks, 2, weights, noise))
+                                   looks=looks)
 
     def _made(self, recipe, make):
         path = self.folder / recipe.name / f"{recipe.name}.safetensors"

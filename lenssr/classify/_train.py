@@ -12,13 +12,14 @@ from lenssr.train._loop import run_steps
 from lenssr.train._trainer import Trainer
 from lenssr.weights import save_network
 
+from ._judge import judge
 from ._known import known_images
 from ._looks import open_views
 from ._recipe import ClassifierRecipe
 from ._scores import auc, one_vs_rest
 from ._temperature import calibration_error, find_temperature, probabilities
 
-__all__ = ["ClassifierTrainer", "look", "train_classifier"]
+__all__ = ["ClassifierTrainer", "train_classifier"]
 
 
 def train_classifier(recipe, folder, *, device=None, progress=True):
@@ -103,7 +104,7 @@ class ClassifierTrainer(Trainer):
 
     def figures(self, pairs):
         """Accuracy, cross-entropy and areas under the curves, of the averaged network."""
-        logits, labels, _ = look(self.average, pairs, self.viewer, self.labels)
+        logits, labels, _ = self.look(self.average, pairs, _one_view)
         chances = probabilities(logits)
         right = (chances.argmax(axis=1) == labels).mean()
         entropy = -np.log(np.clip(chances[np.arange(len(labels)), labels], 1e-12, None)).mean()
@@ -111,28 +112,38 @@ class ClassifierTrainer(Trainer):
                  for k, name in enumerate(self.recipe.classes)}
         return {"accuracy": float(right), "entropy": float(entropy), **areas}
 
+    def look(self, network, pairs, how=judge):
+        """
+        What a classifier says of all pairs that there are to validate with.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The classifier.
+        pairs : `~lenssr.train._batch.Pairs`
+            The pairs.
+        how : callable
+            Like `judge`, by default as in use: the mean over all symmetries.
+
+        Returns
+        -------
+        logits, labels, features : `~numpy.ndarray`
+            As `judge` gives them, and the numbers of the true classes between.
+        """
+        said, true, found = [], [], []
+        for batch in pairs.batches():
+            logits, features = how(network, self.viewer(batch))
+            said.append(logits)
+            found.append(features)
+            true.append(self.labels(batch.indices).numpy())
+        return tuple(np.concatenate(parts) for parts in (said, true, found))
+
 
 @torch.no_grad()
-def look(network, pairs, viewer, labels):
-    """
-    What a classifier says of all pairs that there are to validate with.
-
-    Returns
-    -------
-    logits : `~numpy.ndarray`
-        Shape ``(n, classes)``.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes.
-    features : `~numpy.ndarray`
-        Means of its last features, shape ``(n, c)``.
-    """
-    said, true, found = [], [], []
-    for batch in pairs.batches():
-        last = network.features(viewer(batch))[-1]
-        said.append(network.classify(last).float().cpu())
-        found.append(last.float().mean(dim=(-2, -1)).cpu())
-        true.append(labels(batch.indices))
-    return tuple(torch.cat(parts).numpy() for parts in (said, true, found))
+def _one_view(network, images):
+    """As `judge`, of the images as they are."""
+    last = network.features(images)[-1]
+    return network.classify(last).float().cpu().numpy(), last.float().mean((-2, -1)).cpu().numpy()
 
 
 def _finish(trainer, unseen, path):
@@ -141,7 +152,7 @@ def _finish(trainer, unseen, path):
         trainer.average.load_state_dict(trainer.best)
     network, recipe = trainer.average, trainer.recipe
     kept = network.half().float()
-    logits, labels, features = look(kept, unseen, trainer.viewer, trainer.labels)
+    logits, labels, features = trainer.look(kept, unseen)
     temperature = find_temperature(logits, labels)
     chances = probabilities(logits, temperature)
     row = trainer.curve[trainer.best_row]
