@@ -6,8 +6,8 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
 noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. A table of means
 over folds becomes ``benchmark_NAME.csv``. So does ``NAME-fidelity-TABLE.ecsv`` become
-``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns. The tables ``dark-matter*.ecsv`` of
-``lenssr benchmark --experiment dark-matter`` become ``dark_matter_TABLE.csv``.
+``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns. Those of ``lenssr
+benchmark --experiment dark-matter``, ``dark-matter*.ecsv``, become ``dark_matter_TABLE.csv``.
 """
 
 import argparse

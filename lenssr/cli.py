@@ -343,7 +343,8 @@ def _benchmark(options):
     for k, name in enumerate(experiments):
         found = benchmark(
             name, options.methods, weights=weights, n=100 if options.n is None else options.n,
-            seed=options.seed, scale=options.scale, psf=_psf(options.psf), assumed_snr=options.assumed_snr,
+            seed=options.seed, scale=options.scale, psf=_psf(options.psf),
+            assumed_snr=options.assumed_snr,
             data_range="peak" if options.data_range is None else options.data_range,
             training=options.training, out=options.out, overwrite=options.overwrite,
             device=options.device, progress=sys.stderr.isatty())

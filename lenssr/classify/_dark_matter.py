@@ -137,8 +137,8 @@ class _Seen:
         for start in tqdm(range(0, n, PIECE), desc=f"restoring {name}",
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + PIECE, n))
-            paths = {way: self.folder / name / way.replace(" ", "_") /
-                     f"{start:06d}-{len(indices)}.npy" for way in found}
+            file = f"{start:06d}-{len(indices)}.npy"
+            paths = {way: self.folder / name / way.replace(" ", "_") / file for way in found}
             missing = {way: self.sights.ways[way] for way, path in paths.items()
                        if not path.exists()}
             if missing:

@@ -131,5 +131,3 @@ def open_views(recipe, device, progress=False):
     source = recipe.pairs(viewer.sizes)
     pairs, unseen = (open_pairs(source, validation, progress) for validation in (False, True))
     return pairs, unseen, viewer, Labels(recipe.classes, recipe.data.catalog)
-
-
