@@ -2,9 +2,9 @@
 Which dark matter?
 ==================
 
-Smooth, clumped, or with a vortex: a classifier says how probable each is, in a sharp image of a lens.
-This tutorial asks it about images that are sharp, that are observed, and that are restored, and then
-looks at what the whole experiment found.
+Smooth, clumped, or with a vortex: a classifier says how probable each is, in a sharp image of a
+lens. This tutorial asks it about images that are sharp, that are observed, and that are restored,
+and then looks at what the whole experiment found.
 """
 
 # %%
@@ -25,8 +25,8 @@ for column, kind in zip(axes.T, kinds):
         axis.set(title=f"{kind}, {words}", xticks=[], yticks=[])
 
 # %%
-# On a logarithmic scale, and with what is smooth taken off, the sharp images differ; the eye needs help.
-# The classifier is given such scales as its input.
+# On a logarithmic scale, and with what is smooth taken off, the sharp images differ; the eye needs
+# help. The classifier is given such scales as its input.
 
 import torch
 
@@ -57,27 +57,26 @@ with warnings.catch_warnings():
         results = [superresolve(pairs[kind].lr, method) for kind in kinds]
         tables.append(classify(results))
 found = vstack(tables, metadata_conflicts="silent")
-found["image"] = [f"{kind}, {words}" for words in ("sharp", "unrolled", "bilinear") for kind in kinds]
+found["image"] = [f"{kind}, {words}" for words in ("sharp", "unrolled", "bilinear")
+                  for kind in kinds]
 print("\n".join(found.pformat(max_width=-1)))
 
 # %%
-# One lens is an anecdote. The experiment, ``lenssr benchmark --experiment dark-matter``, takes 1,500,
-# and classifiers and networks that were trained for it; these are its figures, with intervals of 95 per
-# cent.
+# One lens is an anecdote. The experiment, ``lenssr benchmark --experiment dark-matter``, takes
+# 1,500, and classifiers and networks that were trained for it; these are its figures, with
+# intervals of 95 per cent.
 
 from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr import classify as package
-
-tables = Path(package.__file__).parents[2] / "docs" / "user_guide" / "tables"
+tables = Path.cwd().parent / "docs" / "user_guide" / "tables"
 scores = Table.read(tables / "dark_matter_scores.csv", format="ascii.csv")
 print("\n".join(scores["classifier", "images", "accuracy", "auc_no_sub"].pformat(
     max_lines=-1, max_width=-1)))
 
 # %%
-# How to read it: the rows ``HR`` on ``HR`` say what sharp images hold. The row of the classifier that was
-# trained on observed images says what these hold; no restoration can add to it, and one that seems to
-# has told the classifier about its own training. The page :ref:`dark-matter` has all tables, and
-# the false positives.
+# How to read it: the row ``HR`` on ``HR`` says what sharp images hold. The row of the classifier
+# that was trained on observed images says what these hold; no restoration can add to it, and one
+# that seems to has told the classifier about its own training. The page :ref:`dark-matter` has all
+# tables, and the false positives.
