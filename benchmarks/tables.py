@@ -32,9 +32,9 @@ def main():
     for file in args.files:
         table = Table.read(file, format="ascii.ecsv")
         if file.stem.startswith("dark-matter"):
-            if "false_positive" not in table.colnames[:1]:  # curves are drawn, not told
-                part = file.stem.removeprefix("dark-matter").strip("-") or "scores"
-                write_lines(plain(with_intervals(table)), args.out / f"dark_matter_{part}.csv")
+            if not file.stem.endswith("-roc"):  # curves are drawn, not told
+                name = file.stem.replace("-", "_")
+                write_lines(plain(with_intervals(table)), args.out / f"{name}.csv")
             continue
         part = table.meta.get("fidelity")
         if part is not None:

@@ -40,8 +40,8 @@ for axis, kind in zip(axes, kinds):
     axis.set(title=kind, xticks=[], yticks=[])
 
 # %%
-# What it says of the sharp images, and of results of `lenssr.superresolve`. The last column is to be
-# looked at first: a result that is unlike the images of the training tells nothing.
+# What it says of the sharp images, and of results of `lenssr.superresolve`. The last column is to
+# be looked at first: a result that is unlike the images of the training tells nothing.
 
 import warnings
 

@@ -135,7 +135,8 @@ def _parser():
                        "observed, which are all by default; a preset; a folder of pairs")
     bench.add_argument("--experiment", choices=("dark-matter",), help="does super-resolution help "
                        "to tell what dark matter is: trains classifiers and networks for it, which "
-                       "takes hours; only --n, --out, --device and --overwrite go with it")
+                       "takes hours; a preset (default: classification), --n, --out, --device and "
+                       "--overwrite go with it")
     bench.add_argument("--n", type=int, help="number of pairs (default: 100; of dark-matter: "
                        "1500)")
     bench.add_argument("--out", default="lenssr-benchmark", metavar="FOLDER",
@@ -355,11 +356,13 @@ def _benchmark(options):
 def _dark_matter(options):
     from lenssr.classify import dark_matter
 
-    if options.experiments or options.methods or options.weights:
-        raise ValueError("`--experiment dark-matter` must be given without other experiments, "
-                         "--methods or --weights")
-    n = {} if options.n is None else {"n": options.n}
-    print(dark_matter(options.out, **n, device=options.device, overwrite=options.overwrite,
+    if len(options.experiments) > 1 or options.methods or options.weights:
+        raise ValueError("`--experiment dark-matter` must be given with one preset at the most, "
+                         "and without --methods or --weights")
+    given = {} if options.n is None else {"n": options.n}
+    if options.experiments:
+        given["preset"] = options.experiments[0]
+    print(dark_matter(options.out, **given, device=options.device, overwrite=options.overwrite,
                       progress=sys.stderr.isatty()))
     print(f"\nTables and figure are in {options.out}")
 

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from lenssr._checks import natural_integer, positive_integer, positive_number
 from lenssr._files import check_absent, whole_file
+from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import PairSeries
 
 from ._judge import open_judge
@@ -80,8 +81,9 @@ def dark_matter(out, *, runs=None, n=1500, n_twins=300, preset="classification",
     unknown = [name for name in classifiers if name not in CLASSIFIERS]
     if unknown:
         raise ValueError(f"`classifiers` must be of {', '.join(CLASSIFIERS)}, got {unknown[0]!r}")
-    check_absent([Path(out) / name for name in file_names()], overwrite)
-    folder = Path(out) / "runs" if runs is None else Path(runs)
+    find_preset(preset)
+    check_absent([Path(out) / name for name in file_names(preset)], overwrite)
+    folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = Plan(folder, preset, effort=effort, device=device, progress=progress)
     ways = {name: way_of_method(name, device=device) for name in METHODS}
     ways |= {f"RCAN of {name}": way_of_weights(plan.restorer(name), device=device)
@@ -90,7 +92,7 @@ def dark_matter(out, *, runs=None, n=1500, n_twins=300, preset="classification",
     named = {name: open_judge(plan.classifier(*CLASSIFIERS[name]), device)
              for name in CLASSIFIERS if name in classifiers or name == "HR"}
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
-    seen = _Seen(folder / f"images-{preset}-{seed}", sights, progress)
+    seen = _Seen(folder / f"images-{seed}", sights, progress)
     verdicts = judged(named, seen(series, n, "pairs"))
     labels = np.arange(n) % len(CLASSES)
     thresholds = {name: smooth_threshold(verdicts[name, own], labels)

@@ -10,15 +10,14 @@ from lenssr._files import check_absent, save_figure, whole_file
 
 __all__ = ["DarkMatter", "file_names"]
 
-TABLES = {"scores": "dark-matter", "confusion": "dark-matter-confusion",
-          "curves": "dark-matter-roc", "subhalos": "dark-matter-subhalos"}
-FIGURE = "dark-matter.png"
+TABLES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
 SHOWN = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error")
 
 
-def file_names():
-    """Names of the files that `DarkMatter.write` writes."""
-    return [*(f"{name}.ecsv" for name in TABLES.values()), FIGURE]
+def file_names(preset):
+    """Names of the files that `DarkMatter.write` writes, the figure last."""
+    name = f"dark-matter-{preset}".replace("-classification", "")
+    return [*(f"{name}-{part}.ecsv" for part in TABLES.values()), f"{name}.png"]
 
 
 @dataclass
@@ -100,10 +99,11 @@ class DarkMatter:
             If a file is there already and ``overwrite`` is false.
         """
         folder = Path(folder)
-        check_absent([folder / name for name in file_names()], overwrite)
+        paths = [folder / name for name in file_names(self.scores.meta["preset"])]
+        check_absent(paths, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
-        for part, name in TABLES.items():
-            with whole_file(folder / f"{name}.ecsv") as beside:
+        for part, path in zip(TABLES, paths):
+            with whole_file(path) as beside:
                 getattr(self, part).write(beside, format="ascii.ecsv", overwrite=True)
-        with whole_file(folder / FIGURE) as beside:
+        with whole_file(paths[-1]) as beside:
             save_figure(self.figure(), beside)

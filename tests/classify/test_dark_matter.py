@@ -99,8 +99,9 @@ def test_plan(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["noisy"], "`--experiment dark-matter` must be given without other experiments"),
-    (["--methods", "rcan"], "`--experiment dark-matter` must be given without other experiments"),
+    (["a", "b"], "`--experiment dark-matter` must be given with one preset at the most"),
+    (["--methods", "rcan"], "`--experiment dark-matter` must be given with one preset"),
+    (["nowhere"], "`preset` must be one of"),
     (["--n", "0"], "`n` must be a positive integer, got 0"),
 ])
 def test_wrong_commands(words, message, tmp_path, capsys):
