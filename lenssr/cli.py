@@ -138,7 +138,7 @@ def _parser():
                        "takes hours; a preset (default: classification), --n, --out, --device and "
                        "--overwrite go with it")
     bench.add_argument("--n", type=int, help="number of pairs (default: 100; of dark-matter: "
-                       "1500)")
+                       "1800)")
     bench.add_argument("--out", default="lenssr-benchmark", metavar="FOLDER",
                        help="folder for tables and figures (default: %(default)s)")
     bench.add_argument("--methods", nargs="+", metavar="NAME", help="names that `lenssr methods` "

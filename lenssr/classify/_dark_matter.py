@@ -12,9 +12,9 @@ from lenssr.simulate._series import PairSeries
 
 from ._judge import open_judge
 from ._outcome import DarkMatter, file_names
-from ._plan import CLASSES, TESTED, Plan
+from ._plan import CLASSES, RESTORERS, TESTED, Plan
 from ._sights import Sights, way_of_method, way_of_weights
-from ._subhalos import MASSES, subhalo_table, twin_series
+from ._subhalos import subhalo_table, twin_series
 from ._verdicts import confusion_table, roc_table, scores_table, smooth_threshold
 
 __all__ = ["dark_matter"]
@@ -22,14 +22,17 @@ __all__ = ["dark_matter"]
 PIECE = 50  # pairs that are restored, and kept, together
 METHODS = ("bilinear", "richardson_lucy", "wiener", "unrolled")
 CONSISTENT = ("RCAN of cdm", "RCAN of no_sub")
+MATCHED, UNMATCHED = "classification", "classification-unmatched"
 CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",),
-               "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm")}
-OWN = {"LR": ("bilinear",), "SR": ("RCAN of all",), "SR of cdm": ("RCAN of cdm",)}
+               "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm"),
+               "LR, unmatched": ("lr", None, 0.0, UNMATCHED)}
+OWN = {"LR": ("bilinear", "bilinear, unmatched"), "SR": ("RCAN of all",),
+       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched")}
 """What else than all ways a classifier is shown: what it was trained on."""
 
 
-def dark_matter(out, *, runs=None, n=1500, n_twins=300, preset="classification", seed=TESTED,
-                classifiers=tuple(CLASSIFIERS), restorers=("all", "cdm", "no_sub", "random"),
+def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification", seed=TESTED,
+                classifiers=tuple(CLASSIFIERS), restorers=tuple(RESTORERS),
                 effort=1.0, device=None, overwrite=False, progress=False):
     """
     Train classifiers and networks that restore, and test them on lenses that none has seen.
@@ -53,7 +56,7 @@ def dark_matter(out, *, runs=None, n=1500, n_twins=300, preset="classification",
     seed : int
         Seed of the pairs that are tested.
     classifiers, restorers : sequence of str
-        Which are trained; ``"HR"`` always is.
+        Which are trained; ``"HR"`` always is, and those whose images are not made never are.
     effort : float
         Share of the steps that trainings take, for a trial.
     device : str, optional
@@ -76,38 +79,65 @@ def dark_matter(out, *, runs=None, n=1500, n_twins=300, preset="classification",
     """
     positive_integer("n", n), positive_integer("n_twins", n_twins), natural_integer("seed", seed)
     positive_number("effort", effort)
+    find_preset(preset)
     if seed in (1, 3):
         raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
-    unknown = [name for name in classifiers if name not in CLASSIFIERS]
-    if unknown:
-        raise ValueError(f"`classifiers` must be of {', '.join(CLASSIFIERS)}, got {unknown[0]!r}")
-    find_preset(preset)
+    for name, given, known in (("classifiers", classifiers, CLASSIFIERS),
+                               ("restorers", restorers, RESTORERS)):
+        for each in given:
+            if each not in known:
+                raise ValueError(f"`{name}` must be of {', '.join(known)}, got {each!r}")
     check_absent([Path(out) / name for name in file_names(preset)], overwrite)
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = Plan(folder, preset, effort=effort, device=device, progress=progress)
-    ways = {name: way_of_method(name, device=device) for name in METHODS}
-    ways |= {f"RCAN of {name}": way_of_weights(plan.restorer(name), device=device)
-             for name in restorers}
-    sights = Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways])
-    named = {name: open_judge(plan.classifier(*CLASSIFIERS[name]), device)
-             for name in CLASSIFIERS if name in classifiers or name == "HR"}
+    # What it takes first, and what it is tried on then.
+    sights = _sights(plan, restorers, device)
+    named = _judges(plan, classifiers, sights, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
     seen = _Seen(folder / f"images-{seed}", sights, progress)
     verdicts = judged(named, seen(series, n, "pairs"))
     labels = np.arange(n) % len(CLASSES)
-    thresholds = {name: smooth_threshold(verdicts[name, own], labels)
-                  for name in named for own in [OWN.get(name, ("HR",))[0]]}
-    twins = {mass: judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
+    thresholds = {name: smooth_threshold(verdicts[name, OWN.get(name, ("HR",))[0]], labels)
+                  for name in named}
+    smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
+    twins = {mass: {pair: 1 - chances[:, 0] for pair, chances in judged(
+                 named, seen(each, n_twins, f"twins-{mass:.0e}")).items()}
              for mass, each in twin_series(preset, n_twins, seed + 1).items()}
-    by_pair = {pair: {mass: twins[mass][pair] for mass in MASSES} for pair in verdicts}
-    result = DarkMatter(
-        scores_table(verdicts, labels, CLASSES), confusion_table(verdicts, labels, CLASSES),
-        roc_table(verdicts, labels, CLASSES), subhalo_table(by_pair, thresholds))
+    subhalos = subhalo_table(smooth, twins, thresholds)
+    if preset == MATCHED:
+        verdicts |= judged(named, _unmatched(seen, n, seed))
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES),
+                        confusion_table(verdicts, labels, CLASSES),
+                        roc_table(verdicts, labels, CLASSES), subhalos)
     result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,
                           "effort": effort, "classifiers": {
                               name: each.card.sha256[:16] for name, each in named.items()}}
     result.write(out, overwrite=overwrite)
     return result
+
+
+def _sights(plan, restorers, device):
+    """All ways to see a lens, with what has to be trained for them."""
+    ways = {name: way_of_method(name, device=device) for name in METHODS}
+    ways |= {f"RCAN of {name}": way_of_weights(plan.restorer(name), device=device)
+             for name in restorers}
+    return Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways])
+
+
+def _judges(plan, classifiers, sights, device):
+    """Classifiers by name, that of sharp images first; those whose images there are none of go."""
+    names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
+    if plan.preset != MATCHED:
+        names = [name for name in names if UNMATCHED not in CLASSIFIERS[name]]
+    return {name: open_judge(plan.classifier(*CLASSIFIERS[name]), device) for name in names
+            if OWN.get(name, ("HR",))[0] in sights.ways}
+
+
+def _unmatched(seen, n, seed):
+    """Sharp and interpolated images of the lenses whose substructure is on top of their mass."""
+    series = PairSeries(UNMATCHED, substructure=CLASSES, seed=seed, engine="torch")
+    images = seen(series, n, "unmatched", ("HR", "bilinear"))
+    return {f"{way}, unmatched": pictures for way, pictures in images.items()}
 
 
 def judged(judges, images):
@@ -133,9 +163,9 @@ class _Seen:
     def __init__(self, folder, sights, progress):
         self.folder, self.sights, self.progress = folder, sights, progress
 
-    def __call__(self, series, n, name):
+    def __call__(self, series, n, name, ways=None):
         """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
-        found = {way: [] for way in self.sights.ways}
+        found = {way: [] for way in ways or self.sights.ways}
         for start in tqdm(range(0, n, PIECE), desc=f"restoring {name}",
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + PIECE, n))

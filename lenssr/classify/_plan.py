@@ -61,7 +61,7 @@ class Plan:
                             warmup=min(100, steps), ema=0.998, validate_every=max(1, steps // 3))
         return Recipe(f"rcan-{name}", NETWORK, data, training)
 
-    def classifier(self, looks="hr", restorer=None, noise=0.0):
+    def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
         """
         File of weights of a classifier.
 
@@ -73,20 +73,24 @@ class Plan:
             One of the `RESTORERS`, for ``"sr"``.
         noise : float
             As `Looks` takes it.
+        preset : str, optional
+            In place of the plan's.
         """
-        return self._made(self.classifier_recipe(looks, restorer, noise), train_classifier)
+        return self._made(self.classifier_recipe(looks, restorer, noise, preset),
+                          train_classifier)
 
-    def classifier_recipe(self, looks, restorer=None, noise=0.0):
+    def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
         """The `ClassifierRecipe` of that: the shipped one, shown something else."""
         found = ClassifierRecipe.read(SHIPPED)
         looks = Looks(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
         name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
-                         *([restorer] if restorer else []), *(["noise"] if noise else [])])
+                         *([restorer] if restorer else []), *(["noise"] if noise else []),
+                         *([preset.split("-")[-1]] if preset else [])])
         steps = max(1, round(self.effort * found.training.steps))
         training = dataclasses.replace(
             found.training, steps=steps, warmup=min(found.training.warmup, steps),
             validate_every=min(found.training.validate_every, steps))
-        data = dataclasses.replace(found.data, preset=self.preset, scenes=2 * self.scenes)
+        data = dataclasses.replace(found.data, preset=preset or self.preset, scenes=2 * self.scenes)
         return dataclasses.replace(found, name=name, data=data, training=training,
                                    looks=looks)
 

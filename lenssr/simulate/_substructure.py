@@ -98,7 +98,7 @@ def parse_substructure(substructure, priors=PRIORS):
     return priors[substructure]
 
 
-def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
+def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, matched=True):
     """
     Turn a part of a lens's mass into substructure.
 
@@ -121,6 +121,9 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
         Source of randomness.
     cosmology : `~astropy.cosmology.FLRW` or str, optional
         By default `~astropy.cosmology.Planck18`.
+    matched : bool
+        Take the mass from the lens; otherwise substructure comes on top of it, as in the
+        public simulators, and the mean radius of the arcs tells of it.
 
     Raises
     ------
@@ -136,11 +139,12 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
         scene.substructure = Substructure("no_sub", plane)
         return
     facts, models, kwargs = prior.draw(rng, plane)
-    if models:
+    if models and matched:
         rest = _remaining_lens(macro, plane, _mass_within(models, kwargs, plane),
                                prior.ring_convergence(plane, facts))
-        scene.lens_models = ["EPL", *scene.lens_models[1:], *models]
-        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:], *kwargs]
+        scene.lens_models = ["EPL", *scene.lens_models[1:]]
+        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:]]
+    scene.lens_models, scene.lens_kwargs = scene.lens_models + models, scene.lens_kwargs + kwargs
     scene.substructure = Substructure(prior.name, plane, **facts)
 
 
