@@ -100,9 +100,10 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     thresholds = {name: smooth_threshold(verdicts[name, OWN.get(name, ("HR",))[0]], labels)
                   for name in named}
     smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
-    twins = {mass: {pair: 1 - chances[:, 0] for pair, chances in judged(
-                 named, seen(each, n_twins, f"twins-{mass:.0e}")).items()}
-             for mass, each in twin_series(preset, n_twins, seed + 1).items()}
+    twins = {}
+    for mass, each in twin_series(preset, n_twins, seed + 1).items():
+        found = judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
+        twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
     subhalos = subhalo_table(smooth, twins, thresholds)
     if preset == MATCHED:
         verdicts |= judged(named, _unmatched(seen, n, seed))

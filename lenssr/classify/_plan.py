@@ -17,6 +17,7 @@ RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": (
 NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
                reduction=8, window=32, conditions=5)
 SHIPPED = "classifier_resnet18"
+TUNED = 0.4  # of the steps of the classifier of sharp images
 TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
 
@@ -31,8 +32,8 @@ class Plan:
     preset : str
         Whose pairs these are.
     scenes, steps : int
-        Scenes and steps of each restorer; classifiers have those of the shipped recipe, fewer in
-        proportion if ``effort`` is below one.
+        Scenes and steps of each restorer. Classifiers have those of the shipped recipe; all but
+        that of sharp images begin with its weights, and take fewer steps.
     effort : float
         Share of the steps that is taken.
     device, progress
@@ -86,10 +87,13 @@ class Plan:
         name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
-        steps = max(1, round(self.effort * found.training.steps))
+        sharp = name == found.name
+        # The others begin with what was learnt of sharp images, and take fewer steps.
+        steps = max(1, round(self.effort * found.training.steps * (1 if sharp else TUNED)))
         training = dataclasses.replace(
             found.training, steps=steps, warmup=min(found.training.warmup, steps),
-            validate_every=min(found.training.validate_every, steps))
+            validate_every=min(found.training.validate_every, steps),
+            init=None if sharp else str(self.classifier()))
         data = dataclasses.replace(found.data, preset=preset or self.preset, scenes=2 * self.scenes)
         return dataclasses.replace(found, name=name, data=data, training=training,
                                    looks=looks)

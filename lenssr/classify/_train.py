@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.networks import build
 from lenssr.train._distributed import Processes
 from lenssr.train._loop import run_steps
 from lenssr.train._trainer import Trainer
@@ -92,8 +91,9 @@ class ClassifierTrainer(Trainer):
         self.weights = None if weights is None else torch.tensor(
             weights, dtype=torch.float32, device=self.device)
 
-    def build(self, sizes):
-        return build(**self.recipe.sizes)
+    @property
+    def sizes(self):
+        return self.recipe.sizes
 
     def loss(self, batch):
         image = self.viewer(batch, noisy=True)

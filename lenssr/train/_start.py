@@ -29,7 +29,7 @@ def warm_start(network, weights, sizes):
         If the weights are of another architecture, scale or size.
     """
     trained, card = load_network(weights, sizes["architecture"])
-    here, there = sizes["scale"], card.network["scale"]
+    here, there = sizes.get("scale"), card.network.get("scale")  # classifiers have none
     if here != there:
         raise ValueError(f"recipe key `init` must be weights of scale {here}, got {weights!r} of "
                          f"scale {there}")

@@ -48,7 +48,7 @@ class Trainer:
         self.recipe, self.folder, self.team = recipe, Path(folder), team
         self.training, self.device = recipe.training, team.device
         torch.manual_seed(self.training.seed)
-        self.network = self.build(recipe.network).to(self.device)
+        self.network = self.build(self.sizes).to(self.device)
         self.network.to(memory_format=torch.channels_last)
         freeze(self.network, self.training.freeze)
         self.average = copy.deepcopy(self.network).eval()
@@ -60,6 +60,11 @@ class Trainer:
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
+
+    @property
+    def sizes(self):
+        """Architecture and sizes of the network."""
+        return self.recipe.network
 
     def build(self, sizes):
         """The network to be trained, of these sizes."""
@@ -80,7 +85,7 @@ class Trainer:
     def begin_anew(self):
         """Begin as the recipe says, whatever the folder holds."""
         if self.training.init is not None:
-            warm_start(self.network, self.training.init, self.recipe.network)
+            warm_start(self.network, self.training.init, self.sizes)
             self.average.load_state_dict(self.network.state_dict())
 
     def plan(self, pairs):

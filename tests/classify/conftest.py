@@ -1,5 +1,7 @@
 """A classifier that was trained for no time, and the scenes that it needs."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from lenssr.classify import ClassifierRecipe, train_classifier
@@ -19,17 +21,31 @@ def tiny_recipe():
         Training(steps=6, batch=8, warmup=2, validate_every=3, precision="float32"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """No more scenes than are needed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LENSSR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(_bank, "CHUNK", 24)
-        patch.setattr(_bank, "PIECE", 24)
+@pytest.fixture(scope="session")
+def few_scenes(tmp_path_factory):
+    """A context in which no more scenes are rendered than are needed."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+
+    @contextmanager
+    def context():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LENSSR_CACHE", folder)
+            patch.setattr(_bank, "CHUNK", 24)
+            patch.setattr(_bank, "PIECE", 24)
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(few_scenes):
+    """The tests of a module in that context."""
+    with few_scenes():
         yield
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_recipe, cache, tmp_path_factory):
-    """Its weights."""
-    return train_classifier(tiny_recipe, tmp_path_factory.mktemp("tiny"), progress=False)
+def tiny(tiny_recipe, few_scenes, tmp_path_factory):
+    """Weights of the recipe."""
+    with few_scenes():
+        return train_classifier(tiny_recipe, tmp_path_factory.mktemp("tiny"), progress=False)

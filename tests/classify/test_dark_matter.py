@@ -96,7 +96,6 @@ def test_false_positives_are_counted_at_one_threshold():
 def test_plan(tmp_path):
     plan = Plan(tmp_path)
     assert plan.classifier_recipe("hr") == ClassifierRecipe.read("classifier_resnet18")
-    assert plan.classifier_recipe("lr").name == "classifier-resnet18-lr"
     for name, classes in RESTORERS.items():
         assert tuple(plan.restorer_recipe(name).data.substructure) == classes
 

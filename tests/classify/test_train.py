@@ -129,3 +129,12 @@ def test_catalogue_tells_its_classes(tmp_path):
     assert labels([0, 1, 4]).tolist() == [2, 0, 2]
     with pytest.raises(ValueError, match="`catalog` must hold the classes no_sub, cdm only"):
         Labels(("no_sub", "cdm"), str(pairs.path))
+
+
+def test_begun_with_trained_weights(tiny, tiny_recipe, tmp_path):
+    training = replace(tiny_recipe.training, steps=1, learning_rate=1e-12, warmup=1,
+                       validate_every=1, init=str(tiny))
+    path = train_classifier(replace(tiny_recipe, training=training), tmp_path, progress=False)
+    for name, tensor in load_file(tiny).items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(load_file(path)[name], tensor, rtol=1e-3, atol=1e-4)
