@@ -22,12 +22,16 @@ __all__ = ["dark_matter"]
 PIECE = 50  # pairs that are restored, and kept, together
 METHODS = ("bilinear", "richardson_lucy", "wiener", "unrolled")
 CONSISTENT = ("RCAN of cdm", "RCAN of no_sub")
-MATCHED, UNMATCHED = "classification", "classification-unmatched"
+MATCHED = "classification"
+OTHERS = {"unmatched": "classification-unmatched", "physical": "classification-physical"}
+"""What the experiment on that preset is compared with."""
 CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",),
                "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm"),
-               "LR, unmatched": ("lr", None, 0.0, UNMATCHED)}
+               "LR, unmatched": ("lr", None, 0.0, OTHERS["unmatched"]),
+               "HR, physical": ("hr", None, 0.0, OTHERS["physical"])}
 OWN = {"LR": ("bilinear", "bilinear, unmatched"), "SR": ("RCAN of all",),
-       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched")}
+       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
+       "HR, physical": ("HR", "HR, physical")}
 """What else than all ways a classifier is shown: what it was trained on."""
 
 
@@ -106,7 +110,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
         twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
     subhalos = subhalo_table(smooth, twins, thresholds)
     if preset == MATCHED:
-        verdicts |= judged(named, _unmatched(seen, n, seed))
+        verdicts |= judged(named, _others(seen, n, seed))
     result = DarkMatter(scores_table(verdicts, labels, CLASSES),
                         confusion_table(verdicts, labels, CLASSES),
                         roc_table(verdicts, labels, CLASSES), subhalos)
@@ -129,16 +133,19 @@ def _judges(plan, classifiers, sights, device):
     """Classifiers by name, that of sharp images first; those whose images there are none of go."""
     names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
     if plan.preset != MATCHED:
-        names = [name for name in names if UNMATCHED not in CLASSIFIERS[name]]
+        names = [name for name in names if CLASSIFIERS[name][-1] not in OTHERS.values()]
     return {name: open_judge(plan.classifier(*CLASSIFIERS[name]), device) for name in names
             if OWN.get(name, ("HR",))[0] in sights.ways}
 
 
-def _unmatched(seen, n, seed):
-    """Sharp and interpolated images of the lenses whose substructure is on top of their mass."""
-    series = PairSeries(UNMATCHED, substructure=CLASSES, seed=seed, engine="torch")
-    images = seen(series, n, "unmatched", ("HR", "bilinear"))
-    return {f"{way}, unmatched": pictures for way, pictures in images.items()}
+def _others(seen, n, seed):
+    """Sharp and interpolated images of the same lenses with other substructure."""
+    found = {}
+    for label, preset in OTHERS.items():
+        series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
+        images = seen(series, n, label, ("HR", "bilinear"))
+        found |= {f"{way}, {label}": pictures for way, pictures in images.items()}
+    return found
 
 
 def judged(judges, images):
