@@ -6,7 +6,8 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
 noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. A table of means
 over folds becomes ``benchmark_NAME.csv``. So does ``NAME-fidelity-TABLE.ecsv`` become
-``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns.
+``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns. Those of ``lenssr
+benchmark --experiment dark-matter``, ``dark-matter*.ecsv``, become ``dark_matter_TABLE.csv``.
 """
 
 import argparse
@@ -30,6 +31,11 @@ def main():
     args = parser.parse_args()
     for file in args.files:
         table = Table.read(file, format="ascii.ecsv")
+        if file.stem.startswith("dark-matter"):
+            if not file.stem.endswith("-roc"):  # curves are drawn, not told
+                name = file.stem.replace("-", "_")
+                write_lines(plain(with_intervals(table)), args.out / f"{name}.csv")
+            continue
         part = table.meta.get("fidelity")
         if part is not None:
             name = file.stem.removesuffix(f"-fidelity-{part}")
@@ -63,6 +69,17 @@ def plain(table):
                for name in table.colnames]
     return table.colnames, *([word.strip().replace("--", "") for word in row]
                              for row in zip(*columns))
+
+
+def with_intervals(table):
+    """A table whose columns NAME_low and NAME_high have become a part of NAME."""
+    found = table.copy()
+    for name in table.colnames:
+        if f"{name}_low" in table.colnames:
+            found[name] = [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in zip(
+                table[name], table[f"{name}_low"], table[f"{name}_high"])]
+            found.remove_columns([f"{name}_low", f"{name}_high"])
+    return found
 
 
 def by_bin(table):

@@ -5,10 +5,10 @@ import numpy as np
 from lenssr import list_methods
 from lenssr.weights import find_weights, load_network, read_card, shipped_weights
 
-__all__ = ["method_rows", "weight_rows"]
+__all__ = ["classifier_rows", "method_rows", "weight_rows"]
 
 COMMON = ("architecture", "channels", "scale", "conditions", "collapsed", "base_sha256",
-          "ranges")  # no sizes
+          "ranges", "classes")  # no sizes
 
 
 def method_rows(*names):
@@ -45,6 +45,41 @@ def weight_rows(*names):
     facts = {fact: None for column in columns for fact in column}
     for fact in facts:
         yield fact, *(column.get(fact, "") for column in columns)
+
+
+def classifier_rows(*names):
+    """
+    What is on the cards of classifiers, a column for each.
+
+    Parameters
+    ----------
+    *names : str
+        Weights.
+    """
+    columns = [_classifier_facts(read_card(find_weights(name))) for name in names]
+    for fact in columns[0]:
+        yield fact, *(column[fact] for column in columns)
+
+
+def _classifier_facts(card):
+    data, training, classes = card.recipe["data"], card.recipe["training"], card.classifier
+    areas = ", ".join(f"{name} {card.figures[f'auc_{name}']:.4f}" for name in classes["classes"])
+    return {
+        "weights": f"``{card.name}``",
+        "architecture": card.network["architecture"],
+        "sizes": ", ".join(_size(*item) for item in card.network.items()
+                           if item[0] not in COMMON),
+        "parameters": f"{card.parameters:,}",
+        "trained on": f"``{data['preset']}``, {data['scenes']:,} scenes",
+        "steps": f"{card.steps:,} of {training['batch']} images",
+        "optimiser": f"``{training['optimizer']}``",
+        "hours": f"{card.hours:.2f}",
+        "validation accuracy": f"{card.figures['accuracy']:.4f}",
+        "areas under the curves": areas,
+        "calibration error": f"{card.figures['calibration_error']:.4f}",
+        "temperature": f"{classes['temperature']:.3f}",
+        "sha256": f"``{card.sha256[:16]}``",
+    }
 
 
 def _known():

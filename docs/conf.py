@@ -138,7 +138,8 @@ def write_report(app, exception):
 
 
 def setup(app):
-    for name, rows in (("methods-table", _tables.method_rows),
+    for name, rows in (("classifiers-table", _tables.classifier_rows),
+                       ("methods-table", _tables.method_rows),
                        ("weights-table", _tables.weight_rows)):
         app.add_directive(name, type(name, (MadeTable,), {"rows": staticmethod(rows)}))
     app.connect("build-finished", write_report)

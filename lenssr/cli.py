@@ -135,7 +135,12 @@ def _parser():
         "lenssr benchmark clean noisy --n 100 --out scores --weights net.safetensors=mine")
     bench.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="clean, noisy or "
                        "observed, which are all by default; a preset; a folder of pairs")
-    bench.add_argument("--n", type=int, default=100, help="number of pairs (default: %(default)s)")
+    bench.add_argument("--experiment", choices=("dark-matter",), help="does super-resolution help "
+                       "to tell what dark matter is: trains classifiers and networks for it, which "
+                       "takes hours; a preset (default: classification), --n, --out, --device and "
+                       "--overwrite go with it")
+    bench.add_argument("--n", type=int, help="number of pairs (default: 100; of dark-matter: "
+                       "1800)")
     bench.add_argument("--out", default="lenssr-benchmark", metavar="FOLDER",
                        help="folder for tables and figures (default: %(default)s)")
     bench.add_argument("--methods", nargs="+", metavar="NAME", help="names that `lenssr methods` "
@@ -246,6 +251,25 @@ def _parser():
     calibrate.add_argument("--seed", type=int, help="default: 5")
     calibrate.add_argument("--device", help="torch device")
 
+    what = command("classify", _classify, "tell what dark matter is in sharp images of lenses",
+                   "lenssr classify sharp.fits other.fits --out table.ecsv")
+    what.add_argument("images", nargs="+", metavar="IMAGE", help="FITS images, such as `lenssr "
+                      "superresolve` writes; or one folder of a catalogue of pairs")
+    what.add_argument("--classifier", default="classifier-resnet18", metavar="WEIGHTS",
+                      help="a .safetensors file, or name of shipped ones (default: %(default)s)")
+    what.add_argument("--hdu", help="number or name of the HDU")
+    what.add_argument("--out", metavar="TABLE.ecsv", help="write the table, too")
+    what.add_argument("--device", help="torch device")
+    what.add_argument("--overwrite", action="store_true", help="replace TABLE.ecsv")
+
+    teach = command("train-classifier", _train_classifier, "train a classifier by a recipe, or go "
+                    "on with it",
+                    "lenssr train-classifier classifier_resnet18 --out runs/classifier")
+    teach.add_argument("recipe", metavar="RECIPE", help="TOML file, or name of a shipped recipe")
+    teach.add_argument("--out", required=True, metavar="FOLDER",
+                       help="folder for checkpoint, curve, weights and card")
+    teach.add_argument("--device", help="torch device")
+
     evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
                        "lenssr evaluate rcan-x2")
     evaluate.add_argument("weights", metavar="WEIGHTS",
@@ -309,6 +333,9 @@ def _benchmark(options):
     from lenssr.evaluate import EXPERIMENTS, benchmark
     from lenssr.simulate import PRESETS
 
+    if options.experiment is not None:
+        _dark_matter(options)
+        return
     experiments = options.experiments or list(EXPERIMENTS)
     known = (*EXPERIMENTS, *PRESETS)
     for name in experiments:
@@ -322,13 +349,28 @@ def _benchmark(options):
     weights = _labelled_weights(options.weights)
     for k, name in enumerate(experiments):
         found = benchmark(
-            name, options.methods, weights=weights, n=options.n, seed=options.seed,
-            scale=options.scale, psf=_psf(options.psf), assumed_snr=options.assumed_snr,
+            name, options.methods, weights=weights, n=100 if options.n is None else options.n,
+            seed=options.seed, scale=options.scale, psf=_psf(options.psf),
+            assumed_snr=options.assumed_snr,
             data_range="peak" if options.data_range is None else options.data_range,
             training=options.training, out=options.out, overwrite=options.overwrite,
             device=options.device, progress=sys.stderr.isatty())
         print("\n" * bool(k) + str(found), flush=True)
     print(f"\nTables and figures are in {options.out}")
+
+
+def _dark_matter(options):
+    from lenssr.classify import dark_matter
+
+    if len(options.experiments) > 1 or options.methods or options.weights:
+        raise ValueError("`--experiment dark-matter` must be given with one preset at the most, "
+                         "and without --methods or --weights")
+    given = {} if options.n is None else {"n": options.n}
+    if options.experiments:
+        given["preset"] = options.experiments[0]
+    print(dark_matter(options.out, **given, device=options.device, overwrite=options.overwrite,
+                      progress=sys.stderr.isatty()))
+    print(f"\nTables and figure are in {options.out}")
 
 
 def _report(options):
@@ -416,6 +458,29 @@ def _calibrate(options):
             print(f"  {name:9} {100 * before[0]:5.1f} {100 * before[1]:5.1f} %   "
                   f"{100 * after[0]:5.1f} {100 * after[1]:5.1f} %")
     print(path)
+
+
+def _classify(options):
+    from lenssr.classify import classify
+
+    if options.out is not None:
+        _check_output("--out", options.out, options.overwrite)
+    images = options.images[0] if len(options.images) == 1 else options.images
+    table = classify(images, options.classifier, hdu=_number(options.hdu), device=options.device)
+    if len(options.images) == len(table):
+        table["image"] = options.images
+    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    if options.out is not None:
+        beside = os.path.join(os.path.dirname(os.path.abspath(options.out)),
+                              f".part-{os.path.basename(options.out)}")
+        table.write(beside, format="ascii.ecsv", overwrite=True)
+        os.replace(beside, options.out)
+
+
+def _train_classifier(options):
+    from lenssr.classify import train_classifier
+
+    print(train_classifier(options.recipe, options.out, device=options.device))
 
 
 def _evaluate(options):

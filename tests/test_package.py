@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("dask", "lenstronomy", "matplotlib", "torch")
 
 
-@pytest.mark.parametrize("module", ["lenssr", "lenssr.image"])
+@pytest.mark.parametrize("module", ["lenssr", "lenssr.image", "lenssr.classify"])
 def test_import_is_light(module):
     """An import of the package loads no heavy one; in a process of its own, since this has."""
     code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"

@@ -11,7 +11,7 @@ from lenssr.exceptions import LensSRWarning
 
 from ._probe import monte_carlo_error
 
-__all__ = ["RegularisedInverse", "project"]
+__all__ = ["RegularisedInverse", "discrepancy_variance", "project"]
 
 MOST_STEPS = 1000
 FACTOR = 8.0      # by which the variance of the correction is raised until it suffices
@@ -124,7 +124,7 @@ def project(restoration, misfit, run):
     residual = misfit.residual(restoration.mean)
     if np.sum(residual**2) <= misfit.count:
         return restoration
-    variance = _discrepancy(misfit, residual)
+    variance = discrepancy_variance(misfit, residual)
     if variance is None:
         warnings.warn("`data_consistent` leaves the result as it was: no change that the PSF lets "
                       "through brings its reduced chi2 down to one; the noise is understated, the "
@@ -143,7 +143,7 @@ def project(restoration, misfit, run):
                    **_errors(restoration, misfit.image, run, mean, moved))
 
 
-def _discrepancy(misfit, residual):
+def discrepancy_variance(misfit, residual):
     """The variance of the correction that leaves a reduced chi-squared of one; None for none."""
     left = residual
 

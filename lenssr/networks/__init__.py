@@ -4,8 +4,8 @@ from importlib import import_module
 
 from ._range import CONDITIONS, compress, describe_psf, expand
 
-__all__ = ["ARCHITECTURES", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL", "SCALE_FREE",
-           "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CLASSIFIERS", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL",
+           "SCALE_FREE", "build", "compress", "describe_psf", "expand"]
 
 ARCHITECTURES = {
     "arcs": ("arcs", "ArcGenerator"),
@@ -23,6 +23,13 @@ ARCHITECTURES = {
     "srresnet": ("srresnet", "SRResNet"),
     "unrolled": ("unrolled", "Unrolled"),
 }
+
+CLASSIFIERS = {
+    "alexnet": ("alexnet", "AlexNet"),
+    "resnet": ("resnet", "ResNet"),
+    "vgg": ("vgg", "VGG"),
+}
+"""Those that tell classes of images apart."""
 
 GENERATIVE = ("diffusion",)
 """Those that draw what another network, their base, leaves open."""
@@ -44,7 +51,7 @@ def build(architecture, **sizes):
     Parameters
     ----------
     architecture : str
-        One of `ARCHITECTURES`.
+        One of `ARCHITECTURES` or `CLASSIFIERS`.
     **sizes
         Parameters of the architecture.
 
@@ -57,10 +64,11 @@ def build(architecture, **sizes):
     ValueError
         If the architecture is unknown or takes no such parameter.
     """
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
+    found = ARCHITECTURES | CLASSIFIERS
+    if architecture not in found:
+        known = ", ".join(sorted(found))
         raise ValueError(f"`architecture` must be one of {known}, got {architecture!r}")
-    module, name = ARCHITECTURES[architecture]
+    module, name = found[architecture]
     network = getattr(import_module(f"lenssr.networks.{module}"), name)
     try:
         return network(**sizes)

@@ -1,49 +1,67 @@
-"""The convolutions of VGG-19, whose features perceptual losses compare."""
+"""VGG (Simonyan & Zisserman 2015, arXiv:1409.1556), of any depth and width."""
 
 import torch
 from torch import nn
 
-__all__ = ["MEAN", "SPREAD", "VGG19"]
+from ._classifier import Classifier
 
-STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # convolutions, and their channels
+__all__ = ["VGG"]
 
-#: Mean and standard deviation of the colours of ImageNet, by which its images were scaled.
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class Maps(nn.Sequential):
-    """Layers in a row, which give what enters each of their poolings, and the end."""
-
-    def forward(self, x: torch.Tensor) -> list:
-        maps = []
-        for layer in self:
-            if isinstance(layer, nn.MaxPool2d):
-                maps.append(x)
-            x = layer(x)
-        return [*maps, x]
+STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+WIDTHS = (1, 2, 4, 8, 8)
 
 
-class VGG19(nn.Module):
+class VGG(Classifier):
     """
-    VGG-19 (Simonyan & Zisserman 2015, arXiv:1409.1556), without the layers that classify.
+    Five stages of 3x3 convolutions, each followed by a maximum, and three full layers.
 
-    Names and shapes of its parameters are those of torchvision's ``vgg19``, so that its weights
-    fit. ``features(x)`` gives the outputs of the last convolution of each of the five stages, the
-    finest first; images ``(batch, 1, ny, nx)`` in the range of zero to one are shown to it as grey.
+    Parameters
+    ----------
+    channels, classes : int
+        Channels of the image, and classes that are told apart.
+    depth : int
+        Layers with weights: 11, 13, 16 or 19.
+    width, hidden : int
+        Channels of the first stage, to whose number the others are in proportion, and units of
+        the full layers. Published: 64, 4096.
+    pooled : int
+        Side of the map that the full layers see. Published: 7.
+    norm : bool
+        Normalise batches after each convolution. Published: no, but then it learns slowly.
+    dropout : float
+        Share of the units of the full layers that are left out in training.
+    **seen
+        ``softening`` and ``scales``, as `Classifier` takes them.
     """
 
-    def __init__(self):
-        super().__init__()
-        layers, inputs = [], 3
-        for count, outputs in STAGES:
+    def __init__(self, channels: int = 1, classes: int = 3, depth: int = 11, width: int = 64,
+                 hidden: int = 4096, pooled: int = 7, norm: bool = True, dropout: float = 0.5,
+                 **seen):
+        super().__init__(channels, **seen)
+        if depth not in STAGES:
+            raise ValueError(f"`depth` must be one of {', '.join(map(str, STAGES))}, got {depth}")
+        stages, inputs = [], self.planes
+        for count, factor in zip(STAGES[depth], WIDTHS):
+            layers = []
             for _ in range(count):
-                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-                inputs = outputs
-            layers.append(nn.MaxPool2d(2))
-        self.features = Maps(*layers[:-1])  # nobody asks for what the last pooling gives
-        for name, values in (("mean", MEAN), ("spread", SPREAD)):
-            self.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
-        self.features.register_forward_pre_hook(self._colour)
+                layers += [nn.Conv2d(inputs, factor * width, 3, padding=1),
+                           *([nn.BatchNorm2d(factor * width)] if norm else []),
+                           nn.ReLU(inplace=True)]
+                inputs = factor * width
+            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, 2)))
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(pooled), nn.Flatten(),
+            nn.Linear(inputs * pooled**2, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(hidden, classes))
 
-    def _colour(self, _, inputs):
-        return ((inputs[0] - self.mean) / self.spread,)
+    def features(self, image: torch.Tensor) -> list:
+        maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        return self.head(features)

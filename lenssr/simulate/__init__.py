@@ -18,6 +18,7 @@ from ._observations import pair_observations
 from ._pair import LensPair, simulate_pair
 from ._population import Population
 from ._presets import PRESETS
+from ._random_field import RandomField
 from ._reobserve import reobserve
 from ._scene import Grid, render
 from ._subhalos import Subhalos
@@ -25,8 +26,8 @@ from ._substructure import SUBSTRUCTURES, Substructure
 from ._vortex import Vortex, VortexLine
 
 __all__ = ["INSTRUMENTS", "PRESETS", "SUBSTRUCTURES", "Defects", "Grid", "Instrument", "LensPair",
-           "LensPlane", "PairStream", "Population", "Subhalos", "Substructure", "Vortex",
-           "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
+           "LensPlane", "PairStream", "Population", "RandomField", "Subhalos", "Substructure",
+           "Vortex", "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
            "pair_observations", "point_mass_einstein_radius", "render", "render_batch", "reobserve",
            "simulate_catalog", "simulate_pair", "write_pairs"]
 

@@ -20,13 +20,14 @@ from ._model import SceneModel
 from ._pair import assemble_pair
 from ._population import Population
 from ._presets import find_preset
+from ._random_field import RandomField
 from ._subhalos import Subhalos
 from ._truth import TRUTHS
 from ._vortex import Vortex
 
 __all__ = ["Catalog", "open_catalog"]
 
-OWN = {kind.__name__: kind for kind in (Subhalos, Vortex)}
+OWN = {kind.__name__: kind for kind in (Subhalos, Vortex, RandomField)}
 
 
 def open_catalog(path, *, pixel_scale=None):

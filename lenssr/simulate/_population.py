@@ -105,6 +105,9 @@ class Population:
         Share of scenes with other galaxies and stars in the field, 1.5 in the mean.
     cosmology : str
         Name of a cosmology of `astropy.cosmology`.
+    matched : bool
+        Dark substructure takes its mass from the lens; otherwise it comes on top of it, and
+        the radius of the arcs tells of it.
 
     Raises
     ------
@@ -138,6 +141,7 @@ class Population:
     lens_light: float = 1.0
     neighbours: float = 0.35
     cosmology: str = "Planck18"
+    matched: bool = True
 
     def __post_init__(self):
         for name in RANGES:

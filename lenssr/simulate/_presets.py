@@ -107,6 +107,8 @@ _PRESETS = {
     "deeplense-clean": Preset(_DEEPLENSE, replace(_MODEL_1, noiseless=True), 75, _PUBLIC),
     "deeplense-noisy": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC, target_noise=0.03),
     "classification": Preset(_VARIED, _MODEL_2, 32, _PUBLIC),
+    # The same, with the mass of the substructure on top of the lens, as the public sets have it.
+    "classification-unmatched": Preset(replace(_VARIED, matched=False), _MODEL_2, 32, _PUBLIC),
     "classification-physical": Preset(_VARIED, _MODEL_2, 32, _PHYSICAL),
     "observed-like": _observed,
 }

@@ -6,8 +6,11 @@ import numpy as np
 
 from ._images import quasar_points
 from ._line_mass import line_deflection
+from ._random_field import wave_deflection
 
 __all__ = ["Grid", "render", "shooter"]
+
+OWN = {"LINE_MASS": line_deflection, "WAVE": wave_deflection}  # which lenstronomy has not
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,19 @@ def shooter(scene):
     """
     A function of ``x, y``: where rays from the image plane meet the source plane (arcsec).
 
-    By lenstronomy, but for lines of mass, which are in closed form.
+    By lenstronomy, but for lines and waves of mass, which are in closed form.
     """
     from lenstronomy.LensModel.lens_model import LensModel
 
     lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))
-    known = [lens for lens in lenses if lens[0] != "LINE_MASS"]
+    known = [lens for lens in lenses if lens[0] not in OWN]
     model, parameters = LensModel([m for m, _ in known]), [kwargs for _, kwargs in known]
-    lines = [kwargs for name, kwargs in lenses if name == "LINE_MASS"]
+    others = [(OWN[name], kwargs) for name, kwargs in lenses if name in OWN]
 
     def shoot(x, y):
         beta = model.ray_shooting(x, y, parameters)
-        for line in lines:
-            beta = [b - a for b, a in zip(beta, line_deflection(x, y, line), strict=True)]
+        for deflection, kwargs in others:
+            beta = [b - a for b, a in zip(beta, deflection(x, y, kwargs), strict=True)]
         return beta
 
     return shoot

@@ -84,7 +84,8 @@ def draw_model(population, seed, index, prior=None):
     redshifts = population.redshifts(rng)
     if model.z_lens is None:
         model.z_lens, model.z_source = redshifts
-    add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology)
+    add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology,
+                     population.matched)
     return model
 
 

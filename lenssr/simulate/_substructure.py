@@ -7,13 +7,14 @@ from astropy import units as u
 from astropy.table import QTable
 
 from ._cosmology import LensPlane
+from ._random_field import RandomField, wave_mass
 from ._subhalos import Subhalos
 from ._vortex import Vortex, VortexLine
 
 __all__ = ["PRIORS", "SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
 
 PRIORS = {"no_sub": None, "cdm": Subhalos(), "wdm": Subhalos(half_mode_mass=5e8),
-          "axion": Vortex()}
+          "axion": Vortex(), "random": RandomField()}
 
 SUBSTRUCTURES = tuple(PRIORS)
 """Names of the classes of dark-matter substructure that are known."""
@@ -75,29 +76,29 @@ def parse_substructure(substructure, priors=PRIORS):
 
     Parameters
     ----------
-    substructure : str, `Subhalos` or `Vortex`
+    substructure : str, `Subhalos`, `Vortex` or `RandomField`
         A name of `SUBSTRUCTURES`, or a prior of one's own.
     priors : dict
         Priors by name.
 
     Returns
     -------
-    prior : `Subhalos`, `Vortex` or None
+    prior : `Subhalos`, `Vortex`, `RandomField` or None
 
     Raises
     ------
     ValueError
         If there is no such class; the known ones are listed.
     """
-    if isinstance(substructure, Subhalos | Vortex):
+    if isinstance(substructure, Subhalos | Vortex | RandomField):
         return substructure
     if not isinstance(substructure, str) or substructure not in priors:
-        raise ValueError(f"`substructure` must be one of {', '.join(SUBSTRUCTURES)}, a Subhalos or "
-                         f"a Vortex, got {substructure!r}")
+        raise ValueError(f"`substructure` must be one of {', '.join(SUBSTRUCTURES)}, a Subhalos, a "
+                         f"Vortex or a RandomField, got {substructure!r}")
     return priors[substructure]
 
 
-def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
+def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, matched=True):
     """
     Turn a part of a lens's mass into substructure.
 
@@ -120,6 +121,9 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
         Source of randomness.
     cosmology : `~astropy.cosmology.FLRW` or str, optional
         By default `~astropy.cosmology.Planck18`.
+    matched : bool
+        Take the mass from the lens; otherwise substructure comes on top of it, as in the
+        public simulators, and the mean radius of the arcs tells of it.
 
     Raises
     ------
@@ -135,11 +139,12 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None):
         scene.substructure = Substructure("no_sub", plane)
         return
     facts, models, kwargs = prior.draw(rng, plane)
-    if models:
+    if models and matched:
         rest = _remaining_lens(macro, plane, _mass_within(models, kwargs, plane),
                                prior.ring_convergence(plane, facts))
-        scene.lens_models = ["EPL", *scene.lens_models[1:], *models]
-        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:], *kwargs]
+        scene.lens_models = ["EPL", *scene.lens_models[1:]]
+        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:]]
+    scene.lens_models, scene.lens_kwargs = scene.lens_models + models, scene.lens_kwargs + kwargs
     scene.substructure = Substructure(prior.name, plane, **facts)
 
 
@@ -154,6 +159,8 @@ def _mass_within(models, kwargs, plane):
             # It passes through the centre of the lens.
             length = np.hypot(kw["x2"] - kw["x1"], kw["y2"] - kw["y1"])
             total += kw["theta_E"] ** 2 * min(1.0, 2 * plane.theta_e / max(length, 1e-12))
+        elif model == "WAVE":
+            total += plane.theta_e * wave_mass(plane, kw)
         else:
             smooth.append((model, kw))
     if smooth:

@@ -162,6 +162,13 @@ def line_record(kwargs):
     return record
 
 
+def wave(dx, dy, p):
+    """Plane wave of convergence about the place where that is highest."""
+    kx, ky = p["k_x"], p["k_y"]
+    alpha = (kx * dx + ky * dy).sin_().mul_(p["amplitude"] / torch.sqrt(kx**2 + ky**2))
+    return kx * alpha, ky * alpha
+
+
 def tnfw(dx, dy, p):
     """
     Truncated NFW halo: Baltz, Marshall & Oguri (2009JCAP...01..015B), appendix A.
@@ -200,5 +207,6 @@ LENSES = {
     "POINT_MASS": Profile(("theta_E",), CENTRE, point_masses, summed=True),
     "LINE_MASS": Profile(("theta_E", "half_x", "half_y"), ("middle_x", "middle_y"), line_mass,
                          line_record),
+    "WAVE": Profile(("amplitude", "k_x", "k_y"), CENTRE, wave),
     "TNFW": Profile(("Rs", "alpha_Rs", "r_trunc"), CENTRE, tnfw),
 }

@@ -10,7 +10,7 @@ __all__ = ["Curves", "write_figure", "write_table"]
 REST = 10.0  # seconds from one drawing of the figure to the next, which takes half a second
 PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux",
           "likelihood": "-log likelihood", "power_error": "mean |T(k) - 1|",
-          "spread": "spread / true spread"}
+          "spread": "spread / true spread", "accuracy": "accuracy", "entropy": "cross-entropy"}
 
 
 class Curves:
@@ -77,7 +77,7 @@ def _panels(rows):
 
     figure = Figure(figsize=(7, 7), layout="constrained")
     panels = {name: label for name, label in PANELS.items() if name in rows[-1]}
-    axes = figure.subplots(len(panels), sharex=True)
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     steps = [row["step"] for row in rows]
     for axis, (name, label) in zip(axes, panels.items()):
         axis.plot(steps, [row[name] for row in rows], "o-", ms=3, label="truth")

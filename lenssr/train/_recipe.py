@@ -168,11 +168,15 @@ class Recipe:
     training: Training = field(default_factory=Training)
     adversarial: Adversarial | None = None
 
+    needed = ("architecture", "scale")  # keys that a network must have
+    parts = {"data": Data, "training": Training, "adversarial": Adversarial}
+    optional = ("adversarial",)
+
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name or set(self.name) & set("/\\\0"):
             raise ValueError("recipe key `name` must be a name that a file can have, got "
                              f"{self.name!r}")
-        for key in ("architecture", "scale"):
+        for key in self.needed:
             if key not in self.network:
                 raise ValueError(f"recipe [network] lacks the key `{key}`")
         if (self.adversarial is None) == (self.network["architecture"] in ADVERSARIAL):
@@ -242,8 +246,8 @@ class Recipe:
             if key not in tree:
                 raise ValueError(f"{where} lacks the key `{key}`")
         parts = {}
-        for key, kind in (("data", Data), ("training", Training), ("adversarial", Adversarial)):
-            if key == "adversarial" and tree.get(key) is None:
+        for key, kind in cls.parts.items():
+            if key in cls.optional and tree.get(key) is None:
                 continue
             table = tree.get(key, {})
             check_keys(table, [f.name for f in dataclasses.fields(kind)], f"{where} [{key}]")

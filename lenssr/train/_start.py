@@ -33,7 +33,7 @@ def warm_start(network, weights, sizes):
         raise ValueError(f"recipe key `init` must be weights of architecture "
                          f"{sizes['architecture']!r}, {weights!r} is of "
                          f"{card.network['architecture']!r}")
-    here, there = sizes["scale"], card.network["scale"]
+    here, there = sizes.get("scale"), card.network.get("scale")  # classifiers have none
     if here != there:
         raise ValueError(f"recipe key `init` must be weights of scale {here}, got {weights!r} of "
                          f"scale {there}")

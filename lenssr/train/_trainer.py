@@ -16,7 +16,6 @@ from ._data import open_pairs
 from ._losses import training_loss
 from ._muon import OPTIMIZERS
 from ._perceptual import load_features
-from ._recipe import Recipe
 from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
 from ._validation import validate
@@ -38,13 +37,15 @@ class Trainer:
         The processes of the run.
     """
 
+    best_by = "psnr"  # the figure by which networks are compared
+
     def __init__(self, recipe, folder, team):
         self.recipe, self.folder, self.team = recipe, Path(folder), team
         self.training, self.device = recipe.training, team.device
         if "perceptual" in self.training.loss:
             load_features(self.training.features)  # before anything is written
         torch.manual_seed(self.training.seed)
-        self.network = self.build(recipe.network).to(self.device)
+        self.network = self.build(self.sizes).to(self.device)
         self.network.to(memory_format=torch.channels_last)
         freeze(self.network, self.training.freeze)
         self.average = copy.deepcopy(self.network).eval()
@@ -65,6 +66,11 @@ class Trainer:
         """Figures of a network on pairs that it was not trained on."""
         return validate(network, pairs, device)
 
+    @property
+    def sizes(self):
+        """Architecture and sizes of the network."""
+        return self.recipe.network
+
     def build(self, sizes):
         """The network to be trained, of these sizes."""
         return build(**sizes)
@@ -84,7 +90,7 @@ class Trainer:
     def begin_anew(self):
         """Begin as the recipe says, whatever the folder holds."""
         if self.training.init is not None:
-            warm_start(self.network, self.training.init, self.recipe.network)
+            warm_start(self.network, self.training.init, self.sizes)
             self.average.load_state_dict(self.network.state_dict())
 
     def plan(self, pairs):
@@ -115,7 +121,7 @@ class Trainer:
     def _resume(self):
         try:
             state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
-            recipe = Recipe.from_dict(state["recipe"])
+            recipe = type(self.recipe).from_dict(state["recipe"])
         except Exception as err:
             raise ValueError(f"`folder` holds a checkpoint that cannot be read, {self.checkpoint}: "
                              f"{' '.join(str(err).split())[:200]}") from err
@@ -193,10 +199,10 @@ class Trainer:
 
     @property
     def best_row(self):
-        """Row of the curve with the best PSNR; the last one where no row is to be chosen."""
+        """Row of the curve with the best figure; the last one where no row is to be chosen."""
         if not self.training.patience:
             return len(self.curve) - 1
-        return max(range(len(self.curve)), key=lambda k: self.curve[k]["psnr"])
+        return max(range(len(self.curve)), key=lambda k: self.curve[k][self.best_by])
 
     @property
     def done(self):

@@ -42,6 +42,9 @@ class Card:
     calibration : dict
         What is known of the errors of its results, where `lenssr.train.calibrate` measured
         it; see `lenssr.weights.save_calibrated`.
+    classifier : dict
+        Of a classifier: its ``classes``, its ``temperature``, and the ``domain`` of the images
+        that it knows; see `lenssr.classify.train_classifier`.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Card:
     hours: float = 0.0
     adapted: dict = field(default_factory=dict)
     calibration: dict = field(default_factory=dict)
+    classifier: dict = field(default_factory=dict)
 
     @property
     def scales(self):

@@ -161,6 +161,17 @@ def test_mass_within_the_einstein_radius_is_kept(prior, tolerance, gamma):
     assert max(taken) > 10 * tolerance
 
 
+def test_mass_on_top_of_a_lens_that_is_not_matched():
+    macro = dict(theta_E=1.0, gamma=2.0, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
+    scene = SceneModel("lens", ["EPL"], [macro])
+    add_substructure(scene, Vortex(log_axion_mass=(-22, -22)), 0.5, 1.0,
+                     np.random.default_rng(0), matched=False)
+    assert scene.lens_kwargs[0] == macro
+    line = scene.lens_kwargs[1]["theta_E"] ** 2  # all of it lies within
+    assert mean_outward_deflection(scene.lens_models, scene.lens_kwargs, 1.0) == pytest.approx(
+        mean_outward_deflection(["EPL"], [macro], 1.0) + line, rel=1e-3)
+
+
 def test_vortex_has_its_mass_and_length():
     for axion_mass, half in ((1e-24, 3.0), (1e-22, 0.03)):
         prior = Vortex(log_axion_mass=(np.log10(axion_mass),) * 2)

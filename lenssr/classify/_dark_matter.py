@@ -1,0 +1,195 @@
+"""The experiment: does super-resolution help to tell what dark matter is, or does it invent it?"""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr._checks import natural_integer, positive_integer, positive_number
+from lenssr._files import check_absent, whole_file
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._series import PairSeries
+
+from ._judge import open_judge
+from ._outcome import DarkMatter, file_names
+from ._plan import CLASSES, RESTORERS, TESTED, Plan
+from ._sights import Sights, way_of_method, way_of_weights
+from ._subhalos import subhalo_table, twin_series
+from ._verdicts import confusion_table, roc_table, scores_table, smooth_threshold
+
+__all__ = ["dark_matter"]
+
+PIECE = 50  # pairs that are restored, and kept, together
+METHODS = ("bilinear", "richardson_lucy", "wiener", "unrolled")
+CONSISTENT = ("RCAN of cdm", "RCAN of no_sub")
+MATCHED = "classification"
+OTHERS = {"unmatched": "classification-unmatched", "physical": "classification-physical"}
+"""What the experiment on that preset is compared with."""
+CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",),
+               "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm"),
+               "LR, unmatched": ("lr", None, 0.0, OTHERS["unmatched"]),
+               "HR, physical": ("hr", None, 0.0, OTHERS["physical"])}
+OWN = {"LR": ("bilinear", "bilinear, unmatched"), "SR": ("RCAN of all",),
+       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
+       "HR, physical": ("HR", "HR, physical")}
+"""What else than all ways a classifier is shown: what it was trained on."""
+
+
+def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification", seed=TESTED,
+                classifiers=tuple(CLASSIFIERS), restorers=tuple(RESTORERS),
+                effort=1.0, device=None, overwrite=False, progress=False):
+    """
+    Train classifiers and networks that restore, and test them on lenses that none has seen.
+
+    Classifiers are trained on sharp images, on observed ones, and on restored ones; the networks
+    that restore on all classes of dark matter, on one alone, and on random fields of mass. What
+    is trained or restored already is not made again: a run that was stopped goes on.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder for the tables and the figure.
+    runs : path-like, optional
+        Folder of the trainings, and of what was restored; ``runs`` in ``out`` by default.
+    n : int
+        Pairs that are tested, of the classes in turn.
+    n_twins : int
+        Smooth lenses that are given a subhalo.
+    preset : str
+        Whose pairs these are.
+    seed : int
+        Seed of the pairs that are tested.
+    classifiers, restorers : sequence of str
+        Which are trained; ``"HR"`` always is, and those whose images are not made never are.
+    effort : float
+        Share of the steps that trainings take, for a trial.
+    device : str, optional
+        Torch device.
+    overwrite : bool
+        Replace tables that are there.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    result : `DarkMatter`
+
+    Raises
+    ------
+    ValueError
+        If a number or a name is wrong.
+    OSError
+        If a file is there already and ``overwrite`` is false.
+    """
+    positive_integer("n", n), positive_integer("n_twins", n_twins), natural_integer("seed", seed)
+    positive_number("effort", effort)
+    find_preset(preset)
+    if seed in (1, 3):
+        raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
+    for name, given, known in (("classifiers", classifiers, CLASSIFIERS),
+                               ("restorers", restorers, RESTORERS)):
+        for each in given:
+            if each not in known:
+                raise ValueError(f"`{name}` must be of {', '.join(known)}, got {each!r}")
+    check_absent([Path(out) / name for name in file_names(preset)], overwrite)
+    folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
+    plan = Plan(folder, preset, effort=effort, device=device, progress=progress)
+    # What it takes first, and what it is tried on then.
+    sights = _sights(plan, restorers, device)
+    named = _judges(plan, classifiers, sights, device)
+    series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
+    seen = _Seen(folder / f"images-{seed}", sights, progress)
+    verdicts = judged(named, seen(series, n, "pairs"))
+    labels = np.arange(n) % len(CLASSES)
+    thresholds = {name: smooth_threshold(verdicts[name, OWN.get(name, ("HR",))[0]], labels)
+                  for name in named}
+    smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
+    twins = {}
+    for mass, each in twin_series(preset, n_twins, seed + 1).items():
+        found = judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
+        twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
+    subhalos = subhalo_table(smooth, twins, thresholds)
+    if preset == MATCHED:
+        verdicts |= judged(named, _others(seen, n, seed))
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES),
+                        confusion_table(verdicts, labels, CLASSES),
+                        roc_table(verdicts, labels, CLASSES), subhalos)
+    result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,
+                          "effort": effort, "classifiers": {
+                              name: each.card.sha256[:16] for name, each in named.items()}}
+    result.write(out, overwrite=overwrite)
+    return result
+
+
+def _sights(plan, restorers, device):
+    """All ways to see a lens, with what has to be trained for them."""
+    ways = {name: way_of_method(name, device=device) for name in METHODS}
+    ways |= {f"RCAN of {name}": way_of_weights(plan.restorer(name), device=device)
+             for name in restorers}
+    return Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways])
+
+
+def _judges(plan, classifiers, sights, device):
+    """Classifiers by name, that of sharp images first; those whose images there are none of go."""
+    names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
+    if plan.preset != MATCHED:
+        names = [name for name in names if CLASSIFIERS[name][-1] not in OTHERS.values()]
+    return {name: open_judge(plan.classifier(*CLASSIFIERS[name]), device) for name in names
+            if OWN.get(name, ("HR",))[0] in sights.ways}
+
+
+def _others(seen, n, seed):
+    """Sharp and interpolated images of the same lenses with other substructure."""
+    found = {}
+    for label, preset in OTHERS.items():
+        series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
+        images = seen(series, n, label, ("HR", "bilinear"))
+        found |= {f"{way}, {label}": pictures for way, pictures in images.items()}
+    return found
+
+
+def judged(judges, images):
+    """Probabilities by classifier and way; those that know one way alone are shown that."""
+    return {(name, way): judge(pictures)[0] for name, judge in judges.items()
+            for way, pictures in images.items() if way in OWN.get(name, images)}
+
+
+class _Seen:
+    """
+    Images of series by all ways, kept in pieces.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Where they are kept.
+    sights : `~lenssr.classify._sights.Sights`
+        The ways.
+    progress : bool
+        Show progress bars.
+    """
+
+    def __init__(self, folder, sights, progress):
+        self.folder, self.sights, self.progress = folder, sights, progress
+
+    def __call__(self, series, n, name, ways=None):
+        """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
+        found = {way: [] for way in ways or self.sights.ways}
+        for start in tqdm(range(0, n, PIECE), desc=f"restoring {name}",
+                          disable=not self.progress, delay=2):
+            indices = range(start, min(start + PIECE, n))
+            file = f"{start:06d}-{len(indices)}.npy"
+            paths = {way: self.folder / name / way.replace(" ", "_") / file for way in found}
+            missing = {way: self.sights.ways[way] for way, path in paths.items()
+                       if not path.exists()}
+            if missing:
+                self._make(series.batch(indices), missing, paths)
+            for way, path in paths.items():
+                found[way].append(np.load(path))
+        return {way: np.concatenate(parts) for way, parts in found.items()}
+
+    def _make(self, batch, missing, paths):
+        for way, images in Sights.only(missing)(batch).items():
+            path = paths[way]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as beside, open(beside, "wb") as file:
+                np.save(file, images.astype(np.float32))

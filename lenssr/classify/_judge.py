@@ -1,0 +1,124 @@
+"""What a classifier says of images, the same however they are turned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lenssr.train._batch import turned
+from lenssr.weights import load_network
+
+from ._known import distance
+from ._temperature import probabilities
+
+__all__ = ["TURNS", "Judge", "judge", "open_judge"]
+
+TURNS = 8    # symmetries of the square
+AT_ONCE = 64  # images that are looked at together
+
+
+@torch.no_grad()
+def judge(network, images):
+    """
+    Mean of what a classifier says over the eight symmetries of the square.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        A classifier in evaluation mode.
+    images : `~torch.Tensor`
+        Linear, shape ``(n, 1, ny, nx)``.
+
+    Returns
+    -------
+    logits : `~numpy.ndarray`
+        Shape ``(n, classes)``.
+    features : `~numpy.ndarray`
+        Means of its last features over the pixels, shape ``(n, c)``.
+    """
+    logits, features = 0.0, 0.0
+    for turn in range(TURNS):
+        # The axes of images come first there.
+        view = turned(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
+        last = network.features(view.contiguous())[-1]
+        logits = logits + network.classify(last).float() / TURNS
+        features = features + last.float().mean(dim=(-2, -1)) / TURNS
+    return logits.cpu().numpy(), features.cpu().numpy()
+
+
+@dataclass
+class Judge:
+    """
+    A trained classifier.
+
+    Attributes
+    ----------
+    network : `torch.nn.Module`
+        The network.
+    card : `~lenssr.weights.Card`
+        That of its weights.
+    device : `torch.device`
+        Where it computes.
+    """
+
+    network: torch.nn.Module
+    card: object
+    device: torch.device
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the probabilities."""
+        return tuple(self.card.classifier["classes"])
+
+    def __call__(self, images):
+        """
+        Probabilities, and distances from what it knows.
+
+        Parameters
+        ----------
+        images : `~numpy.ndarray`
+            On a sky of zero, linear, shape ``(n, ny, nx)``.
+
+        Returns
+        -------
+        chances : `~numpy.ndarray`
+            Shape ``(n, classes)``.
+        far : `~numpy.ndarray`
+            Distance of each from the nearest class, over that which is still inside: above one
+            it is unlike the images of the training.
+        """
+        said, found = [], []
+        for start in range(0, len(images), AT_ONCE):
+            part = torch.as_tensor(np.asarray(images[start:start + AT_ONCE], dtype=np.float32))
+            logits, features = judge(self.network, part[:, None].to(self.device))
+            said.append(logits)
+            found.append(features)
+        domain = self.card.classifier["domain"]
+        far = distance(np.concatenate(found), domain) / domain["distance"]
+        return probabilities(np.concatenate(said), self.card.classifier["temperature"]), far
+
+
+def open_judge(classifier, device=None):
+    """
+    The `Judge` of a file of weights.
+
+    Parameters
+    ----------
+    classifier : str or path-like
+        Name of shipped weights, or a ``.safetensors`` file with its card.
+    device : str, optional
+        Torch device; CUDA where there is one by default.
+
+    Raises
+    ------
+    ValueError
+        If the weights are damaged, or of no classifier.
+    FileNotFoundError
+        If there are none.
+    """
+    network, card = load_network(classifier)
+    if not card.classifier:
+        raise ValueError(f"`classifier` must be weights of a classifier, got {card.name!r} of "
+                         f"architecture {card.network.get('architecture')!r}")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return Judge(network.to(device, memory_format=torch.channels_last), card, device)

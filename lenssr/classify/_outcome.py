@@ -1,0 +1,109 @@
+"""What the experiment found: tables, and a figure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from lenssr._files import check_absent, save_figure, whole_file
+
+__all__ = ["DarkMatter", "file_names"]
+
+TABLES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
+SHOWN = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error")
+
+
+def file_names(preset):
+    """Names of the files that `DarkMatter.write` writes, the figure last."""
+    name = f"dark-matter-{preset}".replace("-classification", "")
+    return [*(f"{name}-{part}.ecsv" for part in TABLES.values()), f"{name}.png"]
+
+
+@dataclass
+class DarkMatter:
+    """
+    Result of `dark_matter`; as text, its tables.
+
+    Attributes
+    ----------
+    scores : `~astropy.table.Table`
+        Accuracy, area under each curve with intervals of 95 per cent, and calibration error, of
+        each classifier on each kind of images.
+    confusion : `~astropy.table.Table`
+        What was said of each class.
+    curves : `~astropy.table.Table`
+        Receiver operating characteristics, one class against the rest.
+    subhalos : `~astropy.table.Table`
+        False positives on smooth lenses, and subhalos found, by mass.
+    """
+
+    scores: Table
+    confusion: Table
+    curves: Table
+    subhalos: Table
+
+    def __str__(self):
+        short = self.scores[["classifier", "images", *SHOWN[:3], *(
+            name for name in self.scores.colnames if name.startswith("auc_")
+            and not name.endswith(("_low", "_high"))), SHOWN[3]]]
+        parts = (("Classes told apart", short), ("Subhalos", self.subhalos),
+                 ("What was said", self.confusion))
+        return "\n\n".join("\n".join([title, *table.pformat(max_lines=-1, max_width=-1)])
+                           for title, table in parts)
+
+    def figure(self):
+        """
+        Curves of smooth lenses, and accuracies with their intervals.
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        names = [f"{row['classifier']} on {row['images']}" for row in self.scores]
+        y = np.arange(len(names))[::-1]
+        value = np.array(self.scores["accuracy"])
+        error = np.abs([value - self.scores["accuracy_low"],
+                        self.scores["accuracy_high"] - value])
+        left.errorbar(value, y, xerr=error, fmt="o", ms=4)
+        left.axvline(1 / 3, color="0.6", ls=":")
+        left.set_yticks(y, names, fontsize=7)
+        left.set_xlabel("accuracy")
+        for name in self.curves.colnames[1:]:
+            classifier, way, kind = name.split(" | ")
+            if classifier == "HR" and kind == "no_sub":
+                right.plot(self.curves["false_positive"], self.curves[name], label=way)
+        right.set_xlabel("false positives")
+        right.set_ylabel("smooth lenses found by the classifier of sharp images")
+        right.legend(fontsize=7)
+        return figure
+
+    def write(self, folder, *, overwrite=False):
+        """
+        Write the tables and the figure.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where to; made if it is not there.
+        overwrite : bool
+            Replace files that are there.
+
+        Raises
+        ------
+        OSError
+            If a file is there already and ``overwrite`` is false.
+        """
+        folder = Path(folder)
+        paths = [folder / name for name in file_names(self.scores.meta["preset"])]
+        check_absent(paths, overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, path in zip(TABLES, paths):
+            with whole_file(path) as beside:
+                getattr(self, part).write(beside, format="ascii.ecsv", overwrite=True)
+        with whole_file(paths[-1]) as beside:
+            save_figure(self.figure(), beside)

@@ -1,0 +1,105 @@
+"""What has to be trained for the experiment on dark matter: restorers, and classifiers."""
+
+import dataclasses
+
+from lenssr.train import Data, Recipe, Training, fit
+
+from ._recipe import ClassifierRecipe, Looks
+from ._train import train_classifier
+
+__all__ = ["CLASSES", "RESTORERS", "Plan"]
+
+CLASSES = ("no_sub", "cdm", "axion")
+
+RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
+"""On what substructure networks that restore are trained: a name, and classes."""
+
+NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
+               reduction=8, window=32, conditions=5)
+SHIPPED = "classifier_resnet18"
+TUNED = 0.4  # of the steps of the classifier of sharp images
+TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
+
+
+class Plan:
+    """
+    The trainings of the experiment, made as they are asked for; what is there is not made again.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the runs.
+    preset : str
+        Whose pairs these are.
+    scenes, steps : int
+        Scenes and steps of each restorer. Classifiers have those of the shipped recipe; all but
+        that of sharp images begin with its weights, and take fewer steps.
+    effort : float
+        Share of the steps that is taken.
+    device, progress
+        As for `lenssr.train.fit`.
+    """
+
+    def __init__(self, folder, preset="classification", *, scenes=9000, steps=3000, effort=1.0,
+                 device=None, progress=False):
+        self.folder, self.preset = folder, preset
+        self.scenes, self.steps, self.effort = scenes, steps, effort
+        self.device, self.progress = device, progress
+
+    def restorer(self, name):
+        """File of weights of the network trained on one of the `RESTORERS`."""
+        recipe = self.restorer_recipe(name)
+        return self._made(recipe, fit)
+
+    def restorer_recipe(self, name):
+        """The `~lenssr.train.Recipe` of that."""
+        classes = list(RESTORERS[name])
+        scenes = self.scenes if len(classes) == 1 else 2 * self.scenes
+        data = Data(self.preset, scenes=scenes, seed=1, validation_scenes=256, validation_seed=3,
+                    size=32, substructure=classes, correlated=0.0, noise_error=0.0, psf_known=1.0)
+        steps = max(1, round(self.effort * self.steps))
+        training = Training(seed=1, steps=steps, batch=8, optimizer="muon", learning_rate=1e-3,
+                            warmup=min(100, steps), ema=0.998, validate_every=max(1, steps // 3))
+        return Recipe(f"rcan-{name}", NETWORK, data, training)
+
+    def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
+        """
+        File of weights of a classifier.
+
+        Parameters
+        ----------
+        looks : {"hr", "lr", "sr"}
+            What it is trained on.
+        restorer : str, optional
+            One of the `RESTORERS`, for ``"sr"``.
+        noise : float
+            As `Looks` takes it.
+        preset : str, optional
+            In place of the plan's.
+        """
+        return self._made(self.classifier_recipe(looks, restorer, noise, preset),
+                          train_classifier)
+
+    def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
+        """The `ClassifierRecipe` of that: the shipped one, shown something else."""
+        found = ClassifierRecipe.read(SHIPPED)
+        looks = Looks(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
+        name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
+                         *([restorer] if restorer else []), *(["noise"] if noise else []),
+                         *([preset.split("-")[-1]] if preset else [])])
+        sharp = name == found.name
+        # The others begin with what was learnt of sharp images, and take fewer steps.
+        steps = max(1, round(self.effort * found.training.steps * (1 if sharp else TUNED)))
+        training = dataclasses.replace(
+            found.training, steps=steps, warmup=min(found.training.warmup, steps),
+            validate_every=min(found.training.validate_every, steps),
+            init=None if sharp else str(self.classifier()))
+        data = dataclasses.replace(found.data, preset=preset or self.preset, scenes=2 * self.scenes)
+        return dataclasses.replace(found, name=name, data=data, training=training,
+                                   looks=looks)
+
+    def _made(self, recipe, make):
+        path = self.folder / recipe.name / f"{recipe.name}.safetensors"
+        if path.exists():
+            return path
+        return make(recipe, path.parent, device=self.device, progress=self.progress)

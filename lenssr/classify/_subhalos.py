@@ -1,0 +1,91 @@
+"""One subhalo in a smooth lens: how often it is found, and how often one that is not there."""
+
+import numpy as np
+from astropy.table import Table
+
+from lenssr.evaluate._fidelity.twins import with_subhalo
+from lenssr.simulate._given import GivenSeries
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._series import draw_model
+
+from ._scores import bootstrap
+
+__all__ = ["MASSES", "subhalo_table", "twin_series"]
+
+MASSES = (1e7, 1e8, 1e9, 1e10)
+"""Solar masses of the subhalos."""
+
+
+def twin_series(preset, n, seed):
+    """
+    Series of the same smooth lenses with a subhalo of each mass on their brightest arc.
+
+    Pair ``i`` has the same lens, source, telescope and noise in all of them.
+
+    Parameters
+    ----------
+    preset : str
+        Whose lenses these are.
+    n : int
+        How many.
+    seed : int
+        Of all that is drawn.
+
+    Returns
+    -------
+    series : dict
+        `~lenssr.simulate._given.GivenSeries` by mass.
+    """
+    found = find_preset(preset)
+    smooth = [draw_model(found.population, seed, i) for i in range(n)]
+    return {mass: GivenSeries([with_subhalo(scene, mass) for scene in smooth], found.instrument,
+                              found.size, seed=seed) for mass in MASSES}
+
+
+def subhalo_table(smooth, twins, thresholds, seed=0):
+    """
+    Completeness and false positives.
+
+    Parameters
+    ----------
+    smooth : dict
+        Chances, by ``(classifier, way)``, that smooth lenses are not smooth, the same lenses
+        for all.
+    twins : dict
+        By mass the same of lenses with a subhalo of that mass.
+    thresholds : dict
+        Of each classifier, as `~lenssr.classify._verdicts.smooth_threshold` gives them.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        A row for each: ``false_positive``, the share of smooth lenses that are taken for
+        others; ``ratio``, that over the share of the sharp images of the same lenses, with an
+        interval of 95 per cent; ``found_MASS``, the share of lenses with a subhalo that are.
+    """
+    rows = []
+    for (classifier, way), chances in smooth.items():
+        cut = thresholds[classifier]
+        false, sharp = chances > cut, smooth.get((classifier, "HR"))
+        row = {"classifier": classifier, "images": way, "n": len(false), "threshold": cut,
+               "false_positive": float(false.mean())}
+        if sharp is None:
+            row |= dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
+        else:
+            same = np.zeros(len(false), int)
+            row["ratio"] = _ratio(same, false, sharp > cut)
+            row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp > cut,
+                                                            seed=seed)
+        row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(found[classifier, way] > cut))
+                for mass, found in twins.items()}
+        rows.append(row)
+    table = Table(rows)
+    for name in table.colnames[3:]:
+        table[name].info.format = ".3f"
+    return table
+
+
+def _ratio(_, false, sharp):
+    return false.mean() / sharp.mean() if sharp.any() else np.nan

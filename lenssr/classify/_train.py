@@ -1,0 +1,167 @@
+"""Training of a classifier, by the loop that trains the networks that restore."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lenssr.train._distributed import Processes
+from lenssr.train._loop import run_steps
+from lenssr.train._trainer import Trainer
+from lenssr.weights import save_network
+
+from ._judge import judge
+from ._known import known_images
+from ._looks import open_views
+from ._recipe import ClassifierRecipe
+from ._scores import auc, one_vs_rest
+from ._temperature import calibration_error, find_temperature, probabilities
+
+__all__ = ["ClassifierTrainer", "train_classifier"]
+
+
+def train_classifier(recipe, folder, *, device=None, progress=True):
+    """
+    Train a classifier by a recipe, or go on where an earlier run of it stopped.
+
+    Its probabilities are calibrated by a temperature, and the images that it knows are
+    described, both on the validation set, which it was not trained on.
+
+    Parameters
+    ----------
+    recipe : path-like, str or `ClassifierRecipe`
+        A TOML file, the name of a shipped recipe, or the recipe itself.
+    folder : path-like
+        Where checkpoint, validation curve, weights and card go.
+    device : str, optional
+        Torch device; CUDA where there is one by default.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    weights : `~pathlib.Path`
+        The weights, in half precision, with their card beside them.
+
+    Raises
+    ------
+    ValueError
+        If the recipe is wrong, ``folder`` holds a run of another recipe, or a catalogue has no
+        labels.
+    FloatingPointError
+        If the loss or its gradient is not finite; the last checkpoint is kept.
+    """
+    recipe = ClassifierRecipe.read(recipe)
+    with Processes(device) as team:
+        progress = progress and team.first
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        pairs, unseen, viewer, labels = team.one_by_one(
+            lambda: open_views(recipe, team.device, progress))
+        trainer = ClassifierTrainer(recipe, folder, team, viewer, labels)
+        trainer.begin()
+        trainer.plan(pairs)
+        run_steps(trainer, pairs, unseen, progress)
+        path = trainer.folder / f"{recipe.name}.safetensors"
+        if team.first:
+            _finish(trainer, unseen, path)
+        return path
+
+
+class ClassifierTrainer(Trainer):
+    """
+    A `~lenssr.train._trainer.Trainer` of a classifier, by cross-entropy.
+
+    Parameters
+    ----------
+    recipe, folder, team
+        As that takes them.
+    viewer : `~lenssr.classify._looks.Viewer`
+        What it is shown of pairs.
+    labels : `~lenssr.classify._looks.Labels`
+        What they are.
+    """
+
+    best_by = "accuracy"
+
+    def __init__(self, recipe, folder, team, viewer, labels):
+        super().__init__(recipe, folder, team)
+        self.viewer, self.labels = viewer, labels
+        weights = recipe.looks.class_weights
+        self.weights = None if weights is None else torch.tensor(
+            weights, dtype=torch.float32, device=self.device)
+
+    @property
+    def sizes(self):
+        return self.recipe.sizes
+
+    def loss(self, batch):
+        image = self.viewer(batch, noisy=True)
+        labels = self.labels(batch.indices).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model(image)
+        return functional.cross_entropy(logits.float(), labels, self.weights)
+
+    def figures(self, pairs):
+        """Accuracy, cross-entropy and areas under the curves, of the averaged network."""
+        logits, labels, _ = self.look(self.average, pairs, _one_view)
+        chances = probabilities(logits)
+        right = (chances.argmax(axis=1) == labels).mean()
+        entropy = -np.log(np.clip(chances[np.arange(len(labels)), labels], 1e-12, None)).mean()
+        areas = {f"auc_{name}": auc(chances[:, k], one_vs_rest(labels, k))
+                 for k, name in enumerate(self.recipe.classes)}
+        return {"accuracy": float(right), "entropy": float(entropy), **areas}
+
+    def look(self, network, pairs, how=judge):
+        """
+        What a classifier says of all pairs that there are to validate with.
+
+        Parameters
+        ----------
+        network : `torch.nn.Module`
+            The classifier.
+        pairs : `~lenssr.train._batch.Pairs`
+            The pairs.
+        how : callable
+            Like `judge`, by default as in use: the mean over all symmetries.
+
+        Returns
+        -------
+        logits, labels, features : `~numpy.ndarray`
+            As `judge` gives them, and the numbers of the true classes between.
+        """
+        said, true, found = [], [], []
+        for batch in pairs.batches():
+            logits, features = how(network, self.viewer(batch))
+            said.append(logits)
+            found.append(features)
+            true.append(self.labels(batch.indices).numpy())
+        return tuple(np.concatenate(parts) for parts in (said, true, found))
+
+
+@torch.no_grad()
+def _one_view(network, images):
+    """As `judge`, of the images as they are."""
+    last = network.features(images)[-1]
+    return network.classify(last).float().cpu().numpy(), last.float().mean((-2, -1)).cpu().numpy()
+
+
+def _finish(trainer, unseen, path):
+    """Write the weights as they will be kept, and what is known of them."""
+    if trainer.training.patience:
+        trainer.average.load_state_dict(trainer.best)
+    network, recipe = trainer.average, trainer.recipe
+    kept = network.half().float()
+    logits, labels, features = trainer.look(kept, unseen)
+    temperature = find_temperature(logits, labels)
+    chances = probabilities(logits, temperature)
+    row = trainer.curve[trainer.best_row]
+    figures = {name: value for name, value in row.items() if name != "step"}
+    figures |= {"accuracy": float((logits.argmax(axis=1) == labels).mean()),
+                "calibration_error": calibration_error(chances, labels)}
+    save_network(
+        path, kept.half(), name=recipe.name, network=recipe.sizes, recipe=recipe.as_dict(),
+        figures=figures, steps=row["step"], hours=round(trainer.seconds / 3600, 2),
+        classifier={"classes": list(recipe.classes), "temperature": temperature,
+                    "size": trainer.viewer.looks.scale * recipe.data.size,
+                    "domain": known_images(features, labels, len(recipe.classes))})

@@ -1,0 +1,93 @@
+"""What classifiers make of the same lenses seen in different ways, as tables."""
+
+import numpy as np
+from astropy.table import Table
+
+from ._scores import auc, bootstrap, confusion, one_vs_rest, roc
+from ._temperature import calibration_error
+
+__all__ = ["FALSE", "confusion_table", "roc_table", "scores_table", "smooth_threshold"]
+
+FALSE = 0.05    # share of smooth lenses, seen sharp, that may be taken for others
+CURVE = np.linspace(0, 1, 101)
+
+
+def scores_table(verdicts, labels, classes, seed=0):
+    """
+    Accuracy, areas under the curves with their intervals, and calibration.
+
+    Parameters
+    ----------
+    verdicts : dict
+        Probabilities ``(n, classes)`` by ``(classifier, way)``.
+    labels : `~numpy.ndarray`
+        Numbers of the true classes.
+    classes : tuple of str
+        Their names.
+    seed : int
+        Of the bootstrap; intervals hold 95 per cent.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        A row for each classifier and way.
+    """
+    rows = []
+    for (classifier, way), chances in verdicts.items():
+        said = chances.argmax(axis=1)
+        row = {"classifier": classifier, "images": way, "n": len(labels),
+               "accuracy": float(np.mean(said == labels))}
+        row["accuracy_low"], row["accuracy_high"] = bootstrap(
+            lambda true, found: np.mean(true == found), labels, said, seed=seed)
+        for k, name in enumerate(classes):
+            row[f"auc_{name}"] = auc(chances[:, k], one_vs_rest(labels, k))
+            row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(
+                lambda true, score, k=k: auc(score, true == k), labels, chances[:, k], seed=seed)
+        row["calibration_error"] = calibration_error(chances, labels)
+        rows.append(row)
+    table = Table(rows)
+    for name in table.colnames[3:]:
+        table[name].info.format = ".4f"
+    return table
+
+
+def smooth_threshold(chances, labels, smooth=0, share=FALSE):
+    """
+    The threshold on one minus the probability of a smooth lens.
+
+    Parameters
+    ----------
+    chances : `~numpy.ndarray`
+        Probabilities of sharp images.
+    labels : `~numpy.ndarray`
+        Numbers of the true classes.
+    smooth : int
+        Number of the class of smooth lenses.
+    share : float
+        Share of smooth lenses beyond it.
+    """
+    return float(np.quantile(1 - chances[labels == smooth, smooth], 1 - share))
+
+
+def confusion_table(verdicts, labels, classes):
+    """Confusion matrices: a row for each classifier, way and true class, shares in columns."""
+    rows = []
+    for (classifier, way), chances in verdicts.items():
+        matrix = confusion(labels, chances.argmax(axis=1), len(classes))
+        for name, line in zip(classes, matrix):
+            rows.append({"classifier": classifier, "images": way, "true": name,
+                         **{f"said_{other}": int(c) for other, c in zip(classes, line)}})
+    return Table(rows)
+
+
+def roc_table(verdicts, labels, classes):
+    """Curves one against the rest: the share found at a hundred shares of false ones."""
+    columns = {"false_positive": CURVE}
+    for (classifier, way), chances in verdicts.items():
+        for k, name in enumerate(classes):
+            false, found, _ = roc(chances[:, k], one_vs_rest(labels, k))
+            columns[f"{classifier} | {way} | {name}"] = np.interp(CURVE, false, found)
+    table = Table(columns)
+    for name in table.colnames:
+        table[name].info.format = ".4f"
+    return table

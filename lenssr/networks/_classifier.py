@@ -1,0 +1,116 @@
+"""What classifiers have in common: how an image is seen, and its features on the way."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+__all__ = ["LARGEST", "SMALLEST", "Classifier", "check_stem", "starlet"]
+
+SMALLEST, LARGEST = 32, 150  # sides of images, pixels
+STEMS = ("fine", "published")
+SPLINE = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+
+
+def starlet(image: torch.Tensor, scales: int) -> torch.Tensor:
+    """
+    Undecimated wavelet transform with a B3 spline: the isotropic one of astronomy.
+
+    Starck & Murtagh (2006, doi:10.1007/978-3-540-33025-7), section 2.2.
+
+    Parameters
+    ----------
+    image : `~torch.Tensor`
+        Shape ``(batch, c, ny, nx)``.
+    scales : int
+        Number of wavelet scales, the first of which is a pixel wide.
+
+    Returns
+    -------
+    planes : `~torch.Tensor`
+        Shape ``(batch, c (scales + 1), ny, nx)``: of each channel the scales, finest first, and
+        what is left; their sum is the image.
+    """
+    planes, channels = [], image.shape[1]
+    kernel = SPLINE.to(image).outer(SPLINE.to(image)).expand(channels, 1, 5, 5)
+    for k in range(scales):
+        step = 2**k
+        padded = functional.pad(image, [2 * step] * 4, mode="replicate")
+        smooth = functional.conv2d(padded, kernel, dilation=step, groups=channels)
+        planes.append(image - smooth)
+        image = smooth
+    return torch.stack([*planes, image], dim=2).flatten(1, 2)
+
+
+def check_stem(stem: str) -> str:
+    """The stem, if it is one that there is; `ValueError` otherwise."""
+    if stem not in STEMS:
+        raise ValueError(f"`stem` must be one of {', '.join(STEMS)}, got {stem!r}")
+    return stem
+
+
+class Classifier(nn.Module):
+    """
+    A network that gives a number for each class, whose softmax are probabilities.
+
+    An image is seen relative to its peak, through asinh, so that the unit of its flux does not
+    matter and faint light counts beside bright; and in wavelet scales, since what dark matter
+    does to an arc is a per cent of it, within a pixel or two.
+
+    Parameters
+    ----------
+    channels : int
+        Bands of the image.
+    softening : sequence of float
+        Shares of the peak; of each there is an image, in which fainter light is seen in
+        proportion, and brighter as its logarithm.
+    scales : int
+        Wavelet scales of each.
+    """
+
+    def __init__(self, channels: int = 1, softening: tuple = (0.05, 0.002), scales: int = 3):
+        super().__init__()
+        self.softening, self.scales = tuple(softening), scales
+        self.planes = channels * len(self.softening) * (scales + 1)
+        self.gain = [4.0 * 2.0 ** (scales - k) for k in range(scales)] + [1.0]
+
+    def see(self, image: torch.Tensor) -> torch.Tensor:
+        """
+        The planes that the first layer takes, ``(batch, planes, ny, nx)``.
+
+        Parameters
+        ----------
+        image : `~torch.Tensor`
+            On a sky of zero, linear, shape ``(batch, channels, ny, nx)``.
+        """
+        # The brightest mean of 3x3 pixels, to which noise adds little.
+        peak = functional.avg_pool2d(image, 3, 1, 1).amax(dim=(1, 2, 3), keepdim=True)
+        image = image / peak.clamp(min=torch.finfo(image.dtype).tiny)
+        seen = torch.cat([(image / s).asinh() / math.asinh(1 / s) for s in self.softening], dim=1)
+        gain = torch.tensor(self.gain).repeat(seen.shape[1]).reshape(1, -1, 1, 1)
+        return starlet(seen, self.scales) * gain.to(seen)
+
+    def features(self, image: torch.Tensor) -> list:
+        """
+        Maps of features on the way to the classes, the finest first.
+
+        Parameters
+        ----------
+        image : `~torch.Tensor`
+            As `see` takes it.
+
+        Returns
+        -------
+        maps : list of `~torch.Tensor`
+            Shape ``(batch, c, ny / f, nx / f)`` each; differences between those of two images
+            are what a perceptual loss compares.
+        """
+        raise NotImplementedError
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, classes)`` of the last of the maps."""
+        raise NotImplementedError
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.features(image)[-1])

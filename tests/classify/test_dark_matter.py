@@ -1,0 +1,112 @@
+"""Parts of the experiment: the same lenses in all ways, twins, and tables."""
+
+import numpy as np
+import pytest
+
+from lenssr.classify import ClassifierRecipe
+from lenssr.classify._plan import CLASSES, RESTORERS, Plan
+from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
+from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
+from lenssr.classify._verdicts import (
+    confusion_table,
+    roc_table,
+    scores_table,
+    smooth_threshold,
+)
+from lenssr.cli import main
+from lenssr.methods._consistency import Misfit
+from lenssr.simulate._series import PairSeries
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return PairSeries("classification", substructure=CLASSES, seed=5, engine="torch").batch(
+        range(3))
+
+
+def test_sights_of_one_lens(batch):
+    sights = Sights.with_consistent({"bilinear": way_of_method("bilinear")}, ["bilinear"])
+    seen = sights(batch)
+    assert list(seen) == ["HR", "bilinear", "bilinear, data-consistent"]
+    images, truths = lens_images(batch)
+    np.testing.assert_array_equal(seen["HR"], truths)
+    for image, truth, found in zip(images, truths, seen["bilinear, data-consistent"]):
+        # The truth explains the data, and so does what was moved to them.
+        assert Misfit(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
+        assert Misfit(image, 2).chi2(found) < 1.001
+    # What is missing alone is made.
+    assert list(Sights.only({"bilinear": sights.ways["bilinear"]})(batch)) == ["bilinear"]
+
+
+def test_what_agrees_is_left_alone(batch):
+    image, truth = (part[0] for part in lens_images(batch))
+    data = Misfit(image, 2).operator.forward(truth)
+    from dataclasses import replace
+
+    quiet = replace(image, data=data)
+    np.testing.assert_array_equal(consistent(lambda _: truth, quiet), truth)
+
+
+def test_twins_differ_by_their_subhalo_alone():
+    series = twin_series("classification", 2, 7)
+    made = {mass: each.batch([0, 1]) for mass, each in series.items()}
+    assert tuple(made) == MASSES
+    lightest = made[MASSES[0]]
+    change = [float((made[mass].truth - lightest.truth).abs().max() / lightest.truth.max())
+              for mass in MASSES[1:]]
+    assert change == sorted(change) and change[0] < 2e-2 < change[-1]
+    for each in made.values():
+        assert [m.substructure.name for m in each.models] == ["no_sub", "no_sub"]
+        np.testing.assert_allclose(each.psf, lightest.psf)
+
+
+def test_tables():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    sure = np.eye(3)[labels] * 0.9 + 0.1 / 3
+    guess = rng.dirichlet([1, 1, 1], 300)
+    verdicts = {("HR", "HR"): sure, ("HR", "bilinear"): guess}
+    scores = scores_table(verdicts, labels, CLASSES)
+    assert scores["accuracy"][0] == 1 and scores["auc_no_sub"][0] == 1
+    assert scores["accuracy_low"][1] < scores["accuracy"][1] < scores["accuracy_high"][1]
+    assert abs(scores["auc_cdm"][1] - 0.5) < 0.1
+    assert scores["calibration_error"][0] == pytest.approx(1 - (0.9 + 0.1 / 3))
+    matrix = confusion_table(verdicts, labels, CLASSES)
+    assert [row["said_cdm"] for row in matrix[:3]] == [0, 100, 0]
+    curves = roc_table(verdicts, labels, CLASSES)
+    assert curves["HR | HR | axion"][0] == 1 and curves["HR | bilinear | cdm"][-1] == 1
+
+
+def test_false_positives_are_counted_at_one_threshold():
+    rng = np.random.default_rng(1)
+    smooth = rng.beta(8, 2, 1000)
+    chances = np.stack([smooth, 1 - smooth, 0 * smooth], axis=1)
+    cut = smooth_threshold(chances, np.zeros(1000, int))
+    sharp, other = 1 - smooth, np.ones(1000)
+    table = subhalo_table({("HR", "HR"): sharp, ("HR", "SR"): other, ("LR", "bilinear"): sharp},
+                          {1e9: {("HR", "HR"): sharp, ("HR", "SR"): other,
+                                 ("LR", "bilinear"): 0 * other}}, {"HR": cut, "LR": cut})
+    assert table["false_positive"].tolist() == [0.05, 1.0, 0.05]
+    assert table["ratio"].tolist() == pytest.approx([1, 20, np.nan], nan_ok=True)
+    # Of fifty lenses: about 2 / sqrt(50) to either side.
+    assert table["ratio_low"][1] == pytest.approx(20 / 1.28, rel=0.1)
+    assert table["found_1e9"].tolist() == [0.05, 1, 0]
+
+
+def test_plan(tmp_path):
+    plan = Plan(tmp_path)
+    assert plan.classifier_recipe("hr") == ClassifierRecipe.read("classifier_resnet18")
+    for name, classes in RESTORERS.items():
+        assert tuple(plan.restorer_recipe(name).data.substructure) == classes
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["a", "b"], "`--experiment dark-matter` must be given with one preset at the most"),
+    (["--methods", "rcan"], "`--experiment dark-matter` must be given with one preset"),
+    (["nowhere"], "`preset` must be one of"),
+    (["--n", "0"], "`n` must be a positive integer, got 0"),
+])
+def test_wrong_commands(words, message, tmp_path, capsys):
+    command = ["benchmark", "--experiment", "dark-matter", "--out", str(tmp_path), *words]
+    assert main(command) == 1
+    assert message in capsys.readouterr().err

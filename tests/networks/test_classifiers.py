@@ -1,0 +1,76 @@
+"""Classifiers: the published sizes, the images that they take, and how they see them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from lenssr.networks import CLASSIFIERS, build
+from lenssr.networks._classifier import SPLINE, starlet
+
+PUBLISHED = dict(channels=3, classes=1000, softening=[1.0], scales=0)  # colours as they are
+SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
+         "vgg": dict(width=4, hidden=8, pooled=1)}
+
+
+@pytest.mark.parametrize(("architecture", "sizes", "parameters"), [
+    # As torchvision's weights of ImageNet have them.
+    ("resnet", dict(stem="published"), 11_689_512),
+    ("resnet", dict(stem="published", blocks=[3, 4, 6, 3]), 21_797_672),
+    ("alexnet", dict(stem="published"), 61_100_840),
+    ("vgg", dict(depth=11, norm=False), 132_863_336),
+    ("vgg", dict(depth=16, norm=False), 138_357_544),
+    ("vgg", dict(depth=19), 143_678_248),
+])
+def test_published_numbers_of_parameters(architecture, sizes, parameters):
+    with torch.device("meta"):
+        network = build(architecture, **PUBLISHED, **sizes)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("side", [32, 64, 150])
+@pytest.mark.parametrize("architecture", sorted(CLASSIFIERS))
+def test_images_of_all_sizes(architecture, side):
+    torch.manual_seed(0)
+    network = build(architecture, classes=4, **SMALL[architecture])
+    image = torch.rand(2, 1, side, side)
+    maps = network.features(image)
+    assert network(image).shape == (2, 4)
+    assert torch.equal(network.eval()(image), network.classify(network.features(image)[-1]))
+    sides = [each.shape[-1] for each in maps]
+    assert sides == sorted(sides, reverse=True) and sides[0] >= side // 4
+    network(image).square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("architecture", sorted(CLASSIFIERS))
+def test_the_unit_of_the_flux_does_not_matter(architecture):
+    torch.manual_seed(0)
+    network = build(architecture, **SMALL[architecture]).eval()
+    image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
+    network.double()
+    torch.testing.assert_close(network(image), network(1e-6 * image), rtol=1e-9, atol=1e-9)
+
+
+def test_wavelet_scales_are_those_of_a_spline():
+    image = np.random.default_rng(0).normal(size=(24, 20))
+    planes = starlet(torch.from_numpy(image)[None, None], 3)[0].numpy()
+    np.testing.assert_allclose(planes.sum(axis=0), image, atol=1e-12)
+    smooth = image
+    for k, plane in enumerate(planes[:-1]):
+        kernel = np.zeros(4 * 2**k + 1)
+        kernel[::2**k] = SPLINE.numpy()
+        wide = smooth
+        for axis in (0, 1):
+            wide = ndimage.convolve1d(wide, kernel, axis, mode="nearest")
+        np.testing.assert_allclose(plane, smooth - wide, atol=1e-6)
+        smooth = wide
+
+
+@pytest.mark.parametrize(("architecture", "sizes", "name"), [
+    ("resnet", dict(stem="coarse"), "stem"), ("alexnet", dict(stem=3), "stem"),
+    ("vgg", dict(depth=12), "depth"), ("resnet", dict(depth=18), "architecture"),
+    ("inception", {}, "architecture")])
+def test_wrong_sizes(architecture, sizes, name):
+    with pytest.raises(ValueError, match=name):
+        build(architecture, **sizes)
