@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.classify import ClassifierRecipe
+from lenssr.classify import ClassifierRecipe, _dark_matter, dark_matter
 from lenssr.classify._plan import CLASSES, RESTORERS, Plan
 from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
 from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
@@ -110,3 +110,27 @@ def test_wrong_commands(words, message, tmp_path, capsys):
     command = ["benchmark", "--experiment", "dark-matter", "--out", str(tmp_path), *words]
     assert main(command) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*unlike those that tiny")
+def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
+    """All of it but the trainings, on few lenses; a second run makes no image again."""
+    monkeypatch.setattr(Plan, "classifier", lambda self, *looks: tiny)
+    monkeypatch.setattr(_dark_matter, "METHODS", ("bilinear",))
+    options = dict(n=6, n_twins=1, restorers=())
+    found = dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
+    assert set(found.scores["images"]) == {
+        "HR", "bilinear", *(f"{way}, {label}" for way in ("HR", "bilinear")
+                            for label in ("unmatched", "physical"))}
+    assert set(found.subhalos["classifier"]) == set(found.scores["classifier"])
+    assert "HR" in found.subhalos["images"] and "found_1e10" in found.subhalos.colnames
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == [f"dark-matter{end}" for end in (
+        "-confusion.ecsv", "-roc.ecsv", "-scores.ecsv", "-subhalos.ecsv", ".png")]
+    assert str(found).startswith("Classes told apart")
+    with pytest.raises(OSError, match="exists already"):
+        dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
+    monkeypatch.setattr(_dark_matter._Seen, "_make", None)
+    again = dark_matter(tmp_path / "out", runs=tmp_path / "runs", overwrite=True, **options)
+    assert again.scores["accuracy"].tolist() == found.scores["accuracy"].tolist()
