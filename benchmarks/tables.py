@@ -6,7 +6,8 @@ Tables for the documentation, of the files that ``lenssr benchmark`` and ``lenss
 ``NAME.ecsv`` becomes ``benchmark_NAME_target.csv``, against the target, and, where the target has
 noise, ``benchmark_NAME_truth.csv``: what is printed of it, to the same digits. A table of means
 over folds becomes ``benchmark_NAME.csv``. So does ``NAME-fidelity-TABLE.ecsv`` become
-``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns. Those of ``lenssr
+``fidelity_NAME_TABLE.csv``; of the coverage, methods get columns. Where methods were told a wrong
+PSF or noise, the name ends with what was wrong. Those of ``lenssr
 benchmark --experiment dark-matter``, ``dark-matter*.ecsv``, become ``dark_matter_TABLE.csv``.
 """
 
@@ -36,11 +37,14 @@ def main():
                 name = file.stem.replace("-", "_")
                 write_lines(plain(with_intervals(table)), args.out / f"{name}.csv")
             continue
-        part = table.meta.get("fidelity")
+        part = shown = table.meta.get("fidelity")
         if part is not None:
             name = file.stem.removesuffix(f"-fidelity-{part}")
-            side_by_side = part in ("coverage", "apertures")
-            write_lines(by_bin(table) if side_by_side else plain(shortened(part, table)),
+            for key in ("told_psf", "told_noise"):
+                if table.meta.get(key, 1.0) != 1:
+                    part = f"{part}_{key}"
+            side_by_side = shown in ("coverage", "apertures")
+            write_lines(by_bin(table) if side_by_side else plain(shortened(shown, table)),
                         args.out / f"fidelity_{name}_{part}.csv")
             continue
         if "truth_psnr_spread" in table.colnames and "runs" not in table.colnames:  # over folds
