@@ -92,9 +92,6 @@ def _observed():
 _PRESETS = {
     # Subaru HSC Wide: 0.168 arcsec pixels, seeing of 0.5-0.85 arcsec (2018PASJ...70S...4A).
     "hsc-hst": Preset(Population(), Instrument()),
-    # Nothing but lensed galaxies, for generators of arcs.
-    "arcs": Preset(Population(kinds=(1, 0, 0, 0, 0, 0), lens_light=0.0, neighbours=0.0),
-                   Instrument()),
     # A telescope is its PSF and its noise in pixels; so this is all of them: optics of 1.2 to 6
     # pixels, resampled or not, and lenses that are as large in pixels as Euclid's and as DES's.
     "any-telescope": Preset(
@@ -111,6 +108,9 @@ _PRESETS = {
     "classification-unmatched": Preset(replace(_VARIED, matched=False), _MODEL_2, 32, _PUBLIC),
     "classification-physical": Preset(_VARIED, _MODEL_2, 32, _PHYSICAL),
     "observed-like": _observed,
+    # Nothing but lensed galaxies, for generators of arcs.
+    "arcs": Preset(Population(kinds=(1, 0, 0, 0, 0, 0), lens_light=0.0, neighbours=0.0),
+                   Instrument()),
 }
 
 PRESETS = tuple(_PRESETS)

@@ -25,10 +25,11 @@ from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import PairSeries
 
 GEOMETRY = {  # side and pixel (arcsec) of the target
-    "any-telescope": (96, 0.084),
+    "any-telescope": (96, 0.084), "arcs": (96, 0.084),
     "deeplense-1": (150, 0.05), "deeplense-2": (64, 0.101), "deeplense-clean": (150, 0.05),
     "deeplense-noisy": (150, 0.05), "classification": (64, 0.101),
-    "classification-physical": (64, 0.101), "hsc-hst": (96, 0.084), "observed-like": (128, 0.1315)}
+    "classification-physical": (64, 0.101), "classification-unmatched": (64, 0.101),
+    "hsc-hst": (96, 0.084), "observed-like": (128, 0.1315)}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
