@@ -4,8 +4,8 @@ Super-resolution through the lens equation: lenses found, images restored, besid
     python benchmarks/lens_equation.py --n 500 --out lens_equation.ecsv
     python benchmarks/lens_equation.py --slacs
 
-The scenes are those of ``simulated.py``: the preset ``hsc-hst``, seed 2, never trained on, every kind
-of scene that it has. Rows are written as they come, and a run goes on where an earlier one
+The scenes are those of ``simulated.py``: the preset ``hsc-hst``, seed 2, never trained on, every
+kind of scene that it has. Rows are written as they come, and a run goes on where an earlier one
 stopped; ``--first`` and ``--n`` share the work out. ``--slacs`` fits SLACS J0946+1006 as HST sees
 it by lenstronomy, and as the ground would see it by this method.
 """
