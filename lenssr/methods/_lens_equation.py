@@ -19,6 +19,8 @@ from ._unrolled import short
 __all__ = ["LensEquation"]
 
 LARGEST, SMALLEST = 100, 16  # sides of an image in input pixels
+# Errors of any model of profiles: of the noise of the sky, for their wings, and of the light.
+SKY, PROFILES = 0.03, 0.01
 DRAWS = 32    # of the posterior, from which errors are correlated
 COARSE = 2    # points of the first fits to an input pixel and axis
 FINE = {2: 2, 3: 2, 4: 1}  # of the last ones, to an output pixel
@@ -128,7 +130,7 @@ class LensEquation:
         # Where the model misses more than noise, its errors are larger by as much.
         excess = max(posterior.chi2 / max(count - posterior.freedom, 1.0), 1.0) ** 0.5
         std, whole = (noise * part.numpy() for part in posterior.stds())
-        whole = excess * whole
+        whole = np.hypot(excess * whole, np.hypot(SKY * noise, PROFILES * (mean - level)))
         std = np.minimum(std, whole)
         generator = torch.Generator().manual_seed(run.seed)
         draws = excess * noise * posterior.draws(max(DRAWS, run.n_samples), generator).numpy()

@@ -115,4 +115,5 @@ def _convergence(model, state, macro):
     ax, ay = model.potential.deflect(place + macro[4], place + macro[5],
                                      state.bent * model.bent_unit)
     kappa = (np.gradient(ax.numpy(), step, axis=1) + np.gradient(ay.numpy(), step, axis=0)) / 2
-    return float(np.sqrt(np.mean(kappa[np.hypot(place[:, None], place) < radius] ** 2)))
+    inside = np.hypot(*np.meshgrid(place.numpy(), place.numpy())) < radius
+    return float(np.sqrt(np.mean(kappa[inside] ** 2)))

@@ -14,12 +14,12 @@ from .scene import Layout, Priors, SceneModel
 
 __all__ = ["search", "starts"]
 
-ROUGH = ((0.1, 6), (0.03, 6))  # relative errors forgiven, and steps
+ROUGH = ((0.1, 8), (0.03, 6))  # relative errors forgiven, and steps
 FAN = (2.5, 0.42, 6)  # further Einstein radii: from pixels to a share of the side, how many
 TURNS, BEHIND = 3, 0.3  # places of the source for each, Einstein radii off the lens
 KEPT = 3       # fits that go on
-WORSE = (1.3, 100.0)  # than the best, relative and in all: those beyond do not
-APART = 0.04   # logarithm of the Einstein radius by which two fits differ
+WORSE = (1.5, 200.0)  # than the best, relative and in all: those beyond do not
+APART = (0.04, 0.04, 0.04, 0.7, 0.7)  # by which two fits differ
 POLISH = 12    # steps
 SKETCH = 14    # pixels of the source along a side, where models are compared
 
@@ -60,13 +60,13 @@ def starts(guesses, side, radius=None):
 
 
 def distinct(found, count):
-    """The best fits whose Einstein radii differ, as far as they are not much worse."""
+    """The best fits that differ, as far as they are not much worse than the best one."""
     order, kept = found.objective.argsort().tolist(), []
+    # Radius, shear and place of the source.
+    told = found.values[:, [0, 6, 7, 8, 9]] / torch.tensor(APART, dtype=torch.float64)
     limit = WORSE[0] * found.objective.min() + WORSE[1]
     for k in order:
-        radius = found.values[k, 0]
-        if found.objective[k] < limit and all(
-                abs(radius - found.values[j, 0]) > APART for j in kept):
+        if found.objective[k] < limit and all((told[k] - told[j]).abs().max() > 1 for j in kept):
             kept.append(k)
     return kept[:count]
 
@@ -122,7 +122,7 @@ def _roughly(values, lattice, data):
         rough = Fit(layout, start)
         for share, steps in ROUGH:
             rough = fit(rough, lattice, data.forgiving(share), steps)
-            rough = Fit(layout, rough.values[distinct(rough, 2 * KEPT)])
+            rough = Fit(layout, rough.values[distinct(rough, 3 * KEPT)])
         rough = evidence(fit(rough, lattice, data, POLISH), lattice, data)
         found += [(float(rough.cost[k]), layout, rough.values[k:k + 1])
                   for k in distinct(rough, KEPT)]

@@ -1,0 +1,124 @@
+"""Super-resolution through the lens equation, on lenses of which all is known."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from lenssr import LensSRWarning, SuperResolvedImage, superresolve
+from lenssr.simulate import Instrument, Population, simulate_pair
+
+LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
+                    mass_model="SIE", arc_to_lens=(0.5, 0.5), source_offset=0.4)
+
+
+def lens(seed=1, size=32, **options):
+    return simulate_pair("hsc-hst", substructure="no_sub", population=LENSES, seed=seed, size=size,
+                         instrument=Instrument(snr=(60, 60), depth=(500, 500)), **options)
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return lens()
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return superresolve(pair.lr, "lens_equation", parts=0, n_samples=40)
+
+
+def psnr(image, truth):
+    return 10 * np.log10(truth.max() ** 2 / np.mean((image - truth) ** 2))
+
+
+def test_the_lens_is_found(pair, result):
+    true = pair.truth["scene"].lens_kwargs[0]
+    radius, error = result.lens["theta_E"]
+    pixel = pair.truth["instrument"].pixel_scale / 2
+    assert radius * pixel == pytest.approx(true["theta_E"], rel=0.03)
+    assert abs(radius * pixel - true["theta_E"]) < 4 * error * pixel
+    middle = (result.shape[0] - 1) / 2
+    for axis in "xy":
+        place, error = result.lens[axis]
+        assert (place - middle) * pixel == pytest.approx(true[f"center_{axis}"],
+                                                         abs=max(4 * error * pixel, 0.03))
+    assert result.meta["SRTHETAE"] == pytest.approx(radius)
+    assert result.meta["SRLENS"] is True
+
+
+def test_the_data_are_explained_and_not_followed(result):
+    assert result.meta["SRCHI2"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_image_is_better_than_interpolation(pair, result):
+    truth = pair.hr.data
+    linear = superresolve(pair.lr, "bilinear")
+    assert psnr(result.data, truth) > psnr(linear.data, truth) + 8
+
+
+def test_errors_are_those_of_the_result(pair, result):
+    pull = (result.data - pair.hr.data) / result.uncertainty.array
+    assert 0.5 < np.mean(np.abs(pull) < 1)
+    assert 0.85 < np.mean(np.abs(pull) < 2)
+    assert (result.measurement_std <= result.uncertainty.array * (1 + 1e-6)).all()
+    scatter = result.samples.std(axis=0)
+    bright = result.uncertainty.array > np.median(result.uncertainty.array)
+    assert 0.3 < np.median((scatter / result.uncertainty.array)[bright]) < 1.2
+
+
+def test_critical_curve_and_source(pair, result):
+    solution, radius = result.lens, result.lens["theta_E"][0]
+    x, y = solution.critical_curves[0].T
+    area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+    # That of a lens with little shear has the area of a circle of the Einstein radius.
+    assert np.sqrt(area / np.pi) == pytest.approx(radius, rel=0.03)
+    assert solution.caustics[0].shape == solution.critical_curves[0].shape
+    source = pair.truth["scene"].source_kwargs[0]
+    pixel = pair.truth["instrument"].pixel_scale / 2
+    iy, ix = np.unravel_index(solution.source.argmax(), solution.source.shape)
+    middle = (result.shape[0] - 1) / 2
+    for k, (index, axis) in enumerate(((ix, "x"), (iy, "y"))):
+        place = (solution.origin[k] + index * solution.step - middle) * pixel
+        assert place == pytest.approx(source[f"center_{axis}"], abs=0.1)
+
+
+def test_round_trip_through_a_file(result, tmp_path):
+    path = tmp_path / "lens.fits"
+    result.write(path)
+    back = SuperResolvedImage.read(path).lens
+    for name in result.lens.parameters["name"]:
+        assert back[name] == pytest.approx(result.lens[name])
+    np.testing.assert_allclose(back.covariance, result.lens.covariance)
+    np.testing.assert_allclose(back.source, result.lens.source)
+    assert back.origin == pytest.approx(result.lens.origin)
+    assert back.step == pytest.approx(result.lens.step)
+    for name in ("critical_curves", "caustics"):
+        for one, other in zip(getattr(back, name), getattr(result.lens, name), strict=True):
+            np.testing.assert_allclose(one, other)
+    assert back.potential == pytest.approx(result.lens.potential)
+
+
+def test_the_source_has_the_unit_of_the_image(result):
+    doubled = result.multiply(2.0)
+    np.testing.assert_allclose(doubled.lens.source, 2 * result.lens.source)
+    assert result[4:20, 4:20].lens is None
+
+
+def test_it_can_be_moved_onto_the_data(pair, result):
+    with pytest.warns(LensSRWarning, match="results that were not moved"):
+        moved = superresolve(pair.lr, "lens_equation", parts=0, data_consistent=True)
+    assert moved.meta["SRCHI2"] <= max(result.meta["SRCHI2"], 1.0) + 0.02
+
+
+def test_an_image_without_a_lens():
+    galaxy = Population(kinds=(0, 0, 0, 1, 0, 0), neighbours=0.0)
+    found = simulate_pair("hsc-hst", substructure="no_sub", population=galaxy, seed=3, size=24,
+                          instrument=Instrument(snr=(60, 60)))
+    with warnings.catch_warnings():
+        # It says so, unless it fits a source of next to no light.
+        warnings.simplefilter("ignore", LensSRWarning)
+        result = superresolve(found.lr, "lens_equation", parts=0)
+    assert psnr(result.data, found.hr.data) > 35

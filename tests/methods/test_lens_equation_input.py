@@ -1,0 +1,24 @@
+"""What the method of the lens equation says of images that it can't take."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from lenssr import superresolve
+from lenssr.image._kernels import gaussian_psf
+from lenssr.methods._lens_equation import LARGEST
+
+
+def test_bad_input():
+    psf = gaussian_psf(3.0, 9)
+    image = np.random.default_rng(0).normal(size=(32, 32)) * u.nJy
+    with pytest.raises(ValueError, match="`psf` must be given for method 'lens_equation'"):
+        superresolve(image, "lens_equation", uncertainty=1.0)
+    for side in (12, LARGEST + 1):
+        with pytest.raises(ValueError, match="`data` must be an image of 16 to 100 pixels"):
+            superresolve(np.random.default_rng(0).normal(size=(side, side)) * u.nJy,
+                         "lens_equation", uncertainty=1.0, psf=psf)
+    with pytest.raises(ValueError, match="`theta_e` must be a positive number of pixels, got -1"):
+        superresolve(image, "lens_equation", theta_e=-1)
+    with pytest.raises(ValueError, match="`parts` must be"):
+        superresolve(image, "lens_equation", parts=1.5)

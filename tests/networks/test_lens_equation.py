@@ -1,0 +1,112 @@
+"""Guesses of a lens: learnt from the data alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from lenssr.image._kernels import relative_kernel
+from lenssr.networks import build, compress
+from lenssr.networks._lattice import Lattice
+from lenssr.networks.lens_equation import RADII
+from lenssr.train._batch import Batch
+from lenssr.train._losses import MISFIT
+from lenssr.train._recipe import Recipe, Training
+from lenssr.train._trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build("lens_equation", scale=[2, 3], guesses=3, features=8).eval()
+
+
+def telescope(scale=2):
+    offset = np.arange(9) - 4
+    psf = np.exp(-0.5 * (offset[:, None] ** 2 + offset**2) / 1.5**2)
+    kernel = torch.from_numpy(relative_kernel(psf / psf.sum(), scale)).float()
+    return kernel[None].repeat(2, 1, 1)
+
+
+def scene(network, radius=5.0):
+    """A lens with its galaxy, as the network writes it, and its image."""
+    values = torch.tensor([np.log(radius), 2.0, 0.1, 0.0, 0.3, -0.2, 0.02, 0.0,
+                           0.3, -0.2, 1.0, 0.7, 0.1, 0.0,
+                           1.3, 0.5, 0.3, 0.2, 0.0, 0.1]).float().repeat(2, 1, 1)
+    lattice = Lattice((24, 24), 2, 1, telescope())
+    amplitudes = torch.tensor([4.0, 9.0]).reshape(1, 1, 2, 1, 1)
+    sharp = lattice.sharp((network.scene(values, lattice) * amplitudes).sum(dim=2))
+    return values, lattice.data(sharp), lattice.inner(sharp), lattice
+
+
+def test_the_truth_explains_the_data(network):
+    values, data, sharp, lattice = scene(network)
+    misfit, image = network.explain(values, data, torch.ones_like(data), lattice)
+    assert misfit.max() < 1e-3
+    torch.testing.assert_close(image, sharp, rtol=1e-2, atol=2e-2)
+    worse, _ = network.explain(scene(network, 5.5)[0], data, torch.ones_like(data), lattice)
+    assert (worse > 10 * misfit + 0.01).all()
+
+
+def test_gradients_lead_to_the_truth(network):
+    values, data, _, lattice = scene(network)
+    wrong = values.clone()
+    wrong[..., 0] += 0.05
+    wrong.requires_grad_()
+    misfit, _ = network.explain(wrong, data, torch.ones_like(data), lattice)
+    slope, = torch.autograd.grad(misfit.sum(), wrong)
+    # A step in the Einstein radius, the amplitudes solved for anew.
+    step = torch.zeros_like(values)
+    step[..., 0] = 1e-3
+    more, less = (network.explain(wrong.detach() + sign * step, data, torch.ones_like(data),
+                                  lattice)[0].sum() for sign in (1, -1))
+    assert slope[..., 0].sum() == pytest.approx(float(more - less) / 2e-3, rel=0.05)
+    assert slope[..., 0].sum() > 0
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_one_network_for_all_scales(network, scale):
+    x = compress(torch.randn(2, 1, 24, 24))
+    with torch.no_grad():
+        image = network(x, torch.ones_like(x), telescope(scale), torch.zeros(2), scale)
+    assert image.shape == (2, 1, 24 * scale, 24 * scale)
+    assert image.isfinite().all()
+
+
+def test_guesses_share_out_the_radii(network):
+    x = compress(torch.randn(2, 1, 24, 24))
+    with torch.no_grad():
+        values, scores = network.guess(x, torch.ones_like(x), torch.full((2,), 2.5))
+    radii, width = values[..., 0], (RADII[1] - RADII[0]) / 3
+    assert scores.shape == (2, 3)
+    for k in range(3):
+        assert (radii[:, k] > RADII[0] + (k - 0.1) * width - 1e-5).all()
+        assert (radii[:, k] < RADII[0] + (k + 1.1) * width + 1e-5).all()
+
+
+def test_masked_pixels_do_not_count(network):
+    values, data, _, lattice = scene(network)
+    sigma, spoilt = torch.ones_like(data), data.clone()
+    spoilt[..., 5:8, 9:12] = 1e4
+    sigma[..., 5:8, 9:12] = torch.inf
+    misfit, _ = network.explain(values, spoilt, sigma, lattice)
+    assert misfit.max() < 1e-3
+
+
+def test_no_target_is_looked_at(tmp_path):
+    class Team:
+        device, rank, world, first = torch.device("cpu"), 0, 1, True
+
+        @staticmethod
+        def parallel(network):
+            return network
+
+        @staticmethod
+        def mean(value):
+            return value
+
+    recipe = Recipe("a", {"architecture": "lens_equation", "scale": 2, "guesses": 2,
+                          "features": 8}, training=Training(loss=MISFIT, steps=5))
+    trainer = Trainer(recipe, tmp_path, Team())
+    lr, hr = torch.randn(2, 1, 24, 24), torch.full((2, 1, 48, 48), torch.nan)
+    batch = Batch(lr, hr, None, hr, [0, 1], (torch.ones_like(lr), telescope(), torch.zeros(2)))
+    assert torch.isfinite(trainer.loss(batch))
