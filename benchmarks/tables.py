@@ -12,6 +12,7 @@ benchmark --experiment dark-matter``, ``dark-matter*.ecsv``, become ``dark_matte
 """
 
 import argparse
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,8 @@ def by_bin(table):
 
 def write_lines(lines, path):
     """Write lines of words into a CSV file."""
-    with whole_file(path) as beside:
-        beside.write_text("".join(",".join(line) + "\n" for line in lines))
+    with whole_file(path) as beside, beside.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
 
 
 if __name__ == "__main__":
