@@ -98,7 +98,7 @@ class ClassifierRecipe(Recipe):
 
     @property
     def sizes(self):
-        """What `lenssr.networks.build` takes."""
+        """What ``lenssr.networks.build`` takes."""
         return {"classes": len(self.classes), **self.network}
 
     def pairs(self, restorer=None):

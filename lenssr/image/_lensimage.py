@@ -28,7 +28,7 @@ class LensImage:
     noise : float
         Noise of the sky: the unit in which networks see the image.
     metadata : dict
-        What else is known of the observation: what `lenssr.image._metadata.read_metadata` gives.
+        What else is known of the observation: what ``lenssr.image._metadata.read_metadata`` gives.
     """
 
     data: np.ndarray
