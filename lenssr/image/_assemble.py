@@ -17,7 +17,7 @@ __all__ = ["assemble"]
 # Cards that the input's own pixels made true, or an earlier run of lenssr.
 STALE = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
                    r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
-                   r"LENS|THETAE|THETER|WARN\d+)")
+                   r"LENS|LODDS|THETAE|THETER|WARN\d+)")
 # Cards of the frame of the coordinates, which a FITS WCS brings itself; others do not.
 FRAME = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
                    r"VELOSYS|VELANGL|ZSOURCE")

@@ -80,7 +80,7 @@ class LensEquation:
         Warns
         -----
         LensSRWarning
-            If nothing in the image is lensed.
+            If nothing in the image is lensed, or it can be explained without.
         """
         import torch
 
@@ -117,14 +117,14 @@ class LensEquation:
         data = Data(values, weight.float())
         guesses, _ = network.look(values, data.weight, kernels[COARSE], COARSE)
         values = starts(guesses[0], min(image.shape), self.theta_e)
-        return search(values, coarse, fine, data, self.parts), level
+        return *search(values, coarse, fine, data, self.parts), level
 
     def _restoration(self, image, run, found, card):
         import torch
 
         from ._lensmodel.curves import solution
 
-        posterior, level = found
+        posterior, odds, level = found
         noise, count = image.noise, np.count_nonzero(~image.mask)
         mean = noise * posterior.image.double().numpy() + level
         # Where the model misses more than noise, its errors are larger by as much.
@@ -138,12 +138,17 @@ class LensEquation:
         lens = None
         facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                  "SRCALIB": ("posterior", "uncertainty: of the fitted model"),
-                 "SRLENS": (posterior.model.layout.lens, "whether a lens was found")}
+                 "SRLENS": (posterior.model.layout.lens, "whether a lens was found"),
+                 "SRLODDS": (round(odds, 1), "ln of evidence of a lens over light alone")}
         if posterior.model.layout.lens:
             lens = solution(posterior, run.scale, noise)
             radius, error = lens["theta_E"]
             facts |= {"SRTHETAE": (radius, "[pix] Einstein radius"),
                       "SRTHETER": (error, "[pix] its standard deviation")}
+            if odds < 0:
+                warnings.warn("light in front of any source explains the image as well as a lens "
+                              f"does (ln odds {odds:.0f}): the lens may be none", LensSRWarning,
+                              stacklevel=4)
         else:
             warnings.warn("no lensed source was found in the image: it is explained by light in "
                           "front alone", LensSRWarning, stacklevel=4)

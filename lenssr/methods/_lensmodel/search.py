@@ -7,7 +7,7 @@ import torch
 
 from lenssr.networks._lensing import LIGHT, MACRO
 
-from .fit import Fit, evidence, fit, normal_parts
+from .fit import RARE, Fit, evidence, fit, normal_parts
 from .posterior import infer
 from .pursuit import grow
 from .scene import Layout, Priors, SceneModel
@@ -93,6 +93,8 @@ def search(values, coarse, fine, data, parts=6):
     Returns
     -------
     posterior : `~lenssr.methods._lensmodel.posterior.Posterior`
+    odds : float
+        Logarithm of the evidence of the best lens over that of light alone.
     """
     begun = _roughly(values, coarse, data)
     tried = []
@@ -104,9 +106,10 @@ def search(values, coarse, fine, data, parts=6):
     alone = grow(fit(alone, coarse, data, POLISH), coarse, data, parts)
     tried.append((alone, _weigh(alone, coarse, data)))
     best, posterior = min(tried, key=lambda pair: pair[1].cost)
+    odds = (tried[-1][1].cost - min(pair[1].cost for pair in tried[:-1]) + RARE["lens"]) / 2
     if best.layout.lens:
         best = _further(best, posterior, coarse, data, parts)
-    return infer(fit(best, fine, data, POLISH), fine, data)
+    return infer(fit(best, fine, data, POLISH), fine, data), odds
 
 
 def _weigh(found, lattice, data):
