@@ -18,11 +18,12 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe, toml, values, tmp_
 
     alone = fit(halved(1), tmp_path / "alone", device="cpu", progress=False)
     (tmp_path / "recipe.toml").write_text(toml(halved(2)))
-    subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          "-m", "lenssr", "train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "two"),
-         "--device", "cpu"], check=True, capture_output=True,
+         "--device", "cpu"], capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert run.returncode == 0, run.stderr[-4000:]
     curves = [np.genfromtxt(tmp_path / name / "curve.csv", delimiter=",", names=True)
               for name in ("alone", "two")]
     assert len(curves[0]) == 6
