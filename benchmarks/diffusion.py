@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lenssr import LensSRWarning, superresolve
 from lenssr._files import whole_file
 from lenssr.evaluate import image_metrics
-from lenssr.evaluate._fidelity.power import ring_power
+from lenssr.image._power import ring_power
 from lenssr.methods._operator import Degrade
 
 EDGE = 6        # input pixels along the edge, whose light comes from beyond it

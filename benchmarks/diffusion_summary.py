@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from lenssr.evaluate._fidelity.power import FREQUENCIES, transfer
+from lenssr.image._power import FREQUENCIES, transfer
 
 BINS = (1, 3, 10, 30)                    # of the local signal to noise
 SNR = (5, 15, 50, 150, 500)              # of the peak of an image

@@ -17,7 +17,7 @@ import torch
 from astropy.table import Table
 
 from lenssr.evaluate import image_metrics
-from lenssr.evaluate._fidelity.power import ring_power, transfer
+from lenssr.image._power import ring_power, transfer
 from lenssr.networks import expand
 from lenssr.simulate._draws import BatchDraws
 from lenssr.train import Data, Recipe, Training, fit

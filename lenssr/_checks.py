@@ -4,7 +4,8 @@ import difflib
 import math
 from numbers import Integral, Real
 
-__all__ = ["check_index", "check_keys", "natural_integer", "positive_integer", "positive_number"]
+__all__ = ["check_index", "check_keys", "natural_integer", "positive_integer", "positive_number",
+           "share"]
 
 
 def positive_integer(name, value):
@@ -30,6 +31,13 @@ def positive_number(name, value):
     """``value`` as a `float`; a `ValueError` that names it unless it is positive and finite."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
         raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+    return float(value)
+
+
+def share(name, value):
+    """``value`` as a `float`; a `ValueError` that names it unless it is from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be from 0 to 1, got {value!r}")
     return float(value)
 
 

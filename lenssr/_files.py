@@ -5,7 +5,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_absent", "save_figure", "whole_file"]
+__all__ = ["check_absent", "save_figure", "whole_file", "write_report"]
 
 
 @contextmanager
@@ -39,3 +39,24 @@ def save_figure(figure, path):
         # Older matplotlib calls what newer Pillow has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
         figure.savefig(path, dpi=110, format="png")
+
+
+def write_report(tables, figure, path):
+    """
+    Write tables, and a figure beside them, each whole; the folder is made if it is not there.
+
+    Parameters
+    ----------
+    tables : dict
+        `~astropy.table.Table` by path.
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    path : path-like
+        Where it goes.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    for place, table in tables.items():
+        with whole_file(place) as beside:
+            table.write(beside, format="ascii.ecsv", overwrite=True)
+    with whole_file(path) as beside:
+        save_figure(figure, beside)

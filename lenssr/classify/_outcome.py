@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from lenssr._files import check_absent, save_figure, whole_file
+from lenssr._files import check_absent, write_report
 
 __all__ = ["DarkMatter", "file_names"]
 
@@ -98,12 +98,7 @@ class DarkMatter:
         OSError
             If a file is there already and ``overwrite`` is false.
         """
-        folder = Path(folder)
-        paths = [folder / name for name in file_names(self.scores.meta["preset"])]
+        paths = [Path(folder) / name for name in file_names(self.scores.meta["preset"])]
         check_absent(paths, overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        for part, path in zip(TABLES, paths):
-            with whole_file(path) as beside:
-                getattr(self, part).write(beside, format="ascii.ecsv", overwrite=True)
-        with whole_file(paths[-1]) as beside:
-            save_figure(self.figure(), beside)
+        write_report({path: getattr(self, part) for part, path in zip(TABLES, paths)},
+                     self.figure(), paths[-1])

@@ -148,14 +148,11 @@ def _one_view(network, images):
 
 def _finish(trainer, unseen, path):
     """Write the weights as they will be kept, and what is known of them."""
-    if trainer.training.patience:
-        trainer.average.load_state_dict(trainer.best)
-    network, recipe = trainer.average, trainer.recipe
+    recipe, (network, row) = trainer.recipe, trainer.chosen()
     kept = network.half().float()
     logits, labels, features = trainer.look(kept, unseen)
     temperature = find_temperature(logits, labels)
     chances = probabilities(logits, temperature)
-    row = trainer.curve[trainer.best_row]
     figures = {name: value for name, value in row.items() if name != "step"}
     figures |= {"accuracy": float((logits.argmax(axis=1) == labels).mean()),
                 "calibration_error": calibration_error(chances, labels)}

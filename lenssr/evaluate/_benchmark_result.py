@@ -5,7 +5,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr._files import check_absent, save_figure, whole_file
+from lenssr._files import check_absent, write_report
 
 from ._benchmark_table import layout
 
@@ -78,15 +78,8 @@ class Benchmark:
             If a file is there already and ``overwrite`` is false.
         """
         check_free(folder, self.name, overwrite)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure = self.figure()
-        for pattern, write in zip(FILES, (
-                lambda path: self.summary.write(path, format="ascii.ecsv", overwrite=True),
-                lambda path: self.images.write(path, format="ascii.ecsv", overwrite=True),
-                lambda path: save_figure(figure, path))):
-            with whole_file(folder / pattern.format(self.name)) as beside:
-                write(beside)
+        summary, images, figure = (Path(folder) / each.format(self.name) for each in FILES)
+        write_report({summary: self.summary, images: self.images}, self.figure(), figure)
 
 
 def check_free(folder, name, overwrite):

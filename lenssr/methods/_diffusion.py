@@ -10,14 +10,14 @@ from lenssr.image._correlation import neighbours_correlation
 from lenssr.image._error_correlation import measure_correlation
 from lenssr.image._kernels import target_psf
 from lenssr.image._mask import expand_mask
-from lenssr.weights import load_network, shipped_weights
+from lenssr.weights import load_network
 
 from ._base import Restoration
 from ._consistency import Misfit
 from ._latent import LatentField
 from ._levels import check_levels, dynamic_levels, spectrum_of, static_levels
 from ._memory import check_memory
-from ._network import TRAINED
+from ._network import TRAINED, load_for
 from ._probe import EXCERPT, monte_carlo_error
 from ._samplers import SAMPLERS
 from ._told import given_metadata, told
@@ -118,11 +118,7 @@ class DiffusionSampler:
         shape = tuple(run.scale * side for side in image.shape)
         if self.keep_samples:
             check_memory(n, shape)
-        network, card = self._load(self.weights or shipped_weights(self.architecture).get(
-            run.scale, f"{self.architecture}-x{run.scale}"), self.architecture)
-        if run.scale not in card.scales:
-            raise ValueError(f"`scale` must be {card.scales[0]}, for which the weights "
-                             f"{card.name!r} were trained, got {run.scale}")
+        network, card = load_for(self, run.scale)
         apply, base = self._base(network, image, run)
         restored = apply(image)
         std, correlation = monte_carlo_error(apply, image, self.n_probes, run.seed, mean=restored)

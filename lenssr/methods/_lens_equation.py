@@ -11,9 +11,10 @@ from lenssr.image._error_correlation import measure_correlation
 from lenssr.image._kernels import relative_kernel, target_psf
 from lenssr.image._mask import expand_mask
 from lenssr.image._noise import sky_level
-from lenssr.weights import load_network, shipped_weights
+from lenssr.weights import load_network
 
 from ._base import Restoration, check_observed
+from ._network import load_for
 from ._unrolled import short
 
 __all__ = ["LensEquation"]
@@ -89,11 +90,7 @@ class LensEquation:
             raise ValueError(f"`data` must be an image of {SMALLEST} to {LARGEST} pixels a side "
                              f"about one lens for method {self.architecture!r}, got shape "
                              f"{image.shape}")
-        network, card = self._load(self.weights or shipped_weights(self.architecture).get(
-            run.scale, self.architecture), self.architecture)
-        if run.scale not in card.scales:
-            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
-                             f"the weights {card.name!r} were trained, got {run.scale}")
+        network, card = load_for(self, run.scale)
         with torch.no_grad():
             found = self._fit(image, run, network)
         return self._restoration(image, run, found, card)

@@ -19,7 +19,7 @@ from ._base import Restoration
 from ._calibrated import predict_error, rest_correlation, snr_map, usual_chi2
 from ._probe import monte_carlo_error
 
-__all__ = ["Apply", "Network"]
+__all__ = ["Apply", "Network", "load_for"]
 
 TRAINED = 3.0  # conditions of the PSF beyond this were never seen in training
 PRECISIONS = ("float32", "float64", "bfloat16")
@@ -95,7 +95,7 @@ class Network:
                  **apply.facts}
         whole, calibration = None, card.calibration
         if calibration:
-            head = self._load_head(self._weights(run.scale))
+            head = self._load_head(weights_for(self, run.scale))
             snr = snr_map(apply, image, mean)
             whole, told = predict_error(head, calibration, apply, image, mean, snr)
             facts |= told
@@ -130,23 +130,45 @@ class Network:
         ValueError
             As `restore` does.
         """
-        network, card = self._load(self._weights(run.scale), self.architecture)
-        if run.scale not in card.scales:
-            raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
-                             f"the weights {card.name!r} were trained, got {run.scale}")
+        network, card = load_for(self, run.scale)
         apply = self._apply(network, image, run)
         if not card.calibration:
             # One that is calibrated knows its domain better.
             apply.check_psf(image.psf)
         return apply, card
 
-    def _weights(self, scale):
-        return self.weights or shipped_weights(self.architecture).get(
-            scale, f"{self.architecture}-x{scale}")
-
     def _apply(self, network, image, run):
         """The network as a map from a plane to its mean."""
         return Apply(network, image, run, self.precision, 1 + self.n_probes)
+
+
+def weights_for(method, scale):
+    """The weights that a method was given, or those that come with lenssr for a scale."""
+    return method.weights or shipped_weights(method.architecture).get(
+        scale, f"{method.architecture}-x{scale}")
+
+
+def load_for(method, scale):
+    """
+    Network and card of the weights of a method.
+
+    Parameters
+    ----------
+    method : object
+        Has ``architecture``, ``weights`` and ``_load``, its `~lenssr.weights.load_network`.
+    scale : int
+        Output pixels per input pixel.
+
+    Raises
+    ------
+    ValueError
+        If the weights are damaged, of another architecture or another scale.
+    """
+    network, card = method._load(weights_for(method, scale), method.architecture)
+    if scale not in card.scales:
+        raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
+                         f"the weights {card.name!r} were trained, got {scale}")
+    return network, card
 
 
 class Apply:

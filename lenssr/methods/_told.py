@@ -4,7 +4,7 @@ import warnings
 
 from astropy import units as u
 
-from lenssr._checks import positive_number
+from lenssr._checks import positive_number, share
 from lenssr.exceptions import LensSRWarning
 from lenssr.image._metadata import band_wavelength
 
@@ -57,9 +57,7 @@ def given_metadata(correlation, pixel_scale, band, z_lens, z_source):
     """Metadata that the user gave, checked, by the names of `METADATA`."""
     found = {}
     if correlation is not None:
-        if not 0 <= correlation <= 1:
-            raise ValueError(f"`correlation` must be from 0 to 1, got {correlation!r}")
-        found["correlation"] = float(correlation)
+        found["correlation"] = share("correlation", correlation)
     if isinstance(pixel_scale, u.Quantity):
         try:
             pixel_scale = float(pixel_scale.to_value(u.arcsec))

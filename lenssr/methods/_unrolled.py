@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lenssr._checks import share
 from lenssr.image._correlation import neighbours_correlation
 from lenssr.image._kernels import relative_kernel
 
@@ -30,9 +31,7 @@ class Unrolled(Network):
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32",
                  correlation=None):
         super().__init__(architecture, weights, n_probes, precision)
-        if correlation is not None and not 0 <= correlation <= 1:
-            raise ValueError(f"`correlation` must be from 0 to 1, got {correlation!r}")
-        self.correlation = correlation
+        self.correlation = None if correlation is None else share("correlation", correlation)
 
     def restore(self, image, run):
         """

@@ -6,41 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["LARGEST", "SMALLEST", "Classifier", "check_stem", "starlet"]
+from ._starlet import starlet
+
+__all__ = ["LARGEST", "SMALLEST", "Classifier", "check_stem"]
 
 SMALLEST, LARGEST = 32, 150  # sides of images, pixels
 STEMS = ("fine", "published")
-SPLINE = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-
-
-def starlet(image: torch.Tensor, scales: int) -> torch.Tensor:
-    """
-    Undecimated wavelet transform with a B3 spline: the isotropic one of astronomy.
-
-    Starck & Murtagh (2006, doi:10.1007/978-3-540-33025-7), section 2.2.
-
-    Parameters
-    ----------
-    image : `~torch.Tensor`
-        Shape ``(batch, c, ny, nx)``.
-    scales : int
-        Number of wavelet scales, the first of which is a pixel wide.
-
-    Returns
-    -------
-    planes : `~torch.Tensor`
-        Shape ``(batch, c (scales + 1), ny, nx)``: of each channel the scales, finest first, and
-        what is left; their sum is the image.
-    """
-    planes, channels = [], image.shape[1]
-    kernel = SPLINE.to(image).outer(SPLINE.to(image)).expand(channels, 1, 5, 5)
-    for k in range(scales):
-        step = 2**k
-        padded = functional.pad(image, [2 * step] * 4, mode="replicate")
-        smooth = functional.conv2d(padded, kernel, dilation=step, groups=channels)
-        planes.append(image - smooth)
-        image = smooth
-    return torch.stack([*planes, image], dim=2).flatten(1, 2)
 
 
 def check_stem(stem: str) -> str:
@@ -106,11 +77,15 @@ class Classifier(nn.Module):
             Shape ``(batch, c, ny / f, nx / f)`` each; differences between those of two images
             are what a perceptual loss compares.
         """
-        raise NotImplementedError
+        maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, classes)`` of the last of the maps."""
-        raise NotImplementedError
+        return self.head(features)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(image)[-1])

@@ -1,6 +1,5 @@
 """AlexNet (Krizhevsky et al. 2012; the one-tower form of arXiv:1404.5997), of any width."""
 
-import torch
 from torch import nn
 
 from ._classifier import Classifier, check_stem
@@ -51,13 +50,3 @@ class AlexNet(Classifier):
             nn.Dropout(dropout), nn.Linear(sizes[-1] * pooled**2, hidden), nn.ReLU(inplace=True),
             nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
             nn.Linear(hidden, classes))
-
-    def features(self, image: torch.Tensor) -> list:
-        maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-    def classify(self, features: torch.Tensor) -> torch.Tensor:
-        return self.head(features)

@@ -1,6 +1,5 @@
 """VGG (Simonyan & Zisserman 2015, arXiv:1409.1556), of any depth and width."""
 
-import torch
 from torch import nn
 
 from ._classifier import Classifier
@@ -55,13 +54,3 @@ class VGG(Classifier):
             nn.Linear(inputs * pooled**2, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(hidden, classes))
-
-    def features(self, image: torch.Tensor) -> list:
-        maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        return maps
-
-    def classify(self, features: torch.Tensor) -> torch.Tensor:
-        return self.head(features)

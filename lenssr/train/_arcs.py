@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from lenssr.image._power import ring_power, transfer
 from lenssr.networks.arcs import dim
 from lenssr.networks.srgan import Discriminator
 
@@ -82,8 +83,6 @@ class ArcTrainer(AdversarialTrainer):
     @torch.no_grad()
     def measure(network, pairs, device):
         """How far the power of generated images is off, and how varied they are."""
-        from lenssr.evaluate._fidelity.power import ring_power, transfer
-
         true = torch.cat([batch.images for batch in pairs.batches()])[:JUDGED, 0]
         z = torch.randn(len(true), network.latent, generator=torch.Generator().manual_seed(0))
         made = torch.cat([network(part.to(device)).cpu()

@@ -72,9 +72,11 @@ class Pairs:
         How many pairs there are; None: without end.
     scale : int
         Output pixels per input pixel.
+    seed, window : int
+        Of the order, as `epoch_order` takes them.
     """
 
-    n, scale = None, None
+    n, scale, seed, window = None, None, 0, None
 
     def batch(self, step, batch, rank=0, world=1):
         """
@@ -88,6 +90,21 @@ class Pairs:
             Pairs of each process.
         rank, world : int
             Which of how many processes this is.
+        """
+        numbers = numbered(step, batch, rank, world)
+        indices = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
+        return self.take(indices, pair_draws(self.seed, numbers))
+
+    def take(self, indices, draws):
+        """
+        The `Batch` of pairs by their numbers.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            Which pairs.
+        draws : `~lenssr.simulate._draws.SeriesDraws`
+            Source of all that is drawn for them.
         """
         raise NotImplementedError
 

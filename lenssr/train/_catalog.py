@@ -15,7 +15,7 @@ from lenssr.simulate import open_catalog
 from lenssr.simulate._catalog_chunk import CHUNK
 from lenssr.simulate._catalog_read import Catalog
 
-from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
+from ._batch import AT_ONCE, Pairs, as_known, make_batch, pair_draws
 
 __all__ = ["CatalogPairs", "split"]
 
@@ -139,11 +139,6 @@ class CatalogPairs(Pairs):
                 self.levels[i] = sky_level(values, mask, self.units[i])
             images[k] = fill(values, mask) - self.levels[i]
         return images
-
-    def batch(self, step, batch, rank=0, world=1):
-        numbers = numbered(step, batch, rank, world)
-        places = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
-        return self.take(places, pair_draws(self.seed, numbers))
 
     def batches(self):
         for start in range(0, self.n, AT_ONCE):

@@ -17,7 +17,7 @@ from lenssr.simulate._scene import Grid
 from lenssr.simulate._series import FINE
 from lenssr.simulate._substructure import parse_substructure
 
-from ._batch import AT_ONCE, Pairs, as_known, epoch_order, make_batch, numbered, pair_draws
+from ._batch import AT_ONCE, Pairs, as_known, make_batch, numbered, pair_draws
 from ._catalog import CatalogPairs
 from ._generated import GeneratedScenes
 
@@ -135,11 +135,6 @@ class BankPairs(Pairs):
             return batch
         sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
         return batch._replace(hr=batch.truth + sigma * draws.normal(*batch.truth.shape[1:]))
-
-    def batch(self, step, batch, rank=0, world=1):
-        numbers = numbered(step, batch, rank, world)
-        indices = epoch_order(numbers, self.n, batch * world, self.seed)
-        return self.take(indices, pair_draws(self.seed, numbers))
 
     def batches(self):
         # One generator for all, as when the shipped weights were made.

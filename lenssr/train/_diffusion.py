@@ -8,7 +8,7 @@ import torch
 from lenssr.networks import CONDITIONS, compress
 from lenssr.networks._metadata import METADATA, encode_metadata
 
-from ._batch import Pairs, epoch_order, numbered, pair_draws, turned
+from ._batch import Pairs, turned
 from ._error_head import turned_numbers
 from ._losses import training_loss
 from ._residuals import ResidualBank
@@ -97,11 +97,6 @@ class ResidualPairs(Pairs):
         # What is left of the data is not known without the PSF.
         planes["residual"] = planes["residual"] * numbers[:, 0].reshape(-1, 1, 1, 1)
         return ResidualBatch(**planes, told=encode_metadata(numbers), indices=indices)
-
-    def batch(self, step, batch, rank=0, world=1):
-        numbers = numbered(step, batch, rank, world)
-        return self.take(epoch_order(numbers, self.n, batch * world, self.seed),
-                         pair_draws(self.seed, numbers))
 
     def batches(self):
         for start in range(0, self.n, AT_ONCE):

@@ -9,7 +9,7 @@ from lenssr.networks import compress
 from lenssr.networks._error import ErrorHead, negative_log_likelihood
 from lenssr.networks._range import CONDITIONS, FLIP, TURN
 
-from ._batch import AT_ONCE, Pairs, epoch_order, numbered, pair_draws, turned
+from ._batch import AT_ONCE, Pairs, pair_draws, turned
 from ._trainer import Trainer
 
 __all__ = ["ErrorPairs", "ErrorTrainer"]
@@ -82,11 +82,6 @@ class ErrorPairs(Pairs):
         mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
         return ErrorBatch(compress(mean), compress(patches("data")), patches("weight"), told,
                           mean - truth, [int(i) for i in indices])
-
-    def batch(self, step, batch, rank=0, world=1):
-        numbers = numbered(step, batch, rank, world)
-        return self.take(epoch_order(numbers, self.n, batch * world, self.seed),
-                         pair_draws(self.seed, numbers))
 
     def batches(self):
         for start in range(0, self.n, AT_ONCE):

@@ -123,13 +123,11 @@ def run_steps(trainer, pairs, unseen, progress):
 
 def _finish(trainer, path):
     """Write the weights, the best or the last, and what is known of them."""
-    trained, network = trainer.average, {**trainer.recipe.network, **trainer.facts}
-    if trainer.training.patience:
-        trained.load_state_dict(trainer.best)
+    network, (trained, row) = {**trainer.recipe.network, **trainer.facts}, trainer.chosen()
     if hasattr(trained, "collapse") and not network.get("collapsed"):
         trained, network = trained.collapse(), {**network, "collapsed": True}
-    figures = {k: v for k, v in trainer.curve[trainer.best_row].items() if k != "step"}
+    figures = {k: v for k, v in row.items() if k != "step"}
     save_network(path, trained, name=trainer.recipe.name, network=network,
                  recipe=trainer.recipe.as_dict(), figures=figures,
-                 steps=trainer.curve[trainer.best_row]["step"],
+                 steps=row["step"],
                  hours=round(trainer.seconds / 3600, 2))

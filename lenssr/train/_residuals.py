@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from lenssr._files import whole_file
+from lenssr.image._metadata import band_wavelength
 from lenssr.networks import PHYSICAL, describe_psf, expand
 from lenssr.networks._metadata import METADATA
 from lenssr.networks._physics import Observation
@@ -26,7 +27,6 @@ __all__ = ["PIECE", "ResidualBank"]
 PIECE = 250   # scenes that are restored, and written, together
 AT_ONCE = 50  # scenes that are observed together
 MOST = 6e4    # noises, within half precision
-WAVELENGTHS = {"g": 0.48, "r": 0.62, "i": 0.77, "z": 0.89, "y": 0.98}  # of HSC, micrometres
 
 
 class ResidualBank:
@@ -172,8 +172,9 @@ class ResidualBank:
         values = dict.fromkeys(METADATA, torch.full(correlation.shape, torch.nan))
         values["correlation"] = correlation
         values["pixel_scale"] = torch.full_like(correlation, self.pixel_scale)
-        if self.band in WAVELENGTHS:
-            values["wavelength"] = torch.full_like(correlation, WAVELENGTHS[self.band])
+        wavelength = band_wavelength(self.band)
+        if wavelength is not None:
+            values["wavelength"] = torch.full_like(correlation, wavelength)
         if self.population.sigma_v is not None:
             # Elsewhere Einstein radii are drawn as they are, and redshifts tell nothing.
             models = [draw_model(self.population, self.pairs.scene_seed, i) for i in indices]

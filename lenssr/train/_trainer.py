@@ -204,6 +204,12 @@ class Trainer:
             return len(self.curve) - 1
         return max(range(len(self.curve)), key=lambda k: self.curve[k][self.best_by])
 
+    def chosen(self):
+        """The averaged network, the best or the last, and the row of its figures."""
+        if self.training.patience:
+            self.average.load_state_dict(self.best)
+        return self.average, self.curve[self.best_row]
+
     @property
     def done(self):
         """Whether all steps were taken, or the last validations were no better."""

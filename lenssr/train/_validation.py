@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from lenssr.image._power import ring_power, transfer
 from lenssr.networks import expand
 
 __all__ = ["power_error", "validate"]
@@ -68,8 +69,6 @@ def power_error(network, pairs, device):
         images of equal power having equal weight, as in `lenssr.evaluate.fidelity`; those of a
         peak below five times the noise have none.
     """
-    from lenssr.evaluate._fidelity.power import ring_power, transfer
-
     power = 0.0
     for batch in pairs.batches():
         images = expand(network(*batch.inputs(device))).cpu().numpy()[:, 0]

@@ -1,22 +1,19 @@
 """How a discriminator sees images: through asinh, and detail by detail in units of the truth's."""
 
 import torch
-from torch.nn import functional
 
 from lenssr.networks import compress
+from lenssr.networks._starlet import starlet
 
 __all__ = ["DETAILS", "details", "views"]
 
 DETAILS = 3  # octaves of detail
-SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 FAINTEST = 0.1  # noise of an input pixel: details of images fainter than that are not blown up
 
 
 def details(image: torch.Tensor, octaves: int = DETAILS) -> torch.Tensor:
     """
-    Starlet transform: what each smoothing by a cubic spline takes away.
-
-    Starck & Murtagh (1994A&A...288..342S); the image is mirrored at its edges.
+    What each smoothing by a cubic spline takes away: the scales of `starlet`, edges mirrored.
 
     Parameters
     ----------
@@ -30,18 +27,7 @@ def details(image: torch.Tensor, octaves: int = DETAILS) -> torch.Tensor:
     details : `~torch.Tensor`
         Shape ``(batch, octaves, ny, nx)``; with the image smoothed last they sum up to the image.
     """
-    kernel = torch.tensor(SPLINE, dtype=image.dtype, device=image.device)
-    found = []
-    for octave in range(octaves):
-        step = 2**octave
-        smooth = image
-        for shape, edge in (((1, 1, -1, 1), (0, 0, 2 * step, 2 * step)),
-                            ((1, 1, 1, -1), (2 * step, 2 * step, 0, 0))):
-            smooth = functional.conv2d(functional.pad(smooth, edge, mode="reflect"),
-                                       kernel.reshape(shape), dilation=step)
-        found.append(image - smooth)
-        image = smooth
-    return torch.cat(found, dim=1)
+    return starlet(image, octaves, "reflect")[:, :-1]
 
 
 def views(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from lenssr.networks import CLASSIFIERS, build
-from lenssr.networks._classifier import SPLINE, starlet
+from lenssr.networks._starlet import SPLINE, starlet
 
 PUBLISHED = dict(channels=3, classes=1000, softening=[1.0], scales=0)  # colours as they are
 SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from lenssr.image._power import FREQUENCIES, ring_power, transfer
+
 from .fluxes import RADII, flux_ratio
 from .part import BRIGHT, SNR_EDGES, Part, make_table, middle, snr_bins
-from .power import FREQUENCIES, ring_power, transfer
 from .shifts import measure_shift
 
 __all__ = ["Flux", "Shift", "Transfer"]

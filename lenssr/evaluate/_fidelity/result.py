@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._files import check_absent, save_figure, whole_file
+from lenssr._files import check_absent, write_report
 
 from .slopes import Curve
 
@@ -110,15 +110,10 @@ class Fidelity:
         OSError
             If a file is there already and ``overwrite`` is false.
         """
-        folder, paths = Path(folder), files(folder, self.name, self.tables)
+        paths = files(folder, self.name, self.tables)
         check_absent(paths.values(), overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure = self.figure()
-        for name, table in self.tables.items():
-            with whole_file(paths[name]) as beside:
-                table.write(beside, format="ascii.ecsv", overwrite=True)
-        with whole_file(paths["figure"]) as beside:
-            save_figure(figure, beside)
+        write_report({paths[name]: table for name, table in self.tables.items()}, self.figure(),
+                     paths["figure"])
 
 
 def files(folder, name, tables):

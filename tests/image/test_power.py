@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.evaluate._fidelity.power import FREQUENCIES, ring_power, transfer
+from lenssr.image._power import FREQUENCIES, ring_power, transfer
 
 
 def fields(rng, n=40, side=64, slope=-1.5):
