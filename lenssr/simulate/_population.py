@@ -17,7 +17,7 @@ __all__ = ["Population"]
 MASS_MODELS = ("EPL", "SIE")
 RANGES = ("theta_e", "gamma", "source_radius", "source_index", "lens_radius", "arc_to_lens",
           "z_lens", "z_source", "sigma_v")
-SHARES = ("clumpy", "real", "lens_light", "neighbours")
+SHARES = ("clumpy", "real", "lens_light", "neighbours", "residuals")
 WIDTHS = ("center", "ellipticity", "shear", "source_ellipticity", "source_offset", "half_width")
 
 
@@ -103,6 +103,9 @@ class Population:
         it.
     neighbours : float
         Share of scenes with other galaxies and stars in the field, 1.5 in the mean.
+    residuals : float
+        Share of the galaxies that were subtracted as the profile that they are not: rings,
+        holes and a core of either sign are left, of up to a tenth of the light.
     cosmology : str
         Name of a cosmology of `astropy.cosmology`.
     matched : bool
@@ -140,6 +143,7 @@ class Population:
     galaxies: tuple | None = dataclasses.field(default=None, compare=False, repr=False)
     lens_light: float = 1.0
     neighbours: float = 0.35
+    residuals: float = 0.0
     cosmology: str = "Planck18"
     matched: bool = True
 
@@ -332,6 +336,8 @@ class Population:
                 error = rng.normal(0, [0.01, 0.03, 0.03])
                 model.append((-1.0, sersic(*moved, 1.0 + error[0], radius * (1 + error[1]),
                                            index * (1 + error[2]), **shape)))
+            if model and self.residuals and rng.random() < self.residuals:
+                model += _rings(rng, center, radius, shape)
         for sign, kwargs in model:
             scene.light_models.append("SERSIC_ELLIPSE")
             scene.light_kwargs.append({**kwargs, "amp": sign * kwargs["amp"]})
@@ -347,6 +353,19 @@ class Population:
                 scene.light_kwargs.append(sersic(
                     x, y, flux, _log_uniform(rng, 0.08, 0.6), rng.uniform(0.7, 4.0),
                     *_ellipticity(rng, 0.2)))
+
+
+def _rings(rng, center, radius, shape):
+    """What a fit leaves of a galaxy that is no such profile: light, and the lack of it around."""
+    found = []
+    for _ in range(rng.integers(1, 4)):
+        sign = 1.0 if rng.random() < 0.5 else -1.0
+        flux, inner = _log_uniform(rng, 0.003, 0.1), radius * _log_uniform(rng, 0.05, 0.6)
+        index, moved = rng.uniform(0.5, 1.2), center + rng.normal(0, 0.02, 2)
+        wider, part = rng.uniform(1.3, 3.0), rng.normal(1.0, 0.2)
+        found += [(sign, sersic(*moved, flux, inner, index, **shape)),
+                  (-sign, sersic(*moved, flux * part, inner * wider, index, **shape))]
+    return found
 
 
 def _is_number(value):

@@ -96,7 +96,7 @@ _PRESETS = {
     # pixels, resampled or not, and lenses that are as large in pixels as Euclid's and as DES's.
     "any-telescope": Preset(
         Population(theta_e=(0.4, 3.0), source_radius=(0.05, 0.8), lens_radius=(0.2, 2.0),
-                   real=0.25),
+                   real=0.25, residuals=0.7),
         Instrument(seeing=(0.2, 1.0), beta=(2.2, 60.0), ellipticity=0.06, snr=(3, 1000),
                    correlated=0.4, correlation=(0.3, 1.0))),
     "deeplense-1": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC),

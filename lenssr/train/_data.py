@@ -1,6 +1,7 @@
 """Pairs to train on: a bank of scenes observed anew, a series without end, or a catalogue."""
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
@@ -99,10 +100,11 @@ class BankPairs(Pairs):
         self.seed, self.scene_seed = seed, data.validation_seed if validation else data.seed
         self.n = data.validation_scenes if validation else data.scenes
         classes = data.substructure or []
+        priors = [parse_substructure(c, preset.substructure) for c in classes]
         name = "-".join([data.preset, str(scale * fine), str(side), f"seed{self.scene_seed}",
-                         *classes])
+                         *classes, _fingerprint(population, priors)])
         self.bank = SceneBank(cache_folder() / name, self.n, grid, population, self.scene_seed,
-                              [parse_substructure(c, preset.substructure) for c in classes])
+                              priors)
         self.bank.build(os.cpu_count() or 1, progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, fine)
@@ -142,6 +144,11 @@ class BankPairs(Pairs):
         for start in range(0, self.n, AT_ONCE):
             indices = range(start, min(start + AT_ONCE, self.n))
             yield self.take(indices, BatchDraws(generator, len(indices)))
+
+
+def _fingerprint(*priors):
+    """A few digits that are others if the priors are: scenes of others are not taken for these."""
+    return hashlib.sha256(repr(priors).encode()).hexdigest()[:8]
 
 
 class ScalesPairs(Pairs):

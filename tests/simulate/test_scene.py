@@ -78,6 +78,26 @@ def test_every_kind_is_drawn_and_rendered():
     assert seen == set(KINDS)
 
 
+def test_galaxy_that_is_no_profile_leaves_rings():
+    """Light and the lack of it in the middle, of at most a tenth; all else is as without them."""
+    grid, only = Grid(64, 0.1), dict(kinds=(0, 1, 0, 0, 0, 0), arc_to_lens=(1e-9, 1e-9),
+                                     neighbours=0.0)
+    share = {"smooth": [], "rings": []}
+    for index in range(40):
+        smooth, rings = (draw_scene(Population(**only, residuals=part), grid, 3, index)
+                         for part in (0.0, 1.0))
+        assert rings[2].source_kwargs == smooth[2].source_kwargs
+        n = len(smooth[2].light_kwargs)
+        assert rings[2].light_kwargs[:n] == smooth[2].light_kwargs
+        if n:  # otherwise the galaxy was subtracted as it was
+            left = rings[0] - smooth[0]
+            assert left.min() < 0 < left.max()
+            assert 0.001 < np.abs(left).sum() < 0.7
+            share["smooth"].append(np.abs(smooth[0]).sum())
+            share["rings"].append(np.abs(rings[0]).sum())
+    assert np.median(share["rings"]) > 1.2 * np.median(share["smooth"])
+
+
 def test_bank_is_the_series_of_its_seed(tmp_path):
     bank = SceneBank(tmp_path, 3, Grid(16, 0.5), seed=4)
     bank.build()

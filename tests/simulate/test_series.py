@@ -253,6 +253,7 @@ def test_missed_cosmic_rays_are_not_in_the_mask():
     (lambda: Population(theta_e=(2, 1)), r"`theta_e` must be two positive numbers.*\(2, 1\)"),
     (lambda: Population(gamma=2.0), "`gamma` must be two positive numbers.* got 2.0"),
     (lambda: Population(real=-0.1), "`real` must be a number from 0 to 1, got -0.1"),
+    (lambda: Population(residuals=1.5), "`residuals` must be a number from 0 to 1, got 1.5"),
     (lambda: Population(shear=-1), "`shear` must be a number that is not negative, got -1"),
     (lambda: Population(kinds=(1, 1)), "`kinds` must be 6 probabilities of sum one"),
     (lambda: Population(mass_model="NFW"), "`mass_model` must be one of EPL, SIE, got 'NFW'"),

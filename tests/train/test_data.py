@@ -14,7 +14,8 @@ from lenssr.networks._physics import Observation
 from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._observe import correlate, neighbours_correlation
-from lenssr.train import Data, fit
+from lenssr.simulate._presets import find_preset
+from lenssr.train import Data, _data, fit
 from lenssr.train._batch import epoch_order, numbered, turned
 from lenssr.train._catalog import CatalogPairs
 from lenssr.train._data import BankPairs, StreamPairs, open_pairs
@@ -111,6 +112,18 @@ def test_bank_with_substructure():
     changed = np.abs(a - b).max(axis=(1, 2)) / a.max(axis=(1, 2)).clip(1e-12) > 1e-5
     assert not changed[::3].any()
     assert changed[2::3].any()
+
+
+def test_scenes_of_other_priors_are_not_taken_for_these(monkeypatch):
+    """A preset whose priors changed renders its scenes anew."""
+    old = BankPairs(Data(scenes=20, size=8), 2)
+    preset = find_preset("hsc-hst")
+    changed = dataclasses.replace(preset, population=dataclasses.replace(
+        preset.population, theta_e=(0.1, 0.2)))
+    monkeypatch.setattr(_data, "find_preset", lambda name: changed)
+    new = BankPairs(Data(scenes=20, size=8), 2)
+    a, b = (pairs.bank.take(pairs.opened, range(20))[0] for pairs in (old, new))
+    assert not np.array_equal(a, b)
 
 
 def star(pairs):
