@@ -43,6 +43,9 @@ class Calibration:
     images : int
         Images on which the head that predicts the errors is trained: scenes of the training,
         observed anew.
+    blank : int
+        Images of nothing but sky on which it is trained beside them, so that it trusts no peak
+        that noise makes; none if the images are those of a catalogue.
     held_out : int
         Images of scenes of their own on which it is calibrated.
     steps, batch : int
@@ -51,9 +54,8 @@ class Calibration:
         Its learning rate.
     features, blocks : int
         Its sizes.
-    psf_error : float
-        Relative error of the width of the PSFs that are told. How well the noise is known is
-        what the recipe of the network says.
+    psf_error, noise_error : float
+        Relative errors of the width of the PSFs and of the noise that are told.
     masked : float
         Share of the images that have holes.
     n_probes : int
@@ -65,13 +67,15 @@ class Calibration:
     """
 
     images: int = 2000
+    blank: int = 1000
     held_out: int = 400
     steps: int = 4000
     batch: int = 16
     learning_rate: float = 3e-3
     features: int = 32
     blocks: int = 4
-    psf_error: float = 0.03
+    psf_error: float = 0.01
+    noise_error: float = 0.03
     masked: float = 0.2
     n_probes: int = 8
     seed: int = 5
@@ -83,9 +87,10 @@ class Calibration:
                              f"{self.precision!r}")
         for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
             positive_integer(name, getattr(self, name))
-        natural_integer("seed", self.seed)
+        for name in ("blank", "seed"):
+            natural_integer(name, getattr(self, name))
         positive_number("learning_rate", self.learning_rate)
-        for name, most in (("psf_error", 0.5), ("masked", 1)):
+        for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("masked", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"`{name}` must be from 0 to {most}, got "
                                  f"{getattr(self, name)!r}")
@@ -149,7 +154,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     calibration = {
         "on": data.preset if data.catalog is None else Path(data.catalog).name,
         "head": run.sizes, "scales": found, "domain": widen(run.features),
-        "how": {**asdict(how), "noise_error": data.noise_error, "recipe": recipe.name},
+        "how": {**asdict(how), "recipe": recipe.name},
         "hours": round((time.monotonic() - started) / 3600, 3)}
     return save_calibrated(path, folder, head, calibration)
 

@@ -116,9 +116,15 @@ class BankPairs(Pairs):
         self.instrument = dataclasses.replace(
             instrument, correlated=0.0 if validation else data.correlated)
 
-    def observe(self, indices, draws):
-        """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
+    def observe(self, indices, draws, blank=None):
+        """
+        The `~lenssr.simulate._observe.Observation` of the scenes ``indices``.
+
+        Where ``blank`` is true, of as many skies without anything.
+        """
         scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
+        if blank is not None:
+            scenes[blank], points[blank] = 0, 0
         if self.generated is not None:
             scenes, points = self.generated.mix(scenes, points, draws)
         return observe(self.instrument, self.optics, scenes, points, draws)

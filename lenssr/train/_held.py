@@ -54,14 +54,17 @@ class BankImages:
             data = replace(data, seed=how.seed, size=find_preset(data.preset).size)
         elif recipe.data.scenes:
             data = replace(data, scenes=min(data.scenes, recipe.data.scenes))
-        self.n, self.data, self.how, self.held_out = data.scenes, data, how, held_out
+        self.scenes, self.data, self.how, self.held_out = data.scenes, data, how, held_out
+        self.n = self.scenes + (0 if held_out else how.blank)
         self.told = recipe.network["architecture"] in PHYSICAL
         self.pairs = BankPairs(data, scale, progress=progress)
 
     def take(self, indices):
         """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
         pairs, seed = self.pairs, self.how.seed
-        seen = pairs.observe(indices, pair_draws(seed, indices))
+        # Beyond the last scene there is sky alone.
+        seen = pairs.observe(np.asarray(indices) % self.scenes, pair_draws(seed, indices),
+                             blank=np.asarray(indices) >= self.scenes)
         # Where the noise was left out, the unit is that which was.
         sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1))
         psf = pairs.optics.effective_psf(seen.transfer)
@@ -75,8 +78,7 @@ class BankImages:
             rng = np.random.default_rng([seed, index, 9])
             known = self.held_out or self.told or rng.random() < self.data.psf_known
             yield (as_known(cut(seen.lr[k]), cut(sigma[k]), None,
-                            psf[k].double().numpy() if known else None, self.data.noise_error,
-                            self.how, rng), cut(seen.hr[k], pairs.scale))
+                            psf[k].double().numpy() if known else None, self.how, rng), cut(seen.hr[k], pairs.scale))
 
 
 class CatalogImages:
@@ -86,7 +88,7 @@ class CatalogImages:
         told = recipe.network["architecture"] in PHYSICAL
         self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=told)
         self.n = min(self.pairs.n, how.held_out if held_out else how.images)
-        self.noise_error, self.how = recipe.data.noise_error, how
+        self.how = how
 
     def take(self, indices):
         """As that of `BankImages`."""
@@ -95,11 +97,10 @@ class CatalogImages:
             plane = parse_image(pair.lr).planes[0]
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
             rng = np.random.default_rng([self.how.seed, index, 9])
-            yield as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.noise_error,
-                           self.how, rng), truth
+            yield as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng), truth
 
 
-def as_known(values, sigma, mask, psf, noise_error, how, rng):
+def as_known(values, sigma, mask, psf, how, rng):
     """
     An image with noise and PSF as far as they are known, and perhaps with holes.
 
@@ -111,10 +112,8 @@ def as_known(values, sigma, mask, psf, noise_error, how, rng):
         Missing pixels.
     psf : `~numpy.ndarray` or None
         Effective PSF.
-    noise_error : float
-        Relative error of the noise.
     how : `~lenssr.train.Calibration`
-        Has ``psf_error`` and ``masked``.
+        Has ``psf_error``, ``noise_error`` and ``masked``.
     rng : `~numpy.random.Generator`
         Source of randomness.
 
@@ -122,7 +121,7 @@ def as_known(values, sigma, mask, psf, noise_error, how, rng):
     -------
     image : `~lenssr.image.LensImage`
     """
-    noise, width = np.exp(rng.normal(size=2) * (noise_error, how.psf_error))
+    noise, width = np.exp(rng.normal(size=2) * (how.noise_error, how.psf_error))
     mask = np.zeros(values.shape, bool) if mask is None else mask
     if rng.random() < how.masked:
         mask = mask | holes(values.shape, rng)

@@ -18,7 +18,7 @@ from lenssr.train import _calibrate as module
 from lenssr.train._held import as_known, open_images
 from lenssr.weights import error_file, load_error_head, read_card, save_network
 
-SMALL = dict(images=20, held_out=6, steps=4, batch=4, features=4, blocks=1, n_probes=1)
+SMALL = dict(images=20, blank=8, held_out=6, steps=4, batch=4, features=4, blocks=1, n_probes=1)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_weights_stay_and_the_card_has_all(weights, whole):
     before, after = read_card(weights), read_card(whole)
     assert dataclasses.replace(after, calibration={}) == before
     found = after.calibration
-    assert found["on"] == "hsc-hst" and found["how"]["noise_error"] == 0.07
+    assert found["on"] == "hsc-hst" and found["how"]["noise_error"] == 0.03
     assert set(found["scales"]) == {"2"}
     scale = found["scales"]["2"]
     assert len(scale["factors"]) == 5 and min(scale["factors"]) > 0
@@ -108,6 +108,8 @@ def test_folder_of_another_calibration(weights, whole, tmp_path):
 @pytest.mark.parametrize(("options", "words"), [
     ({"seed": 1}, "`seed` must be another than those of the training, 1 and 3, got 1"),
     ({"steps": 0}, "`steps` must be a positive integer, got 0"),
+    ({"noise_error": -0.1}, "`noise_error` must be from 0 to 0.5, got -0.1"),
+    ({"blank": -1}, "`blank` must be"),
     ({"psf_error": 2.0}, "`psf_error` must be from 0 to 0.5, got 2.0"),
     ({"masked": -1}, "`masked` must be from 0 to 1, got -1"),
     ({"learning_rate": 0}, "`learning_rate` must be a positive number"),
@@ -186,14 +188,27 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
 
 
 def test_noise_and_psf_are_known_as_well_as_is_said():
-    how = Calibration(psf_error=0.05, masked=0.5)
+    how = Calibration(psf_error=0.05, noise_error=0.1, masked=0.5)
     psf, values = gaussian_psf(4.0, 25), np.zeros((16, 16))
-    found = [as_known(values, np.ones((16, 16)), None, psf, 0.1, how, np.random.default_rng(k))
+    found = [as_known(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
              for k in range(200)]
     assert np.std(np.log([image.noise for image in found])) == pytest.approx(0.1, rel=0.2)
     widths = [measure_fwhm(image.psf) for image in found]
     assert np.std(np.log(widths)) == pytest.approx(0.05, rel=0.2)
     assert np.mean([image.mask.any() for image in found]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_blank_skies_come_after_the_scenes(recipe):
+    """They hold nothing but noise, each its own; and no image that is held out is one."""
+    how = Calibration(**SMALL)
+    images, held = (open_images(recipe, 2, how, part) for part in (False, True))
+    assert (images.n, held.n) == (28, 6)
+    found = list(images.take(range(18, 28)))
+    assert all(truth.any() for _, truth in found[:2])
+    assert not any(truth.any() for _, truth in found[2:])
+    noise = [image.data[~image.mask] / image.noise for image, _ in found[2:]]
+    assert np.std(np.concatenate(noise)) == pytest.approx(1, abs=0.15)
+    assert len({float(image.data[0, 0]) for image, _ in found}) == 10
 
 
 def test_recalibration_does_not_need_the_plain_weights(whole, tmp_path):
