@@ -21,6 +21,7 @@ from ._network import TRAINED, load_for
 from ._probe import EXCERPT, monte_carlo_error
 from ._samplers import SAMPLERS
 from ._told import given_metadata, told
+from ._update import KalmanUpdate
 
 __all__ = ["DEFAULT_SAMPLES", "DiffusionSampler"]
 
@@ -129,8 +130,10 @@ class DiffusionSampler:
         field = LatentField(network, self._observed(image, restored, apply.level, run, known),
                             run, self.precision)
         levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
+        update = None if image.psf is None else KalmanUpdate(
+            image, run, image.noise * field.spread(), metadata["correlation"])
         mean, whole, samples, differences = self._collect(
-            field, levels, n, run, restored, image.noise)
+            field, levels, n, run, restored, image.noise, update)
         std = np.minimum(std, whole)
         # Of a single sample, that of the errors of measurement.
         correlation = correlation.and_rest(correlation if differences is None else (
@@ -189,7 +192,7 @@ class DiffusionSampler:
         variance = spectrum_of(image, scale, side, max(snr, 1.0), correlation)
         return dynamic_levels(variance, steps)
 
-    def _collect(self, field, levels, n, run, restored, noise):
+    def _collect(self, field, levels, n, run, restored, noise, update):
         """Mean, standard deviation, and samples if they are to be kept."""
         total, squares = np.zeros(restored.shape), np.zeros(restored.shape)
         samples = np.empty((n, *restored.shape), np.float32) if self.keep_samples else None
@@ -198,6 +201,8 @@ class DiffusionSampler:
         for numbers in field.groups(n):
             for k, error in zip(numbers, field.draw(self.sampler, levels, numbers, run.seed)):
                 error = noise * error
+                if update is not None:
+                    error = update(restored + error, k) - restored
                 if samples is not None:
                     samples[k] = restored + error
                 if len(first) < KEPT:

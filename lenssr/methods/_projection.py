@@ -81,14 +81,15 @@ def project(restoration, misfit, run):
     Move a result to the nearest one that agrees with the data.
 
     Of all images with a reduced chi-squared of one, the nearest to the result :math:`x` in
-    the sum of squares is
+    units of its predicted errors, :math:`S = \mathrm{diag}(\sigma^2)`, is
 
     .. math::
-        x' = x + \mu A^\mathsf{T} W^{1/2}
-             (\mu W^{1/2} A A^\mathsf{T} W^{1/2} + 1)^{-1} W^{1/2} (y - A x),
+        x' = x + \mu S A^\mathsf{T} W^{1/2}
+             (\mu W^{1/2} A S A^\mathsf{T} W^{1/2} + 1)^{-1} W^{1/2} (y - A x),
 
     where :math:`\mu` is the one number that makes it one: the discrepancy principle
-    (Morozov 1966). What no telescope like this could see of :math:`x` stays as it was.
+    (Morozov 1966). Without predicted errors, or where what they leave free does not suffice,
+    :math:`S = 1`. What no telescope like this could see of :math:`x` stays as it was.
 
     Parameters
     ----------
@@ -124,7 +125,11 @@ def project(restoration, misfit, run):
     residual = misfit.residual(restoration.mean)
     if np.sum(residual**2) <= misfit.count:
         return restoration
-    variance = discrepancy_variance(misfit, residual)
+    variance, whole = None, restoration.predictive_std
+    if whole is not None:
+        variance = discrepancy_variance(misfit, residual, (whole / np.max(whole)) ** 2)
+    if variance is None:
+        variance = discrepancy_variance(misfit, residual)
     if variance is None:
         warnings.warn("`data_consistent` leaves the result as it was: no change that the PSF lets "
                       "through brings its reduced chi2 down to one; the noise is understated, the "
@@ -143,18 +148,23 @@ def project(restoration, misfit, run):
                    **_errors(restoration, misfit.image, run, mean, moved))
 
 
-def discrepancy_variance(misfit, residual):
-    """The variance of the correction that leaves a reduced chi-squared of one; None for none."""
+def discrepancy_variance(misfit, residual, shape=1.0):
+    """
+    The variance of the correction that leaves a reduced chi-squared of one; None for none.
+
+    It is in proportion to `shape`, at most one, of the shape of the result. None that is larger
+    in the mean than what makes every residual as large as the largest is looked for.
+    """
     left = residual
 
     def excess(log_variance):
         nonlocal left
-        left = RegularisedInverse(misfit, np.exp(log_variance)).left(residual, left)
+        left = RegularisedInverse(misfit, np.exp(log_variance) * shape).left(residual, left)
         return np.sum(left**2) / misfit.count - 1
 
     unit = misfit.count / np.sum(misfit.weight**2) / misfit.gain
-    # A white correction that were to make the largest misfit of all, at each pixel.
-    most = np.log(unit * np.max(residual**2))
+    # A correction that were to make the largest misfit of all, in the mean of the pixels.
+    most = np.log(unit * np.max(residual**2) / np.mean(shape))
     low, high = -np.inf, np.log(unit * misfit.gain)
     while excess(high) > 0:
         if high >= most:
@@ -162,7 +172,7 @@ def discrepancy_variance(misfit, residual):
         low, high = high, min(high + np.log(FACTOR), most)
     while not np.isfinite(low) or excess(low) < 0:
         low = (high if not np.isfinite(low) else low) - np.log(FACTOR)
-    return np.exp(optimize.brentq(excess, low, high, xtol=1e-4))
+    return np.exp(optimize.brentq(excess, low, high, xtol=1e-4)) * shape
 
 
 def _errors(restoration, image, run, mean, moved):

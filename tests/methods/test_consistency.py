@@ -235,6 +235,39 @@ def test_it_is_the_nearest_on_the_noise_ball(method, small):
     assert cosine == pytest.approx(1, abs=1e-6)
 
 
+def test_it_is_the_nearest_in_units_of_its_predicted_errors(method, small):
+    """The same, with pixels whose errors are said to be small kept the more."""
+    misfit, matrix = small
+    start, std = np.full((14, 16), 4.0), np.random.default_rng(7).uniform(1, 9, (14, 16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSRWarning)
+        result = superresolve(
+            misfit.image.data, method(lambda image: start, predictive_std=std), unit="K",
+            psf=misfit.image.psf, uncertainty=misfit.image.sigma, mask=misfit.image.mask,
+            data_consistent=True)
+    assert misfit.chi2(result.data) == pytest.approx(1, abs=2e-4)
+    change = (result.data - start).ravel() / std.ravel() ** 2
+    gradient = matrix.T @ (misfit.residual(result.data) * misfit.weight).ravel()
+    cosine = change @ gradient / np.linalg.norm(change) / np.linalg.norm(gradient)
+    assert cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_where_no_error_is_predicted_the_data_still_count(method, small):
+    """Errors that leave nothing free where the data contradict: then all pixels count alike."""
+    misfit, _ = small
+    std = np.full((14, 16), 1e-6)
+    std[0, 0] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSRWarning)
+        found = [superresolve(
+            misfit.image.data, method(lambda image: np.full((14, 16), 4.0), predictive_std=each),
+            unit="K", psf=misfit.image.psf, uncertainty=misfit.image.sigma,
+            mask=misfit.image.mask, data_consistent=True).data
+            for each in (std, np.ones((14, 16)))]
+    assert misfit.chi2(found[0]) == pytest.approx(1, abs=2e-4)
+    np.testing.assert_allclose(*found, atol=1e-3)
+
+
 def test_a_wrong_result_is_brought_to_the_data(method):
     """A source in the wrong place and one too many: chi2 of one, flux kept, and nearer to truth."""
     sharp = fine(SHAPE)

@@ -1,0 +1,65 @@
+"""Posterior samples that are moved by an ensemble Kalman filter: against dense algebra."""
+
+import numpy as np
+import pytest
+
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.methods import Run
+from lenssr.methods._consistency import Misfit
+from lenssr.methods._update import KalmanUpdate
+
+SHAPE, FINE = (6, 7), (12, 14)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Data of few pixels, one masked; the standard deviation of a prior; telescope and noise."""
+    rng = np.random.default_rng(8)
+    mask = np.zeros(SHAPE, bool)
+    mask[1, 4] = True
+    sigma, std = rng.uniform(0.5, 1.5, SHAPE), rng.uniform(1, 9, FINE)
+    image = LensImage(rng.normal(0, 4, SHAPE), sigma, mask, gaussian_psf(2.0, 5), 1.0)
+    operator, matrix = Misfit(image, 2).operator, []
+    for k in range(np.prod(FINE)):
+        impulse = np.zeros(FINE)
+        impulse.flat[k] = 1
+        matrix.append(operator.forward(impulse).ravel())
+    return image, std, np.array(matrix).T[~mask.ravel()], sigma[~mask]
+
+
+def posterior(image, std, matrix, noise):
+    """Mean and covariance for the prior N(0, std**2)."""
+    variance = np.diag(std.ravel() ** 2)
+    gain = variance @ matrix.T @ np.linalg.inv(
+        matrix @ variance @ matrix.T + np.diag(noise**2))
+    return gain @ image.data[~image.mask], variance - gain @ matrix @ variance
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3])
+def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
+    image, std, matrix, noise = case
+    mean, covariance = posterior(image, std, matrix, noise * (1 + 2 * correlation))
+    update, rng = KalmanUpdate(image, Run(2, seed=4), std, correlation), np.random.default_rng(5)
+    drawn = np.array([update(std * rng.standard_normal(FINE), k).ravel() for k in range(3000)])
+    error = np.sqrt(np.diag(covariance) / len(drawn))
+    assert np.sqrt(np.mean(((drawn.mean(0) - mean) / error) ** 2)) == pytest.approx(1, abs=0.25)
+    np.testing.assert_allclose(drawn.var(0), np.diag(covariance), rtol=0.12)
+    # in a direction that the data know best, too
+    best = np.linalg.svd(matrix)[2][0]
+    assert np.var(drawn @ best) == pytest.approx(best @ covariance @ best, rel=0.12)
+
+
+def test_a_sample_is_moved_by_its_number(case):
+    image, std, *_ = case
+    update = KalmanUpdate(image, Run(2, seed=4), std, 0.0)
+    one, same, other = (update(np.zeros(FINE), k) for k in (3, 3, 4))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0.1
+
+
+def test_without_data_nothing_moves(case):
+    image, std, *_ = case
+    image = LensImage(image.data, image.sigma, np.ones(SHAPE, bool), image.psf, 1.0)
+    update = KalmanUpdate(image, Run(2), std, 0.0)
+    np.testing.assert_array_equal(update(std, 0), std)
