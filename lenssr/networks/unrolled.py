@@ -74,6 +74,8 @@ class Unrolled(nn.Module):
         Output pixels per input pixel: one, or several of 2, 3 and 4 that one network does.
     iterations, blocks, features, memory : int
         Iterations, and residual blocks, channels and memory of each.
+    repeats : int
+        How many times more the last iteration is done, with the same weights.
 
     Notes
     -----
@@ -85,13 +87,13 @@ class Unrolled(nn.Module):
     """
 
     def __init__(self, channels: int = 1, scale: int | list = 2, iterations: int = 3,
-                 blocks: int = 5, features: int = 36, memory: int = 12):
+                 blocks: int = 5, features: int = 36, memory: int = 12, repeats: int = 0):
         super().__init__()
         if channels != 1:
             raise ValueError(f"`channels` must be 1 for this architecture, got {channels}")
         self.scales = tuple(check_scale(s) for s in (
             scale if isinstance(scale, list | tuple) else [scale]))
-        self.memory, self.blocks = memory, blocks
+        self.memory, self.blocks, self.repeats = memory, blocks, repeats
         self.steps = nn.ModuleList(
             Step(self.scales, blocks, features, memory) for _ in range(iterations))
 
@@ -107,7 +109,7 @@ class Unrolled(nn.Module):
             torch.ones_like(area)))], dim=1)
         value = enlarge(x, scale, "bicubic")
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
-        for step in self.steps:
+        for step in (*self.steps, *self.repeats * [self.steps[-1]]):
             residual = (data - observation.forward(expand(value))) * weight
             gradient = scale**2 * area.sqrt() * observation.adjoint(residual * weight)
             update, memory = step(value, compress(gradient), compress(residual), told, memory,
@@ -117,4 +119,4 @@ class Unrolled(nn.Module):
 
     def halo(self, kernel_radius: int) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
-        return len(self.steps) * (2 * kernel_radius + 2 + 2 * self.blocks) + 2
+        return (len(self.steps) + self.repeats) * (2 * kernel_radius + 2 + 2 * self.blocks) + 2

@@ -56,8 +56,24 @@ def test_masked_pixels_say_nothing():
 
 
 @torch.no_grad()
-def test_nothing_beyond_the_halo_matters():
-    network = shaken(build("unrolled", iterations=2, blocks=1, features=8)).double()
+def test_the_last_iteration_is_repeated():
+    """As if there were another of the same weights."""
+    sizes = dict(blocks=1, features=8)
+    twice = shaken(build("unrolled", iterations=2, repeats=1, **sizes))
+    three = build("unrolled", iterations=3, **sizes).eval()
+    state = twice.state_dict()
+    three.load_state_dict({**state, **{name.replace("steps.1.", "steps.2."): value
+                                       for name, value in state.items()}})
+    torch.testing.assert_close(twice(*told()), three(*told()))
+    once = build("unrolled", iterations=2, **sizes).eval()
+    once.load_state_dict(state)
+    assert not torch.allclose(once(*told()), twice(*told()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [{"iterations": 2}, {"iterations": 1, "repeats": 1}])
+def test_nothing_beyond_the_halo_matters(sizes):
+    network = shaken(build("unrolled", blocks=1, features=8, **sizes)).double()
     x, sigma, kernel, correlation = (t.double() for t in told(n=80, batch=1, fwhm=9.0))
     halo = network.halo(5)
     other = x.clone()
