@@ -33,11 +33,12 @@ def learning_rate(step, training):
 
     ``cosine``: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017,
     arXiv:1608.03983). ``one-cycle``: up from 1/25 of the rate within the warm-up, then down
-    to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120). Of several
-    cycles each is alike: warm restarts (Loshchilov & Hutter 2017).
+    to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120). Several
+    cycles are warm restarts (Loshchilov & Hutter 2017), each with ``cycle_decay`` times the rate
+    of the one before.
     """
-    rate = training.learning_rate
-    step, steps = _in_cycle(step, training)
+    cycle, step, steps = _in_cycle(step, training)
+    rate = training.learning_rate * training.cycle_decay**cycle
     if training.schedule == "one-cycle":
         low, top, last = rate / START, training.warmup - 1, steps - 1
         if step < top:
@@ -49,9 +50,10 @@ def learning_rate(step, training):
 
 
 def _in_cycle(step, training):
-    """Steps taken of the present cycle, and how many it has."""
+    """The present cycle, how many steps of it were taken, and how many it has."""
     steps = -(-training.steps // training.cycles)
-    return step - steps * min(step // steps, training.cycles - 1), steps
+    cycle = min(step // steps, training.cycles - 1)
+    return cycle, step - steps * cycle, steps
 
 
 def _cosine(first, last, progress):
@@ -60,7 +62,7 @@ def _cosine(first, last, progress):
 
 def flux_weight(step, training):
     """Weight of the flux term: constant for half of a cycle, then rising geometrically."""
-    step, steps = _in_cycle(step, training)
+    _, step, steps = _in_cycle(step, training)
     late = max(2 * step / steps - 1, 0.0)
     return training.flux_weight * (training.flux_weight_end / training.flux_weight) ** late
 
