@@ -38,7 +38,7 @@ SEEDS = {"rcan": (1, 2, 3), "srresnet": (1, 2, 3), "fsrcnn": (1, 2, 3)}
 CLASSES = ["no_sub", "cdm", "axion"]
 BASELINES = ("bilinear", "bicubic", "optimal_linear", "richardson_lucy", "wiener")
 STEPS, SCENES = 600, 3000
-LONGER = {"noisy": {"edsr": 4}}  # how near to the floor one comes with more of them
+LONGER = {"noisy": {"edsr": 8}}  # how near to the floor one comes with more of them
 
 PRETRAINED, FOLDS, PAIRS, HELD = "rcan-x2", 5, 300, 30
 STAGES, RATES, BATCH = (60, 140), (1e-4, 2e-4), 8
