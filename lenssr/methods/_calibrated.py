@@ -10,8 +10,8 @@ from lenssr.image._tiles import cut
 
 from ._domain import describe_image, guard
 
-__all__ = ["conformal_factor", "error_map", "predict_error", "rest_correlation", "rest_level",
-           "snr_map", "usual_chi2"]
+__all__ = ["calibrated_factor", "conformal_factor", "error_map", "predict_error",
+           "rest_correlation", "rest_level", "snr_map", "usual_chi2"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
 #: them their logarithms are interpolated in its logarithm.
@@ -52,12 +52,41 @@ def predict_error(head, calibration, apply, image, mean, snr):
     LensSRWarning
         For what of the image is outside the domain of the training.
     """
+    factor, facts = calibrated_factor(calibration, apply.scale, image, snr)
+    return factor * error_map(head, apply, image, mean), {
+        "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"), **facts}
+
+
+def calibrated_factor(calibration, scale, image, snr):
+    r"""
+    What errors of a calibrated network are multiplied by: :math:`f(q)\, d` of `predict_error`.
+
+    Parameters
+    ----------
+    calibration : dict
+        That of the card.
+    scale : int
+        Output pixels per input pixel.
+    image : `~lenssr.image.LensImage`
+        The image.
+    snr : `~numpy.ndarray`
+        What `snr_map` gives of its restored image.
+
+    Returns
+    -------
+    factor : `~numpy.ndarray`
+        Shape of ``snr``.
+    facts : dict
+        Cards for the header.
+
+    Warns
+    -----
+    LensSRWarning
+        For what of the image is outside the domain of the training.
+    """
     inflation = guard(describe_image(image), calibration["domain"])
-    std = error_map(head, apply, image, mean)
-    std *= inflation * conformal_factor(snr, calibration["scales"][str(apply.scale)]["factors"])
-    return std, {
-        "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"),
-        "SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
+    factor = inflation * conformal_factor(snr, calibration["scales"][str(scale)]["factors"])
+    return factor, {"SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
 
 
 def snr_map(apply, image, mean):

@@ -13,6 +13,7 @@ from lenssr.image._mask import expand_mask
 from lenssr.weights import load_network
 
 from ._base import Restoration
+from ._calibrated import calibrated_factor, snr_map, usual_chi2
 from ._consistency import Misfit
 from ._latent import LatentField
 from ._levels import check_levels, dynamic_levels, spectrum_of, static_levels
@@ -67,11 +68,14 @@ class DiffusionSampler:
         Number of probes of the measurement error.
     precision : {"auto", "float32", "bfloat16"}
         Arithmetic of the denoiser; ``"auto"`` takes bfloat16 where the hardware has it.
+    calibrated : bool
+        Multiply the distance of the samples from the restored image by the factors that the
+        calibration of the weights found, if they have one.
     """
 
     def __init__(self, architecture, weights=None, sampler="dpm", schedule="dynamic", steps=None,
                  correlation=None, pixel_scale=None, band=None, z_lens=None, z_source=None,
-                 keep_samples=True, n_probes=8, precision="auto"):
+                 keep_samples=True, n_probes=8, precision="auto", calibrated=True):
         for name, value, known in (("sampler", sampler, SAMPLERS),
                                    ("precision", precision, PRECISIONS)):
             if value not in known:
@@ -87,6 +91,7 @@ class DiffusionSampler:
         self.n_probes = positive_integer("n_probes", n_probes)
         self.architecture, self.weights, self.precision = architecture, weights, precision
         self.sampler, self.schedule, self.keep_samples = sampler, schedule, bool(keep_samples)
+        self.calibrated = bool(calibrated)
         self._load = functools.cache(load_network)
 
     def restore(self, image, run):
@@ -120,8 +125,9 @@ class DiffusionSampler:
         if self.keep_samples:
             check_memory(n, shape)
         network, card = load_for(self, run.scale)
-        apply, base = self._base(network, image, run)
+        apply, base = self.prepare(image, run)
         restored = apply(image)
+        factor, facts = self._factor(card.calibration, apply, image, restored)
         std, correlation = monte_carlo_error(apply, image, self.n_probes, run.seed, mean=restored)
         apply.bar.close()
         metadata = {**image.metadata, "correlation": max(
@@ -131,29 +137,33 @@ class DiffusionSampler:
                             run, self.precision)
         levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
         update = None if image.psf is None else KalmanUpdate(
-            image, run, image.noise * field.spread(), metadata["correlation"])
+            image, run, image.noise * factor * field.spread(), metadata["correlation"])
         mean, whole, samples, differences = self._collect(
-            field, levels, n, run, restored, image.noise, update)
+            field, levels, n, run, restored, image.noise * factor, update)
         std = np.minimum(std, whole)
         # Of a single sample, that of the errors of measurement.
         correlation = correlation.and_rest(correlation if differences is None else (
             measure_correlation(differences, whole[_middle(shape)])))
-        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+        facts |= {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                  "SRBASE": (base.sha256[:16], f"sha256 of the weights {base.name} below"),
                  "SRNSAMP": (n, "posterior samples of which this is the mean"),
                  "SRSAMPLR": (self.sampler, "sampler of the diffusion"),
                  "SRSTEPS": (len(levels), "evaluations of the denoiser for a sample"),
-                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
-                 "SRCALIB": ("predictive", "spread of posterior samples")}
+                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error")}
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, samples=samples, predictive_std=whole,
-            correlation=correlation)
+            correlation=correlation, chi2_range=usual_chi2(card.calibration, run.scale))
 
-    def _base(self, network, image, run):
-        """The network that restores, made ready for the image, and its card."""
+    def prepare(self, image, run):
+        """
+        The network that restores, made ready for the image, and its card.
+
+        As `lenssr.methods._network.Network.prepare` gives them.
+        """
         from ._registry import make_method
 
+        network, _ = load_for(self, run.scale)
         _, card = self._load(network.base)
         if network.base_sha256 and card.sha256 != network.base_sha256:
             raise ValueError(f"`weights` were trained on what the weights {network.base!r} of "
@@ -162,6 +172,16 @@ class DiffusionSampler:
         method = make_method(card.network["architecture"], run.scale,
                              {"weights": network.base, "n_probes": self.n_probes})
         return method.prepare(image, run)
+
+    def _factor(self, calibration, apply, image, restored):
+        """What the samples' distance from the restored image is multiplied by, and cards of it."""
+        what = "spread of posterior samples"
+        if not (calibration and self.calibrated):
+            return 1.0, {"SRCALIB": ("predictive", what)}
+        factor, facts = calibrated_factor(
+            calibration, apply.scale, image, snr_map(apply, image, restored))
+        return factor, {"SRCALIB": ("predictive", f"{what}, calibrated on {calibration['on']}"),
+                        **facts}
 
     def _observed(self, image, restored, level, run, known):
         """What the network is told of the image: planes in noise units, and numbers."""

@@ -17,14 +17,15 @@ from lenssr.methods._domain import widen
 from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
 
-from ._conformal import conformal_factors, coverage, rest_correlation
+from ._conformal import calibrated, coverage, rest_correlation
 from ._data import ScalesPairs
 from ._distributed import Processes
 from ._error_head import ErrorPairs, ErrorTrainer
 from ._held import open_images
 from ._loop import run_steps
 from ._recipe import Recipe, Training
-from ._restored import features_of, restored_images
+from ._restored import features_of, restored_images, usual
+from ._spread import SpreadRun
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -103,7 +104,8 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     A head is trained that predicts the squared error of each output pixel; then, on scenes that
     neither network nor head was trained on, factors by local signal to noise are found by which
     the predicted errors cover the true ones, the correlation of the errors, and the range of
-    images for which all this holds. A run that was stopped goes on.
+    images for which all this holds. A network that draws samples needs no head: there the factors
+    are those of their spread. A run that was stopped goes on.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights in the folder, with head and card beside them.
+        The weights in the folder, with their card and the head, if there is one.
 
     Raises
     ------
@@ -136,9 +138,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     how = Calibration(**options)
     path = find_weights(weights)
     card = read_card(path)
-    if card.network["architecture"] in GENERATIVE:
-        raise ValueError("`weights` must be those of a network that restores, whose errors are "
-                         f"to be learnt, {card.name!r} draws samples of them")
+    draws = card.network["architecture"] in GENERATIVE
     recipe = _recipe(card, recipe)
     if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "
@@ -147,13 +147,13 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     _claim(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
     started = time.monotonic()
     with Processes(device) as team:
-        run = _Run(path, card, recipe, how, folder, team, progress)
-        head = run.train_head()
+        run = (SpreadRun if draws else _Run)(path, card, recipe, how, folder, team, progress)
+        head = None if draws else run.train_head()
         found = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
     data = recipe.data
     calibration = {
         "on": data.preset if data.catalog is None else Path(data.catalog).name,
-        "head": run.sizes, "scales": found, "domain": widen(run.features),
+        **({} if draws else {"head": run.sizes}), "scales": found, "domain": widen(run.features),
         "how": {**asdict(how), "recipe": recipe.name},
         "hours": round((time.monotonic() - started) / 3600, 3)}
     return save_calibrated(path, folder, head, calibration)
@@ -242,21 +242,11 @@ class _Run:
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
-        planes = [error, raw, snr]
-        # Coverage is found on images whose errors told nothing of the factors.
-        halves = [np.arange(len(raw)) % 2 == k for k in range(2)]
-        sigma = np.empty_like(raw)
-        for one, other in (halves, halves[::-1]):
-            factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
-            sigma[other] = raw[other] * conformal_factor(snr[other], factors)
-        factors = conformal_factors(*(plane[use] for plane in planes))
+        factors, shares = calibrated(error, raw, snr, use)
         whole = raw * conformal_factor(snr, factors)
-        chi2 = arrays["chi2"][np.isfinite(arrays["chi2"])]
-        return {"factors": factors,
-                "coverage": coverage(error[use], sigma[use], snr[use]),
+        return {"factors": factors, "coverage": shares,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
-                "chi2": [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])]
-                if len(chi2) else [],
+                "chi2": usual(arrays["chi2"]),
                 "correlation": rest_correlation(arrays, whole, snr, scale)}
 
 

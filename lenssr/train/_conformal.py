@@ -8,7 +8,7 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, snr_bin
 from lenssr.methods._calibrated import conformal_factor
 
-__all__ = ["WITHIN", "conformal_factors", "coverage", "rest_correlation"]
+__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "rest_correlation"]
 
 #: Shares of a normal distribution within one and two standard deviations.
 WITHIN = np.array([0.682689, 0.954500])
@@ -64,6 +64,33 @@ def _best(off):
     off = np.sort(off)
     within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
     return TRIED[np.argmin(np.abs(within.T - WITHIN).max(axis=1))]
+
+
+def calibrated(error, std, snr, use):
+    """
+    Factors from all images, and what they cover on images that told nothing of them.
+
+    Parameters
+    ----------
+    error, std, snr : `~numpy.ndarray`
+        As `conformal_factors` takes them, shape ``(images, ny, nx)``.
+    use : `~numpy.ndarray`
+        Which pixels count.
+
+    Returns
+    -------
+    factors : list of float
+        What `conformal_factors` gives.
+    shares : dict
+        What `coverage` gives, of each half of the images by the factors of the other.
+    """
+    planes, sigma = (error, std, snr), np.empty_like(std)
+    halves = [np.arange(len(std)) % 2 == k for k in range(2)]
+    for one, other in (halves, halves[::-1]):
+        factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
+        sigma[other] = std[other] * conformal_factor(snr[other], factors)
+    return (conformal_factors(*(plane[use] for plane in planes)),
+            coverage(error[use], sigma[use], snr[use]))
 
 
 def coverage(error, sigma, snr):

@@ -77,8 +77,9 @@ class BankImages:
         for k, index in enumerate(indices):
             rng = np.random.default_rng([seed, index, 9])
             known = self.held_out or self.told or rng.random() < self.data.psf_known
-            yield (as_known(cut(seen.lr[k]), cut(sigma[k]), None,
-                            psf[k].double().numpy() if known else None, self.how, rng), cut(seen.hr[k], pairs.scale))
+            told = psf[k].double().numpy() if known else None
+            yield (as_known(cut(seen.lr[k]), cut(sigma[k]), None, told, self.how, rng),
+                   cut(seen.hr[k], pairs.scale))
 
 
 class CatalogImages:

@@ -13,7 +13,7 @@ from lenssr.methods._consistency import Misfit
 from lenssr.methods._domain import FEATURES, describe_image
 from lenssr.methods._probe import monte_carlo_error
 
-__all__ = ["features_of", "restored_images"]
+__all__ = ["features_in_order", "features_of", "in_pieces", "restored_images", "usual"]
 
 PIECE = 25  # images that are restored, and written, together
 
@@ -51,14 +51,37 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
         error of measurement, ``probe``, one draw of it, ``features``, in the order of
         `FEATURES`, and ``chi2``, mean square of data less the observed mean, over the noise.
     """
+    run = Run(scale, device)
+
+    def restore(index, image, truth):
+        return _restore(image, truth, method, run, index if probes else None)
+
+    return in_pieces(images, folder, restore, progress, words)
+
+
+def in_pieces(images, folder, make, progress=False, words="restoring"):
+    """
+    What is made of images, each piece of them kept as it is done.
+
+    Parameters
+    ----------
+    images, folder, progress, words
+        As `restored_images` takes them.
+    make : callable
+        ``make(index, image, truth)`` gives a dictionary of arrays or numbers.
+
+    Returns
+    -------
+    arrays : dict
+        Single precision, the first axis that of the images.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pieces, run = [], Run(scale, device)
+    pieces = []
     for start in tqdm(range(0, images.n, PIECE), desc=words, disable=not progress, delay=2):
         path = folder / f"{start:06d}.npz"
         if not path.exists():
-            rows = [_restore(image, truth, method, run, start + k if probes else None)
-                    for k, (image, truth) in enumerate(
-                        images.take(range(start, min(start + PIECE, images.n))))]
+            rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
+                images.take(range(start, min(start + PIECE, images.n))))]
             with whole_file(path) as beside, open(beside, "wb") as file:
                 np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
                                   for name in rows[0]})
@@ -79,8 +102,7 @@ def _restore(image, truth, method, run, seed):
            "told": apply.summary[0].cpu().numpy()}
     if seed is None:
         return row
-    features = describe_image(image)
-    row["features"] = np.array([features.get(name, np.nan) for name in FEATURES])
+    row["features"] = features_in_order(image)
     std, _ = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
     row["std"] = std / noise
     drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
@@ -96,3 +118,16 @@ def features_of(arrays):
     """What `describe_image` gave, of each image."""
     return [{name: float(value) for name, value in zip(FEATURES, row) if np.isfinite(value)}
             for row in arrays["features"]]
+
+
+def features_in_order(image):
+    """What `describe_image` gives of an image, as an array; NaN for what it lacks."""
+    features = describe_image(image)
+    return np.array([features.get(name, np.nan) for name in FEATURES])
+
+
+def usual(chi2):
+    """Percentiles 1, 50 and 99 of the reduced chi2 of results, those that have one."""
+    chi2 = chi2[np.isfinite(chi2)]
+    return [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])] if len(
+        chi2) else []

@@ -63,12 +63,14 @@ def save_calibrated(weights, folder, head, calibration):
         As `find_weights` takes it.
     folder : path-like
         Where weights, head and card go; the weights may be there already.
-    head : `torch.nn.Module`
-        The head; it is written in half precision.
+    head : `torch.nn.Module` or None
+        The head; it is written in half precision. None for a network whose samples say their
+        errors.
     calibration : dict
-        ``head``: sizes of the head; ``on``: what it was calibrated on; ``scales``: for each
-        scale, as text, ``factors`` of the bins of `lenssr.image._snr`, ``correlation`` and
-        figures; ``domain``: ranges of the features of the input; and how it was made.
+        ``head``: sizes of the head, if there is one; ``on``: what it was calibrated on;
+        ``scales``: for each scale, as text, ``factors`` of the bins of `lenssr.image._snr`,
+        ``correlation`` and figures; ``domain``: ranges of the features of the input; and how it
+        was made.
 
     Returns
     -------
@@ -79,10 +81,12 @@ def save_calibrated(weights, folder, head, calibration):
 
     source = find_weights(weights)
     path = Path(folder) / source.name
-    content = save({k: v.half().contiguous().cpu() for k, v in head.state_dict().items()})
-    card = replace(read_card(source), calibration={
-        **calibration, "parameters": sum(p.numel() for p in head.parameters()),
-        "sha256": hashlib.sha256(content).hexdigest()})
-    write_files({path: source.read_bytes(), error_file(path): content,
-                 path.with_suffix(".json"): card_text(card)})
+    files = {path: source.read_bytes()}
+    if head is not None:
+        content = save({k: v.half().contiguous().cpu() for k, v in head.state_dict().items()})
+        files[error_file(path)] = content
+        calibration = {**calibration, "parameters": sum(p.numel() for p in head.parameters()),
+                       "sha256": hashlib.sha256(content).hexdigest()}
+    card = replace(read_card(source), calibration=calibration)
+    write_files({**files, path.with_suffix(".json"): card_text(card)})
     return path

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from lenssr import superresolve
 from lenssr.cli import main
@@ -16,7 +17,13 @@ from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.train import Calibration, Data, _conformal, _restored, calibrate, fit
 from lenssr.train import _calibrate as module
 from lenssr.train._held import as_known, open_images
-from lenssr.weights import error_file, load_error_head, read_card, save_network
+from lenssr.weights import (
+    error_file,
+    find_weights,
+    load_error_head,
+    read_card,
+    save_network,
+)
 
 SMALL = dict(images=20, blank=8, held_out=6, steps=4, batch=4, features=4, blocks=1, n_probes=1)
 
@@ -196,6 +203,35 @@ def test_noise_and_psf_are_known_as_well_as_is_said():
     widths = [measure_fwhm(image.psf) for image in found]
     assert np.std(np.log(widths)) == pytest.approx(0.05, rel=0.2)
     assert np.mean([image.mask.any() for image in found]) == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")  # untrained, of a small domain
+def test_spread_of_samples(recipe, tmp_path):
+    """Samples of a network that draws are as much further from its mean as the card says."""
+    torch.manual_seed(2)
+    base = find_weights("fsrcnn-x2")
+    sizes = dict(architecture="diffusion", base="fsrcnn-x2", scale=2, features=16, blocks=2,
+                 base_sha256=read_card(base).sha256, depth=1,
+                 ranges={"correlation": [0.0, 0.7], "pixel_scale": [0.168, 0.168]})
+    network = build(**sizes)
+    weights = tmp_path / "drawer.safetensors"
+    save_network(weights, network, name="drawer", network=sizes)
+    path = calibrate(weights, tmp_path / "run", recipe=recipe, device="cpu", progress=False,
+                     held_out=4, n_probes=1)
+    found = read_card(path).calibration
+    assert found["on"] == "hsc-hst" and "head" not in found and not error_file(path).exists()
+    factors = np.array(found["scales"]["2"]["factors"])
+    assert len(factors) == 5 and (factors != 1).any()
+    # Told of the factor in the sky, the samples are as much further off.
+    raw, told = (superresolve(np.random.default_rng(1).normal(size=(20, 20)), "diffusion",
+                              weights=path, n_samples=6, unit="adu", uncertainty=1.0,
+                              psf=None, calibrated=use) for use in (False, True))
+    ratio = np.std(told.samples, axis=0) / np.std(raw.samples, axis=0)
+    assert np.median(ratio) / told.header["SRINFLAT"] == pytest.approx(factors[0], rel=0.15)
+    assert "SRINFLAT" not in raw.header
+    again = calibrate(path, tmp_path / "again", recipe=recipe, device="cpu", progress=False,
+                      held_out=4, n_probes=1)
+    assert read_card(again).calibration["scales"] == found["scales"]
 
 
 def test_blank_skies_come_after_the_scenes(recipe):

@@ -10,7 +10,7 @@ from lenssr import superresolve
 from lenssr.image._kernels import gaussian_psf
 from lenssr.methods._samplers import draw
 from lenssr.networks._metadata import METADATA
-from lenssr.train import Recipe, Training, calibrate, evaluate_weights, fit
+from lenssr.train import Recipe, Training, evaluate_weights, fit
 from lenssr.train import _residuals as residuals
 from lenssr.train._diffusion import DiffusionTrainer, ResidualPairs, noise_levels
 from lenssr.train._distributed import Processes
@@ -138,8 +138,6 @@ def test_trained_kept_and_used(tiny, tmp_path):
     assert found.samples.shape == (3, 32, 32) and np.isfinite(found.samples).all()
     table = evaluate_weights(path, device="cpu", progress=False)
     assert np.abs(table["difference"][table["figure"] != "loss"]).max() < 1e-4
-    with pytest.raises(ValueError, match="`weights` must be those of a network that restores"):
-        calibrate(path, tmp_path / "calibrated")
 
 
 def test_resumed_to_the_bit(tiny, tmp_path, values):
