@@ -19,6 +19,9 @@ def add_arguments(parser, networks=("unrolled", "rcan")):
                         help="methods beside the classical ones, which always take part")
     parser.add_argument("--weights", nargs="+", default=[], metavar="FILE[=LABEL]",
                         help="further networks, from files of weights with their cards")
+    parser.add_argument("--consistent", nargs="+", default=[], metavar="LABEL",
+                        help="of these, once more the results that were moved to agree with the "
+                        "data")
 
 
 def entrants(args):
@@ -40,13 +43,19 @@ def entrants(args):
         except (OSError, ValueError) as err:
             sys.exit(str(err))
         found[label or card.name] = (card.network["architecture"], {"weights": file})
+    for label in args.consistent:
+        if label not in found:
+            sys.exit(f"--consistent must be of {', '.join(found)}, got {label!r}")
+        method, own = found[label]
+        found[f"{label}_consistent"] = (method, {**own, "data_consistent": True})
     return found
 
 
 def restore(image, entrant, probes=1, **options):
     """The result of an entrant; `probes` of its errors, for methods that find them so."""
     method, own = entrant
-    if "n_probes" in inspect.signature(type(make_method(method, SCALE, own))).parameters:
+    plain = {name: value for name, value in own.items() if name != "data_consistent"}
+    if "n_probes" in inspect.signature(type(make_method(method, SCALE, plain))).parameters:
         own = {"n_probes": probes, **own}
     with warnings.catch_warnings():
         # Some of these images are at the limits of what a network was trained on.
