@@ -20,8 +20,8 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe, toml, values, tmp_
     (tmp_path / "recipe.toml").write_text(toml(halved(2)))
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         "--local-addr=127.0.0.1", "-m", "lenssr", "train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "two"),
-         "--device", "cpu"], capture_output=True, text=True,
+         "--local-addr=127.0.0.1", "-m", "lenssr", "train", str(tmp_path / "recipe.toml"),
+         "--out", str(tmp_path / "two"), "--device", "cpu"], capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
     assert run.returncode == 0, run.stderr[-4000:]
     curves = [np.genfromtxt(tmp_path / name / "curve.csv", delimiter=",", names=True)
