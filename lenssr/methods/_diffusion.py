@@ -144,12 +144,13 @@ class DiffusionSampler:
         # Of a single sample, that of the errors of measurement.
         correlation = correlation.and_rest(correlation if differences is None else (
             measure_correlation(differences, whole[_middle(shape)])))
-        facts |= {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
-                 "SRBASE": (base.sha256[:16], f"sha256 of the weights {base.name} below"),
-                 "SRNSAMP": (n, "posterior samples of which this is the mean"),
-                 "SRSAMPLR": (self.sampler, "sampler of the diffusion"),
-                 "SRSTEPS": (len(levels), "evaluations of the denoiser for a sample"),
-                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error")}
+        facts |= {
+            "SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
+            "SRBASE": (base.sha256[:16], f"sha256 of the weights {base.name} below"),
+            "SRNSAMP": (n, "posterior samples of which this is the mean"),
+            "SRSAMPLR": (self.sampler, "sampler of the diffusion"),
+            "SRSTEPS": (len(levels), "evaluations of the denoiser for a sample"),
+            "SRNPROBE": (self.n_probes, "noise probes of the measurement error")}
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, samples=samples, predictive_std=whole,

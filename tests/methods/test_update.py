@@ -9,7 +9,7 @@ from lenssr.methods import Run
 from lenssr.methods._consistency import Misfit
 from lenssr.methods._update import KalmanUpdate
 
-SHAPE, FINE = (6, 7), (12, 14)
+SHAPE, FINE = (9, 10), (18, 20)
 
 
 @pytest.fixture(scope="module")
@@ -17,30 +17,37 @@ def case():
     """Data of few pixels, one masked; the standard deviation of a prior; telescope and noise."""
     rng = np.random.default_rng(8)
     mask = np.zeros(SHAPE, bool)
-    mask[1, 4] = True
+    mask[4, 5] = True
     sigma, std = rng.uniform(0.5, 1.5, SHAPE), rng.uniform(1, 9, FINE)
-    image = LensImage(rng.normal(0, 4, SHAPE), sigma, mask, gaussian_psf(2.0, 5), 1.0)
+    image = LensImage(rng.normal(0, 4, SHAPE), sigma, mask, gaussian_psf(2.0, 7), 1.0)
     operator, matrix = Misfit(image, 2).operator, []
     for k in range(np.prod(FINE)):
         impulse = np.zeros(FINE)
         impulse.flat[k] = 1
         matrix.append(operator.forward(impulse).ravel())
-    return image, std, np.array(matrix).T[~mask.ravel()], sigma[~mask]
+    return image, std, np.array(matrix).T
 
 
-def posterior(image, std, matrix, noise):
+def posterior(image, std, matrix, used, noise):
     """Mean and covariance for the prior N(0, std**2)."""
-    variance = np.diag(std.ravel() ** 2)
+    variance, matrix = np.diag(std.ravel() ** 2), matrix[used.ravel()]
     gain = variance @ matrix.T @ np.linalg.inv(
-        matrix @ variance @ matrix.T + np.diag(noise**2))
-    return gain @ image.data[~image.mask], variance - gain @ matrix @ variance
+        matrix @ variance @ matrix.T + np.diag(noise[used] ** 2))
+    return gain @ image.data[used], variance - gain @ matrix @ variance
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
 def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
-    image, std, matrix, noise = case
-    mean, covariance = posterior(image, std, matrix, noise * (1 + 2 * correlation))
+    image, std, matrix = case
     update, rng = KalmanUpdate(image, Run(2, seed=4), std, correlation), np.random.default_rng(5)
+    weight = update.misfit.weight
+    used = weight > 0
+    assert used.sum() > 20 and not (used & image.mask).any()
+    # All that the Gaussian PSF sends to the middle is of the image.
+    middle = (slice(4, 5), slice(3, 5))
+    np.testing.assert_allclose(1 / weight[middle], image.sigma[middle] * (1 + 2 * correlation),
+                               rtol=1e-3)
+    mean, covariance = posterior(image, std, matrix, used, 1 / np.where(used, weight, 1))
     drawn = np.array([update(std * rng.standard_normal(FINE), k).ravel() for k in range(3000)])
     error = np.sqrt(np.diag(covariance) / len(drawn))
     assert np.sqrt(np.mean(((drawn.mean(0) - mean) / error) ** 2)) == pytest.approx(1, abs=0.25)
@@ -50,8 +57,19 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
     assert np.var(drawn @ best) == pytest.approx(best @ covariance @ best, rel=0.12)
 
 
+def test_light_from_beyond_the_image_is_not_explained(case):
+    """The edge, where a source outside sends its light, says nothing."""
+    image, std, _ = case
+    bright = image.data.copy()
+    bright[:, 0] += 1e4
+    found = [KalmanUpdate(LensImage(data, image.sigma, image.mask, image.psf, 1.0),
+                          Run(2, seed=4), std, 0.0)(np.zeros(FINE), 0)
+             for data in (image.data, bright)]
+    np.testing.assert_allclose(*found, atol=1e-6 * np.abs(found[0]).max())
+
+
 def test_a_sample_is_moved_by_its_number(case):
-    image, std, *_ = case
+    image, std, _ = case
     update = KalmanUpdate(image, Run(2, seed=4), std, 0.0)
     one, same, other = (update(np.zeros(FINE), k) for k in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
@@ -59,7 +77,9 @@ def test_a_sample_is_moved_by_its_number(case):
 
 
 def test_without_data_nothing_moves(case):
-    image, std, *_ = case
-    image = LensImage(image.data, image.sigma, np.ones(SHAPE, bool), image.psf, 1.0)
+    image, std, _ = case
+    mask = np.ones(SHAPE, bool)
+    mask[0] = False  # the edge, which says nothing
+    image = LensImage(image.data, image.sigma, mask, image.psf, 1.0)
     update = KalmanUpdate(image, Run(2), std, 0.0)
     np.testing.assert_array_equal(update(std, 0), std)
