@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 from scipy import signal
 
-from lenssr.image._noise import sky_level
-
 from ._consistency import Misfit
 from ._projection import RegularisedInverse
 
@@ -36,6 +34,8 @@ class KalmanUpdate:
         The data, with their PSF.
     run : `~lenssr.methods.Run`
         Scale, tile and seed.
+    level : float
+        Level of the sky.
     std : `~numpy.ndarray`
         Standard deviation of the samples, shape of the result, in the values of the data.
     correlation : float
@@ -48,10 +48,10 @@ class KalmanUpdate:
     they show counts as noise, and those where it is more than a twentieth do not count.
     """
 
-    def __init__(self, image, run, std, correlation):
+    def __init__(self, image, run, level, std, correlation):
         beyond = 1 - signal.fftconvolve(np.ones(image.shape), image.psf, mode="same")
-        above = image.data - sky_level(image.data, image.mask, image.noise)
-        sigma = np.hypot(image.sigma * (1 + 2 * correlation), np.maximum(beyond, 0) * above)
+        sigma = np.hypot(image.sigma * (1 + 2 * correlation),
+                         np.maximum(beyond, 0) * (image.data - level))
         image = replace(image, sigma=sigma, mask=image.mask | (beyond > BEYOND))
         self.misfit, self.seed = Misfit(image, run.scale, run.tile), run.seed
         self.inverse = RegularisedInverse(self.misfit, std**2, ACCURACY)

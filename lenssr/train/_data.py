@@ -123,10 +123,10 @@ class BankPairs(Pairs):
         Where ``blank`` is true, of as many skies without anything.
         """
         scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
-        if blank is not None:
-            scenes[blank], points[blank] = 0, 0
         if self.generated is not None:
             scenes, points = self.generated.mix(scenes, points, draws)
+        if blank is not None:
+            scenes[blank], points[blank] = 0, 0
         return observe(self.instrument, self.optics, scenes, points, draws)
 
     def take(self, indices, draws):
