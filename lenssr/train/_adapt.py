@@ -83,7 +83,7 @@ class Adaptation:
     seed: int = 1
 
     # As a `Training` has them, for its schedule and average; nobody chooses them.
-    schedule, warmup, cycles, cycle_decay, ema = "cosine", 0, 1, 1.0, 0.98
+    schedule, warmup, cycles, last_cycle, ema = "cosine", 0, 1, 1.0, 0.98
 
     def __post_init__(self):
         for name in ("steps", "batch", "size", "learning_rate", "least"):

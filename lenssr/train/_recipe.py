@@ -81,7 +81,7 @@ class Training:
     epochs: float | None = number(None, 0, open_low=True)
     schedule: str = choice("cosine", "cosine", "one-cycle")
     cycles: int = number(1, 1, whole=True)
-    cycle_decay: float = number(1.0, 0, 1, open_low=True)
+    last_cycle: float = number(1.0, 0, 1, open_low=True)
     optimizer: str = choice("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
     features: str = "lens"

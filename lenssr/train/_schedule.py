@@ -34,11 +34,12 @@ def learning_rate(step, training):
     ``cosine``: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017,
     arXiv:1608.03983). ``one-cycle``: up from 1/25 of the rate within the warm-up, then down
     to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120). Several
-    cycles are warm restarts (Loshchilov & Hutter 2017), each with ``cycle_decay`` times the rate
-    of the one before.
+    cycles are warm restarts (Loshchilov & Hutter 2017), the last with ``last_cycle`` times the
+    rate of the others.
     """
     cycle, step, steps = _in_cycle(step, training)
-    rate = training.learning_rate * training.cycle_decay**cycle
+    gentle = 0 < cycle == training.cycles - 1
+    rate = training.learning_rate * (training.last_cycle if gentle else 1.0)
     if training.schedule == "one-cycle":
         low, top, last = rate / START, training.warmup - 1, steps - 1
         if step < top:

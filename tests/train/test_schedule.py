@@ -35,12 +35,12 @@ def test_cycles_are_alike():
         assert [what(k, thrice) for k in range(120)] == 3 * [what(k, once) for k in range(40)]
 
 
-def test_later_cycles_are_gentler():
-    once, thrice = (Training(steps=40 * n, warmup=8, learning_rate=0.3, cycles=n, cycle_decay=0.2)
+def test_the_last_cycle_is_gentler():
+    once, thrice = (Training(steps=40 * n, warmup=8, learning_rate=0.3, cycles=n, last_cycle=0.2)
                     for n in (1, 3))
     first = np.array([learning_rate(k, once) for k in range(40)])
     np.testing.assert_allclose([learning_rate(k, thrice) for k in range(120)],
-                               np.concatenate([first, 0.2 * first, 0.04 * first]))
+                               np.concatenate([first, first, 0.2 * first]))
 
 
 def test_flux_counts_for_more_in_the_end():

@@ -97,7 +97,7 @@ def test_checkpoint_of_an_earlier_version(recipe, values, whole, tmp_path):
     trainer.save()
     state = torch.load(trainer.checkpoint, weights_only=True)
     new = {"data": ("substructure", "catalog", "validation_share", "flux"),
-           "training": ("epochs", "schedule", "cycles", "cycle_decay", "loss", "patience", "init",
+           "training": ("epochs", "schedule", "cycles", "last_cycle", "loss", "patience", "init",
                         "freeze")}
     for part, names in new.items():
         for name in names:
