@@ -8,10 +8,11 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._snr import local_snr
 from lenssr.image._tiles import cut
 
+from ._consistency import Misfit
 from ._domain import describe_image, guard
 
-__all__ = ["calibrated_factor", "conformal_factor", "error_map", "predict_error",
-           "rest_correlation", "rest_level", "snr_map", "usual_chi2"]
+__all__ = ["calibrated_factor", "conformal_factor", "error_map", "left_over",
+           "predict_error", "rest_correlation", "rest_level", "snr_map", "usual_chi2"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
 #: them their logarithms are interpolated in its logarithm.
@@ -179,6 +180,7 @@ def error_map(head, apply, image, mean):
 
     head, told = head.to(apply.device), apply.summary.to(torch.float32)
     weight = np.where(image.mask, 0.0, noise / image.sigma)
+    misfit = left_over(image, scale, mean, apply.tile)
     found = np.empty(mean.shape)
 
     def tensor(block):
@@ -189,8 +191,33 @@ def error_map(head, apply, image, mean):
             planes = (mean[tile.around(scale)] - apply.level,
                       image.data[tile.padded] - apply.level)
             output = head(*(compress(tensor(plane / noise)) for plane in planes),
-                          tensor(weight[tile.padded]), told)
+                          tensor(weight[tile.padded]), told, tensor(misfit[tile.padded]))
             output = torch.exp(output[0, 0].double() / 2).cpu().numpy()
             found[tile.outer(scale)] = output[tile.inner(scale)]
     found *= noise
     return found
+
+
+def left_over(image, scale, mean, tile=None):
+    """
+    What a restored image leaves of its data, in units of their noise.
+
+    Parameters
+    ----------
+    image : `~lenssr.image.LensImage`
+        The image.
+    scale : int
+        Output pixels per input pixel.
+    mean : `~numpy.ndarray`
+        The restored image.
+    tile : int, optional
+        Side of the tiles in pixels of the data; changes no result.
+
+    Returns
+    -------
+    residual : `~numpy.ndarray`
+        Shape of the data; zero where they are masked, and everywhere without a PSF.
+    """
+    if image.psf is None:
+        return np.zeros(image.shape)
+    return Misfit(image, scale, tile).residual(mean)

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from ._layers import GeluBlock, check_scale, conv3, tell
+from ._range import compress
 
 __all__ = ["ErrorHead", "negative_log_likelihood"]
 
@@ -30,22 +31,26 @@ class ErrorHead(nn.Module):
         Numbers that it is told of each image: of its PSF, or of what the network was told.
     features, blocks : int
         Channels, and residual blocks of two convolutions each.
+    misfit : bool
+        Whether it looks at what the restored image leaves of the data, which tells a wrong PSF.
 
     Notes
     -----
     What is called has the restored image and the data in noise units through
     `~lenssr.networks.compress`; ``weight``, the noise of the sky over that of each pixel, zero
-    where it is masked; and the numbers ``told``, shape ``(batch, told)``. It gives squares
-    of noise units.
+    where it is masked; the numbers ``told``, shape ``(batch, told)``; and ``misfit``, the data less what the
+    restored image means, in units of the noise, zero where they are masked or there is no PSF. It
+    gives squares of noise units.
     """
 
-    def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3):
+    def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3,
+                 misfit: bool = False):
         super().__init__()
         self.scales = tuple(check_scale(s) for s in (
             scale if isinstance(scale, list | tuple) else [scale]))
-        self.told = told
+        self.told, self.misfit = told, misfit
         self.heads = nn.ModuleDict({
-            str(s): conv3(s**2 + 2 + told, features) for s in self.scales})
+            str(s): conv3(s**2 + 2 + misfit + told, features) for s in self.scales})
         self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
         self.tails = nn.ModuleDict({str(s): conv3(features, s**2) for s in self.scales})
         for tail in self.tails.values():
@@ -54,9 +59,12 @@ class ErrorHead(nn.Module):
             nn.init.zeros_(tail.bias)
 
     def forward(self, restored: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
-                told: torch.Tensor) -> torch.Tensor:
+                told: torch.Tensor, misfit: torch.Tensor) -> torch.Tensor:
         scale = restored.shape[-1] // x.shape[-1]
-        seen = torch.cat([functional.pixel_unshuffle(restored, scale), x, weight], dim=1)
+        planes = [functional.pixel_unshuffle(restored, scale), x, weight]
+        if self.misfit:
+            planes.append(compress(misfit))
+        seen = torch.cat(planes, dim=1)
         found = self.heads[str(scale)](tell(seen, told, self.told))
         found = self.tails[str(scale)](functional.gelu(self.body(found)))
         return WIDEST * torch.tanh(functional.pixel_shuffle(found, scale) / WIDEST)

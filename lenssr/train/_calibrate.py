@@ -55,8 +55,10 @@ class Calibration:
         Its learning rate.
     features, blocks : int
         Its sizes.
-    psf_error, noise_error : float
-        Relative errors of the width of the PSFs and of the noise that are told.
+    psf_wrong, psf_error : float
+        Share of the images whose PSF is told wrong, and the relative error of its width there.
+    noise_error : float
+        Relative error of the noise that is told.
     masked : float
         Share of the images that have holes.
     n_probes : int
@@ -67,15 +69,16 @@ class Calibration:
         Arithmetic in which the head is trained.
     """
 
-    images: int = 2000
-    blank: int = 1000
-    held_out: int = 400
-    steps: int = 4000
+    images: int = 5000
+    blank: int = 1500
+    held_out: int = 600
+    steps: int = 6000
     batch: int = 16
     learning_rate: float = 3e-3
     features: int = 32
     blocks: int = 4
-    psf_error: float = 0.01
+    psf_wrong: float = 0.25
+    psf_error: float = 0.05
     noise_error: float = 0.03
     masked: float = 0.2
     n_probes: int = 8
@@ -91,7 +94,8 @@ class Calibration:
         for name in ("blank", "seed"):
             natural_integer(name, getattr(self, name))
         positive_number("learning_rate", self.learning_rate)
-        for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("masked", 1)):
+        for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("masked", 1),
+                           ("psf_wrong", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"`{name}` must be from 0 to {most}, got "
                                  f"{getattr(self, name)!r}")
@@ -216,7 +220,7 @@ class _Run:
         how, scales = self.how, self.card.scales
         restored = [self.restore(scale, False) for scale in scales]
         self.sizes = {"scale": self.card.network["scale"], "told": restored[0]["told"].shape[1],
-                      "features": how.features, "blocks": how.blocks}
+                      "features": how.features, "blocks": how.blocks, "misfit": True}
         recipe = Recipe(f"{self.card.name}-error",
                         {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
                         self.recipe.data, _training(how))
@@ -261,9 +265,10 @@ def predicted(head, arrays, device):
     with torch.inference_mode():
         for start in range(0, len(arrays["data"]), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            mean, data, weight = (torch.from_numpy(arrays[name][part])[:, None].to(device)
-                                  for name in ("mean", "data", "weight"))
+            mean, data, weight, misfit = (
+                torch.from_numpy(arrays[name][part])[:, None].to(device)
+                for name in ("mean", "data", "weight", "misfit"))
             told = torch.from_numpy(arrays["told"][part]).to(device)
-            log_square = head(compress(mean), compress(data), weight, told)
+            log_square = head(compress(mean), compress(data), weight, told, misfit)
             found.append(torch.exp(log_square / 2)[:, 0].cpu().numpy())
     return np.concatenate(found)

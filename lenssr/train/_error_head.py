@@ -21,7 +21,7 @@ class ErrorBatch(NamedTuple):
 
     Attributes
     ----------
-    restored, data, weight, told : `~torch.Tensor`
+    restored, data, weight, told, misfit : `~torch.Tensor`
         What the head is called with.
     error : `~torch.Tensor`
         Restored less true image, linear, shape ``(batch, 1, n, n)``.
@@ -33,12 +33,13 @@ class ErrorBatch(NamedTuple):
     data: torch.Tensor
     weight: torch.Tensor
     told: torch.Tensor
+    misfit: torch.Tensor
     error: torch.Tensor
     indices: list
 
     def inputs(self, device):
         """What the head is called with."""
-        return tuple(part.to(device) for part in self[:4])
+        return tuple(part.to(device) for part in self[:5])
 
 
 class ErrorPairs(Pairs):
@@ -59,7 +60,7 @@ class ErrorPairs(Pairs):
 
     def __init__(self, arrays, chosen, size, seed):
         self.arrays = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()
-                       if name in ("data", "weight", "told", "mean", "truth")}
+                       if name in ("data", "weight", "told", "misfit", "mean", "truth")}
         self.n, self.seed = len(self.arrays["data"]), seed
         self.sides = self.arrays["data"].shape[1:]
         self.size = min(size, *self.sides)
@@ -81,7 +82,7 @@ class ErrorPairs(Pairs):
 
         mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
         return ErrorBatch(compress(mean), compress(patches("data")), patches("weight"), told,
-                          mean - truth, [int(i) for i in indices])
+                          patches("misfit"), mean - truth, [int(i) for i in indices])
 
     def batches(self):
         for start in range(0, self.n, AT_ONCE):
@@ -102,7 +103,7 @@ class ErrorTrainer(Trainer):
 
     def build(self, sizes):
         return ErrorHead(**{name: value for name, value in sizes.items()
-                            if name in ("scale", "told", "features", "blocks")})
+                            if name in ("scale", "told", "features", "blocks", "misfit")})
 
     def loss(self, batch):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

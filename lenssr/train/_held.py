@@ -114,7 +114,7 @@ def as_known(values, sigma, mask, psf, how, rng):
     psf : `~numpy.ndarray` or None
         Effective PSF.
     how : `~lenssr.train.Calibration`
-        Has ``psf_error``, ``noise_error`` and ``masked``.
+        Has ``psf_wrong``, ``psf_error``, ``noise_error`` and ``masked``.
     rng : `~numpy.random.Generator`
         Source of randomness.
 
@@ -122,7 +122,8 @@ def as_known(values, sigma, mask, psf, how, rng):
     -------
     image : `~lenssr.image.LensImage`
     """
-    noise, width = np.exp(rng.normal(size=2) * (how.noise_error, how.psf_error))
+    wrong = rng.random() < how.psf_wrong
+    noise, width = np.exp(rng.normal(size=2) * (how.noise_error, wrong * how.psf_error))
     mask = np.zeros(values.shape, bool) if mask is None else mask
     if rng.random() < how.masked:
         mask = mask | holes(values.shape, rng)

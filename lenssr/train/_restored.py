@@ -9,6 +9,7 @@ from tqdm import tqdm
 from lenssr._files import whole_file
 from lenssr.exceptions import LensSRWarning
 from lenssr.methods import Run
+from lenssr.methods._calibrated import left_over
 from lenssr.methods._consistency import Misfit
 from lenssr.methods._domain import FEATURES, describe_image
 from lenssr.methods._probe import monte_carlo_error
@@ -47,7 +48,7 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
     arrays : dict
         Everything in units of the noise of the sky, less its level, the first axis that of the
         images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
-        masked; ``told``, `Apply.summary`; ``mean`` and ``truth``; and with probes ``std``, the
+        masked; ``told``, `Apply.summary`; ``misfit``, `left_over`; ``mean`` and ``truth``; and with probes ``std``, the
         error of measurement, ``probe``, one draw of it, ``features``, in the order of
         `FEATURES`, and ``chi2``, mean square of data less the observed mean, over the noise.
     """
@@ -99,7 +100,8 @@ def _restore(image, truth, method, run, seed):
     row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
            "truth": truth / noise,  # on a sky of zero, as in the training
            "weight": np.where(image.mask, 0.0, noise / image.sigma),
-           "told": apply.summary[0].cpu().numpy()}
+           "told": apply.summary[0].cpu().numpy(),
+           "misfit": left_over(image, run.scale, mean)}
     if seed is None:
         return row
     row["features"] = features_in_order(image)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the result.*brought back to the 
 def head_of(scale, told, seed=1):
     """A head that was not trained, and says something."""
     torch.manual_seed(seed)
-    head = ErrorHead(scale, told, features=4, blocks=1)
+    head = ErrorHead(scale, told, features=4, blocks=1, misfit=True)
     with torch.no_grad():
         for tail in head.tails.values():
             tail.weight += 0.2 * torch.randn_like(tail.weight)
@@ -58,7 +58,7 @@ def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     return save_calibrated(plain, folder, head, {
         "on": "hsc-hst", "domain": domain, "scales": {
             str(s): {"factors": factors, "correlation": CORRELATION} for s in scales},
-        "head": dict(scale=sizes["scale"], told=told, features=4, blocks=1)})
+        "head": dict(scale=sizes["scale"], told=told, features=4, blocks=1, misfit=True)})
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -116,10 +116,11 @@ def test_halo_is_how_far_the_head_sees():
     planes = [torch.randn(1, 1, 40 * k, 40 * k, generator=rng, dtype=torch.float64)
               for k in (2, 1, 1)]
     told = torch.ones(1, 5, dtype=torch.float64)
-    before = head(*planes, told)
+    planes.append(torch.randn(1, 1, 40, 40, generator=rng, dtype=torch.float64))
+    before = head(*planes[:3], told, planes[3])
     for k, plane_ in enumerate(planes):
         plane_[..., : 20 * (2 if k == 0 else 1)] += 1.0
-    changed = (head(*planes, told) != before).any(dim=-2)[0, 0].nonzero().max().item()
+    changed = (head(*planes[:3], told, planes[3]) != before).any(dim=-2)[0, 0].nonzero().max().item()
     # The last column of the output that sees the change is in the last input pixel that does.
     assert 20 <= changed // 2 <= 19 + head.halo
 

@@ -195,13 +195,15 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
 
 
 def test_noise_and_psf_are_known_as_well_as_is_said():
-    how = Calibration(psf_error=0.05, noise_error=0.1, masked=0.5)
+    how = Calibration(psf_wrong=0.5, psf_error=0.05, noise_error=0.1, masked=0.5)
     psf, values = gaussian_psf(4.0, 25), np.zeros((16, 16))
     found = [as_known(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
              for k in range(200)]
     assert np.std(np.log([image.noise for image in found])) == pytest.approx(0.1, rel=0.2)
-    widths = [measure_fwhm(image.psf) for image in found]
-    assert np.std(np.log(widths)) == pytest.approx(0.05, rel=0.2)
+    widths = np.array([np.log(measure_fwhm(image.psf) / measure_fwhm(psf)) for image in found])
+    wrong = np.array([np.abs(image.psf - psf).max() > 1e-6 for image in found])
+    assert wrong.mean() == pytest.approx(0.5, abs=0.15)
+    assert widths[wrong].std() == pytest.approx(0.05, rel=0.2)
     assert np.mean([image.mask.any() for image in found]) == pytest.approx(0.5, abs=0.15)
 
 

@@ -36,7 +36,8 @@ def sky(n, side=12, seed=0):
     data = truth.reshape(n, side, 2, side, 2).mean((2, 4)) + sigma * rng.normal(size=sigma.shape)
     share, variance = posterior(sigma)
     mean, variance = (np.repeat(np.repeat(each, 2, 1), 2, 2) for each in (share * data, variance))
-    arrays = dict(data=data, weight=1 / sigma, told=np.zeros((n, 5)), mean=mean, truth=truth)
+    arrays = dict(data=data, weight=1 / sigma, told=np.zeros((n, 5)), mean=mean, truth=truth,
+                  misfit=np.zeros_like(data))
     return {name: value.astype(np.float32) for name, value in arrays.items()}, variance
 
 
@@ -63,7 +64,7 @@ def test_head_finds_the_posterior_variance(head):
     tensors = [torch.from_numpy(arrays[name])[:, None] for name in ("mean", "data", "weight")]
     with torch.no_grad():
         found = head(compress(tensors[0]), compress(tensors[1]), tensors[2],
-                     torch.zeros(200, 5)).exp()[:, 0].numpy()
+                     torch.zeros(200, 5), torch.zeros_like(tensors[1])).exp()[:, 0].numpy()
     inner = np.s_[:, 4:-4, 4:-4]
     ratio = found[inner] / variance[inner]
     assert np.abs(np.log(ratio)).mean() < 0.1
@@ -72,6 +73,31 @@ def test_head_finds_the_posterior_variance(head):
     shares = coverage((arrays["mean"] - arrays["truth"])[inner], np.sqrt(found[inner]),
                       np.ones_like(ratio))["all"]
     np.testing.assert_allclose(shares, WITHIN, atol=0.015)
+
+
+def test_misfit_tells_which_errors_are_large(recipe, tmp_path):
+    """Errors of one image in three are four times as large, which nothing but the misfit shows."""
+    def seen(n, seed):
+        rng = np.random.default_rng(seed)
+        wrong = np.arange(n) % 3 == 0
+        size = np.where(wrong, 4.0, 1.0)[:, None, None]
+        arrays = sky(n, seed=seed)[0]
+        arrays["truth"] = arrays["mean"] + size * rng.normal(size=arrays["mean"].shape)
+        arrays["misfit"] = size * rng.normal(size=arrays["data"].shape)
+        return {name: value.astype(np.float32) for name, value in arrays.items()}, wrong
+
+    own = dataclasses.replace(recipe, network={**recipe.network, "misfit": True})
+    trainer = ErrorTrainer(own, tmp_path, Processes("cpu"))
+    trainer.begin()
+    run_steps(trainer, *(ErrorPairs(seen(n, seed)[0], slice(None), 12, 1)
+                         for n, seed in ((600, 0), (40, 1))), progress=False)
+    arrays, wrong = seen(60, 7)
+    batch = next(ErrorPairs(arrays, slice(None), 12, 1).batches())
+    with torch.no_grad():
+        found = trainer.average(*batch.inputs("cpu")).exp().mean(dim=(1, 2, 3)).numpy()
+    wrong = wrong[batch.indices]
+    assert np.median(found[wrong]) == pytest.approx(16.0, rel=0.1)
+    assert np.median(found[~wrong]) == pytest.approx(1.0, rel=0.1)
 
 
 def test_resumed_training_equals_one_in_one_go(recipe, tmp_path):
@@ -106,7 +132,7 @@ def test_several_scales_take_turns():
 
 def test_default_head_is_small():
     for scale, told in ((2, 5), (4, 5), ([2, 3, 4], 2)):
-        assert sum(p.numel() for p in ErrorHead(scale, told).parameters()) < 60000
+        assert sum(p.numel() for p in ErrorHead(scale, told, misfit=True).parameters()) < 60000
 
 
 @pytest.mark.parametrize("turn", range(8))
