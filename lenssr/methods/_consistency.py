@@ -5,15 +5,19 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._noise import sky_level
+from lenssr.image._psf import measure_fwhm
 
-from ._operator import BlurBin, Degrade
+from ._operator import BlurBin, Degrade, convolve_tiled
 from ._projection import project
 
 __all__ = ["Misfit", "chi2_range", "compare"]
 
-SEEN = 0.05     # share of the light of a pixel on valid data below which nothing is said of it
+SEEN = 1e-3     # share of the light of a pixel on valid data below which nothing is said of it
+STRAY = 0.5     # noise that light from beyond the image may reach where a datum counts
 BELOW, ABOVE = 0.5, 0.2  # by which the reduced chi2 of a good result may differ from one
 CHANCE = 4.0    # standard deviations of the reduced chi2 of noise
 
@@ -36,16 +40,34 @@ class Misfit:
     operator : `~lenssr.methods._operator.Degrade`
         What the telescope makes of a result.
     weight : `~numpy.ndarray`
-        One over the noise, and zero where the data are masked.
+        One over the noise, and zero where the data do not count.
     count : int
-        Valid data.
+        Data that count.
+
+    Notes
+    -----
+    Data that are masked do not count, nor do those along the edge that show, for all that is
+    known, more than half of their noise of what lies beyond it: the share of the light of a
+    pixel that comes from there, times the brightest that the PSF finds within its FWHM.
     """
 
     def __init__(self, image, scale, tile=None):
         self.image, self.scale, self._tile = image, scale, tile
         self.operator = Degrade(image.psf, scale, image.shape, tile)
-        self.weight = np.where(image.mask, 0.0, 1 / image.sigma)
-        self.count = np.count_nonzero(~image.mask)
+        self.weight = np.where(image.mask | self._stray(), 0.0, 1 / image.sigma)
+        self.count = np.count_nonzero(self.weight)
+
+    def _stray(self):
+        """Where light from beyond the image counts; nowhere, if it were to do so everywhere."""
+        image, tile = self.image, self._tile
+        psf = np.maximum(image.psf, 0)
+        psf = psf / psf.sum()
+        beyond = 1 - convolve_tiled(np.ones(image.shape), psf, tile)
+        level = sky_level(image.data, image.mask, image.noise)
+        light = convolve_tiled(np.where(image.mask, 0.0, image.data - level), psf, tile)
+        around = ndimage.maximum_filter(np.abs(light), 2 * round(measure_fwhm(psf)) + 1)
+        stray = beyond * around > STRAY * image.sigma
+        return stray & (~stray & ~image.mask).any()
 
     @cached_property
     def gain(self):
@@ -56,7 +78,7 @@ class Misfit:
 
     def residual(self, mean, data=None, expected=None):
         """
-        Data minus result, in units of the noise; zero where the data are masked.
+        Data minus result, in units of the noise; zero where the data do not count.
 
         Parameters
         ----------
@@ -72,14 +94,14 @@ class Misfit:
         return (data - expected) * self.weight
 
     def chi2(self, mean, expected=None):
-        """Reduced chi-squared of a result, per valid datum."""
+        """Reduced chi-squared of a result, per datum that counts."""
         return float(np.sum(self.residual(mean, expected=expected) ** 2) / self.count)
 
     def local_mean(self, values):
         r"""
         Mean of a map of the data about each output pixel.
 
-        Each valid datum counts by the light :math:`P(u_i - u_j)` that it gets from the
+        Each datum that counts does so by the light :math:`P(u_i - u_j)` that it gets from the
         pixel: :math:`\sum_i P(u_i - u_j)\, v_i / \sum_i P(u_i - u_j)`.
 
         Parameters
@@ -90,10 +112,10 @@ class Misfit:
         Returns
         -------
         mean : `~numpy.ndarray`
-            Shape of the result, NaN where less than a twentieth of the light of a pixel
-            falls on valid data.
+            Shape of the result, NaN where less than a thousandth of the light of a pixel
+            falls on such data.
         """
-        psf, valid = np.maximum(self.image.psf, 0), ~self.image.mask
+        psf, valid = np.maximum(self.image.psf, 0), self.weight > 0
         light = BlurBin(psf / psf.sum(), self.scale, self.image.shape, self._tile)
         seen = light.adjoint(valid.astype(float))
         return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,

@@ -137,8 +137,7 @@ class DiffusionSampler:
                             run, self.precision)
         levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
         update = None if image.psf is None else KalmanUpdate(
-            image, run, apply.level, image.noise * factor * field.spread(),
-            metadata["correlation"])
+            image, run, image.noise * factor * field.spread(), metadata["correlation"])
         mean, whole, samples, differences = self._collect(
             field, levels, n, run, restored, image.noise * factor, update)
         std = np.minimum(std, whole)

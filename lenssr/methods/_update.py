@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy import signal
 
 from ._consistency import Misfit
 from ._projection import RegularisedInverse
@@ -11,7 +10,6 @@ from ._projection import RegularisedInverse
 __all__ = ["KalmanUpdate"]
 
 ACCURACY = 1e-2  # of the conjugate gradients, relative to the residual
-BEYOND = 0.05    # share of the light of a pixel from beyond the image above which it says nothing
 
 
 class KalmanUpdate:
@@ -34,25 +32,15 @@ class KalmanUpdate:
         The data, with their PSF.
     run : `~lenssr.methods.Run`
         Scale, tile and seed.
-    level : float
-        Level of the sky.
     std : `~numpy.ndarray`
         Standard deviation of the samples, shape of the result, in the values of the data.
     correlation : float
         Of the noise of neighbouring pixels: where light is spread over several, such noise
         counts as one that is ``1 + 2 correlation`` times as large.
-
-    Notes
-    -----
-    A part of the light of the pixels along the edge is of what lies beyond it. That part of what
-    they show counts as noise, and those where it is more than a twentieth do not count.
     """
 
-    def __init__(self, image, run, level, std, correlation):
-        beyond = 1 - signal.fftconvolve(np.ones(image.shape), image.psf, mode="same")
-        sigma = np.hypot(image.sigma * (1 + 2 * correlation),
-                         np.maximum(beyond, 0) * (image.data - level))
-        image = replace(image, sigma=sigma, mask=image.mask | (beyond > BEYOND))
+    def __init__(self, image, run, std, correlation):
+        image = replace(image, sigma=image.sigma * (1 + 2 * correlation))
         self.misfit, self.seed = Misfit(image, run.scale, run.tile), run.seed
         self.inverse = RegularisedInverse(self.misfit, std**2, ACCURACY)
 

@@ -35,7 +35,7 @@ def create_arrays(path, spec):
 
     series = spec.series()
     m, s = series.size, series.size * series.scale
-    shapes = {"lr": (m, m), "sigma": (m, m), "hr": (s, s), "psf": (series.psf_side,) * 2}
+    shapes = {"lr": (m, m), "sigma": (m, m), "hr": (s, s), "psf": (series.optics.psf_side,) * 2}
     if series.instrument.noiseless:
         del shapes["sigma"]
     if series.target_noise:

@@ -27,7 +27,8 @@ class Instrument:
     pixel_scale : float
         Side of an input pixel, arcsec.
     seeing : tuple of float
-        Range of the FWHM of the optics (Moffat), arcsec.
+        Range of the FWHM of the optics (Moffat), arcsec. Its wings fade between 12 and 15 input
+        pixels from the centre, where the PSF that images come with ends.
     beta : tuple of float
         Range of the Moffat exponent, uniform in its reciprocal; large values are
         nearly Gaussian, infinity is.

@@ -16,10 +16,13 @@ import torch
 from lenssr.image._kernels import FLOOR, FWHM_PER_SIGMA, TARGET_FWHM
 from lenssr.image._psf import psf_centroid
 
-__all__ = ["Optics", "moffat"]
+__all__ = ["PSF_REACH", "Optics", "moffat"]
+
+PSF_REACH = 15  # input pixels from its centre at which a simulated PSF ends
+TAPER = 0.8     # share of that at which its wings begin to fade
 
 
-def moffat(n, fwhm, beta, e1, e2, device=None):
+def moffat(n, fwhm, beta, e1, e2, device=None, reach=math.inf):
     """
     Moffat profiles on an ``(n, n)`` grid, wrapped so that the centre is pixel (0, 0).
 
@@ -31,6 +34,11 @@ def moffat(n, fwhm, beta, e1, e2, device=None):
         FWHM (fine pixels), exponent and ellipticity of each, shape ``(batch,)``.
         Moffat (1969A&A.....3..455M), and a Gaussian where the exponent is infinite;
         shape by a shear that keeps the area.
+    device : str or `torch.device`, optional
+        Where to compute.
+    reach : float
+        Fine pixels from the centre at which the profile ends; its wings fade before, by half a
+        cosine. A kernel of that radius then holds all of its light.
 
     Returns
     -------
@@ -47,6 +55,9 @@ def moffat(n, fwhm, beta, e1, e2, device=None):
     if not gaussian.all():
         alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
         profile = torch.where(gaussian, profile, (1 + r2 / alpha2) ** (-beta))
+    if math.isfinite(reach):
+        far = (torch.hypot(x, y) / reach - TAPER) / (1 - TAPER)
+        profile = profile * (1 + torch.cos(math.pi * far.clamp(0, 1))) / 2
     return profile / profile.sum(dim=(-2, -1), keepdim=True)
 
 
@@ -64,6 +75,11 @@ class Optics:
         Fine pixels per output pixel.
     device : str or `torch.device`, optional
         Where to compute.
+
+    Attributes
+    ----------
+    psf_side : int
+        Side in input pixels of kernels that hold all light of a PSF, odd.
     """
 
     def __init__(self, n, scale, fine, device=None):
@@ -71,6 +87,7 @@ class Optics:
             raise ValueError(f"`n` must be a multiple of {scale * fine}, got {n}")
         self.n, self.scale, self.fine, self.device = n, scale, fine, device
         self.bin = scale * fine
+        self.psf_side = 2 * min(PSF_REACH, (n // self.bin - 1) // 2) + 1
         self.fy = torch.fft.fftfreq(n, device=device).reshape(-1, 1)
         self.fx = torch.fft.rfftfreq(n, device=device).reshape(1, -1)
 
@@ -148,7 +165,7 @@ class Optics:
             comb = comb * torch.cos(2 * math.pi * f[..., None] * k).mean(-1)
         return comb
 
-    def relative_kernel(self, transfer, size=25):
+    def relative_kernel(self, transfer):
         """
         What `lenssr.image._kernels.relative_kernel` finds of a PSF, of its transfer function.
 
@@ -156,8 +173,6 @@ class Optics:
         ----------
         transfer : `~torch.Tensor`
             Transfer functions of the optics.
-        size : int
-            Side of the kernel in input pixels, odd.
         """
         n, s = self.n // self.fine, self.scale
         # Centres of output pixels lie half a pixel off those of the input's at even scales.
@@ -170,17 +185,17 @@ class Optics:
         spectrum = torch.fft.rfft2(fine[..., ::self.fine, ::self.fine])
         kernel = torch.fft.irfft2(
             spectrum * target * (1 + FLOOR) / (target**2 + FLOOR), s=(n, n))
-        size = min(size, n // s - (1 - n // s % 2))
+        size = self.psf_side
         first = -(s * size // 2)
         kernel = kernel.roll((-first, -first), dims=(-2, -1))[..., :s * size, :s * size]
         phases = kernel.unflatten(-1, (size, s)).unflatten(-3, (size, s))
         return (phases / phases.sum(dim=(-4, -2), keepdim=True)).flatten(-4, -3).flatten(-2, -1)
 
-    def effective_psf(self, transfer, size=25):
+    def effective_psf(self, transfer):
         """PSF with the pixel response on the grid of input pixels, odd, of sum one."""
         fine = torch.fft.irfft2(transfer * self._pixel(), s=(self.n, self.n))
         psf = torch.fft.fftshift(fine[..., :: self.bin, :: self.bin], dim=(-2, -1))
-        centre, half = psf.shape[-1] // 2, min(size, psf.shape[-1] - 1) // 2
+        centre, half = psf.shape[-1] // 2, self.psf_side // 2
         part = slice(centre - half, centre + half + 1)
         psf = psf[..., part, part]
         return psf / psf.sum(dim=(-2, -1), keepdim=True)

@@ -8,7 +8,7 @@ import torch
 from lenssr._checks import natural_integer, positive_integer
 
 from ._draws import SeriesDraws
-from ._instrument import WINGS, Instrument
+from ._instrument import Instrument
 from ._observe import Observation, observe
 from ._optics import Optics
 from ._population import Population
@@ -153,8 +153,6 @@ class PairSeries:
         side = (self.size + 2 * self.margin) * self.bin
         self.grid = Grid(side, self.instrument.pixel_scale / self.bin)
         self.optics = Optics(side, self.scale, FINE, device)
-        reach = min(WINGS + 4, self.instrument.margin + 4, (self.size + 2 * self.margin - 1) // 2)
-        self.psf_side = 2 * reach + 1
 
     def models(self, indices):
         """The scenes with these indices, a list of `SceneModel`."""
@@ -197,7 +195,7 @@ class PairSeries:
         mask = torch.zeros_like(lr, dtype=torch.bool)
         if self.instrument.defects is not None:
             lr, mask = self._spoil(lr, seen.electrons, rngs)
-        psf = self.optics.effective_psf(seen.transfer, self.psf_side)
+        psf = self.optics.effective_psf(seen.transfer)
         return PairBatch(models, lr, cut(seen.sigma, 1, unit), mask, hr, truth, hr_sigma, psf,
                          unit, seen)
 

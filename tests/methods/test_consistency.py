@@ -104,6 +104,26 @@ def test_masked_data_do_not_count():
     np.testing.assert_allclose(found[far], clean.chi2_map(sharp)[far], rtol=1e-9)
 
 
+@pytest.mark.parametrize("flux", [0.0, 3e3, 3e5])
+def test_light_from_beyond_the_image_is_not_held_against_a_result(flux):
+    """Cut out of a larger image, with a source just outside; what is inside is right."""
+    whole = fine((60, 60), at=(29.2, 33.1)) + fine((60, 60), at=(11.5, 25.0), width=1.0, flux=flux)
+    image = observed(whole, seed=3)
+    rows, sharp = slice(14, 54), whole[28:108]
+    part = parse_image(image.data[rows], uncertainty=SIGMA, psf=PSF, unit="adu").planes[0]
+    misfit = Misfit(part, 2)
+    assert misfit.chi2(sharp) == pytest.approx(1, abs=3.5 * np.sqrt(2 / misfit.count))
+    # Little is left out, far from what shines, and none of it where nothing does.
+    left_out = misfit.weight == 0
+    assert left_out.mean() < 0.1 and not left_out[12:].any()
+    assert left_out.any() == (flux > 0)
+    assert np.isfinite(misfit.chi2_map(sharp)).all()
+    if flux == 3e5:
+        naive = misfit.residual(sharp) + 0.0
+        naive[left_out] = ((part.data - misfit.operator.forward(sharp)) / SIGMA)[left_out]
+        assert np.mean(naive**2) > 10
+
+
 def test_range():
     assert chi2_range(10**8) == pytest.approx((0.5, 1.2), abs=1e-3)
     assert chi2_range(2) == (0, 1.2 + 4)
@@ -210,7 +230,7 @@ def test_regularised_inverse_is_that_of_dense_algebra(small, varying):
     variance = np.random.default_rng(6).uniform(1, 50, (14, 16)) if varying else 30.0
     residual = misfit.residual(np.zeros((14, 16)))
     found = RegularisedInverse(misfit, variance)(residual)
-    valid = ~misfit.image.mask.ravel()
+    valid = misfit.weight.ravel() > 0
     a, v = matrix[valid], np.broadcast_to(variance, (14, 16)).ravel()
     noise = misfit.image.sigma.ravel()[valid] ** 2
     gain = v[:, None] * a.T @ np.linalg.inv(a * v @ a.T + np.diag(noise))
@@ -313,7 +333,7 @@ def test_measurement_error_of_what_was_moved(method, small):
     change = result.data - start
     gradient = misfit.operator.adjoint(misfit.residual(result.data) * misfit.weight)
     mu = np.sum(change * gradient) / np.sum(gradient**2)
-    valid = ~image.mask.ravel()
+    valid = misfit.weight.ravel() > 0
     a, noise = matrix[valid], image.sigma.ravel()[valid] ** 2
     gain = mu * a.T @ np.linalg.inv(mu * a @ a.T + np.diag(noise))
     variance = np.diag(gain * noise @ gain.T).reshape(14, 16)

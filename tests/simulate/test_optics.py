@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lenssr.image._kernels import TARGET_FWHM, gaussian_psf, relative_kernel
+from lenssr.methods._operator import Degrade
 from lenssr.simulate import Instrument
 from lenssr.simulate._draws import BatchDraws
 from lenssr.simulate._observe import correlate, observe
@@ -81,11 +82,11 @@ def test_effective_psf_is_what_a_point_source_shows():
     star = torch.tensor([[[4 * 12 + 1.5, 4 * 12 + 1.5, 1.0]]], dtype=torch.float64)
     seen = optics.blurred(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star),
                           transfer)[0].numpy()
-    psf = optics.effective_psf(transfer, size=21)[0].numpy()
-    assert psf.shape == (21, 21)
+    psf = optics.effective_psf(transfer)[0].numpy()
+    assert psf.shape == (23, 23)
     # The flux is the same but for that beyond the kernel; the star is not smeared by a
     # fine pixel, the scenes are.
-    np.testing.assert_allclose(seen[2:23, 2:23], psf, atol=5e-4 * psf.max())
+    np.testing.assert_allclose(seen[1:24, 1:24], psf, atol=5e-4 * psf.max())
 
 
 def test_moffat_has_its_fwhm_and_area():
@@ -95,6 +96,26 @@ def test_moffat_has_its_fwhm_and_area():
     assert profile.sum() == pytest.approx(1, abs=1e-6)
     above = (profile > profile.max() / 2).sum()
     assert np.sqrt(above * 4 / np.pi) == pytest.approx(12.0, rel=0.02)
+
+
+@pytest.mark.parametrize("scale, beta", [(2, 2.2), (3, 3.0), (4, 60.0)])
+def test_told_psf_is_the_whole_of_it(scale, beta):
+    """The sharp image through the PSF that is told is the blurred one, wings and all."""
+    fine = FINE if scale < 4 else 1
+    side = 48 * scale * fine
+    optics = Optics(side, scale, fine)
+    scene = torch.zeros(1, side, side, dtype=torch.float64)
+    y, x = torch.meshgrid(*2 * [torch.arange(side, dtype=torch.float64)], indexing="ij")
+    r2 = (x - 0.48 * side) ** 2 + (y - 0.53 * side) ** 2
+    scene[0] = torch.exp(-r2 / 2 / (1.5 * scale * fine) ** 2)
+    instrument = Instrument(seeing=(0.9, 0.9), beta=(beta, beta), snr=(1e9, 1e9))
+    seen = observe(instrument, optics, scene, torch.zeros(1, 1, 3, dtype=torch.float64),
+                   BatchDraws(torch.Generator().manual_seed(0), 1))
+    psf = optics.effective_psf(seen.transfer)[0].double().numpy()
+    assert psf.shape == (31, 31) and psf[0].max() < 1e-4 * psf.max()
+    found = Degrade(psf, scale, (48, 48)).forward(seen.hr[0].double().numpy())
+    expected = seen.clean[0].double().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3 * expected.max())
 
 
 def test_grid_that_does_not_divide():
