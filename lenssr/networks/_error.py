@@ -38,9 +38,9 @@ class ErrorHead(nn.Module):
     -----
     What is called has the restored image and the data in noise units through
     `~lenssr.networks.compress`; ``weight``, the noise of the sky over that of each pixel, zero
-    where it is masked; the numbers ``told``, shape ``(batch, told)``; and ``misfit``, the data less what the
-    restored image means, in units of the noise, zero where they are masked or there is no PSF. It
-    gives squares of noise units.
+    where it is masked; the numbers ``told``, shape ``(batch, told)``; and ``misfit``, the data less
+    what the restored image means, in units of the noise, zero where they do not count or there is
+    no PSF. It gives squares of noise units.
     """
 
     def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3,

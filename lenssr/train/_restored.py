@@ -48,9 +48,10 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
     arrays : dict
         Everything in units of the noise of the sky, less its level, the first axis that of the
         images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
-        masked; ``told``, `Apply.summary`; ``misfit``, `left_over`; ``mean`` and ``truth``; and with probes ``std``, the
-        error of measurement, ``probe``, one draw of it, ``features``, in the order of
-        `FEATURES`, and ``chi2``, mean square of data less the observed mean, over the noise.
+        masked; ``told``, `Apply.summary`; ``misfit``, `left_over`; ``mean`` and ``truth``; and
+        with probes ``std``, the error of measurement, ``probe``, one draw of it, ``features``, in
+        the order of `FEATURES`, and ``chi2``, mean square of data less the observed mean, over
+        the noise.
     """
     run = Run(scale, device)
 

@@ -120,7 +120,8 @@ def test_halo_is_how_far_the_head_sees():
     before = head(*planes[:3], told, planes[3])
     for k, plane_ in enumerate(planes):
         plane_[..., : 20 * (2 if k == 0 else 1)] += 1.0
-    changed = (head(*planes[:3], told, planes[3]) != before).any(dim=-2)[0, 0].nonzero().max().item()
+    differs = head(*planes[:3], told, planes[3]) != before
+    changed = differs.any(dim=-2)[0, 0].nonzero().max().item()
     # The last column of the output that sees the change is in the last input pixel that does.
     assert 20 <= changed // 2 <= 19 + head.halo
 
