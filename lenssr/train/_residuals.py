@@ -14,6 +14,7 @@ from lenssr.networks import PHYSICAL, describe_psf, expand
 from lenssr.networks._metadata import METADATA
 from lenssr.networks._physics import Observation
 from lenssr.simulate._observe import neighbours_correlation
+from lenssr.simulate._optics import PSF_REACH
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import draw_model
 from lenssr.weights import load_network
@@ -73,7 +74,8 @@ class ResidualBank:
         preset = find_preset(data.preset)
         self.population, self.band = preset.population, preset.instrument.band
         self.pixel_scale = preset.instrument.pixel_scale
-        facts = json.dumps({**asdict(data), "base": card.sha256, "validation": validation},
+        facts = json.dumps({**asdict(data), "base": card.sha256, "validation": validation,
+                            "telescope": preset.instrument.as_dict(), "psf": PSF_REACH},
                            sort_keys=True)
         name = f"{data.preset}-{card.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
         self.folder = cache_folder() / name

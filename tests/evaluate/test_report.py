@@ -250,7 +250,9 @@ def test_a_result_that_is_right_explains_the_data(tmp_path):
     page = make(tmp_path, result, image)
     assert float(figures(page)["χ²"]) == pytest.approx(4, abs=0.01)
     residual = page.values("Input − exact")
-    assert residual == pytest.approx(2 * np.ones(SHAPE), abs=0.25)
+    known = np.isfinite(residual)
+    assert known[8:-8, 8:-8].all()
+    assert residual[known] == pytest.approx(2 * np.ones(known.sum()), abs=0.25)
 
 
 def test_resolution_and_flux(tmp_path):

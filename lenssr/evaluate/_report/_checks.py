@@ -27,12 +27,14 @@ def data_residual(subject, restored):
     Returns
     -------
     residual : `~numpy.ndarray` or None
-        On the grid of the input, NaN where it is masked; None where the resolution of
-        the input or of the result is not known, or interpolation left it as it was.
+        On the grid of the input, NaN where it is masked or light from beyond the image counts;
+        None where the resolution of the input or of the result is not known, or interpolation
+        left it as it was.
     """
     if not subject.degrades(restored):
         return None
-    return np.where(subject.image.mask, np.nan, subject.misfit.residual(_values(subject, restored)))
+    misfit = subject.misfit
+    return np.where(misfit.weight > 0, misfit.residual(_values(subject, restored)), np.nan)
 
 
 def degraded(subject, restored):
