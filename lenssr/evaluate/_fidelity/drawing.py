@@ -170,5 +170,7 @@ _PANELS = (
      r"difference by a subhalo of $10^{10}\,M_\odot$: correlation"),
     ("einstein", _bars("einstein", "to_hr", "scatter"),
      "Einstein radius / that of the target (bar: scatter)"),
+    ("consistency", _bars("consistency", "chi2", "scatter", snr_low=0.0),
+     r"reduced $\chi^2$ against the data (bar: scatter)"),
 )
 """Table, panel, and its title."""

@@ -8,6 +8,7 @@ from lenssr._files import check_absent
 
 from .._entrants import LINEAR, method_names
 from .._experiments import find_experiment
+from .consistency import Consistency
 from .coverage import Coverage
 from .einstein import Einstein
 from .fields import Blank, Stars
@@ -24,7 +25,7 @@ __all__ = ["PARTS", "fidelity"]
 
 _PARTS = {"flux": Flux, "shift": Shift, "shape": Shape, "transfer": Transfer,
           "coverage": Coverage, "stars": Stars, "blank": Blank, "twins": Twins,
-          "einstein": Einstein}
+          "einstein": Einstein, "consistency": Consistency}
 
 PARTS = tuple(_PARTS)
 """What `fidelity` can measure."""
@@ -53,7 +54,7 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
         Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``.
     parts : sequence of str
         What to measure; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
-        ``"transfer"`` and ``"coverage"``. On scenes that are simulated for it, with the
+        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On scenes that are simulated for it, with the
         telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``, ``"twins"``
         and ``"einstein"``; the last two take longest.
     n : int

@@ -18,6 +18,8 @@ SUMMARY = {
     "false": (".2f", "", "sources in 1e6 blank pixels, 5 sigma, white noise"),
     "subhalo": (".3f", "", "correlation with the true difference, 1e10 solar masses, same noise"),
     "einstein": (".4f", "", "Einstein radius over that of the target"),
+    "chi2": (".3f", "", "median reduced chi-squared of results against their data"),
+    "near": (".3f", "", "share of images where it is from 0.9 to 1.1"),
 }
 """Columns: format, unit, description."""
 
@@ -86,4 +88,5 @@ _PICKS = {
     "blank": lambda table: {"false": _first(table, "per_million", noise="white")},
     "twins": lambda table: {"subhalo": _first(table, "correlation", mass=1e10)},
     "einstein": lambda table: {"einstein": _first(table, "to_hr")},
+    "consistency": lambda table: {key: _first(table, key) for key in ("chi2", "near")},
 }

@@ -8,12 +8,13 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
 from scipy import ndimage, special, stats
 
-from lenssr import SuperResolvedImage, register_method
+from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
 from lenssr.cli import main
 from lenssr.evaluate import fidelity
 from lenssr.image._kernels import gaussian_psf, target_psf
 from lenssr.image._psf import measure_fwhm
 from lenssr.methods import Restoration, _registry
+from lenssr.methods._operator import Degrade
 from lenssr.networks import build
 from lenssr.simulate import LensPair
 from lenssr.simulate._pair import make_ccd
@@ -97,6 +98,30 @@ def test_flux_bias_is_found(found):
     summary = found().tables["summary"]
     assert summary["flux_bias"][list(summary["method"]).index("bright")] == pytest.approx(
         0.05, abs=0.003)
+
+
+def test_consistency_is_that_of_the_results_and_of_the_truth():
+    """Of truths it is noise; of results, what their headers say."""
+    rng, psf = np.random.default_rng(4), gaussian_psf(3.0)
+    pairs = []
+    for pair in make_pairs(8):
+        truth = ndimage.gaussian_filter(pair.hr.data, 2) * 4
+        seen = Degrade(psf, 2, (SIDE, SIDE)).forward(truth)
+        lr = make_ccd(seen + rng.normal(0, SIGMA, seen.shape), 0.2, psf=psf,
+                      sigma=np.full(seen.shape, SIGMA))
+        pairs.append(LensPair(lr, make_ccd(truth / 4, 0.1), {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSRWarning)  # that they do not explain the data
+        result = fidelity(pairs, ["fine", "bright"], parts=("consistency",), n=8)
+        chi2 = [superresolve(pair.lr, "bright", flux="per-pixel").header["SRCHI2"]
+                for pair in pairs]
+    row = rows(result, "consistency", "bright")[0]
+    assert row["n"] == 8 and row["chi2"] == pytest.approx(np.median(chi2))
+    assert row["near"] == np.mean(np.abs(np.array(chi2) - 1) <= 0.1)
+    row = rows(result, "consistency", "truth")[0]
+    assert row["chi2"] == pytest.approx(1, abs=3 * np.sqrt(2 / SIDE**2)) and row["near"] == 1
+    assert not len(rows(result, "consistency", "bilinear"))
+    assert result.tables["summary"]["chi2"].mask[0]
 
 
 def test_shift_is_found_with_its_sign(found):
