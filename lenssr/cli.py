@@ -198,8 +198,8 @@ def _parser():
     trust.add_argument("--weights", action="append", default=[], metavar="FILE[=LABEL]",
                        help="a further network; may be repeated")
     trust.add_argument("--parts", nargs="+", metavar="PART", help="some of flux, shift, shape, "
-                       "transfer, coverage, consistency, stars, blank, twins and einstein (default: "
-                       "all)")
+                       "transfer, coverage, consistency, stars, blank, twins and einstein "
+                       "(default: all)")
     trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
     trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
     trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")

@@ -54,9 +54,9 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
         Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``.
     parts : sequence of str
         What to measure; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
-        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On scenes that are simulated for it, with the
-        telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``, ``"twins"``
-        and ``"einstein"``; the last two take longest.
+        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On scenes that are simulated for
+        it, with the telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``,
+        ``"twins"`` and ``"einstein"``; the last two take longest.
     n : int
         How many pairs; also how many single galaxies and empty frames of white noise, four
         times the number of frames of each correlated one, ten times that of star fields, five
