@@ -12,7 +12,7 @@ from lenssr.evaluate import comparison_figure, image_metrics
 
 __all__ = ["METHODS", "run_demo"]
 
-METHODS = ("bilinear", "richardson_lucy", "rcan")
+METHODS = ("bilinear", "richardson_lucy", "rcan", "unrolled")
 
 
 def run_demo(folder, *, overwrite=False, device=None):

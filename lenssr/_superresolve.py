@@ -8,14 +8,14 @@ from lenssr.exceptions import LensSRWarning
 from lenssr.image import assemble, flux_kind, parse_image
 from lenssr.image._tiles import check_tile
 from lenssr.image._wcs import rescale_wcs
-from lenssr.methods import Run, find_method, make_method
+from lenssr.methods import Run, find_method, make_method, usual_method
 from lenssr.methods._consistency import compare
 
 __all__ = ["superresolve"]
 
 
 @remember_warnings
-def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, mask=None,
+def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask=None,
                  wcs=None, unit=None, flux="auto", device=None, n_samples=None, seed=None,
                  tile=None, progress=False, hdu=None, data_consistent=False, **method_options):
     """
@@ -32,8 +32,9 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
         A 2-D image, or a 3-D cube of bands whose planes are restored one by one.
         From a FITS file the first 2-D image is taken, with the error, mask and PSF
         extensions beside it. NaN and infinity count as masked.
-    method : str
-        A name from `list_methods`.
+    method : str, optional
+        A name from `list_methods`. By default ``unrolled`` where the PSF is known, of all planes,
+        and ``rcan`` where it is not.
     scale : int
         Output pixels per input pixel along each axis.
     psf : array, Quantity, Model, NDData, HDU or path, optional
@@ -105,6 +106,11 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
     """
     scale, tile = positive_integer("scale", scale), check_tile(tile)
     seed = 0 if seed is None else natural_integer("seed", seed)
+    if method is not None:
+        find_method(method)
+    parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
+                         unit=unit)
+    method = usual_method(parsed.planes, scale) if method is None else method
     spec = find_method(method)
     if n_samples is not None:
         check = positive_integer if spec.samples else natural_integer
@@ -113,8 +119,6 @@ def superresolve(data, method="rcan", *, scale=2, psf=None, uncertainty=None, ma
         raise ValueError(f"`n_samples` must be 0 for method {method!r}, which draws no samples, "
                          f"got {n_samples}")
     restorer = make_method(method, scale, method_options)
-    parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
-                         unit=unit)
     if data_consistent and any(plane.psf is None for plane in parsed.planes):
         raise ValueError("`psf` must be given for `data_consistent`, got None")
     kind = flux_kind(parsed.unit, flux)

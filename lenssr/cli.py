@@ -81,8 +81,8 @@ def _parser():
                  "--psf 0.7arcsec")
     sr.add_argument("input", metavar="IN.fits")
     sr.add_argument("output", metavar="OUT.fits")
-    sr.add_argument("--method", default="rcan", help="a name that `lenssr methods` lists "
-                    "(default: %(default)s)")
+    sr.add_argument("--method", help="a name that `lenssr methods` lists (default: unrolled where "
+                    "the PSF is known, else rcan)")
     sr.add_argument("--scale", type=int, default=2, help="default: %(default)s")
     sr.add_argument("--psf", help="FITS file, or FWHM such as 0.7arcsec or 3pix")
     sr.add_argument("--unit", help="unit of the image, where BUNIT is missing or wrong")

@@ -505,3 +505,13 @@ def test_warnings_that_nobody_wants_to_see_are_kept_all_the_same():
 def test_warnings_can_still_be_errors():
     with pytest.raises(LensSRWarning, match="the image has no unit"):
         superresolve(NOISE, "bilinear", uncertainty=1.0)
+
+
+def test_method_of_those_who_name_none():
+    """Through the telescope where that is known, else by the network that guesses it."""
+    image = dict(uncertainty=1.0, unit="adu")
+    result = superresolve(NOISE, psf=gaussian_psf(3.0), n_probes=1, **image)
+    assert result.header["SRMETHOD"] == "unrolled" and result.header["SRCALIB"] == "predictive"
+    with pytest.warns(LensSRWarning, match="no `psf` was given"):
+        result = superresolve(NOISE, n_probes=1, **image)
+    assert result.header["SRMETHOD"] == "rcan"

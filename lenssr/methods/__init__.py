@@ -1,7 +1,7 @@
 """Methods of super-resolution by name; none of them knows of files or of headers."""
 
 from ._base import Method, Restoration, Run
-from ._registry import find_method, list_methods, make_method, register_method
+from ._registry import find_method, list_methods, make_method, register_method, usual_method
 
 __all__ = ["Method", "Restoration", "Run", "find_method", "list_methods", "make_method",
-           "register_method"]
+           "register_method", "usual_method"]

@@ -8,7 +8,8 @@ from importlib import import_module, resources
 
 from lenssr.weights import find_weights, read_card, shipped_weights
 
-__all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method"]
+__all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method",
+           "usual_method"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ def find_method(name):
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"`method` must be one of {', '.join(_METHODS)}, got {name!r}{hint}")
     return _METHODS[name]
+
+
+def usual_method(planes, scale):
+    """The method of those who name none: the one through the telescope, if that is known."""
+    known = all(plane.psf is not None for plane in planes)
+    return "unrolled" if known and scale in find_method("unrolled").scales else "rcan"
 
 
 def make_method(name, scale, options):

@@ -56,7 +56,8 @@ class Calibration:
     features, blocks : int
         Its sizes.
     psf_wrong, psf_error : float
-        Share of the images whose PSF is told wrong, and the relative error of its width there.
+        Share of the images whose PSF is told wrong, and the relative error of its width there: so
+        that the head learns to see it. Those that are held out have the right one.
     noise_error : float
         Relative error of the noise that is told.
     masked : float
@@ -70,7 +71,7 @@ class Calibration:
     """
 
     images: int = 5000
-    blank: int = 1500
+    blank: int = 2500
     held_out: int = 600
     steps: int = 6000
     batch: int = 16
@@ -209,7 +210,8 @@ class _Run:
     def restore(self, scale, held_out):
         """What the network makes of images at a scale."""
         part = "held-out" if held_out else "training"
-        images = open_images(self.recipe, scale, self.how, held_out, self.progress)
+        how = replace(self.how, psf_wrong=0.0) if held_out else self.how
+        images = open_images(self.recipe, scale, how, held_out, self.progress)
         arrays = restored_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
             device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")
