@@ -8,7 +8,7 @@ import torch
 from lenssr.image import LensImage, parse_image
 from lenssr.image._kernels import widened_psf
 from lenssr.image._mask import fill
-from lenssr.image._noise import sky_noise
+from lenssr.image._noise import sky_level, sky_noise
 from lenssr.networks import PHYSICAL
 from lenssr.simulate._presets import find_preset
 
@@ -60,7 +60,11 @@ class BankImages:
         self.pairs = BankPairs(data, scale, progress=progress)
 
     def take(self, indices):
-        """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
+        """
+        Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these.
+
+        The truth is on the sky of the image: what a result should be, level and all.
+        """
         pairs, seed = self.pairs, self.how.seed
         # Beyond the last scene there is sky alone.
         seen = pairs.observe(np.asarray(indices) % self.scenes, pair_draws(seed, indices),
@@ -79,7 +83,7 @@ class BankImages:
             known = self.held_out or self.told or rng.random() < self.data.psf_known
             told = psf[k].double().numpy() if known else None
             yield (as_known(cut(seen.lr[k]), cut(sigma[k]), None, told, self.how, rng),
-                   cut(seen.hr[k], pairs.scale))
+                   cut(seen.hr[k], pairs.scale) + float(seen.pedestal[k]))
 
 
 class CatalogImages:
@@ -98,7 +102,10 @@ class CatalogImages:
             plane = parse_image(pair.lr).planes[0]
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
             rng = np.random.default_rng([self.how.seed, index, 9])
-            yield as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng), truth
+            # What the sky of the data has that the truth has not is not known.
+            level = sky_level(plane.data, plane.mask, plane.noise)
+            yield (as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng),
+                   truth + level)
 
 
 def as_known(values, sigma, mask, psf, how, rng):

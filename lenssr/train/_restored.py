@@ -99,7 +99,7 @@ def _restore(image, truth, method, run, seed):
         apply, _ = method.prepare(image, run)
     mean, level, noise = apply(image), apply.level, image.noise
     row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
-           "truth": truth / noise,  # on a sky of zero, as in the training
+           "truth": (truth - level) / noise,
            "weight": np.where(image.mask, 0.0, noise / image.sigma),
            "told": apply.summary[0].cpu().numpy(),
            "misfit": left_over(image, run.scale, mean)}

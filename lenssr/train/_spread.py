@@ -63,7 +63,7 @@ class SpreadRun:
             found = self.method.restore(image, run)
             apply, _ = self.method.prepare(image, run)
         noise = image.noise
-        return {"error": (found.mean - apply.level - truth) / noise,
+        return {"error": (found.mean - truth) / noise,
                 "spread": found.predictive_std / noise, "std": found.measurement_std / noise,
                 "snr": snr_map(apply, image, apply(image)),
                 "use": ~expand_mask(image.mask, scale), "features": features_in_order(image),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,13 @@ import torch
 
 from lenssr import superresolve
 from lenssr.cli import main
+from lenssr.image import LensImage
 from lenssr.image._kernels import gaussian_psf, widened_psf
+from lenssr.image._noise import sky_level
 from lenssr.image._psf import measure_fwhm
+from lenssr.methods import make_method
+from lenssr.methods._consistency import Misfit
+from lenssr.methods._operator import Degrade
 from lenssr.networks import build
 from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.train import Calibration, Data, _conformal, _restored, calibrate, fit
@@ -205,6 +211,31 @@ def test_noise_and_psf_are_known_as_well_as_is_said():
     assert wrong.mean() == pytest.approx(0.5, abs=0.15)
     assert widths[wrong].std() == pytest.approx(0.05, rel=0.2)
     assert np.mean([image.mask.any() for image in found]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_truths_are_what_the_images_show(recipe):
+    """Seen through the telescope they are the data but for their noise."""
+    how = Calibration(**{**SMALL, "held_out": 12}, psf_wrong=0, noise_error=0, masked=0)
+    for image, truth in open_images(recipe, 2, how, True).take(range(12)):
+        misfit = Misfit(image, 2)
+        assert misfit.chi2(truth) == pytest.approx(1, abs=4 * np.sqrt(2 / misfit.count))
+
+
+@pytest.mark.filterwarnings("ignore:the result.*brought back to the data")  # next to untrained
+def test_errors_are_those_of_results_at_any_level_of_the_sky(weights, tmp_path):
+    psf = gaussian_psf(4.0, 25)
+    truth = 20 + 50 * np.exp(-((np.mgrid[:48, :48] - 23.5) ** 2).sum(0) / 20)
+    data = Degrade(psf, 2, (24, 24)).forward(truth)
+    data += np.random.default_rng(2).normal(size=data.shape)
+    image = LensImage(data, np.ones((24, 24)), np.zeros((24, 24), bool), psf, 1.0)
+    images = SimpleNamespace(n=1, take=lambda indices: [(image, truth)])
+    method = make_method("rcan", 2, {"weights": weights, "n_probes": 1})
+    arrays = _restored.restored_images(images, method, 2, tmp_path, False, device="cpu")
+    result = superresolve(data, "rcan", psf=psf, uncertainty=1.0, unit="adu", weights=weights,
+                          n_probes=1, flux="surface-brightness")
+    assert sky_level(data, image.mask, 1.0) > 10
+    np.testing.assert_allclose(arrays["mean"][0] - arrays["truth"][0], result.data - truth,
+                               atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")  # untrained, of a small domain
