@@ -80,7 +80,8 @@ def split(image, values, scale, level=0.0):
     -------
     parts : `Parts`
     """
-    misfit = Misfit(image, scale)
+    # What is beyond the image is no matter of the method.
+    misfit = Misfit(image, scale, edges=True)
     inverse = RegularisedInverse(misfit, _scene_variance(misfit, level), ACCURACY)
     measured = inverse(misfit.operator.forward(values) * misfit.weight)
     return Parts(measured, values - measured)

@@ -34,6 +34,8 @@ class Misfit:
         Output pixels per pixel of the data along each axis.
     tile : int, optional
         Side of the tiles in pixels of the data; changes no result.
+    edges : bool
+        Let all data along the edge count, whatever may shine in.
 
     Attributes
     ----------
@@ -51,10 +53,11 @@ class Misfit:
     pixel that comes from there, times the brightest that the PSF finds within its FWHM.
     """
 
-    def __init__(self, image, scale, tile=None):
+    def __init__(self, image, scale, tile=None, edges=False):
         self.image, self.scale, self._tile = image, scale, tile
         self.operator = Degrade(image.psf, scale, image.shape, tile)
-        self.weight = np.where(image.mask | self._stray(), 0.0, 1 / image.sigma)
+        left_out = image.mask if edges else image.mask | self._stray()
+        self.weight = np.where(left_out, 0.0, 1 / image.sigma)
         self.count = np.count_nonzero(self.weight)
 
     def _stray(self):
