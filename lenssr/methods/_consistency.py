@@ -60,11 +60,15 @@ class Misfit:
         self.weight = np.where(left_out, 0.0, 1 / image.sigma)
         self.count = np.count_nonzero(self.weight)
 
+    @property
+    def _positive_psf(self):
+        """Where the light of a point goes: the PSF of the data without what is below zero."""
+        psf = np.maximum(self.image.psf, 0)
+        return psf / psf.sum()
+
     def _stray(self):
         """Where light from beyond the image counts; nowhere, if it were to do so everywhere."""
-        image, tile = self.image, self._tile
-        psf = np.maximum(image.psf, 0)
-        psf = psf / psf.sum()
+        image, tile, psf = self.image, self._tile, self._positive_psf
         beyond = 1 - convolve_tiled(np.ones(image.shape), psf, tile)
         level = sky_level(image.data, image.mask, image.noise)
         light = convolve_tiled(np.where(image.mask, 0.0, image.data - level), psf, tile)
@@ -118,8 +122,8 @@ class Misfit:
             Shape of the result, NaN where less than a thousandth of the light of a pixel
             falls on such data.
         """
-        psf, valid = np.maximum(self.image.psf, 0), self.weight > 0
-        light = BlurBin(psf / psf.sum(), self.scale, self.image.shape, self._tile)
+        valid = self.weight > 0
+        light = BlurBin(self._positive_psf, self.scale, self.image.shape, self._tile)
         seen = light.adjoint(valid.astype(float))
         return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
                          out=np.full(seen.shape, np.nan), where=seen > SEEN)

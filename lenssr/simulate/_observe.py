@@ -126,7 +126,6 @@ def _see(instrument, optics, draws):
     fwhm = draws.uniform(*instrument.seeing) / fine_pixel
     e1, e2 = (instrument.ellipticity * draws.normal().clamp(-3, 3) for _ in range(2))
     beta = 1 / draws.uniform(*(1 / b for b in instrument.beta))
-    # Half a pixel further, where that of the pixel's response ends.
     profile = moffat(optics.n, fwhm, beta, e1, e2, optics.device,
                      reach=(optics.psf_side // 2) * optics.bin)
     return optics.psf_transfer(profile), fwhm

@@ -210,8 +210,7 @@ class _Run:
     def restore(self, scale, held_out):
         """What the network makes of images at a scale."""
         part = "held-out" if held_out else "training"
-        how = replace(self.how, psf_wrong=0.0) if held_out else self.how
-        images = open_images(self.recipe, scale, how, held_out, self.progress)
+        images = open_images(self.recipe, scale, self.how, held_out, self.progress)
         arrays = restored_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
             device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")

@@ -33,7 +33,7 @@ def open_images(recipe, scale, how, held_out, progress=False):
     how : `~lenssr.train.Calibration`
         How many, and how well noise and PSF are known.
     held_out : bool
-        Images of scenes that the network was not trained on.
+        Images of scenes that the network was not trained on, told their right PSFs.
     progress : bool
         Show how far the rendering of scenes is.
 
@@ -41,6 +41,8 @@ def open_images(recipe, scale, how, held_out, progress=False):
     -------
     images : `BankImages` or `CatalogImages`
     """
+    if held_out:
+        how = replace(how, psf_wrong=0.0)
     kind = BankImages if recipe.data.catalog is None else CatalogImages
     return kind(recipe, scale, how, held_out, progress)
 
@@ -102,10 +104,9 @@ class CatalogImages:
             plane = parse_image(pair.lr).planes[0]
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
             rng = np.random.default_rng([self.how.seed, index, 9])
+            image = as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng)
             # What the sky of the data has that the truth has not is not known.
-            level = sky_level(plane.data, plane.mask, plane.noise)
-            yield (as_known(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng),
-                   truth + level)
+            yield image, truth + sky_level(image.data, image.mask, image.noise)
 
 
 def as_known(values, sigma, mask, psf, how, rng):

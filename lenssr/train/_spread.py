@@ -1,7 +1,6 @@
 """Calibration of a network that draws: by what the spread of its samples is to be multiplied."""
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 
@@ -41,8 +40,7 @@ class SpreadRun:
 
     def calibrate_scale(self, head, scale):
         """Factors and figures at a scale; there is no head."""
-        images = open_images(self.recipe, scale, replace(self.how, psf_wrong=0.0), True,
-                             self.progress)
+        images = open_images(self.recipe, scale, self.how, True, self.progress)
         arrays = in_pieces(images, self.folder / f"drawn-x{scale}",
                            lambda *one: self._draw(scale, *one), self.progress, "drawing")
         self.features += features_of(arrays)

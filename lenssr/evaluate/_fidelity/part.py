@@ -4,7 +4,7 @@ import numpy as np
 from astropy.stats import mad_std
 from astropy.table import Table
 
-__all__ = ["Part", "SNR_EDGES", "make_table", "middle", "snr_bins"]
+__all__ = ["COLUMNS", "Part", "SNR_EDGES", "make_table", "middle", "snr_bins"]
 
 SNR_EDGES = (10.0, 20.0, 40.0, 100.0, 200.0, 400.0, np.inf)
 """Edges of the bins of the signal to noise of the input."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .part import BRIGHT, make_table
+from .part import BRIGHT, COLUMNS, make_table
 
 __all__ = ["summarise"]
 
@@ -18,8 +18,7 @@ SUMMARY = {
     "false": (".2f", "", "sources in 1e6 blank pixels, 5 sigma, white noise"),
     "subhalo": (".3f", "", "correlation with the true difference, 1e10 solar masses, same noise"),
     "einstein": (".4f", "", "Einstein radius over that of the target"),
-    "chi2": (".3f", "", "median reduced chi-squared of results against their data"),
-    "near": (".3f", "", "share of images where it is from 0.9 to 1.1"),
+    **{name: COLUMNS[name] for name in ("chi2", "near")},
 }
 """Columns: format, unit, description."""
 
