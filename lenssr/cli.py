@@ -220,6 +220,7 @@ def _parser():
     train.add_argument("--find-lr", action="store_true", help="try learning rates in place of "
                        "training; lr.csv and lr.png go to FOLDER, if there is one")
     train.add_argument("--device", help="torch device")
+    _add_workers(train)
 
     tune = command("finetune", _finetune, "carry a trained network over to observed pairs",
                    "lenssr finetune rcan-x2 pairs --out runs/tuned")
@@ -270,6 +271,7 @@ def _parser():
     teach.add_argument("--out", required=True, metavar="FOLDER",
                        help="folder for checkpoint, curve, weights and card")
     teach.add_argument("--device", help="torch device")
+    _add_workers(teach)
 
     evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
                        "lenssr evaluate rcan-x2")
@@ -277,6 +279,12 @@ def _parser():
                           help=".safetensors file with its card, or name of shipped weights")
     evaluate.add_argument("--device", help="torch device")
     return parser
+
+
+def _add_workers(parser):
+    parser.add_argument("--workers", type=int, help="processes that make batches ahead (default: "
+                        "as many as there are cores, but one, up to eight, where a GPU trains, "
+                        "none elsewhere)")
 
 
 def _demo(options):
@@ -432,7 +440,8 @@ def _train(options):
         return
     if options.out is None:
         raise ValueError("`--out` must name the folder for checkpoint, curve, weights and card")
-    print(fit(options.recipe, options.out, init=options.init, device=options.device))
+    print(fit(options.recipe, options.out, init=options.init, device=options.device,
+              workers=options.workers))
 
 
 def _finetune(options):
@@ -481,7 +490,8 @@ def _classify(options):
 def _train_classifier(options):
     from lenssr.classify import train_classifier
 
-    print(train_classifier(options.recipe, options.out, device=options.device))
+    print(train_classifier(options.recipe, options.out, device=options.device,
+                           workers=options.workers))
 
 
 def _evaluate(options):

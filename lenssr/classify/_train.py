@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from lenssr.train._ahead import check_workers
 from lenssr.train._distributed import Processes
 from lenssr.train._loop import run_steps
 from lenssr.train._trainer import Trainer
@@ -21,7 +22,7 @@ from ._temperature import calibration_error, find_temperature, probabilities
 __all__ = ["ClassifierTrainer", "train_classifier"]
 
 
-def train_classifier(recipe, folder, *, device=None, progress=True):
+def train_classifier(recipe, folder, *, device=None, workers=None, progress=True):
     """
     Train a classifier by a recipe, or go on where an earlier run of it stopped.
 
@@ -36,6 +37,8 @@ def train_classifier(recipe, folder, *, device=None, progress=True):
         Where checkpoint, validation curve, weights and card go.
     device : str, optional
         Torch device; CUDA where there is one by default.
+    workers : int, optional
+        As `lenssr.train.fit` takes them.
     progress : bool
         Show a progress bar.
 
@@ -47,11 +50,12 @@ def train_classifier(recipe, folder, *, device=None, progress=True):
     Raises
     ------
     ValueError
-        If the recipe is wrong, ``folder`` holds a run of another recipe, or a catalogue has no
-        labels.
+        If the recipe is wrong, ``folder`` holds a run of another recipe, a catalogue has no
+        labels, or ``workers`` is negative.
     FloatingPointError
         If the loss or its gradient is not finite; the last checkpoint is kept.
     """
+    workers = check_workers(workers)
     recipe = ClassifierRecipe.read(recipe)
     with Processes(device) as team:
         progress = progress and team.first
@@ -61,7 +65,7 @@ def train_classifier(recipe, folder, *, device=None, progress=True):
         trainer = ClassifierTrainer(recipe, folder, team, viewer, labels)
         trainer.begin()
         trainer.plan(pairs)
-        run_steps(trainer, pairs, unseen, progress)
+        run_steps(trainer, pairs, unseen, progress, workers)
         path = trainer.folder / f"{recipe.name}.safetensors"
         if team.first:
             _finish(trainer, unseen, path)

@@ -237,8 +237,9 @@ class Apply:
     def _forward(self, block, *inputs):
         torch = self.torch
         from lenssr.networks import compress, expand
+        from lenssr.networks._precision import exact_float32
 
-        with torch.inference_mode(), torch.autocast(
+        with torch.inference_mode(), exact_float32(), torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.autocast):
             x = torch.from_numpy(block).to(self.device, self.dtype)[None, None]
             output = self.network(

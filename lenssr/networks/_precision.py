@@ -2,7 +2,7 @@
 
 import torch
 
-__all__ = ["has_fast_bfloat16"]
+__all__ = ["exact_float32", "has_fast_bfloat16"]
 
 
 def has_fast_bfloat16(device):
@@ -11,3 +11,13 @@ def has_fast_bfloat16(device):
         return torch.cuda.is_bf16_supported()
     return bool(torch.backends.mkldnn.is_available()
                 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def exact_float32():
+    """
+    Context in which single precision is that, on GPUs too.
+
+    Left alone, their convolutions round what they multiply to ten bits of mantissa: through asinh,
+    a per cent of the flux of a bright star.
+    """
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -7,6 +7,7 @@ import torch
 
 from lenssr.networks import CONDITIONS, compress
 from lenssr.networks._metadata import METADATA, encode_metadata
+from lenssr.networks._precision import exact_float32
 
 from ._batch import Pairs, turned
 from ._error_head import turned_numbers
@@ -180,6 +181,7 @@ class DiffusionTrainer(Trainer):
 
 
 @torch.no_grad()
+@exact_float32()
 def sampling_figures(network, pairs, device):
     """
     Figures of a network on images that it was not trained on, in float32.

@@ -9,18 +9,19 @@ from tqdm import tqdm
 from lenssr.weights import save_network
 
 from ._adversarial import SRGANTrainer
+from ._ahead import Ahead, check_workers, usual_workers
 from ._arcs import ArcTrainer
 from ._curves import Curves
 from ._diffusion import DiffusionTrainer
 from ._distributed import Processes
-from ._misfit import MisfitTrainer
+from ._misfit import ConsistentTrainer, MisfitTrainer
 from ._recipe import Recipe
 from ._trainer import Trainer
 
 __all__ = ["fit", "run_steps", "trainer_class"]
 
 TRAINERS = {"arcs": ArcTrainer, "diffusion": DiffusionTrainer, "lens_equation": MisfitTrainer,
-            "srgan": SRGANTrainer}
+            "srgan": SRGANTrainer, "unrolled": ConsistentTrainer}
 """Trainers of the architectures that the plain one does not train."""
 
 
@@ -29,7 +30,7 @@ def trainer_class(recipe):
     return TRAINERS.get(recipe.network["architecture"], Trainer)
 
 
-def fit(recipe, folder, *, init=None, device=None, progress=True):
+def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
     """
     Train a network by a recipe, or go on where an earlier run of it stopped.
 
@@ -48,6 +49,9 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
         a ``.safetensors`` file with its card.
     device : str, optional
         Torch device; CUDA where there is one by default.
+    workers : int, optional
+        Processes that make batches ahead, the same as without them. By default one for each
+        core but one, eight at most, where a GPU trains, and none where the cores do.
     progress : bool
         Show a progress bar.
 
@@ -59,13 +63,14 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
     Raises
     ------
     ValueError
-        If the recipe is wrong, ``folder`` holds a run of another recipe, or the pairs or
-        weights that it names do not fit its network.
+        If the recipe is wrong, ``folder`` holds a run of another recipe, the pairs or weights
+        that it names do not fit its network, or ``workers`` is negative.
     FloatingPointError
         If the loss or its gradient is not finite; the last checkpoint is kept.
     OSError
         If a file cannot be written; the last checkpoint is kept.
     """
+    workers = check_workers(workers)
     recipe = Recipe.read(recipe)
     if init is not None:
         recipe = dataclasses.replace(
@@ -78,14 +83,14 @@ def fit(recipe, folder, *, init=None, device=None, progress=True):
         pairs, unseen = team.one_by_one(lambda: [
             trainer.open_pairs(recipe, validation, progress) for validation in (False, True)])
         trainer.plan(pairs)
-        run_steps(trainer, pairs, unseen, progress)
+        run_steps(trainer, pairs, unseen, progress, workers)
         path = trainer.folder / f"{recipe.name}.safetensors"
         if team.first:
             _finish(trainer, path)
         return path
 
 
-def run_steps(trainer, pairs, unseen, progress):
+def run_steps(trainer, pairs, unseen, progress, workers=None):
     """
     Take the steps that are left, with validations, curves and checkpoints.
 
@@ -97,8 +102,12 @@ def run_steps(trainer, pairs, unseen, progress):
         Pairs to train with, and to validate with.
     progress : bool
         Show a progress bar.
+    workers : int, optional
+        As `fit` takes them.
     """
     training, team = trainer.training, trainer.team
+    pairs = Ahead(pairs, range(trainer.step, training.steps), training.batch, team.rank, team.world,
+                  usual_workers(team.device) if workers is None else workers)
     curves = Curves(trainer.folder, trainer.step) if team.first else None
     started, saved = time.monotonic() - trainer.seconds, trainer.seconds
     bar = tqdm(total=training.steps, initial=trainer.step, disable=not progress, delay=2,

@@ -4,13 +4,14 @@ import torch
 from torch.nn import functional
 
 from lenssr.networks import compress, expand
+from lenssr.networks._physics import Observation
 
 from ._perceptual import perceptual_error
 from ._schedule import flux_weight
 from ._ssim import structural_similarity
 
-__all__ = ["LOSSES", "MISFIT", "flux_error", "linear", "log_relative_error", "restoration_loss",
-           "training_loss"]
+__all__ = ["CONSISTENCY", "LOSSES", "MISFIT", "flux_error", "inconsistency", "linear",
+           "log_relative_error", "restoration_loss", "training_loss"]
 
 #: Relative accuracy beyond which `flux_error` asks for no more.
 FLUX_ACCURACY = 0.01
@@ -20,6 +21,10 @@ FLOOR = 1e-6
 
 #: Bound of what a network gave, :math:`7 \times 10^8` times the noise.
 HIGHEST = 20.0
+
+#: Input pixels along the edges of a patch, into which more may shine from beyond, that
+#: `inconsistency` leaves out.
+EDGE = 6
 
 #: Where `charbonnier` turns from square to absolute, in the units of what it compares.
 ROUNDING = 1e-3
@@ -55,6 +60,9 @@ LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "s
 
 MISFIT = "misfit"
 """That which compares with the data in place of the target, of networks that can say it."""
+
+CONSISTENCY = "consistency"
+"""That which does so beside the target, of networks that look through the telescope."""
 
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:
@@ -136,6 +144,31 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
         accuracy = noise**2 + (FLUX_ACCURACY * true).square()
         total = total + (((found - true).square() / accuracy + 1).sqrt() - 1).mean()
     return total
+
+
+def inconsistency(output, batch) -> torch.Tensor:
+    r"""
+    Mean logarithm of the :math:`\chi^2` of images over that of the truth, where it is larger.
+
+    Relative errors that are lost beside the noise of a faint image are many times the noise of a
+    bright one, and neither asinh nor the peak shows them.
+
+    Parameters
+    ----------
+    output : `~torch.Tensor`
+        What the network gave, in `~lenssr.networks.compress` form.
+    batch : `~lenssr.train._batch.Batch`
+        The pairs, with what they say of their telescope.
+    """
+    lr, truth, sigma, kernel = (part.to(output.device) for part in (
+        batch.lr, batch.truth, *batch.telescope[:2]))
+    edge = min(EDGE, (min(lr.shape[-2:]) - 1) // 2)
+    inner = (..., slice(edge, -edge or None), slice(edge, -edge or None))
+    observation = Observation(kernel.to(output.dtype), batch.scale, lr.shape[-2:])
+    found, true = (
+        ((lr - observation.forward(image)) / sigma)[inner].square().sum(dim=(1, 2, 3)) + 1
+        for image in (linear(output), truth))
+    return functional.relu(torch.log(found / true)).mean()
 
 
 def restoration_loss(output, truth, scale, peak_weight, flux_weight,

@@ -1,13 +1,25 @@
-"""Training by the data alone, of networks that can say how far they are from them."""
+"""Training by the data, alone or beside the targets."""
 
 import dataclasses
 
 import torch
 
-from ._losses import MISFIT, training_loss
+from ._losses import CONSISTENCY, MISFIT, inconsistency, training_loss
 from ._trainer import Trainer
 
-__all__ = ["MisfitTrainer"]
+__all__ = ["ConsistentTrainer", "MisfitTrainer"]
+
+
+class ConsistentTrainer(Trainer):
+    """A `Trainer` whose loss may hold images against their data, beside the target."""
+
+    def content(self, output, batch):
+        losses = dict(self.training.loss)
+        weight = losses.pop(CONSISTENCY, 0.0)
+        total = weight * inconsistency(output, batch) if weight else 0.0
+        training = dataclasses.replace(self.training, loss=losses)
+        return total + training_loss(output, batch.hr.to(self.device), batch.scale, training,
+                                     self.step, self.team.mean)
 
 
 class MisfitTrainer(Trainer):

@@ -1,6 +1,7 @@
 """Optimisers of a training: AdamW, and Muon, which takes a fraction of its steps."""
 
 import math
+from collections import defaultdict
 
 import torch
 
@@ -12,16 +13,23 @@ RMS = 0.2  # of the elements of an update, about that of AdamW's
 NARROW = 8  # channels up to which a convolution's kernels are no matrix worth the name
 
 
-def orthogonalized(matrix):
-    """The nearest matrix with singular values of about one, by Newton and Schulz's iteration."""
+def orthogonalized(matrices):
+    """
+    The nearest matrices with singular values of about one, by Newton and Schulz's iteration.
+
+    Parameters
+    ----------
+    matrices : `~torch.Tensor`
+        Shape ``(..., n, m)``.
+    """
     a, b, c = QUINTIC
-    wide = matrix / (matrix.norm() + 1e-7)
-    tall = wide.shape[0] > wide.shape[1]
-    wide = wide.T if tall else wide
+    wide = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    tall = wide.shape[-2] > wide.shape[-1]
+    wide = wide.mT if tall else wide
     for _ in range(STEPS):
-        square = wide @ wide.T
+        square = wide @ wide.mT
         wide = a * wide + (b * square + c * square @ square) @ wide
-    return wide.T if tall else wide
+    return wide.mT if tall else wide
 
 
 class Muon(torch.optim.AdamW):
@@ -58,20 +66,26 @@ class Muon(torch.optim.AdamW):
             loss = super().step(closure)
         finally:
             self.param_groups = [vectors, matrices]
+        alike = defaultdict(list)  # a GPU turns those of one shape together in the time of one
         for parameter in matrices["params"]:
             if parameter.grad is not None:
-                self._turn(parameter, matrices["lr"], matrices["weight_decay"])
+                alike[parameter.shape].append(parameter)
+        for parameters in alike.values():
+            self._turn(parameters, matrices["lr"], matrices["weight_decay"])
         return loss
 
-    def _turn(self, parameter, lr, weight_decay):
-        state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())  # which AdamW looks for when a state is loaded
-            state["momentum"] = torch.zeros_like(parameter)
-        momentum = state["momentum"].mul_(MOMENTUM).add_(parameter.grad)
-        ahead = parameter.grad.add(momentum, alpha=MOMENTUM).flatten(1)
-        update = orthogonalized(ahead) * (RMS * math.sqrt(max(ahead.shape)))
-        parameter.mul_(1 - lr * weight_decay).sub_(update.reshape(parameter.shape), alpha=lr)
+    def _turn(self, parameters, lr, weight_decay):
+        ahead = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())  # which AdamW looks for when a state is loaded
+                state["momentum"] = torch.zeros_like(parameter)
+            momentum = state["momentum"].mul_(MOMENTUM).add_(parameter.grad)
+            ahead.append(parameter.grad.add(momentum, alpha=MOMENTUM).flatten(1))
+        updates = orthogonalized(torch.stack(ahead)) * (RMS * math.sqrt(max(ahead[0].shape)))
+        for parameter, update in zip(parameters, updates):
+            parameter.mul_(1 - lr * weight_decay).sub_(update.reshape(parameter.shape), alpha=lr)
 
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}

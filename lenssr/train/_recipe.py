@@ -11,12 +11,13 @@ from lenssr.image._units import FLUX_KINDS
 from lenssr.simulate import SUBSTRUCTURES
 
 from ._keys import check_values, choice, number
-from ._losses import LOSSES, MISFIT
+from ._losses import CONSISTENCY, LOSSES, MISFIT
 from ._muon import OPTIMIZERS
 
 __all__ = ["Adversarial", "Data", "Recipe", "Training"]
 
 SAY_MISFIT = ("lens_equation",)
+HELD_AGAINST_DATA = ("unrolled",)  # beside their targets
 ADVERSARIAL = ("srgan", "arcs")  # architectures that are trained against a discriminator
 STEPS = 20000  # where a recipe gives neither steps nor epochs
 
@@ -101,7 +102,7 @@ class Training:
         if not isinstance(self.loss, dict) or not self.loss:
             raise ValueError(f"recipe key `loss` must be names of losses with their weights, got "
                              f"{self.loss!r}")
-        check_keys(self.loss, (*LOSSES, MISFIT), "recipe key `loss`")
+        check_keys(self.loss, (*LOSSES, CONSISTENCY, MISFIT), "recipe key `loss`")
         for name, weight in self.loss.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "
@@ -187,6 +188,14 @@ class Recipe:
             raise ValueError(f"recipe key `loss` must not have {MISFIT!r} for the architecture "
                              f"{self.network['architecture']!r}: that of {SAY_MISFIT[0]!r} alone "
                              "says how far it is from the data")
+        if CONSISTENCY in self.training.loss:
+            if self.network["architecture"] not in HELD_AGAINST_DATA:
+                raise ValueError(f"recipe key `loss` must not have {CONSISTENCY!r} for the "
+                                 f"architecture {self.network['architecture']!r}, which is not "
+                                 "told of the telescope")
+            if len(self.training.loss) == 1:
+                raise ValueError(f"recipe key `loss` must have more than {CONSISTENCY!r}, which "
+                                 "asks for no more than the data")
         if self.network.get("channels", 1) != 1:
             raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
                              f"{self.network['channels']!r}")

@@ -5,6 +5,7 @@ import torch
 
 from lenssr.image._power import ring_power, transfer
 from lenssr.networks import expand
+from lenssr.networks._precision import exact_float32
 
 __all__ = ["power_error", "validate"]
 
@@ -13,6 +14,7 @@ FAINT = 5    # peak over noise below which its power is not
 
 
 @torch.no_grad()
+@exact_float32()
 def validate(network, pairs, device):
     """
     Figures of a network, in float32.

@@ -122,13 +122,6 @@ def test_precisions_agree(weights, precision):
     np.testing.assert_allclose(*results, rtol=0, atol=tolerance)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
-def test_cuda_agrees(weights):
-    results = [superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5, weights=weights,
-                            n_probes=1, device=d).data for d in ("cpu", "cuda")]
-    np.testing.assert_allclose(*results, rtol=0, atol=1e-3)
-
-
 def damaged(weights, tmp_path, change):
     path = tmp_path / "bad.safetensors"
     content, card = weights.read_bytes(), json.loads(weights.with_suffix(".json").read_text())

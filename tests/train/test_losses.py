@@ -4,15 +4,21 @@ import numpy as np
 import pytest
 import torch
 
+from lenssr.image._kernels import relative_kernel
+from lenssr.methods._operator import Degrade
 from lenssr.networks import compress, expand
-from lenssr.train import Training
+from lenssr.train import Recipe, Training
+from lenssr.train._batch import Batch
+from lenssr.train._distributed import Processes
 from lenssr.train._losses import (
     LOSSES,
     flux_error,
+    inconsistency,
     log_relative_error,
     restoration_loss,
     training_loss,
 )
+from lenssr.train._misfit import ConsistentTrainer
 from lenssr.train._ssim import structural_similarity
 
 
@@ -112,3 +118,59 @@ def test_fresh_weights_may_say_anything():
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(output.grad.norm())
     assert (output.grad > 0).all()
+
+
+def observed(scale=2, side=30, masked=True):
+    """A batch of images seen through kernels of their own, which lose light to no edge."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:side * scale, :side * scale] - side * scale / 2
+    truth = np.stack([peak * np.exp(-(x**2 + y**2) / 50) for peak in (5, 4000)])
+    psf = 1.0 * (np.hypot(*np.mgrid[-2:3, -2:3]) < 1.8)
+    psf /= psf.sum()
+    operator = Degrade(psf, scale, (side, side))
+    sigma = rng.uniform(1, 2, (2, side, side))
+    mask = rng.random(sigma.shape) < 0.1 * masked
+    noise = sigma * rng.normal(size=sigma.shape)
+    lr = np.stack([operator.forward(image) for image in truth]) + noise
+    planes = [torch.from_numpy(np.where(mask, filled, plane))[:, None]
+              for plane, filled in ((lr, 0.0), (sigma, np.inf))]
+    kernel = torch.from_numpy(relative_kernel(psf, scale)).expand(2, -1, -1)
+    truth = torch.from_numpy(truth)[:, None]
+    telescope = (planes[1], kernel, torch.zeros(2))
+    return Batch(planes[0], truth, torch.zeros(2, 5), truth, [0, 1], telescope), operator
+
+
+def test_inconsistency_by_hand():
+    batch, operator = observed()
+    image = 1.02 * batch.truth
+    edge = (..., slice(6, -6), slice(6, -6))
+    chi2 = [[((((lr - operator.forward(z)) / sigma)[edge])**2).sum() for lr, z, sigma in zip(
+        batch.lr[:, 0].numpy(), images[:, 0].numpy(), batch.telescope[0][:, 0].numpy())]
+        for images in (image, batch.truth)]
+    ratio = np.log((np.array(chi2[0]) + 1) / (np.array(chi2[1]) + 1))
+    assert abs(ratio[0]) < 0.01 and ratio[1] > 1  # two per cent are nothing to a faint image
+    found = inconsistency(compress(image), batch).item()
+    assert found == pytest.approx(np.maximum(ratio, 0).mean(), rel=1e-6)
+    assert inconsistency(compress(batch.truth), batch).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_consistency_is_added_by_its_weight(tmp_path):
+    """And shows a network of no training the way to images that are nearer to their data."""
+    sizes = dict(architecture="unrolled", channels=1, scale=2, iterations=1, blocks=1, features=8,
+                 memory=2)
+    batch, _ = observed()
+    losses = []
+    for loss in ({"mse": 1.0}, {"mse": 1.0, "consistency": 0.5}):
+        recipe = Recipe("tiny", sizes, training=Training(steps=1, loss=loss, precision="float32"))
+        trainer = ConsistentTrainer(recipe, tmp_path, Processes("cpu"))
+        trainer.network.double()
+        output = trainer.network(*batch.inputs("cpu"))
+        losses.append(trainer.content(output, batch))
+        more = inconsistency(output, batch)
+    assert losses[1].item() == pytest.approx(losses[0].item() + 0.5 * more.item(), rel=1e-9)
+    more.backward()
+    with torch.no_grad():
+        for p in trainer.network.parameters():
+            if p.grad is not None:
+                p -= 1e-5 * p.grad
+        assert inconsistency(trainer.network(*batch.inputs("cpu")), batch) < more

@@ -224,3 +224,32 @@ def test_find_learning_rate(recipe, tmp_path):
     np.testing.assert_allclose([float(row["loss"]) for row in rows], found.losses)
     assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
     assert {p.name for p in tmp_path.iterdir()} == {"lr.csv", "lr.png"}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_batches_made_ahead_are_the_same(whole, recipe, values, tmp_path):
+    _, path = whole
+    trainer, pairs = begun(recipe, tmp_path), open_pairs(recipe)
+    for _ in range(2):
+        trainer.advance(pairs)
+    trainer.losses.append(0.0)
+    trainer.save()
+    # Taken up in the middle, too.
+    ahead = fit(recipe, tmp_path, device="cpu", workers=2, progress=False)
+    assert torch.equal(values(path), values(ahead))
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5])
+def test_workers_must_be_a_number(recipe, tmp_path, workers):
+    with pytest.raises((TypeError, ValueError), match="`workers` must be a non-negative integer"):
+        fit(recipe, tmp_path / "run", workers=workers)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_on_cuda(whole, recipe, tmp_path):
+    _, path = whole
+    figures = [load_network(p)[1].figures["psnr"] for p in (
+        path, fit(recipe, tmp_path, device="cuda", progress=False))]
+    assert figures[1] == pytest.approx(figures[0], abs=0.1)
