@@ -495,9 +495,13 @@ def _train_classifier(options):
 
 
 def _evaluate(options):
+    from lenssr.classify import evaluate_classifier
     from lenssr.train import evaluate_weights
+    from lenssr.weights import find_weights, read_card
 
-    table = evaluate_weights(options.weights, device=options.device)
+    classifies = read_card(find_weights(options.weights)).classifier
+    table = (evaluate_classifier if classifies else evaluate_weights)(
+        options.weights, device=options.device)
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
 
 

@@ -3,12 +3,12 @@
 from importlib import import_module
 
 __all__ = ["ClassifierRecipe", "DarkMatter", "Looks", "classify", "dark_matter",
-           "train_classifier"]
+           "evaluate_classifier", "train_classifier"]
 
 # Loaded on first use: they need torch.
 _HOMES = {"ClassifierRecipe": "_recipe", "Looks": "_recipe", "classify": "_classify",
           "DarkMatter": "_outcome", "dark_matter": "_dark_matter",
-          "train_classifier": "_train"}
+          "evaluate_classifier": "_evaluate", "train_classifier": "_train"}
 
 
 def __getattr__(name):

@@ -19,7 +19,8 @@ from ._recipe import ClassifierRecipe
 from ._scores import auc, one_vs_rest
 from ._temperature import calibration_error, find_temperature, probabilities
 
-__all__ = ["ClassifierTrainer", "train_classifier"]
+__all__ = ["ClassifierTrainer", "figures_in_use", "figures_seen_once", "look",
+           "train_classifier"]
 
 
 def train_classifier(recipe, folder, *, device=None, workers=None, progress=True):
@@ -107,40 +108,56 @@ class ClassifierTrainer(Trainer):
         return functional.cross_entropy(logits.float(), labels, self.weights)
 
     def figures(self, pairs):
-        """Accuracy, cross-entropy and areas under the curves, of the averaged network."""
-        logits, labels, _ = self.look(self.average, pairs, _one_view)
-        chances = probabilities(logits)
-        right = (chances.argmax(axis=1) == labels).mean()
-        entropy = -np.log(np.clip(chances[np.arange(len(labels)), labels], 1e-12, None)).mean()
-        areas = {f"auc_{name}": auc(chances[:, k], one_vs_rest(labels, k))
-                 for k, name in enumerate(self.recipe.classes)}
-        return {"accuracy": float(right), "entropy": float(entropy), **areas}
+        """What `figures_seen_once` gives of the averaged network."""
+        return figures_seen_once(self.average, pairs, self.viewer, self.labels)
 
-    def look(self, network, pairs, how=judge):
-        """
-        What a classifier says of all pairs that there are to validate with.
 
-        Parameters
-        ----------
-        network : `torch.nn.Module`
-            The classifier.
-        pairs : `~lenssr.train._batch.Pairs`
-            The pairs.
-        how : callable
-            Like `judge`, by default as in use: the mean over all symmetries.
+def figures_seen_once(network, pairs, viewer, labels):
+    """Accuracy, cross-entropy and areas under the curves, of images as they are."""
+    logits, true, _ = look(network, pairs, viewer, labels, _one_view)
+    chances = probabilities(logits)
+    right = (chances.argmax(axis=1) == true).mean()
+    entropy = -np.log(np.clip(chances[np.arange(len(true)), true], 1e-12, None)).mean()
+    areas = {f"auc_{name}": auc(chances[:, k], one_vs_rest(true, k))
+             for k, name in enumerate(labels.classes)}
+    return {"accuracy": float(right), "entropy": float(entropy), **areas}
 
-        Returns
-        -------
-        logits, labels, features : `~numpy.ndarray`
-            As `judge` gives them, and the numbers of the true classes between.
-        """
-        said, true, found = [], [], []
-        for batch in pairs.batches():
-            logits, features = how(network, self.viewer(batch))
-            said.append(logits)
-            found.append(features)
-            true.append(self.labels(batch.indices).numpy())
-        return tuple(np.concatenate(parts) for parts in (said, true, found))
+
+def figures_in_use(logits, true, temperature):
+    """Accuracy and error of calibration, of the mean over all symmetries."""
+    return {"accuracy": float((logits.argmax(axis=1) == true).mean()),
+            "calibration_error": calibration_error(probabilities(logits, temperature), true)}
+
+
+def look(network, pairs, viewer, labels, how=judge):
+    """
+    What a classifier says of all pairs that there are to validate with.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        The classifier.
+    pairs : `~lenssr.train._batch.Pairs`
+        The pairs.
+    viewer : `~lenssr.classify._looks.Viewer`
+        What it is shown of them.
+    labels : `~lenssr.classify._looks.Labels`
+        What they are.
+    how : callable
+        Like `judge`, by default as in use: the mean over all symmetries.
+
+    Returns
+    -------
+    logits, labels, features : `~numpy.ndarray`
+        As `judge` gives them, and the numbers of the true classes between.
+    """
+    said, true, found = [], [], []
+    for batch in pairs.batches():
+        logits, features = how(network, viewer(batch))
+        said.append(logits)
+        found.append(features)
+        true.append(labels(batch.indices).numpy())
+    return tuple(np.concatenate(parts) for parts in (said, true, found))
 
 
 @torch.no_grad()
@@ -154,12 +171,10 @@ def _finish(trainer, unseen, path):
     """Write the weights as they will be kept, and what is known of them."""
     recipe, (network, row) = trainer.recipe, trainer.chosen()
     kept = network.half().float()
-    logits, labels, features = trainer.look(kept, unseen)
+    logits, labels, features = look(kept, unseen, trainer.viewer, trainer.labels)
     temperature = find_temperature(logits, labels)
-    chances = probabilities(logits, temperature)
     figures = {name: value for name, value in row.items() if name != "step"}
-    figures |= {"accuracy": float((logits.argmax(axis=1) == labels).mean()),
-                "calibration_error": calibration_error(chances, labels)}
+    figures |= figures_in_use(logits, labels, temperature)
     save_network(
         path, kept.half(), name=recipe.name, network=recipe.sizes, recipe=recipe.as_dict(),
         figures=figures, steps=row["step"], hours=round(trainer.seconds / 3600, 2),

@@ -27,9 +27,9 @@ class ErrorCorrelation:
     Attributes
     ----------
     kernels : `~numpy.ndarray`
-        Correlations, odd in the last two axes, one in the middle; before them two for sky and
-        source; before that one or two for the errors of the measurement and the rest; for a cube
-        bands come first. Shape ``(..., parts, 2, n, n)``.
+        Correlations, odd in the last two axes, in the middle one, or what errors were `inflated`
+        by; before them two for sky and source; before that one or two for the errors of the
+        measurement and the rest; for a cube bands come first. Shape ``(..., parts, 2, n, n)``.
     levels : `~numpy.ndarray`
         The level :math:`\ell` of each part in the unit of the image, shape ``(..., parts)``.
     """
@@ -52,6 +52,20 @@ class ErrorCorrelation:
         """With a second part."""
         return ErrorCorrelation(np.concatenate([self.kernels, rest.kernels]),
                                 np.concatenate([self.levels, rest.levels]))
+
+    def inflated(self, variance):
+        """
+        Of errors whose mean squares are not the squares of their standard deviations.
+
+        Those that hold 68 and 95 per cent of errors which are not Gaussian are smaller than their
+        root mean square, by which sums scatter.
+
+        Parameters
+        ----------
+        variance : sequence of float
+            Mean square over square of the standard deviation, in the sky and where sources are.
+        """
+        return replace(self, kernels=self.kernels * np.asarray(variance)[:, None, None])
 
     def scaled(self, factor):
         """Of the image times a number."""

@@ -114,10 +114,14 @@ def rest_correlation(calibration, scale, snr, rest):
     -------
     correlation : `~lenssr.image.ErrorCorrelation`
         Of one part.
+    variance : list of float
+        Mean squares of all errors over the squares of their predicted standard deviations, in the
+        sky and where sources are.
     """
     found = calibration["scales"][str(scale)]["correlation"]
     kernels = np.stack([unfold(found[name]) for name in ("faint", "bright")])
-    return ErrorCorrelation(kernels[None], np.array([rest_level(rest, snr)]))
+    return (ErrorCorrelation(kernels[None], np.array([rest_level(rest, snr)])),
+            found.get("variance", [1.0, 1.0]))  # cards of earlier versions do not say
 
 
 def usual_chi2(calibration, scale):

@@ -8,7 +8,7 @@ from ._distributed import Processes
 from ._loop import trainer_class
 from ._recipe import Recipe
 
-__all__ = ["evaluate_weights"]
+__all__ = ["compared", "evaluate_weights", "recipe_of"]
 
 
 def evaluate_weights(weights, *, device=None, progress=True):
@@ -38,13 +38,23 @@ def evaluate_weights(weights, *, device=None, progress=True):
         If there are no such weights.
     """
     network, card = load_network(weights)
-    if not card.recipe:
-        raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
-    recipe = Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}")
+    recipe = recipe_of(card, Recipe)
     with Processes(device) as team:
         trainer = trainer_class(recipe)
         unseen = trainer.open_pairs(recipe, validation=True, progress=progress)
         found = trainer.measure(network.to(team.device), unseen, team.device)
+    return compared(card, found)
+
+
+def recipe_of(card, kind):
+    """The recipe of a card, of a class of recipes; `ValueError` if it has none."""
+    if not card.recipe:
+        raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
+    return kind.from_dict(card.recipe, f"the recipe of {card.name!r}")
+
+
+def compared(card, found):
+    """Table of what was found, a dictionary of figures, beside what a card says."""
     said = [card.figures.get(name, float("nan")) for name in found]
     table = Table({"figure": list(found), "card": said, "found": list(found.values())})
     table["difference"] = table["found"] - table["card"]

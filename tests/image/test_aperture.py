@@ -133,6 +133,23 @@ def test_sky_and_source_are_correlated_each_in_its_way():
     np.testing.assert_array_equal(*everywhere.kernels[0])
 
 
+def test_sums_scatter_by_the_mean_square():
+    """Errors of which 68 per cent are within one, and that have tails: the sum is wider."""
+    rng, shape = np.random.default_rng(6), (40, 40)
+    draws = rng.standard_t(4, (3000, *shape))
+    std = np.quantile(abs(draws), 0.682689)
+    correlation = white().inflated([(draws**2).mean() / std**2, 9.0])
+    weights = CircularAperture((20, 20), 6).to_mask().to_image(shape)
+    one = ErrorCorrelation(correlation.kernels, np.array([np.inf]))  # all are of the sky
+    scatter = (draws * weights).sum(axis=(1, 2)).std()
+    found = one.sum_variance(weights, [np.full(shape, std)]) ** 0.5
+    assert found == pytest.approx(scatter, rel=0.05)
+    assert white().sum_variance(weights, [np.full(shape, std)]) ** 0.5 < 0.9 * scatter
+    source = ErrorCorrelation(correlation.kernels, np.zeros(1))
+    assert source.sum_variance(weights, [np.ones(shape)]) == pytest.approx(
+        9 * (weights**2).sum(), rel=1e-6)
+
+
 def test_one_pixel_has_its_own_error():
     image = make(white().and_rest(white()), prior_std=np.full(SHAPE, 3.0))
     error = image.aperture_sum(RectangularAperture((5, 7), 1, 1)).error.value
