@@ -11,7 +11,7 @@ from lenssr.image._tiles import cut
 from ._consistency import Misfit
 from ._domain import describe_image, guard
 
-__all__ = ["calibrated_factor", "conformal_factor", "error_map", "left_over",
+__all__ = ["calibrated_factor", "conformal_factor", "doubted", "error_map", "left_over",
            "predict_error", "rest_correlation", "rest_level", "snr_map", "usual_chi2"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
@@ -19,11 +19,15 @@ __all__ = ["calibrated_factor", "conformal_factor", "error_map", "left_over",
 KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
 
 
-def predict_error(head, calibration, apply, image, mean, snr):
+#: Predicted errors from which a pixel stands out, and from which it does so for certain.
+STANDS_OUT = (2.0, 3.0)
+
+
+def predict_error(head, calibration, apply, image, mean, snr, measured):
     r"""
     Standard deviation of the whole error of a restored image.
 
-    :math:`f(q)\, d\, s`: what the head says, :math:`s`, times the factor :math:`f` of the local
+    :math:`f(q)\, d\, s`: what the head says, `doubted`, times the factor :math:`f` of the local
     signal to noise :math:`q` and that of the distance from the domain of the training, :math:`d`.
 
     Parameters
@@ -40,6 +44,8 @@ def predict_error(head, calibration, apply, image, mean, snr):
         The restored image.
     snr : `~numpy.ndarray`
         What `snr_map` gives of it.
+    measured : `~numpy.ndarray`
+        Standard deviation of its error of measurement.
 
     Returns
     -------
@@ -54,8 +60,30 @@ def predict_error(head, calibration, apply, image, mean, snr):
         For what of the image is outside the domain of the training.
     """
     factor, facts = calibrated_factor(calibration, apply.scale, image, snr)
-    return factor * error_map(head, apply, image, mean), {
+    std = error_map(head, apply, image, mean)
+    if calibration.get("doubt"):
+        std = doubted(std, measured, mean - apply.level)
+    return factor * std, {
         "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"), **facts}
+
+
+def doubted(std, measured, value):
+    r"""
+    Predicted errors, larger where a pixel stands out that would do so less with other noise.
+
+    A peak of the noise that a network takes for a source looks like one to the head, too; but
+    what noise is added to it moves it. With :math:`s` what the head says, :math:`m` the error of
+    measurement, and :math:`w` that rises from zero to one while the pixel is two to three
+    :math:`s` above or below the sky, :math:`s \max(1, m / s)^{w / 2}`.
+
+    Parameters
+    ----------
+    std, measured, value : `~numpy.ndarray`
+        Of a shape: what the head says, the error of measurement, and the result on a sky of zero.
+    """
+    low, high = STANDS_OUT
+    weight = np.clip((np.abs(value) / std - low) / (high - low), 0, 1)
+    return std * np.maximum(measured / std, 1) ** (weight / 2)
 
 
 def calibrated_factor(calibration, scale, image, snr):

@@ -97,7 +97,7 @@ class Network:
         if calibration:
             head = self._load_head(weights_for(self, run.scale))
             snr = snr_map(apply, image, mean)
-            whole, told = predict_error(head, calibration, apply, image, mean, snr)
+            whole, told = predict_error(head, calibration, apply, image, mean, snr, std)
             facts |= told
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.

@@ -12,7 +12,7 @@ from lenssr._files import whole_file
 from lenssr.image._mask import expand_mask
 from lenssr.image._snr import local_snr
 from lenssr.methods import make_method
-from lenssr.methods._calibrated import conformal_factor
+from lenssr.methods._calibrated import conformal_factor, doubted
 from lenssr.methods._domain import widen
 from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
@@ -158,7 +158,8 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     data = recipe.data
     calibration = {
         "on": data.preset if data.catalog is None else Path(data.catalog).name,
-        **({} if draws else {"head": run.sizes}), "scales": found, "domain": widen(run.features),
+        **({} if draws else {"head": run.sizes, "doubt": True}),
+        "scales": found, "domain": widen(run.features),
         "how": {**asdict(how), "recipe": recipe.name},
         "hours": round((time.monotonic() - started) / 3600, 3)}
     return save_calibrated(path, folder, head, calibration)
@@ -242,7 +243,7 @@ class _Run:
         arrays = self.restore(scale, True)
         # Whole images: in a patch that light fills there is no sky to describe.
         self.features += features_of(arrays)
-        raw = predicted(head, arrays, self.team.device)
+        raw = doubted(predicted(head, arrays, self.team.device), arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))

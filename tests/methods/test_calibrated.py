@@ -15,7 +15,7 @@ from lenssr.image import LensImage
 from lenssr.image._kernels import gaussian_psf
 from lenssr.image._lags import LAGS, fold
 from lenssr.methods import Run, make_method
-from lenssr.methods._calibrated import KNOTS, conformal_factor
+from lenssr.methods._calibrated import KNOTS, conformal_factor, doubted
 from lenssr.methods._domain import FEATURES, describe_image, guard, widen
 from lenssr.networks import build
 from lenssr.networks._error import ErrorHead, negative_log_likelihood
@@ -137,6 +137,32 @@ def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
     # The whole error does not depend on the probes.
     more = restore(high, image, probes=2)
     np.testing.assert_array_equal(more.predictive_std, free.predictive_std)
+
+
+def test_doubt_by_hand():
+    std, measured = np.full(5, 2.0), np.array([8.0, 8.0, 8.0, 8.0, 1.0])
+    value = np.array([3.9, 5.0, 6.0, -60.0, 60.0])
+    # Nothing stands out below two; from three on it is the mean of the logarithms.
+    expected = [2.0, 2 * 4**0.25, 4.0, 4.0, 2.0]
+    np.testing.assert_allclose(doubted(std, measured, value), expected)
+
+
+def test_doubt_raises_errors_of_what_stands_out(weights, tmp_path):
+    name, path = weights
+    card = json.loads(path.with_suffix(".json").read_text())
+    card["calibration"]["doubt"] = True
+    for file in (path, error_file(path)):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / path.name).with_suffix(".json").write_text(json.dumps(card))
+    image = plane()
+    plain, raised = (restore((name, each), image, probes=4)
+                     for each in (path, tmp_path / path.name))
+    np.testing.assert_array_equal(raised.mean, plain.mean)
+    assert (raised.predictive_std >= plain.predictive_std).all()
+    more = raised.predictive_std > 1.001 * plain.predictive_std
+    assert 0 < more.mean() < 0.5
+    # A part is cut where it is larger than the whole, which now is later.
+    assert (raised.measurement_std >= plain.measurement_std).all()
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (7, 31), (64, 1)])
