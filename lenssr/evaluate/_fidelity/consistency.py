@@ -38,7 +38,9 @@ class Consistency(Part):
             for low, high, where in ((0.0, np.inf, known), *snr_bins(snr)):
                 values = chi2[where & known]
                 median, error, scatter, n = middle(values)
-                near = np.mean(np.abs(values - 1) <= NEAR) if n else np.nan
+                near, above = ((np.mean(np.abs(values - 1) <= NEAR), np.mean(values > 1 + NEAR))
+                               if n else (np.nan, np.nan))
                 found.append({"method": label, "snr_low": low, "snr_high": high, "n": n,
-                              "chi2": median, "error": error, "scatter": scatter, "near": near})
+                              "chi2": median, "error": error, "scatter": scatter, "near": near,
+                              "above": above})
         return {"consistency": make_table(found)}

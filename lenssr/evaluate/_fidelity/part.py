@@ -40,6 +40,7 @@ COLUMNS = {
     "b_error": (".1f", "", "standard error"),
     "chi2": (".3f", "", "median reduced chi-squared of results against their data"),
     "near": (".3f", "", "share of images where it is from 0.9 to 1.1"),
+    "above": (".3f", "", "share of images where it is above that"),
     "k": (".4f", "1 / pix", "middle of a ring of spatial frequency"),
     "transfer": (".4f", "", "T(k), root of power over true power"),
     "correlation": (".4f", "", "correlation with the truth"),

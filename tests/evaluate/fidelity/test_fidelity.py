@@ -118,6 +118,7 @@ def test_consistency_is_that_of_the_results_and_of_the_truth():
     row = rows(result, "consistency", "bright")[0]
     assert row["n"] == 8 and row["chi2"] == pytest.approx(np.median(chi2))
     assert row["near"] == np.mean(np.abs(np.array(chi2) - 1) <= 0.1)
+    assert row["above"] == np.mean(np.array(chi2) > 1.1)
     row = rows(result, "consistency", "truth")[0]
     assert row["chi2"] == pytest.approx(1, abs=3 * np.sqrt(2 / SIDE**2)) and row["near"] == 1
     assert not len(rows(result, "consistency", "bilinear"))
