@@ -17,9 +17,7 @@ class ConsistentTrainer(Trainer):
         losses = dict(self.training.loss)
         weight = losses.pop(CONSISTENCY, 0.0)
         total = weight * inconsistency(output, batch) if weight else 0.0
-        training = dataclasses.replace(self.training, loss=losses)
-        return total + training_loss(output, batch.hr.to(self.device), batch.scale, training,
-                                     self.step, self.team.mean)
+        return total + _beside_the_target(self, losses, output, batch)
 
 
 class MisfitTrainer(Trainer):
@@ -35,6 +33,11 @@ class MisfitTrainer(Trainer):
                 output = self.model(*inputs)
         if not losses:  # no target is looked at
             return total
-        training = dataclasses.replace(self.training, loss=losses)
-        return total + training_loss(output.float(), batch.hr.to(self.device), batch.scale,
-                                     training, self.step, self.team.mean)
+        return total + _beside_the_target(self, losses, output.float(), batch)
+
+
+def _beside_the_target(trainer, losses, output, batch):
+    """The loss of a recipe of which the terms of the data are taken out."""
+    training = dataclasses.replace(trainer.training, loss=losses)
+    return training_loss(output, batch.hr.to(trainer.device), batch.scale, training, trainer.step,
+                         trainer.team.mean)
