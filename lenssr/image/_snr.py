@@ -1,11 +1,17 @@
-"""Signal to noise of the pixels of a result, by which its errors are judged."""
+"""What the pixels of a result show, themselves and around them: their errors are judged by it."""
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
-__all__ = ["BINS", "local_snr", "snr_bin"]
+__all__ = ["BINS", "CROWDS", "crowd_bin", "crowding", "local_snr", "snr_bin"]
 
 #: Upper ends of the bins of the local signal to noise, by their names.
 BINS = {"below 1": 1, "1-3": 3, "3-10": 10, "10-30": 30, "above 30": np.inf}
+
+#: Upper ends of the bins of the crowding: what lies around pixels, from nothing to sources alone.
+CROWDS = (0.003, 0.02, 0.1, 0.4, 1.0)
+
+AROUND = 8.0  # input pixels, standard deviation of the Gaussian in which pixels are counted
 
 
 def local_snr(image, level, noise):
@@ -27,3 +33,34 @@ def local_snr(image, level, noise):
 def snr_bin(snr):
     """Which of `BINS`, from 0, each signal to noise is in."""
     return np.digitize(snr, list(BINS.values())[:-1])
+
+
+def crowding(snr, valid, scale):
+    """
+    Share of the pixels around each that show a source, a signal to noise of one or more.
+
+    Far from every source a result is nothing but sky; near one, errors of its outskirts and
+    wings are in the sky, too, and no signal to noise tells them apart.
+
+    Parameters
+    ----------
+    snr : `~numpy.ndarray`
+        What `local_snr` gives, shape ``(ny, nx)``.
+    valid : `~numpy.ndarray`
+        Which pixels count, same shape.
+    scale : int
+        Output pixels per input pixel: neighbours are weighed by a Gaussian of eight input pixels.
+
+    Returns
+    -------
+    share : `~numpy.ndarray`
+        From 0 to 1, 0 where no pixel around counts.
+    """
+    source, known = (gaussian_filter(np.asarray(plane, float), AROUND * scale, mode="constant")
+                     for plane in (valid & (snr >= 1), valid))
+    return np.clip(source / np.maximum(known, 1e-9), 0, 1)
+
+
+def crowd_bin(share):
+    """Which of `CROWDS`, from 0, each crowding is in."""
+    return np.digitize(share, CROWDS[:-1])

@@ -1,11 +1,12 @@
 """The whole error of a network's results: what its head says, times what calibration found."""
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from lenssr.image import ErrorCorrelation
 from lenssr.image._lags import unfold
 from lenssr.image._mask import expand_mask
-from lenssr.image._snr import local_snr
+from lenssr.image._snr import crowding, local_snr
 from lenssr.image._tiles import cut
 
 from ._consistency import Misfit
@@ -18,6 +19,8 @@ __all__ = ["calibrated_factor", "conformal_factor", "doubted", "error_map", "lef
 #: them their logarithms are interpolated in its logarithm.
 KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
 
+#: The same for the bins of the crowding.
+CROWD_KNOTS = (0.001, 0.008, 0.045, 0.2, 0.6)
 
 #: Predicted errors from which a pixel stands out, and from which it does so for certain.
 STANDS_OUT = (2.0, 3.0)
@@ -27,8 +30,9 @@ def predict_error(head, calibration, apply, image, mean, snr, measured):
     r"""
     Standard deviation of the whole error of a restored image.
 
-    :math:`f(q)\, d\, s`: what the head says, `doubted`, times the factor :math:`f` of the local
-    signal to noise :math:`q` and that of the distance from the domain of the training, :math:`d`.
+    :math:`f(q, c)\, d\, s`: what the head says, `doubted`, times the factor :math:`f` of the local
+    signal to noise :math:`q` and the crowding :math:`c`, and that of the distance from the domain
+    of the training, :math:`d`.
 
     Parameters
     ----------
@@ -88,7 +92,7 @@ def doubted(std, measured, value):
 
 def calibrated_factor(calibration, scale, image, snr):
     r"""
-    What errors of a calibrated network are multiplied by: :math:`f(q)\, d` of `predict_error`.
+    What errors of a calibrated network are multiplied by: :math:`f(q, c)\, d` of `predict_error`.
 
     Parameters
     ----------
@@ -114,7 +118,9 @@ def calibrated_factor(calibration, scale, image, snr):
         For what of the image is outside the domain of the training.
     """
     inflation = guard(describe_image(image), calibration["domain"])
-    factor = inflation * conformal_factor(snr, calibration["scales"][str(scale)]["factors"])
+    crowd = crowding(snr, ~expand_mask(image.mask, scale), scale)
+    factor = inflation * conformal_factor(
+        snr, crowd, calibration["scales"][str(scale)]["factors"])
     return factor, {"SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
 
 
@@ -158,19 +164,25 @@ def usual_chi2(calibration, scale):
     return (found[0], found[-1]) if found else None
 
 
-def conformal_factor(snr, factors):
+def conformal_factor(snr, crowd, factors):
     """
-    What errors are multiplied by, by the local signal to noise.
+    What errors are multiplied by, by the local signal to noise and what lies around.
 
     Parameters
     ----------
-    snr : `~numpy.ndarray`
-        What `lenssr.image._snr.local_snr` gives.
-    factors : sequence of float
-        Factors at `KNOTS`; beyond the first and the last they stay the same.
+    snr, crowd : `~numpy.ndarray`
+        What `lenssr.image._snr.local_snr` and `~lenssr.image._snr.crowding` give.
+    factors : array-like
+        Factors at `KNOTS` and `CROWD_KNOTS`, shape ``(5, 5)``, between which their logarithms are
+        interpolated in those of both; beyond the first and the last they stay the same. Shape
+        ``(5,)``, as in cards of earlier versions, for any crowding.
     """
-    place = np.log(np.clip(snr, KNOTS[0], KNOTS[-1]))
-    return np.exp(np.interp(place, np.log(KNOTS), np.log(factors)))
+    factors = np.log(np.asarray(factors, float))
+    if factors.ndim == 1:
+        factors = np.repeat(factors[:, None], len(CROWD_KNOTS), axis=1)
+    place = [np.interp(np.log(np.maximum(values, knots[0])), np.log(knots), np.arange(len(knots)))
+             for values, knots in ((snr, KNOTS), (crowd, CROWD_KNOTS))]
+    return np.exp(map_coordinates(factors, np.broadcast_arrays(*place), order=1, mode="nearest"))
 
 
 def rest_level(rest, snr):

@@ -12,7 +12,7 @@ from lenssr._files import whole_file
 from lenssr.image._mask import expand_mask
 from lenssr.image._snr import local_snr
 from lenssr.methods import make_method
-from lenssr.methods._calibrated import conformal_factor, doubted
+from lenssr.methods._calibrated import doubted
 from lenssr.methods._domain import widen
 from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
@@ -248,8 +248,7 @@ class _Run:
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
-        factors, shares = calibrated(error, raw, snr, use)
-        whole = raw * conformal_factor(snr, factors)
+        factors, whole, shares = calibrated(error, raw, snr, use, scale)
         return {"factors": factors, "coverage": shares,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": usual(arrays["chi2"]),

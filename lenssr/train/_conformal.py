@@ -5,7 +5,7 @@ import numpy as np
 from lenssr.image._correlation import autocovariance
 from lenssr.image._lags import LAGS, fold
 from lenssr.image._mask import expand_mask
-from lenssr.image._snr import BINS, snr_bin
+from lenssr.image._snr import BINS, CROWDS, crowd_bin, crowding, snr_bin
 from lenssr.methods._calibrated import conformal_factor
 
 __all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "rest_correlation"]
@@ -14,49 +14,56 @@ __all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "rest_correl
 WITHIN = np.array([0.682689, 0.954500])
 
 ROUNDS = 12   # of finding the factors of all bins, which touch each other
-LEAST = 1000  # pixels that tell the factor of a bin
+LEAST = 1000  # pixels that tell the factor of a cell
 TRIED = np.exp(np.linspace(-1.5, 1.5, 601))  # factors that are tried in one round
 CLIP = 5.0    # standard deviations: what is further off is no matter of correlation
 GROUPS = 10   # of images, whose scatter is the error of a correlation
 CHANCE = 2.0  # standard errors below which a correlation is none
 
 
-def conformal_factors(error, std, snr):
+def conformal_factors(error, std, snr, crowd):
     r"""
-    Factors by which predicted errors cover the true ones, by local signal to noise.
+    Factors by which predicted errors cover the true ones, by local signal to noise and crowding.
 
     One factor cannot bring both shares of a distribution that is not normal to theirs. So
-    in each bin it is the one with the least :math:`\max_{k=1,2} |c_k - p_k|`, :math:`c_k` being
+    in each cell it is the one with the least :math:`\max_{k=1,2} |c_k - p_k|`, :math:`c_k` being
     the share of errors within :math:`k` predicted ones and :math:`p_k` that of a normal
     distribution.
 
     Parameters
     ----------
-    error, std, snr : `~numpy.ndarray`
-        Errors, what is predicted of them, and local signal to noise, shape ``(n,)``.
+    error, std, snr, crowd : `~numpy.ndarray`
+        Errors, what is predicted of them, local signal to noise and crowding, shape ``(n,)``.
 
     Returns
     -------
-    factors : list of float
-        As `~lenssr.methods._calibrated.conformal_factor` takes them. A bin with less than
-        1000 pixels has that of the nearest one with more.
+    factors : list of list of float
+        As `~lenssr.methods._calibrated.conformal_factor` takes them. A cell with less than
+        1000 pixels has that of the nearest one with more, of the same signal to noise if there
+        is one.
 
     Notes
     -----
-    Between the bins factors are interpolated, so that those of neighbours count in a bin.
-    They are found by turns until all bins are as they are to be.
+    Between the cells factors are interpolated, so that those of neighbours count in a cell.
+    They are found by turns until all cells are as they are to be.
     """
-    error, which = np.abs(error), snr_bin(snr)
-    members = [np.flatnonzero(which == k) for k in range(len(BINS))]
-    known = [k for k, where in enumerate(members) if len(where) >= LEAST] or [
-        int(np.argmax([len(where) for where in members]))]
-    nearest = [min(known, key=lambda j: abs(j - k)) for k in range(len(BINS))]
-    factors = np.ones(len(BINS))
+    shape = len(BINS), len(CROWDS)
+    which = np.ravel_multi_index((snr_bin(snr), crowd_bin(crowd)), shape)
+    order = np.argsort(which, kind="stable")
+    error, std, snr, crowd = (np.asarray(values)[order] for values in (error, std, snr, crowd))
+    error, ends = np.abs(error), np.cumsum(np.bincount(which, minlength=np.prod(shape)))
+    members = [slice(start, end) for start, end in zip([0, *ends], ends)]
+    sizes = np.diff([0, *ends])
+    known = np.flatnonzero(sizes >= LEAST) if sizes.max() >= LEAST else [int(sizes.argmax())]
+    row, column = np.indices(shape).reshape(2, -1)
+    away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])
+    nearest = np.asarray(known)[away.argmin(axis=1)]
+    factors = np.ones(shape)
     for _ in range(ROUNDS):
-        sigma = std * conformal_factor(snr, factors)
+        sigma = std * conformal_factor(snr, crowd, factors)
         step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
-        factors *= [step[j] for j in nearest]
-    return [float(f"{value:.4g}") for value in factors]
+        factors *= np.reshape([step[j] for j in nearest], shape)
+    return [[float(f"{value:.4g}") for value in one] for one in factors]
 
 
 def _best(off):
@@ -66,7 +73,7 @@ def _best(off):
     return TRIED[np.argmin(np.abs(within.T - WITHIN).max(axis=1))]
 
 
-def calibrated(error, std, snr, use):
+def calibrated(error, std, snr, use, scale):
     """
     Factors from all images, and what they cover on images that told nothing of them.
 
@@ -76,21 +83,27 @@ def calibrated(error, std, snr, use):
         As `conformal_factors` takes them, shape ``(images, ny, nx)``.
     use : `~numpy.ndarray`
         Which pixels count.
+    scale : int
+        Output pixels per input pixel.
 
     Returns
     -------
-    factors : list of float
+    factors : list of list of float
         What `conformal_factors` gives.
+    sigma : `~numpy.ndarray`
+        Predicted errors by them.
     shares : dict
         What `coverage` gives, of each half of the images by the factors of the other.
     """
-    planes, sigma = (error, std, snr), np.empty_like(std)
+    crowd = np.stack([crowding(*one, scale) for one in zip(snr, use)])
+    planes, sigma = (error, std, snr, crowd), np.empty_like(std)
     halves = [np.arange(len(std)) % 2 == k for k in range(2)]
     for one, other in (halves, halves[::-1]):
         factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
-        sigma[other] = std[other] * conformal_factor(snr[other], factors)
-    return (conformal_factors(*(plane[use] for plane in planes)),
-            coverage(error[use], sigma[use], snr[use]))
+        sigma[other] = std[other] * conformal_factor(snr[other], crowd[other], factors)
+    shares = coverage(error[use], sigma[use], snr[use])
+    factors = conformal_factors(*(plane[use] for plane in planes))
+    return factors, std * conformal_factor(snr, crowd, factors), shares
 
 
 def coverage(error, sigma, snr):

@@ -46,7 +46,7 @@ class SpreadRun:
         self.features += features_of(arrays)
         use = arrays["use"] > 0
         planes = arrays["error"], arrays["spread"], arrays["snr"]
-        factors, shares = calibrated(*planes, use)
+        factors, _, shares = calibrated(*planes, use, scale)
         return {"factors": factors, "coverage": shares,
                 "measurement": coverage(arrays["error"][use], arrays["std"][use],
                                         arrays["snr"][use]),

@@ -15,7 +15,7 @@ from lenssr.image import LensImage
 from lenssr.image._kernels import gaussian_psf
 from lenssr.image._lags import LAGS, fold
 from lenssr.methods import Run, make_method
-from lenssr.methods._calibrated import KNOTS, conformal_factor, doubted
+from lenssr.methods._calibrated import CROWD_KNOTS, KNOTS, conformal_factor, doubted
 from lenssr.methods._domain import FEATURES, describe_image, guard, widen
 from lenssr.networks import build
 from lenssr.networks._error import ErrorHead, negative_log_likelihood
@@ -26,7 +26,8 @@ NETWORKS = {
     "unrolled": (dict(architecture="unrolled", channels=1, scale=[2, 3], iterations=1, blocks=1,
                       features=4, memory=2), 2)}
 PSF = gaussian_psf(4.0)
-FACTORS = [1.5, 2.0, 2.5, 3.0, 3.5]
+FACTORS = [[row * column for column in (1.0, 1.1, 1.3, 1.6, 2.0)]
+           for row in (1.5, 2.0, 2.5, 3.0, 3.5)]  # by signal to noise, and crowding
 ANYTHING = {name: [-1e9, 1e9] for name in FEATURES}
 LAG = np.hypot(*np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1])
 CORRELATION = {name: fold(np.exp(-LAG / length)) for name, length in (("faint", 3), ("bright", 1))}
@@ -127,8 +128,8 @@ def test_halo_is_how_far_the_head_sees():
 
 
 def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
-    low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[1e-9] * 5)
-    high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[1e9] * 5)
+    low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[[1e-9] * 5] * 5)
+    high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[[1e9] * 5] * 5)
     image = plane()
     cut, free = (restore(each, image) for each in (low, high))
     np.testing.assert_array_equal(cut.predictive_std, cut.measurement_std)
@@ -234,11 +235,20 @@ def test_damaged_head(tmp_path, change, words):
         restore(("fast", path), plane())
 
 
-def test_factor_is_that_of_the_bin_and_smooth_between():
-    np.testing.assert_allclose(conformal_factor(np.array(KNOTS), FACTORS), FACTORS)
-    np.testing.assert_allclose(conformal_factor(np.array([0.0, 1e9]), FACTORS), [1.5, 3.5])
-    middle = np.sqrt(KNOTS[1] * KNOTS[2])
-    assert conformal_factor(middle, FACTORS) == pytest.approx(np.sqrt(2.0 * 2.5))
+def test_factor_is_that_of_the_cell_and_smooth_between():
+    places = np.meshgrid(KNOTS, CROWD_KNOTS, indexing="ij")
+    np.testing.assert_allclose(conformal_factor(*places, FACTORS), FACTORS)
+    ends = conformal_factor(np.array([0.0, 1e9]), np.array([0.0, 1.0]), FACTORS)
+    np.testing.assert_allclose(ends, [1.5, 7.0])
+    middle = [np.sqrt([knots[1] * knots[2]]) for knots in (KNOTS, CROWD_KNOTS)]
+    found = conformal_factor(*middle, FACTORS)
+    np.testing.assert_allclose(found, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
+
+
+def test_factors_of_earlier_cards_are_those_of_any_crowding():
+    places = np.meshgrid(KNOTS, CROWD_KNOTS)
+    np.testing.assert_allclose(conformal_factor(*places, [1.5, 2.0, 2.5, 3.0, 3.5]),
+                               [[1.5, 2.0, 2.5, 3.0, 3.5]] * 5)
 
 
 def test_likelihood_is_least_at_the_mean_square():

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage, stats
 
 from lenssr.image._lags import LAGS, unfold
-from lenssr.methods._calibrated import KNOTS, conformal_factor
+from lenssr.methods._calibrated import CROWD_KNOTS, KNOTS, conformal_factor
 from lenssr.train._conformal import WITHIN, conformal_factors, coverage, rest_correlation
 
 
@@ -16,49 +16,63 @@ def test_shares_are_those_of_the_normal_distribution():
 def pixels(n=400000, seed=0):
     rng = np.random.default_rng(seed)
     snr = np.exp(rng.uniform(np.log(0.1), np.log(300), n))
+    crowd = np.exp(rng.uniform(np.log(1e-3), 0, n))
     std = np.exp(rng.normal(0, 0.5, n))
-    return rng, snr, std
+    return rng, snr, crowd, std
 
 
 @pytest.mark.parametrize("wrong", [0.3, 1.0, 4.0])
 def test_wrong_scale_is_found(wrong):
-    rng, snr, std = pixels()
+    rng, snr, crowd, std = pixels()
     error = std * rng.normal(size=len(std))
-    found = conformal_factors(error, wrong * std, snr)
-    np.testing.assert_allclose(found, 1 / wrong, rtol=0.02)
+    found = conformal_factors(error, wrong * std, snr, crowd)
+    np.testing.assert_allclose(found, 1 / wrong, rtol=0.05)
+    assert np.mean(found) == pytest.approx(1 / wrong, rel=0.01)
 
 
-def test_scale_that_is_wrong_by_signal_to_noise_is_found():
-    rng, snr, std = pixels()
-    true = [0.5, 1.0, 2.0, 1.5, 1.0]
-    error = std * conformal_factor(snr, true) * rng.normal(size=len(std))
-    factors = conformal_factors(error, std, snr)
-    np.testing.assert_allclose(factors, true, rtol=0.05)
-    shares = coverage(error, std * conformal_factor(snr, factors), snr)
+def test_scale_that_is_wrong_by_signal_to_noise_and_crowding_is_found():
+    rng, snr, crowd, std = pixels(1200000)
+    true = np.outer([0.5, 1.0, 2.0, 1.5, 1.0], [2.0, 1.4, 1.0, 0.8, 0.7])
+    error = std * conformal_factor(snr, crowd, true) * rng.normal(size=len(std))
+    factors = conformal_factors(error, std, snr, crowd)
+    np.testing.assert_allclose(factors, true, rtol=0.07)
+    sigma = std * conformal_factor(snr, crowd, factors)
+    shares = coverage(error, sigma, snr)
     for name in ("below 1", "1-3", "3-10", "10-30", "above 30", "all"):
         np.testing.assert_allclose(shares[name], WITHIN, atol=0.006)
+    for where in (crowd < 0.003, crowd > 0.4):
+        shares = coverage(error[where], sigma[where], snr[where])
+        np.testing.assert_allclose(shares["all"], WITHIN, atol=0.006)
 
 
 def test_errors_that_are_not_normal_are_shared_out_between_both():
     """One factor can't do both: neither is off by what it is if the other is met."""
-    rng, snr, std = pixels()
+    rng, snr, crowd, std = pixels()
     error = std * stats.t(3).rvs(len(std), random_state=rng)
-    factors = conformal_factors(error, std, snr)
+    factors = conformal_factors(error, std, snr, crowd)
     off = np.abs(error / std)
     alone = np.quantile(off, WITHIN) / (1, 2)
     assert (min(alone) < np.array(factors)).all() and (np.array(factors) < max(alone)).all()
-    both = coverage(error, std * conformal_factor(snr, factors), snr)["all"] - WITHIN
+    both = coverage(error, std * conformal_factor(snr, crowd, factors), snr)["all"] - WITHIN
     only = [np.array([np.mean(off <= k * f) for k in (1, 2)]) - WITHIN for f in alone]
     assert np.abs(both).max() < 0.7 * min(np.abs(one).max() for one in only)
 
 
-def test_bin_without_pixels_has_the_factor_of_the_nearest():
-    rng, snr, std = pixels()
-    few = snr < 3
+def test_cell_without_pixels_has_the_factor_of_the_nearest():
+    """Of the same signal to noise, if there is one."""
+    rng, snr, crowd, std = pixels()
+    few = (snr < 3) & (crowd < 0.1)
     error = 2 * std * rng.normal(size=len(std))
-    found = conformal_factors(error[few], std[few], snr[few])
-    assert found[2:] == [found[1]] * 3
-    assert len(found) == len(KNOTS)
+    found = np.array(conformal_factors(*(each[few] for each in (error, std, snr, crowd))))
+    assert found.shape == (len(KNOTS), len(CROWD_KNOTS))
+    np.testing.assert_array_equal(found[2:], np.tile(found[1], (3, 1)))
+    np.testing.assert_array_equal(found[:, 3:], np.tile(found[:, 2:3], 2))
+
+
+def test_of_too_few_pixels_there_is_one_factor():
+    rng, snr, crowd, std = (each if k == 0 else each[:300] for k, each in enumerate(pixels()))
+    found = conformal_factors(std * rng.normal(size=len(std)), std, snr, crowd)
+    assert len({value for row in found for value in row}) == 1
 
 
 def gaussian(width):

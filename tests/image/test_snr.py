@@ -1,0 +1,40 @@
+"""What lies around the pixels of a result."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from lenssr.image._snr import CROWDS, crowd_bin, crowding
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_crowding_of_half_a_plane_is_that_of_the_normal_distribution(scale):
+    side = 80 * scale
+    snr = np.zeros((side, side))
+    snr[:, side // 2:] = 5.0
+    found = crowding(snr, np.ones_like(snr, bool), scale)
+    x = np.arange(side) - (side / 2 - 0.5)
+    # Away from the edges, which count nothing.
+    inside = slice(2 * 8 * scale, -2 * 8 * scale)
+    np.testing.assert_allclose(found[side // 2, inside],
+                               norm.cdf(x / (8 * scale))[inside], atol=0.03)
+    assert (found[:, 0] < 0.002).all() and (found[:, -1] > 0.998).all()
+
+
+def test_pixels_that_do_not_count():
+    """A source that is masked is none, and what is known of its surroundings stands for all."""
+    snr = np.zeros((64, 64))
+    snr[20:30, 20:30] = 9.0
+    valid = snr < 1
+    np.testing.assert_array_equal(crowding(snr, valid, 2), 0.0)
+    np.testing.assert_array_equal(crowding(snr, np.zeros_like(valid), 2), 0.0)
+    half = np.ones_like(valid)
+    half[:, ::2] = False
+    full = crowding(np.full((64, 64), 2.0), half, 2)
+    np.testing.assert_allclose(full, 1.0, atol=1e-6)
+
+
+def test_bins():
+    shares = [0.0, 0.0029, 0.003, 0.05, 0.2, 0.5, 1.0]
+    np.testing.assert_array_equal(crowd_bin(shares), [0, 0, 1, 2, 3, 4, 4])
+    assert len(CROWDS) == 5 and CROWDS[-1] == 1.0
