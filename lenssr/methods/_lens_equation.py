@@ -101,7 +101,7 @@ class LensEquation:
         from lenssr.networks._lattice import Lattice
 
         from ._lensmodel.fit import Data
-        from ._lensmodel.search import search, starts
+        from ._lensmodel.search import search
 
         psf = short(image.psf)
         kernels = {s: torch.from_numpy(relative_kernel(psf, s))[None].float()
@@ -113,8 +113,7 @@ class LensEquation:
         weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
         data = Data(values, weight.float())
         guesses, _ = network.look(values, data.weight, kernels[COARSE], COARSE)
-        values = starts(guesses[0], min(image.shape), self.theta_e)
-        return *search(values, coarse, fine, data, self.parts), level
+        return *search(guesses[0], self.theta_e, coarse, fine, data, self.parts), level
 
     def _restoration(self, image, run, found, card):
         import torch

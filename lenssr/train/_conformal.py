@@ -16,7 +16,7 @@ WITHIN = np.array([0.682689, 0.954500])
 ROUNDS = 12   # of finding the factors of all bins, which touch each other
 LEAST = 1000  # pixels that tell the factor of a cell
 TRIED = np.exp(np.linspace(-1.5, 1.5, 601))  # factors that are tried in one round
-CLIP = 5.0    # standard deviations: what is further off is no matter of correlation
+CLIP = 7.0    # standard deviations: what is further off is no matter of correlation
 GROUPS = 10   # of images, whose scatter is the error of a correlation
 CHANCE = 2.0  # standard errors below which a correlation is none
 

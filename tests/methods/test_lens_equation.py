@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
+from lenssr.methods._lensmodel import search
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
@@ -122,3 +123,21 @@ def test_an_image_without_a_lens():
         warnings.simplefilter("ignore", LensSRWarning)
         result = superresolve(found.lr, "lens_equation", parts=0)
     assert psnr(result.data, found.hr.data) > 35
+
+
+def test_a_poor_fit_is_searched_again(pair, result, monkeypatch):
+    """From the smallest of all radii alone no lens is found; a second fan of them does find it."""
+    def smallest(guesses, side, radius=None, fan=search.FIRST):
+        return every(guesses, side, radius, fan)[len(guesses):][:1 if fan == search.FIRST else None]
+
+    every = search.starts
+    monkeypatch.setattr(search, "starts", smallest)
+    again = superresolve(pair.lr, "lens_equation", parts=0)
+    assert again.meta["SRCHI2"] == pytest.approx(result.meta["SRCHI2"], abs=0.03)
+    assert again.lens["theta_E"][0] == pytest.approx(result.lens["theta_E"][0], rel=0.02)
+    monkeypatch.setattr(search, "SECOND", (2, 1, 1))
+    monkeypatch.setattr(search, "POOR", np.inf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LensSRWarning)
+        poor = superresolve(pair.lr, "lens_equation", parts=0)
+    assert poor.meta["SRCHI2"] > result.meta["SRCHI2"] + 0.1

@@ -15,16 +15,17 @@ from .scene import Layout, Priors, SceneModel
 __all__ = ["search", "starts"]
 
 ROUGH = ((0.1, 8), (0.03, 6))  # relative errors forgiven, and steps
-FAN = (2.5, 0.42, 6)  # further Einstein radii: from pixels to a share of the side, how many
-TURNS, BEHIND = 3, 0.3  # places of the source for each, Einstein radii off the lens
-KEPT = 3       # fits that go on
+FAN = (2.5, 0.42)  # further Einstein radii: from pixels to a share of the side
+BEHIND = 0.3   # Einstein radii from the lens to the source behind it
+FIRST, SECOND = (6, 3, 3), (12, 5, 6)  # radii, places of the source for each, fits that go on
+POOR = 1.08    # misfit per degree of freedom beyond which there is a second search
 WORSE = (1.5, 200.0)  # than the best, relative and in all: those beyond do not
 APART = (0.04, 0.04, 0.04, 0.7, 0.7)  # by which two fits differ
 POLISH = 12    # steps
 SKETCH = 14    # pixels of the source along a side, where models are compared
 
 
-def starts(guesses, side, radius=None):
+def starts(guesses, side, radius=None, fan=FIRST):
     """
     Where fits begin: at the guesses, and at others for what all of them have missed.
 
@@ -37,6 +38,8 @@ def starts(guesses, side, radius=None):
         Of the image, pixels.
     radius : float, optional
         An Einstein radius to begin with, too.
+    fan : tuple of int
+        How many radii, and places of the source for each.
 
     Returns
     -------
@@ -45,13 +48,13 @@ def starts(guesses, side, radius=None):
     """
     macro, galaxy, source = guesses.double().split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
     values = torch.cat([macro, source, galaxy], dim=-1)
-    low, high = FAN[0], FAN[1] * side
-    radii = [low * (high / low) ** (k / (FAN[2] - 1)) for k in range(FAN[2])]
+    (low, share), (count, turns, _) = FAN, fan
+    radii = [low * (share * side / low) ** (k / (count - 1)) for k in range(count)]
     others = [values]
     for each in radii + ([] if radius is None else [radius]):
-        for turn in range(TURNS):
+        for turn in range(turns):
             # A round lens in the middle.
-            other, angle = Priors(Layout()).mean[None].clone(), 2 * math.pi * turn / TURNS
+            other, angle = Priors(Layout()).mean[None].clone(), 2 * math.pi * turn / turns
             other[0, 0] = math.log(each)
             for k, component in enumerate((math.cos(angle), math.sin(angle))):
                 other[0, len(MACRO) + k] = other[0, 4 + k] + BEHIND * each * component
@@ -71,18 +74,19 @@ def distinct(found, count):
     return kept[:count]
 
 
-def search(values, coarse, fine, data, parts=6):
+def search(guesses, radius, coarse, fine, data, parts=6):
     """
     The best model of an image.
 
     The guesses are fitted roughly first, all of them; those of the best with different Einstein
     radii get further parts for what they leave, and that of the greatest evidence, or the model
-    without a lens, is fitted in full.
+    without a lens, is fitted in full. Where it explains the data poorly, a denser fan of guesses is
+    tried, too.
 
     Parameters
     ----------
-    values : `~torch.Tensor`
-        Guesses, as `starts` gives them.
+    guesses, radius
+        As `starts` takes them.
     coarse, fine : `~lenssr.networks._lattice.Lattice`
         Where scenes are evaluated at first, and in the end.
     data : `~lenssr.methods._lensmodel.fit.Data`
@@ -96,20 +100,28 @@ def search(values, coarse, fine, data, parts=6):
     odds : float
         Logarithm of the evidence of the best lens over that of light alone.
     """
-    begun = _roughly(values, coarse, data)
-    tried = []
-    for one in begun:
-        one = grow(one, coarse, data, parts, anywhere=False)
-        tried.append((one, _weigh(one, coarse, data)))
-    alone = fit(Fit(Layout(False, 0, 1, 0), values[:1, -len(LIGHT):]), coarse,
+    side = min(data.values.shape)
+    tried = [_alone(starts(guesses, side)[:1], coarse, data, parts)]
+    for fan in (FIRST, SECOND):
+        for one in _roughly(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
+            one = grow(one, coarse, data, parts, anywhere=False)
+            tried.append((one, _weigh(one, coarse, data)))
+        best, posterior = min(tried, key=lambda pair: pair[1].cost)
+        odds = (tried[0][1].cost - min(pair[1].cost for pair in tried[1:]) + RARE["lens"]) / 2
+        if best.layout.lens:
+            best = _further(best, posterior, coarse, data, parts)
+        posterior = infer(fit(best, fine, data, POLISH), fine, data)
+        if posterior.chi2 < POOR * (data.count - posterior.freedom):
+            break
+    return posterior, odds
+
+
+def _alone(values, lattice, data, parts):
+    """The model without a lens, and its weight."""
+    alone = fit(Fit(Layout(False, 0, 1, 0), values[:, -len(LIGHT):]), lattice,
                 data.forgiving(0.03), POLISH)
-    alone = grow(fit(alone, coarse, data, POLISH), coarse, data, parts)
-    tried.append((alone, _weigh(alone, coarse, data)))
-    best, posterior = min(tried, key=lambda pair: pair[1].cost)
-    odds = (tried[-1][1].cost - min(pair[1].cost for pair in tried[:-1]) + RARE["lens"]) / 2
-    if best.layout.lens:
-        best = _further(best, posterior, coarse, data, parts)
-    return infer(fit(best, fine, data, POLISH), fine, data), odds
+    alone = grow(fit(alone, lattice, data, POLISH), lattice, data, parts)
+    return alone, _weigh(alone, lattice, data)
 
 
 def _weigh(found, lattice, data):
@@ -117,7 +129,7 @@ def _weigh(found, lattice, data):
     return infer(found, lattice, data, side=SKETCH, rounds=1)
 
 
-def _roughly(values, lattice, data):
+def _roughly(values, lattice, data, kept):
     """Fits with a single source, with the light of the lens galaxy and without, the best few."""
     found = []
     for layout, start in ((Layout(), values),
@@ -125,14 +137,14 @@ def _roughly(values, lattice, data):
         rough = Fit(layout, start)
         for share, steps in ROUGH:
             rough = fit(rough, lattice, data.forgiving(share), steps)
-            rough = Fit(layout, rough.values[distinct(rough, 3 * KEPT)])
+            rough = Fit(layout, rough.values[distinct(rough, 3 * kept)])
         rough = evidence(fit(rough, lattice, data, POLISH), lattice, data)
         found += [(float(rough.cost[k]), layout, rough.values[k:k + 1])
-                  for k in distinct(rough, KEPT)]
+                  for k in distinct(rough, kept)]
     found.sort(key=lambda each: each[0])
     limit = WORSE[0] * found[0][0] + WORSE[1]
     return [fit(Fit(layout, start), lattice, data, 0)
-            for cost, layout, start in found[:KEPT] if cost < limit]
+            for cost, layout, start in found[:kept] if cost < limit]
 
 
 def _further(found, posterior, lattice, data, parts):
