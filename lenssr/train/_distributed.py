@@ -52,6 +52,8 @@ class Processes(AbstractContextManager):
 
     def __exit__(self, *error):
         if self.begun:
+            if error[0] is None:  # else the others may never come
+                distributed.barrier()  # none goes while another still has something to say
             distributed.destroy_process_group()
 
     @property
