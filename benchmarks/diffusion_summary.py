@@ -8,6 +8,7 @@ from lenssr.image._power import FREQUENCIES, transfer
 BINS = (1, 3, 10, 30)                    # of the local signal to noise
 SNR = (5, 15, 50, 150, 500)              # of the peak of an image
 RANKS = 13                               # bins of the ranks, so many samples and one more
+HALVES = 200                             # by which it is told what chance does
 HALF = 0.25                              # half the Nyquist frequency of the output
 
 HEADER = """\
@@ -106,15 +107,29 @@ def misfits(rows):
 
 
 def agreement_table(pairs):
-    """How far two samplers differ in mean and spread, in their Monte-Carlo errors."""
-    table = []
+    """
+    How far two samplers differ in mean and spread, and how far halves of all their samples do.
+
+    These, drawn at random, tell what chance does: pixels are correlated, and a few bright ones have
+    most of the variance, so that no formula does.
+    """
+    rng, table = np.random.default_rng(0), []
     for few, all_steps in pairs:
-        n, spread = len(few), np.sqrt((few.var(0) + all_steps.var(0)) / 2)
-        away = (few.mean(0) - all_steps.mean(0)) / spread * np.sqrt(n / 2)
-        table.append({"rms of the difference of means, in its error": np.sqrt(np.mean(away**2)),
-                      "spread, few over all": np.sqrt(few.var(0).mean() / all_steps.var(0).mean()),
-                      "its error": 1 / np.sqrt(n * few[0].size / 50)})
+        both = np.concatenate([few, all_steps])
+        means, spread = differences(few, all_steps)
+        chance = np.array([differences(*np.split(rng.permutation(both), 2)) for _ in range(HALVES)])
+        table.append({"means": means, "by chance": np.percentile(chance[:, 0], 95),
+                      "spread, few over all": spread,
+                      "chance, from": np.percentile(chance[:, 1], 2.5),
+                      "to": np.percentile(chance[:, 1], 97.5)})
     return rounded(table, 3)
+
+
+def differences(one, other):
+    """Of means, root mean square in units of their errors; ratio of the spread of a usual pixel."""
+    a, b = one.var(0), other.var(0)
+    away = (one.mean(0) - other.mean(0)) * np.sqrt(len(one) / (a + b))
+    return np.sqrt(np.mean(away**2)), np.exp(np.mean(np.log(a / b)) / 2)
 
 
 def metadata_table(n, weights):
