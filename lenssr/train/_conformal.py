@@ -51,9 +51,9 @@ def conformal_factors(error, std, snr, crowd):
     which = np.ravel_multi_index((snr_bin(snr), crowd_bin(crowd)), shape)
     order = np.argsort(which, kind="stable")
     error, std, snr, crowd = (np.asarray(values)[order] for values in (error, std, snr, crowd))
-    error, ends = np.abs(error), np.cumsum(np.bincount(which, minlength=np.prod(shape)))
-    members = [slice(start, end) for start, end in zip([0, *ends], ends)]
-    sizes = np.diff([0, *ends])
+    error, sizes = np.abs(error), np.bincount(which, minlength=np.prod(shape))
+    ends = np.cumsum(sizes)
+    members = [slice(start, end) for start, end in zip(ends - sizes, ends)]
     known = np.flatnonzero(sizes >= LEAST) if sizes.max() >= LEAST else [int(sizes.argmax())]
     row, column = np.indices(shape).reshape(2, -1)
     away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])

@@ -101,7 +101,8 @@ def search(guesses, radius, coarse, fine, data, parts=6):
         Logarithm of the evidence of the best lens over that of light alone.
     """
     side = min(data.values.shape)
-    tried = [_alone(starts(guesses, side)[:1], coarse, data, parts)]
+    galaxy = guesses[:1, len(MACRO):len(MACRO) + len(LIGHT)].double()
+    tried = [_alone(galaxy, coarse, data, parts)]
     for fan in (FIRST, SECOND):
         for one in _roughly(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
             one = grow(one, coarse, data, parts, anywhere=False)
@@ -116,10 +117,9 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     return posterior, odds
 
 
-def _alone(values, lattice, data, parts):
+def _alone(galaxy, lattice, data, parts):
     """The model without a lens, and its weight."""
-    alone = fit(Fit(Layout(False, 0, 1, 0), values[:, -len(LIGHT):]), lattice,
-                data.forgiving(0.03), POLISH)
+    alone = fit(Fit(Layout(False, 0, 1, 0), galaxy), lattice, data.forgiving(0.03), POLISH)
     alone = grow(fit(alone, lattice, data, POLISH), lattice, data, parts)
     return alone, _weigh(alone, lattice, data)
 
