@@ -17,6 +17,7 @@ from lenssr.methods._domain import widen
 from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
 
+from ._apertures import inflated_for_apertures
 from ._conformal import calibrated, coverage, rest_correlation
 from ._data import ScalesPairs
 from ._distributed import Processes
@@ -252,7 +253,8 @@ class _Run:
         return {"factors": factors, "coverage": shares,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": usual(arrays["chi2"]),
-                "correlation": rest_correlation(arrays, whole, snr, scale)}
+                "correlation": inflated_for_apertures(
+                    arrays, whole, snr, rest_correlation(arrays, whole, snr, scale), scale)}
 
 
 def predicted(head, arrays, device):

@@ -8,7 +8,8 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, CROWDS, crowd_bin, crowding, snr_bin
 from lenssr.methods._calibrated import conformal_factor
 
-__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "rest_correlation"]
+__all__ = ["WITHIN", "best_factor", "calibrated", "conformal_factors", "coverage",
+           "rest_correlation"]
 
 #: Shares of a normal distribution within one and two standard deviations.
 WITHIN = np.array([0.682689, 0.954500])
@@ -61,13 +62,13 @@ def conformal_factors(error, std, snr, crowd):
     factors = np.ones(shape)
     for _ in range(ROUNDS):
         sigma = std * conformal_factor(snr, crowd, factors)
-        step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
+        step = {k: best_factor(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= np.reshape([step[j] for j in nearest], shape)
     return [[float(f"{value:.4g}") for value in one] for one in factors]
 
 
-def _best(off):
-    """The factor for errors in units of the predicted ones."""
+def best_factor(off):
+    """The factor for absolute errors in units of the predicted ones, by `conformal_factors`."""
     off = np.sort(off)
     within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
     return TRIED[np.argmin(np.abs(within.T - WITHIN).max(axis=1))]

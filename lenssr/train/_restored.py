@@ -49,9 +49,9 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
         Everything in units of the noise of the sky, less its level, the first axis that of the
         images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
         masked; ``told``, `Apply.summary`; ``misfit``, `left_over`; ``mean`` and ``truth``; and
-        with probes ``std``, the error of measurement, ``probe``, one draw of it, ``features``, in
-        the order of `FEATURES`, and ``chi2``, mean square of data less the observed mean, over
-        the noise.
+        with probes ``std``, the error of measurement, ``probe``, one draw of it, ``kernels`` and
+        ``level``, how it is correlated, ``features``, in the order of `FEATURES`, and ``chi2``,
+        mean square of data less the observed mean, over the noise.
     """
     run = Run(scale, device)
 
@@ -106,8 +106,9 @@ def _restore(image, truth, method, run, seed):
     if seed is None:
         return row
     row["features"] = features_in_order(image)
-    std, _ = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
-    row["std"] = std / noise
+    std, correlation = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
+    row["std"], row["kernels"] = std / noise, correlation.kernels[0]
+    row["level"] = correlation.levels[0] / noise
     drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
     drawn[image.mask] = 0
     row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
