@@ -17,7 +17,9 @@ RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": (
 NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
                reduction=8, window=32, conditions=5)
 SHIPPED = "classifier_resnet18"
-TUNED = 0.4  # of the steps of the classifier of sharp images
+#: Steps of a classifier that begins with the weights of that of sharp images, over its steps: of
+#: what telescopes see it has to learn anew what substructure looks like.
+TUNED = {"hr": 0.4, "lr": 1.0, "sr": 1.0}
 TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
 
@@ -32,8 +34,8 @@ class Plan:
     preset : str
         Whose pairs these are.
     scenes, steps : int
-        Scenes and steps of each restorer. Classifiers have those of the shipped recipe; all but
-        that of sharp images begin with its weights, and take fewer steps.
+        Scenes and steps of each restorer. Classifiers have those of the shipped recipe, steps by
+        `TUNED`; all but that of sharp images begin with its weights.
     effort : float
         Share of the steps that is taken.
     device, progress
@@ -88,8 +90,8 @@ class Plan:
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
         sharp = name == found.name
-        # The others begin with what was learnt of sharp images, and take fewer steps.
-        steps = max(1, round(self.effort * found.training.steps * (1 if sharp else TUNED)))
+        share = 1 if sharp else TUNED[looks.input]
+        steps = max(1, round(self.effort * found.training.steps * share))
         training = dataclasses.replace(
             found.training, steps=steps, warmup=min(found.training.warmup, steps),
             validate_every=min(found.training.validate_every, steps),
