@@ -1,12 +1,11 @@
 """Fluxes in apertures, with errors that know how those of neighbouring pixels hang together."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
 
-__all__ = ["ApertureSum", "plane_sum", "sum_apertures"]
+__all__ = ["ApertureSum", "sum_apertures"]
 
 
 class ApertureSum(NamedTuple):
@@ -44,7 +43,7 @@ def sum_apertures(image, aperture):
                          "slicing and by arithmetic with numbers")
     masks = _masks(aperture, image.wcs)
     bands = [...] if image.ndim == 2 else range(len(image.data))
-    sums = np.array([_over(masks, partial(plane_sum, **_plane(image, band))) for band in bands])
+    sums = np.array([_over(masks, _Plane(image, band).sum) for band in bands])
     sums = np.moveaxis(sums, -1, 0)  # flux and error first, then bands
     return ApertureSum(*(u.Quantity(part[0] if image.ndim == 2 else part, image.unit)
                          for part in sums))
@@ -72,37 +71,22 @@ def _over(masks, function):
     return [_over(each, function) for each in masks] if isinstance(masks, list) else function(masks)
 
 
-def _plane(image, k):
+class _Plane:
     """A plane of an image, with its errors in parts that are independent of each other."""
-    data, parts = image.data[k], [image.measurement_std, image.prior_std]
-    return {"data": data, "stds": [std[k] for std in parts if std is not None],
-            "valid": np.ones(data.shape, bool) if image.mask is None else ~image.mask[k],
-            "correlation": image.correlation[k]}
 
+    def __init__(self, image, k):
+        self.data = image.data[k]
+        self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
+        parts = [image.measurement_std, image.prior_std]
+        self.stds = [std[k] for std in parts if std is not None]
+        self.correlation = image.correlation[k]
 
-def plane_sum(mask, data, valid, stds, correlation):
-    """
-    Sum of a plane over an aperture, and its standard deviation.
-
-    Parameters
-    ----------
-    mask : `~photutils.aperture.ApertureMask`
-        The aperture.
-    data, valid : `~numpy.ndarray`
-        Pixels, and which of them count, shape ``(ny, nx)``.
-    stds : sequence of `~numpy.ndarray`
-        Standard deviations of the parts of their errors.
-    correlation : `~lenssr.image.ErrorCorrelation`
-        Of as many parts.
-
-    Returns
-    -------
-    flux, error : float
-        NaN where the aperture is off the image.
-    """
-    inside, part = mask.get_overlap_slices(data.shape)
-    if inside is None:
-        return np.nan, np.nan
-    weights = np.where(valid[inside], mask.data[part], 0.0)
-    variance = correlation.sum_variance(weights, [np.asarray(std[inside], float) for std in stds])
-    return float((weights * np.where(weights > 0, data[inside], 0.0)).sum()), variance**0.5
+    def sum(self, mask):
+        """Sum over an aperture, and its standard deviation; NaN where it is off the image."""
+        inside, part = mask.get_overlap_slices(self.data.shape)
+        if inside is None:
+            return np.nan, np.nan
+        weights = np.where(self.valid[inside], mask.data[part], 0.0)
+        stds = [np.asarray(std[inside], float) for std in self.stds]
+        variance = self.correlation.sum_variance(weights, stds)
+        return float((weights * np.where(weights > 0, self.data[inside], 0.0)).sum()), variance**0.5

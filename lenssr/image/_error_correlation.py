@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ._correlation import autocovariance
+from ._factors import SHARES, SIZES, sum_factor
 from ._lags import LAGS, at_steps, sum_variance
 
 __all__ = ["ErrorCorrelation", "measure_correlation"]
 
 FAINT, BRIGHT = 1.5, 2.0  # of the level: up to which errors are of the sky, from which of sources
 LEAST = 100   # pixels of which a correlation is measured
+NAMES = "kernels", "levels", "factors"
 THIN = 0.25   # share of the pixels below which pairs are too few to tell, and count as far apart
 
 
@@ -27,15 +29,24 @@ class ErrorCorrelation:
     Attributes
     ----------
     kernels : `~numpy.ndarray`
-        Correlations, odd in the last two axes, in the middle one, or what errors were `inflated`
-        by; before them two for sky and source; before that one or two for the errors of the
-        measurement and the rest; for a cube bands come first. Shape ``(..., parts, 2, n, n)``.
+        Correlations, odd in the last two axes, one in the middle; before them two for sky and
+        source; before that one or two for the errors of the measurement and the rest; for a cube
+        bands come first. Shape ``(..., parts, 2, n, n)``.
     levels : `~numpy.ndarray`
         The level :math:`\ell` of each part in the unit of the image, shape ``(..., parts)``.
+    factors : `~numpy.ndarray`
+        What errors of sums are multiplied by, as `~lenssr.image._factors.sum_factor` takes them;
+        of several parts those of the last count. Shape ``(..., parts, 6, 3)``, ones by default.
     """
 
     kernels: np.ndarray
     levels: np.ndarray
+    factors: np.ndarray = None
+
+    def __post_init__(self):
+        if self.factors is None:
+            shape = *np.shape(self.levels), len(SHARES), len(SIZES) - 1
+            object.__setattr__(self, "factors", np.ones(shape))
 
     @classmethod
     def stationary(cls, kernel):
@@ -46,26 +57,12 @@ class ErrorCorrelation:
     def stack(cls, several):
         """Of a cube, from those of its planes."""
         return cls(*(np.stack([getattr(one, name) for one in several])
-                     for name in ("kernels", "levels")))
+                     for name in NAMES))
 
     def and_rest(self, rest):
         """With a second part."""
-        return ErrorCorrelation(np.concatenate([self.kernels, rest.kernels]),
-                                np.concatenate([self.levels, rest.levels]))
-
-    def inflated(self, variance):
-        """
-        Of errors whose mean squares are not the squares of their standard deviations.
-
-        Those that hold 68 and 95 per cent of errors which are not Gaussian are smaller than their
-        root mean square, by which sums scatter.
-
-        Parameters
-        ----------
-        variance : sequence of float
-            Mean square over square of the standard deviation, in the sky and where sources are.
-        """
-        return replace(self, kernels=self.kernels * np.asarray(variance)[:, None, None])
+        return ErrorCorrelation(*(np.concatenate([getattr(one, name) for one in (self, rest)])
+                                  for name in NAMES))
 
     def scaled(self, factor):
         """Of the image times a number."""
@@ -73,7 +70,7 @@ class ErrorCorrelation:
 
     def __getitem__(self, item):
         """Of some planes of a cube, or some parts of the errors of an image."""
-        return ErrorCorrelation(self.kernels[item], self.levels[item])
+        return ErrorCorrelation(*(getattr(self, name)[item] for name in NAMES))
 
     def at_steps(self, item, ndim):
         """Of an image of which every so many pixels were taken; see `lenssr.image._lags`."""
@@ -90,13 +87,39 @@ class ErrorCorrelation:
         stds : sequence of `~numpy.ndarray`
             Standard deviations of the pixels, for each part.
         """
-        variance = 0.0
+        if not np.any(weights):
+            return 0.0
+        parts, share, size = self.sum_parts(weights, stds)
+        factor = float(sum_factor(share, size, self.factors[-1]))
+        # What the noise alone does is no less for what the calibration found of all errors.
+        return max(factor**2 * sum(parts), parts[0])
+
+    def sum_parts(self, weights, stds):
+        """
+        Variance of a sum by parts, before any factor, and what the factor depends on.
+
+        Parameters
+        ----------
+        weights, stds
+            As `sum_variance` takes them.
+
+        Returns
+        -------
+        parts : list of float
+            Variance of each part.
+        share : float
+            That of the last part that is of the sky, over the sum of all.
+        size : float
+            Number of pixels that have the weights: square of their sum over sum of their squares.
+        """
+        parts, sky = [], 0.0
         for kernels, level, std in zip(self.kernels, self.levels, stds):
-            sky = np.minimum(std, level)
             source = np.sqrt(np.maximum(std**2 - level**2, 0))
-            variance += sum(sum_variance(weights, part, kernel)
-                            for part, kernel in zip((sky, source), kernels))
-        return variance
+            sky, source = (sum_variance(weights, part, kernel)
+                           for part, kernel in zip((np.minimum(std, level), source), kernels))
+            parts.append(sky + source)
+        size = np.abs(weights).sum() ** 2 / (weights**2).sum()
+        return parts, sky / max(sum(parts), np.finfo(float).tiny), float(size)
 
 
 def measure_correlation(errors, std):

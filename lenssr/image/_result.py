@@ -236,8 +236,11 @@ class SuperResolvedImage(CCDData):
         by lag,
 
         .. math::
-            \mathrm{Var} = \sum_\mathrm{parts} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,
-            w_j \sigma_j .
+            \mathrm{Var} = f^2 \sum_\mathrm{parts} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,
+            w_j \sigma_j ,
+
+        with :math:`f` the factor that a calibration found for apertures of like size and place,
+        one without calibration; but no less than the variance of the measurement.
         """
         return sum_apertures(self, aperture)
 

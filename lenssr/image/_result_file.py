@@ -23,6 +23,7 @@ __all__ = ["from_hdulist", "to_hdulist", "write_whole"]
 EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
               "consistency": "CONSIST"}
 CORRELATION = "CORREL"
+FACTORS = "SUMFACT"
 # Card that lists what only the WCS brought into a file, such as dates.
 WCS_OWN = "SRWCSOWN"
 
@@ -64,7 +65,7 @@ def to_hdulist(image):
         if (value := getattr(image, name)) is not None:
             hdus.append(fits.ImageHDU(value, name=extension))
     if image.correlation is not None:
-        hdus.append(_correlation_hdu(image.correlation))
+        hdus.extend(_correlation_hdus(image.correlation))
     for plane, solution in enumerate(image.solutions, 1):
         if solution is not None:
             hdus.extend(solution_hdus(solution, plane))
@@ -72,17 +73,18 @@ def to_hdulist(image):
     return hdus
 
 
-def _correlation_hdu(correlation):
+def _correlation_hdus(correlation):
     hdu = fits.ImageHDU(correlation.kernels, name=CORRELATION)
     for k, level in enumerate(correlation.levels.flat, 1):
         hdu.header[f"LEVEL{k}"] = (float(level), "error of the sky, of one part")
-    return hdu
+    return [hdu, fits.ImageHDU(correlation.factors, name=FACTORS)]
 
 
 def _correlation(hdus):
     kernels, header = pixels(hdus[CORRELATION], "path"), hdus[CORRELATION].header
     levels = [header[f"LEVEL{k}"] for k in range(1, 1 + int(np.prod(kernels.shape[:-3])))]
-    return ErrorCorrelation(kernels, np.reshape(levels, kernels.shape[:-3]))
+    return ErrorCorrelation(kernels, np.reshape(levels, kernels.shape[:-3]),
+                            pixels(hdus[FACTORS], "path") if FACTORS in hdus else None)
 
 
 def _with_wcs(header, wcs):

@@ -1,9 +1,9 @@
 """The whole error of a network's results: what its head says, times what calibration found."""
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from lenssr.image import ErrorCorrelation
+from lenssr.image._factors import grid_factor
 from lenssr.image._lags import unfold
 from lenssr.image._mask import expand_mask
 from lenssr.image._snr import crowding, local_snr
@@ -16,7 +16,7 @@ __all__ = ["calibrated_factor", "conformal_factor", "doubted", "error_map", "lef
            "predict_error", "rest_correlation", "rest_level", "snr_map", "usual_chi2"]
 
 #: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
-#: them their logarithms are interpolated in its logarithm.
+#: them they are interpolated.
 KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
 
 #: The same for the bins of the crowding.
@@ -147,15 +147,13 @@ def rest_correlation(calibration, scale, snr, rest):
     Returns
     -------
     correlation : `~lenssr.image.ErrorCorrelation`
-        Of one part.
-    variance : list of float
-        Mean squares of all errors over the squares of their predicted standard deviations, in the
-        sky and where sources are.
+        Of one part, with the factors of sums if the calibration has them.
     """
     found = calibration["scales"][str(scale)]["correlation"]
     kernels = np.stack([unfold(found[name]) for name in ("faint", "bright")])
-    return (ErrorCorrelation(kernels[None], np.array([rest_level(rest, snr)])),
-            found.get("variance", [1.0, 1.0]))  # cards of earlier versions do not say
+    factors = found.get("sums")  # cards of earlier versions do not say
+    return ErrorCorrelation(kernels[None], np.array([rest_level(rest, snr)]),
+                            None if factors is None else np.array(factors)[None])
 
 
 def usual_chi2(calibration, scale):
@@ -173,16 +171,14 @@ def conformal_factor(snr, crowd, factors):
     snr, crowd : `~numpy.ndarray`
         What `lenssr.image._snr.local_snr` and `~lenssr.image._snr.crowding` give.
     factors : array-like
-        Factors at `KNOTS` and `CROWD_KNOTS`, shape ``(5, 5)``, between which their logarithms are
-        interpolated in those of both; beyond the first and the last they stay the same. Shape
-        ``(5,)``, as in cards of earlier versions, for any crowding.
+        Factors at `KNOTS` and `CROWD_KNOTS`, shape ``(5, 5)``, as
+        `~lenssr.image._factors.grid_factor` takes them. Shape ``(5,)``, as in cards of earlier
+        versions, for any crowding.
     """
-    factors = np.log(np.asarray(factors, float))
+    factors = np.asarray(factors, float)
     if factors.ndim == 1:
         factors = np.repeat(factors[:, None], len(CROWD_KNOTS), axis=1)
-    place = [np.interp(np.log(np.maximum(values, knots[0])), np.log(knots), np.arange(len(knots)))
-             for values, knots in ((snr, KNOTS), (crowd, CROWD_KNOTS))]
-    return np.exp(map_coordinates(factors, np.broadcast_arrays(*place), order=1, mode="nearest"))
+    return grid_factor((snr, crowd), (KNOTS, CROWD_KNOTS), factors)
 
 
 def rest_level(rest, snr):

@@ -102,9 +102,8 @@ class Network:
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.
             std = np.minimum(std, whole)
-            rest, variance = rest_correlation(
-                calibration, run.scale, snr, np.sqrt(whole**2 - std**2))
-            correlation = correlation.and_rest(rest).inflated(variance)
+            correlation = correlation.and_rest(rest_correlation(
+                calibration, run.scale, snr, np.sqrt(whole**2 - std**2)))
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, predictive_std=whole, correlation=correlation,

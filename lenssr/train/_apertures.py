@@ -3,26 +3,33 @@
 import numpy as np
 
 from lenssr.image import ErrorCorrelation
-from lenssr.image._aperture import plane_sum
+from lenssr.image._factors import SHARES, SIZES, sum_factor
 from lenssr.image._mask import expand_mask
 from lenssr.methods._calibrated import rest_correlation
 
-from ._conformal import best_factor
+from ._conformal import furthest
 
-__all__ = ["inflated_for_apertures"]
+__all__ = ["sum_factors"]
 
 RADII = (2.0, 10.0)  # output pixels: the least and the largest of the apertures
-PLACES = 16          # apertures in an image
+PLACES = 16          # apertures in an image, anywhere
+AT_PEAK = 4          # and around its brightest pixel
+ROUNDS = 12          # of finding all factors, which touch each other
+LEAST = 50           # apertures that tell a factor
+TRIED = np.exp(np.linspace(-1.5, 1.5, 121))  # factors that are tried in one round
+LEAN = 1e-3          # share of the sums that a factor e times as far from one has to gain
+MOST = 20.0          # of a factor, and of what it may divide by
 
 
-def inflated_for_apertures(arrays, whole, snr, correlation, scale, seed=0):
+def sum_factors(arrays, whole, snr, correlation, scale, seed=0):
     r"""
-    A correlation by which predicted errors of apertures cover the true ones.
+    Factors by which the predicted errors of sums over apertures cover the true ones.
 
-    Mean squares and correlations of errors give those of sums, but not their distribution, which
-    is not normal, and they are means over images. So both ``variance`` of the correlation are
-    multiplied by :math:`f^2`, with :math:`f` the factor of
-    `~lenssr.train._conformal.best_factor` for apertures of all sizes anywhere in the images.
+    Correlations by lag are means over images and over pixels, and errors of sums are not
+    normal. So in cells of what their variance is made of, and of their number of pixels, errors
+    are multiplied by what brings the shares of true ones within one and two of them as near to
+    those of a normal distribution as one factor can, as `conformal_factors` does for pixels; but
+    they stay at least those of the measurement.
 
     Parameters
     ----------
@@ -39,33 +46,89 @@ def inflated_for_apertures(arrays, whole, snr, correlation, scale, seed=0):
 
     Returns
     -------
-    correlation : dict
-        As it was given, with the larger ``variance``, and the factor ``apertures``.
+    factors : list of list of float
+        As `~lenssr.image._factors.sum_factor` takes them. A cell with less than 50 apertures
+        has that of the nearest one with more, of the same share if there is one.
+    shares : list of float
+        Shares within one and two errors, those of each half of the images by the factors of the
+        other.
     """
-    rng, off = np.random.default_rng(seed), []
-    card = {"scales": {str(scale): {"correlation": correlation}}}
-    for k, sigma in enumerate(whole):
-        measured = np.minimum(arrays["std"][k], sigma)
-        prior = np.sqrt(sigma**2 - measured**2)
-        rest, variance = rest_correlation(card, scale, snr[k], prior)
-        hang_together = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]])
-        valid = expand_mask(arrays["weight"][k] > 0, scale)
-        for aperture in _apertures(rng, sigma.shape):
-            if (valid & (aperture.to_image(sigma.shape) > 0)).any():
-                flux, error = plane_sum(
-                    aperture, arrays["mean"][k] - arrays["truth"][k], valid, [measured, prior],
-                    hang_together.and_rest(rest).inflated(variance))
-                off.append(abs(flux) / error)
-    factor = float(best_factor(np.array(off)))
-    return {**correlation, "apertures": round(factor, 4),
-            "variance": [round(factor**2 * value, 3) for value in correlation["variance"]]}
+    sums = _Sums(arrays, whole, snr, correlation, scale, np.random.default_rng(seed))
+    half, within = sums.image % 2 == 0, 0
+    for one in (half, ~half):
+        within = within + sums.within(sums.fitted(one), ~one)
+    factors = [[float(f"{value:.4g}") for value in row] for row in sums.fitted(half | ~half)]
+    return factors, [round(float(value), 4) for value in within / len(half)]
 
 
-def _apertures(rng, shape):
-    """Masks of circles whose areas are as often small as large, whole in an image."""
+class _Sums:
+    """Errors of sums over apertures in all images, and what is predicted of them."""
+
+    def __init__(self, arrays, whole, snr, correlation, scale, rng):
+        card = {"scales": {str(scale): {"correlation": correlation}}}
+        rows = []
+        for k, sigma in enumerate(whole):
+            measured = np.minimum(arrays["std"][k], sigma)
+            prior = np.sqrt(sigma**2 - measured**2)
+            known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).and_rest(
+                rest_correlation(card, scale, snr[k], prior))
+            valid = expand_mask(arrays["weight"][k] > 0, scale)
+            error = arrays["mean"][k] - arrays["truth"][k]
+            for inside, weights in _apertures(arrays["mean"][k], valid, rng):
+                parts, share, size = known.sum_parts(weights, (measured[inside], prior[inside]))
+                rows.append((k, abs((weights * error[inside]).sum()), parts[0]**0.5,
+                             sum(parts)**0.5, share, size))
+        self.image, self.error, self.least, self.std, self.share, self.size = np.transpose(rows)
+        place = [np.abs(np.log(np.maximum(each, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
+                 for each, at in ((self.share, SHARES), (self.size, SIZES[1:]))]
+        self.shape = len(SHARES), len(SIZES) - 1
+        self.cell = np.ravel_multi_index(place, self.shape)
+
+    def predicted(self, factors, which, more=1.0):
+        """Predicted errors of some of the sums."""
+        factor = sum_factor(self.share[which], self.size[which], factors)
+        return np.maximum(more * factor * self.std[which], self.least[which])
+
+    def within(self, factors, which):
+        """Numbers of these sums that are within one and two predicted errors."""
+        off = self.error[which] / self.predicted(factors, which)
+        return np.array([(off <= k).sum() for k in (1, 2)])
+
+    def fitted(self, which):
+        """Factors that some of the sums tell."""
+        cells = [np.flatnonzero(which & (self.cell == k)) for k in range(np.prod(self.shape))]
+        known = [k for k, one in enumerate(cells) if len(one) >= LEAST]
+        factors = np.ones(self.shape)
+        if not known:
+            return factors
+        row, column = np.indices(self.shape).reshape(2, -1)
+        away = (self.shape[1] * np.abs(row[:, None] - row[known])
+                + np.abs(column[:, None] - column[known]))
+        nearest = np.asarray(known)[away.argmin(axis=1)]
+        for _ in range(ROUNDS):
+            step = {k: self._best(factors, cells[k]) for k in known}
+            factors = np.clip(factors * np.reshape([step[k] for k in nearest], self.shape),
+                              1 / MOST, MOST)
+        return factors
+
+    def _best(self, factors, which):
+        off = self.error[which] / self.predicted(factors, which, TRIED[:, None])
+        within = np.stack([(off <= k).mean(axis=1) for k in (1, 2)])
+        # Where all are those of the measurement no factor is better than another.
+        return TRIED[np.argmin(furthest(within) + LEAN * np.abs(np.log(TRIED)))]
+
+
+def _apertures(image, valid, rng):
+    """Weights of circles, as many small as large ones, and where they are in an image."""
     from photutils.aperture import CircularAperture
 
+    shape = image.shape
+    peak = np.unravel_index(np.where(valid, image, -np.inf).argmax(), shape)[::-1]
     low, high = np.log(np.minimum(RADII, min(shape) / 4))
-    for radius in np.exp(rng.uniform(low, high, PLACES)):
-        y, x = radius + rng.random(2) * (np.array(shape) - 1 - 2 * radius)
-        yield CircularAperture((x, y), radius).to_mask(method="exact")
+    for j, radius in enumerate(np.exp(rng.uniform(low, high, AT_PEAK + PLACES))):
+        anywhere = radius + rng.random(2) * (np.array(shape[::-1]) - 1 - 2 * radius)
+        mask = CircularAperture(peak if j < AT_PEAK else anywhere, radius).to_mask(method="exact")
+        inside, part = mask.get_overlap_slices(shape)
+        weights = np.where(valid[inside], mask.data[part], 0.0)
+        if weights.any():
+            yield inside, weights

@@ -17,7 +17,7 @@ from lenssr.methods._domain import widen
 from lenssr.networks import GENERATIVE
 from lenssr.weights import find_weights, read_card, save_calibrated
 
-from ._apertures import inflated_for_apertures
+from ._apertures import sum_factors
 from ._conformal import calibrated, coverage, rest_correlation
 from ._data import ScalesPairs
 from ._distributed import Processes
@@ -250,11 +250,12 @@ class _Run:
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
         factors, whole, shares = calibrated(error, raw, snr, use, scale)
+        correlation = rest_correlation(arrays, whole, snr, scale)
+        sums, covered = sum_factors(arrays, whole, snr, correlation, scale, self.how.seed)
         return {"factors": factors, "coverage": shares,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": usual(arrays["chi2"]),
-                "correlation": inflated_for_apertures(
-                    arrays, whole, snr, rest_correlation(arrays, whole, snr, scale), scale)}
+                "correlation": {**correlation, "sums": sums}, "apertures": covered}
 
 
 def predicted(head, arrays, device):

@@ -8,8 +8,7 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, CROWDS, crowd_bin, crowding, snr_bin
 from lenssr.methods._calibrated import conformal_factor
 
-__all__ = ["WITHIN", "best_factor", "calibrated", "conformal_factors", "coverage",
-           "rest_correlation"]
+__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "furthest", "rest_correlation"]
 
 #: Shares of a normal distribution within one and two standard deviations.
 WITHIN = np.array([0.682689, 0.954500])
@@ -62,16 +61,21 @@ def conformal_factors(error, std, snr, crowd):
     factors = np.ones(shape)
     for _ in range(ROUNDS):
         sigma = std * conformal_factor(snr, crowd, factors)
-        step = {k: best_factor(error[members[k]] / sigma[members[k]]) for k in known}
+        step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= np.reshape([step[j] for j in nearest], shape)
     return [[float(f"{value:.4g}") for value in one] for one in factors]
 
 
-def best_factor(off):
-    """The factor for absolute errors in units of the predicted ones, by `conformal_factors`."""
+def _best(off):
+    """The factor for errors in units of the predicted ones."""
     off = np.sort(off)
     within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
-    return TRIED[np.argmin(np.abs(within.T - WITHIN).max(axis=1))]
+    return TRIED[np.argmin(furthest(within))]
+
+
+def furthest(within):
+    """How far shares within one and two standard deviations, the first axis, are from `WITHIN`."""
+    return np.abs(np.moveaxis(within, 0, -1) - WITHIN).max(axis=-1)
 
 
 def calibrated(error, std, snr, use, scale):
@@ -151,9 +155,7 @@ def rest_correlation(arrays, whole, snr, scale):
     -------
     correlation : dict
         ``faint`` and ``bright``, in the sky and on sources: quarters as
-        `~lenssr.image._lags.fold` gives them, zero where they are not known from chance. And
-        their ``variance`` before they were one at no lag: mean squares of errors, over what is
-        predicted of them.
+        `~lenssr.image._lags.fold` gives them, zero where they are not known from chance.
 
     Notes
     -----
@@ -174,21 +176,20 @@ def rest_correlation(arrays, whole, snr, scale):
             np.multiply(*autocovariance(values, valid & source, LAGS))
             for values in (share * error, share * drawn, share**2))
         sums[k % GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
-    found, variance = _correlations(sums.sum(axis=0))
-    drawn = np.array([_correlations(sums.sum(axis=0) - one)[0] for one in sums])
+    found = _correlations(sums.sum(axis=0))
+    drawn = np.array([_correlations(sums.sum(axis=0) - one) for one in sums])
     spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
     found[np.abs(found) < CHANCE * spread] = 0.0
     found = np.clip(found, -1, 1)
     found[:, LAGS, LAGS] = 1.0
-    return {"faint": fold(found[0]), "bright": fold(found[1]),
-            "variance": [round(float(value), 3) for value in variance]}
+    return {"faint": fold(found[0]), "bright": fold(found[1])}
 
 
 def _correlations(sums):
-    """Both correlations of products and their weights, and what they were at no lag."""
+    """Both correlations of products and their weights."""
     sums = np.array([np.mean([np.rot90(each, k) for each in (one, one.T) for k in range(4)], axis=0)
                      for one in sums])
     least = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
     found = sums[::2] / np.maximum(sums[1::2], least)
-    variance = found[:, LAGS, LAGS].copy()
-    return found / np.where(variance > 0, variance, np.inf)[:, None, None], variance
+    variance = found[:, LAGS, LAGS]
+    return found / np.where(variance > 0, variance, np.inf)[:, None, None]

@@ -133,21 +133,22 @@ def test_sky_and_source_are_correlated_each_in_its_way():
     np.testing.assert_array_equal(*everywhere.kernels[0])
 
 
-def test_sums_scatter_by_the_mean_square():
-    """Errors of which 68 per cent are within one, and that have tails: the sum is wider."""
-    rng, shape = np.random.default_rng(6), (40, 40)
-    draws = rng.standard_t(4, (3000, *shape))
-    std = np.quantile(abs(draws), 0.682689)
-    correlation = white().inflated([(draws**2).mean() / std**2, 9.0])
-    weights = CircularAperture((20, 20), 6).to_mask().to_image(shape)
-    one = ErrorCorrelation(correlation.kernels, np.array([np.inf]))  # all are of the sky
-    scatter = (draws * weights).sum(axis=(1, 2)).std()
-    found = one.sum_variance(weights, [np.full(shape, std)]) ** 0.5
-    assert found == pytest.approx(scatter, rel=0.05)
-    assert white().sum_variance(weights, [np.full(shape, std)]) ** 0.5 < 0.9 * scatter
-    source = ErrorCorrelation(correlation.kernels, np.zeros(1))
-    assert source.sum_variance(weights, [np.ones(shape)]) == pytest.approx(
-        9 * (weights**2).sum(), rel=1e-6)
+def test_factors_of_sums_are_those_of_the_last_part():
+    """Of sums over several pixels, by their number and by how much of the variance is of the sky."""
+    factors = np.ones((1, 6, 3))
+    factors[0, 0], factors[0, -1] = 0.9, 3.0  # without any of the sky, and mostly so
+    weights, std = CircularAperture((20, 20), 6).to_mask().to_image((40, 40)), np.ones((40, 40))
+    for level, factor in ((0.0, 0.9), (np.inf, 3.0)):
+        rest = ErrorCorrelation(white().kernels, np.array([level]), factors)
+        both = white().and_rest(rest)
+        variance = both.sum_variance(weights, [0.1 * std, std])
+        assert variance == pytest.approx(factor**2 * 1.01 * (weights**2).sum(), rel=1e-6)
+        assert ErrorCorrelation.stack([both])[0].sum_variance(
+            weights, [0.1 * std, std]) == variance
+    one = np.zeros((40, 40))
+    one[3, 4] = 1.0
+    assert both.sum_variance(one, [0.1 * std, std]) == pytest.approx(1.01)
+    assert both.sum_variance(0 * one, [std, std]) == 0
 
 
 def test_one_pixel_has_its_own_error():
@@ -194,6 +195,8 @@ def test_cubes_have_a_first_axis_of_bands():
 def test_it_survives_files_slices_and_numbers(tmp_path):
     image = restore(RNG.normal(0, 1, (24, 26)), "bicubic")
     aperture = CircularAperture((20, 22), 5)
+    flux, error = image.aperture_sum(aperture)
+    image.correlation.factors[:] = 1.5
     flux, error = image.aperture_sum(aperture)
     image.write(tmp_path / "image.fits")
     for other, factor in ((SuperResolvedImage.read(tmp_path / "image.fits"), 1),

@@ -5,12 +5,14 @@ import pytest
 from photutils.aperture import CircularAperture
 from scipy import ndimage
 
+from lenssr.image import ErrorCorrelation
+from lenssr.image._factors import SHARES, SIZES, grid_factor, sum_factor
 from lenssr.image._lags import LAGS, fold
-from lenssr.train._apertures import inflated_for_apertures
+from lenssr.train._apertures import sum_factors
 from lenssr.train._conformal import WITHIN
 
 N, SIDE = 100, 48
-MEASUREMENT, REST = 0.6, 0.8
+MEASUREMENT, REST = 0.3, 0.8
 Y, X = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
 
 
@@ -28,26 +30,41 @@ def noise(rng, width):
 def restored(rng, amplitude=1.0, width=1.5):
     """Errors, and what is told of them: that the rest is correlated over one and a half pixels."""
     error = amplitude * (MEASUREMENT * noise(rng, 0.8) + REST * noise(rng, width))
-    arrays = {"mean": error, "truth": np.zeros_like(error),
+    truth = np.zeros_like(error)
+    truth[:, 20, 27] = 1000  # what is brightest is no error
+    arrays = {"mean": truth + error, "truth": truth,
               "std": np.full_like(error, MEASUREMENT), "level": np.full(N, MEASUREMENT),
               "kernels": np.broadcast_to(gaussian(0.8), (N, 2, *X.shape)),
               "weight": np.ones((N, SIDE // 2, SIDE // 2))}
-    told = {"faint": fold(gaussian(1.5)), "bright": fold(gaussian(1.5)), "variance": [1.0, 1.0]}
+    told = {"faint": fold(gaussian(1.5)), "bright": fold(gaussian(1.5))}
     return arrays, np.full_like(error, np.hypot(MEASUREMENT, REST)), np.full_like(error, 20.0), told
 
 
 def test_right_errors_stay():
     arrays, whole, snr, told = restored(np.random.default_rng(0))
-    found = inflated_for_apertures(arrays, whole, snr, told, 2)
-    assert found["apertures"] == pytest.approx(1, abs=0.04)
-    assert {**found, "apertures": 1, "variance": 1} == {**told, "apertures": 1, "variance": 1}
+    factors, shares = sum_factors(arrays, whole, snr, told, 2)
+    assert np.shape(factors) == (len(SHARES), len(SIZES) - 1)
+    np.testing.assert_allclose(factors, 1, atol=0.12)
+    np.testing.assert_allclose(shares, WITHIN, atol=0.02)
 
 
 def test_factor_is_that_of_the_errors():
     arrays, whole, snr, told = restored(np.random.default_rng(0), 1.7)
-    found = inflated_for_apertures(arrays, whole, snr, told, 2)
-    assert found["apertures"] == pytest.approx(1.7, rel=0.04)
-    np.testing.assert_allclose(found["variance"], found["apertures"]**2, rtol=1e-3)
+    factors, shares = sum_factors(arrays, whole, snr, told, 2)
+    np.testing.assert_allclose(factors, 1.7, rtol=0.1)
+    np.testing.assert_allclose(shares, WITHIN, atol=0.02)
+
+
+def test_errors_are_at_least_those_of_the_measurement():
+    """What the noise alone does is known, and counts, whatever was found of the whole errors."""
+    kernel, level = gaussian(0.8)[None, None].repeat(2, axis=1), np.zeros(1)
+    one, factors = ErrorCorrelation(kernel, level), np.full((1, len(SHARES), len(SIZES) - 1), 0.9)
+    weights = CircularAperture((23, 25), 6).to_mask().to_image((SIDE, SIDE))
+    stds = [np.full((SIDE, SIDE), std) for std in (MEASUREMENT, REST)]
+    least, whole = one.sum_variance(weights, stds), one.and_rest(one).sum_variance(weights, stds)
+    for factor, found in ((0.9, 0.81 * whole), (0.1, least), (2.0, 4 * whole)):
+        rest = ErrorCorrelation(kernel, level, np.full_like(factors, factor))
+        assert one.and_rest(rest).sum_variance(weights, stds) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("amplitude, width", [("mixed", 1.5), (1.0, 2.5)])
@@ -57,9 +74,9 @@ def test_apertures_are_covered_by_errors_that_are_not_as_they_are_told(amplitude
     if amplitude == "mixed":
         amplitude = np.exp(rng.normal(0.3, 0.9, (N, 1, 1)))
     arrays, whole, snr, told = restored(rng, amplitude, width)
-    found = inflated_for_apertures(arrays, whole, snr, told, 2)
+    factors, _ = sum_factors(arrays, whole, snr, told, 2)
     off = {name: [] for name in ("before", "after")}
-    for image in arrays["mean"]:
+    for image in arrays["mean"] - arrays["truth"]:
         for radius in (2.0, 3.0, 5.0, 7.0, 10.0):
             weights = CircularAperture((23.0, 25.0), radius).to_mask().to_image((SIDE, SIDE))
             # Independent of what is tested: each pair of pixels by its lag, through a transform.
@@ -69,7 +86,20 @@ def test_apertures_are_covered_by_errors_that_are_not_as_they_are_told(amplitude
             variance = MEASUREMENT**2 * (pairs * gaussian(0.8)).sum()
             variance += REST**2 * (pairs * gaussian(1.5)).sum()
             z = abs((weights * image).sum()) / np.sqrt(variance)
-            off["before"].append(z), off["after"].append(z / found["apertures"])
+            off["before"].append(z)
+            off["after"].append(z / sum_factor(1e-6, weights.sum(), factors))
     miss = {name: max(abs(np.mean(np.array(z) <= k) - WITHIN[k - 1]) for k in (1, 2))
             for name, z in off.items()}
     assert miss["after"] < 0.7 * miss["before"]
+
+
+def test_factors_of_sums_are_known_from_one_pixel_on():
+    factors = np.exp(np.random.default_rng(2).normal(size=(len(SHARES), len(SIZES) - 1)))
+    np.testing.assert_allclose(sum_factor(SHARES, 1.0, factors), 1)
+    for k, size in enumerate(SIZES[1:]):
+        np.testing.assert_allclose(sum_factor(SHARES, size, factors), factors[:, k])
+    # Half-way between two, in logarithms.
+    middle = np.sqrt(SIZES[1] * SIZES[2])
+    np.testing.assert_allclose(sum_factor(SHARES, middle, factors),
+                               np.sqrt(factors[:, 0] * factors[:, 1]))
+    np.testing.assert_allclose(grid_factor(([0.0, 1e9],), ((1.0, 4.0),), [2.0, 3.0]), [2, 3])

@@ -1,0 +1,49 @@
+"""Factors that a calibration found for what is measured of an image, between which they change."""
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+__all__ = ["SHARES", "SIZES", "grid_factor", "sum_factor"]
+
+#: Shares of the rest of the sky in the variance of a sum to which its factors belong.
+SHARES = (0.001, 0.01, 0.05, 0.15, 0.4, 0.8)
+
+#: Pixels of a sum, as many as have its weights, to which its factors belong; that of one is one.
+SIZES = (1.0, 12.0, 60.0, 300.0)
+
+
+def grid_factor(values, knots, factors):
+    """
+    Factors at places between those that they are known at.
+
+    Parameters
+    ----------
+    values : sequence of array-like
+        The places: positive numbers, for each axis of the factors.
+    knots : sequence of sequence of float
+        Where the factors are known, rising along each axis.
+    factors : array-like
+        Factors at the knots. Their logarithms are interpolated in those of the values; beyond
+        the first and the last they stay the same.
+    """
+    place = np.stack(np.broadcast_arrays(*(
+        np.interp(np.log(np.maximum(each, at[0])), np.log(at), np.arange(len(at)))
+        for each, at in zip(values, knots))))
+    found = map_coordinates(np.log(np.asarray(factors, float)), place.reshape(len(place), -1),
+                            order=1, mode="nearest")
+    return np.exp(found).reshape(place.shape[1:])
+
+
+def sum_factor(share, size, factors):
+    """
+    What errors of sums over several pixels are multiplied by.
+
+    Parameters
+    ----------
+    share, size : array-like
+        Share of their variance that is of the rest in the sky, and number of pixels.
+    factors : array-like
+        At `SHARES` and `SIZES` but the first, shape ``(6, 3)``.
+    """
+    factors = np.pad(np.asarray(factors, float), ((0, 0), (1, 0)), constant_values=1.0)
+    return grid_factor((share, size), (SHARES, SIZES), factors)
