@@ -9,11 +9,12 @@ from lenssr._checks import natural_integer, positive_integer, positive_number
 from lenssr._files import check_absent, whole_file
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import PairSeries
+from lenssr.weights import read_card, shipped_weights
 
 from ._judge import open_judge
 from ._outcome import DarkMatter, file_names
 from ._plan import CLASSES, RESTORERS, TESTED, Plan
-from ._sights import Sights, way_of_method, way_of_weights
+from ._sights import MOVED, Sights, way_of_method, way_of_weights
 from ._subhalos import subhalo_table, twin_series
 from ._verdicts import confusion_table, roc_table, scores_table, smooth_threshold
 
@@ -95,10 +96,10 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = Plan(folder, preset, effort=effort, device=device, progress=progress)
     # What it takes first, and what it is tried on then.
-    sights = _sights(plan, restorers, device)
+    sights, marks = _sights(plan, restorers, device)
     named = _judges(plan, classifiers, sights, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
-    seen = _Seen(folder / f"images-{seed}", sights, progress)
+    seen = _Seen(folder / f"images-{seed}", sights, marks, progress)
     verdicts = judged(named, seen(series, n, "pairs"))
     labels = np.arange(n) % len(CLASSES)
     thresholds = {name: smooth_threshold(verdicts[name, OWN.get(name, ("HR",))[0]], labels)
@@ -122,11 +123,13 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
 
 
 def _sights(plan, restorers, device):
-    """All ways to see a lens, with what has to be trained for them."""
+    """All ways to see a lens, with what has to be trained for them, and marks of their weights."""
     ways = {name: way_of_method(name, device=device) for name in METHODS}
-    ways |= {f"RCAN of {name}": way_of_weights(plan.restorer(name), device=device)
-             for name in restorers}
-    return Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways])
+    files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
+    ways |= {label: way_of_weights(file, device=device) for label, file in files.items()}
+    files |= {name: shipped_weights(name)[2] for name in METHODS if shipped_weights(name)}
+    marks = {label: read_card(file).sha256[:8] for label, file in files.items()}
+    return Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways]), marks
 
 
 def _judges(plan, classifiers, sights, device):
@@ -164,12 +167,16 @@ class _Seen:
         Where they are kept.
     sights : `~lenssr.classify._sights.Sights`
         The ways.
+    marks : dict
+        By way the beginning of the checksum of its weights, if it has any: what other weights
+        made is not taken for theirs.
     progress : bool
         Show progress bars.
     """
 
-    def __init__(self, folder, sights, progress):
-        self.folder, self.sights, self.progress = folder, sights, progress
+    def __init__(self, folder, sights, marks, progress):
+        self.folder, self.sights, self.marks = folder, sights, marks
+        self.progress = progress
 
     def __call__(self, series, n, name, ways=None):
         """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
@@ -178,7 +185,7 @@ class _Seen:
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + PIECE, n))
             file = f"{start:06d}-{len(indices)}.npy"
-            paths = {way: self.folder / name / way.replace(" ", "_") / file for way in found}
+            paths = {way: self.folder / name / self._place(way) / file for way in found}
             missing = {way: self.sights.ways[way] for way, path in paths.items()
                        if not path.exists()}
             if missing:
@@ -186,6 +193,10 @@ class _Seen:
             for way, path in paths.items():
                 found[way].append(np.load(path))
         return {way: np.concatenate(parts) for way, parts in found.items()}
+
+    def _place(self, way):
+        mark = self.marks.get(way.removesuffix(MOVED))
+        return way.replace(" ", "_") + (f"-{mark}" if mark else "")
 
     def _make(self, batch, missing, paths):
         for way, images in Sights.only(missing)(batch).items():

@@ -12,7 +12,10 @@ from lenssr.methods._consistency import Misfit
 from lenssr.methods._projection import RegularisedInverse, discrepancy_variance
 from lenssr.weights import read_card
 
-__all__ = ["Sights", "consistent", "lens_images", "way_of_method", "way_of_weights"]
+__all__ = ["MOVED", "Sights", "consistent", "lens_images", "way_of_method", "way_of_weights"]
+
+MOVED = ", data-consistent"
+"""What is added to the label of a way whose images are moved to agree with the data."""
 
 
 def lens_images(batch):
@@ -89,7 +92,7 @@ class Sights:
     @classmethod
     def with_consistent(cls, ways, labels):
         """Those of ``labels`` also moved to agree with the data."""
-        moved = {f"{label}, data-consistent": partial(consistent, ways[label]) for label in labels}
+        moved = {f"{label}{MOVED}": partial(consistent, ways[label]) for label in labels}
         return cls({**ways, **moved})
 
     @classmethod

@@ -112,6 +112,21 @@ def test_wrong_commands(words, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_images_of_other_weights_are_made_anew(tmp_path):
+    series = PairSeries("classification", substructure=("no_sub",), seed=5, engine="torch")
+    bilinear, nothing = way_of_method("bilinear"), lambda image: np.zeros((64, 64))
+
+    def seen(way, mark):
+        sights = Sights.with_consistent({"way": way}, ["way"])
+        return _dark_matter._Seen(tmp_path, sights, {"way": mark}, False)(series, 2, "pairs")
+
+    first = seen(bilinear, "one")
+    assert first["way"].max() > 0
+    for way, images in seen(nothing, "one").items():
+        np.testing.assert_array_equal(images, first[way])
+    assert not seen(nothing, "two")["way"].any()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*unlike those that tiny")
 def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
