@@ -9,7 +9,7 @@ from lenssr._checks import natural_integer, positive_integer, positive_number
 from lenssr._files import check_absent, whole_file
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import PairSeries
-from lenssr.weights import read_card, shipped_weights
+from lenssr.weights import find_weights, read_card, shipped_weights
 
 from ._judge import open_judge
 from ._outcome import DarkMatter, file_names
@@ -127,7 +127,8 @@ def _sights(plan, restorers, device):
     ways = {name: way_of_method(name, device=device) for name in METHODS}
     files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
     ways |= {label: way_of_weights(file, device=device) for label, file in files.items()}
-    files |= {name: shipped_weights(name)[2] for name in METHODS if shipped_weights(name)}
+    files |= {name: find_weights(shipped_weights(name)[2]) for name in METHODS
+              if shipped_weights(name)}
     marks = {label: read_card(file).sha256[:8] for label, file in files.items()}
     return Sights.with_consistent(ways, [name for name in CONSISTENT if name in ways]), marks
 

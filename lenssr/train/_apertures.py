@@ -13,7 +13,7 @@ __all__ = ["sum_factors"]
 
 RADII = (2.0, 10.0)  # output pixels: the least and the largest of the apertures
 PLACES = 16          # apertures in an image, anywhere
-AT_PEAK = 4          # and around its brightest pixel
+AT_PEAK = 2          # and around its brightest pixel: of nine, one
 ROUNDS = 12          # of finding all factors, which touch each other
 LEAST = 50           # apertures that tell a factor
 TRIED = np.exp(np.linspace(-1.5, 1.5, 121))  # factors that are tried in one round

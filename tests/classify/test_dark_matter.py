@@ -116,6 +116,9 @@ def test_images_of_other_weights_are_made_anew(tmp_path):
     series = PairSeries("classification", substructure=("no_sub",), seed=5, engine="torch")
     bilinear, nothing = way_of_method("bilinear"), lambda image: np.zeros((64, 64))
 
+    _, marks = _dark_matter._sights(Plan(tmp_path), (), "cpu")
+    assert set(marks) == {"unrolled"}  # of those that come with lenssr it alone has weights
+
     def seen(way, mark):
         sights = Sights.with_consistent({"way": way}, ["way"])
         return _dark_matter._Seen(tmp_path, sights, {"way": mark}, False)(series, 2, "pairs")
