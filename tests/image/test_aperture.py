@@ -134,7 +134,7 @@ def test_sky_and_source_are_correlated_each_in_its_way():
 
 
 def test_factors_of_sums_are_those_of_the_last_part():
-    """Of sums over several pixels, by their number and by how much of the variance is of the sky."""
+    """Of sums over several pixels, by their number and how much of the variance is of the sky."""
     factors = np.ones((1, 6, 3))
     factors[0, 0], factors[0, -1] = 0.9, 3.0  # without any of the sky, and mostly so
     weights, std = CircularAperture((20, 20), 6).to_mask().to_image((40, 40)), np.ones((40, 40))
