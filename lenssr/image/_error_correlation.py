@@ -35,8 +35,10 @@ class ErrorCorrelation:
     levels : `~numpy.ndarray`
         The level :math:`\ell` of each part in the unit of the image, shape ``(..., parts)``.
     factors : `~numpy.ndarray`
-        What errors of sums are multiplied by, as `~lenssr.image._factors.sum_factor` takes them;
-        of several parts those of the last count. Shape ``(..., parts, 6, 3)``, ones by default.
+        What errors of sums are multiplied by: along the first of the two last axes by the share
+        of their variance that is of the last part in the sky, 0.001 to 0.8, along the other by
+        the number of pixels, 12 to 300; one for a single pixel. Of several parts those of the
+        last count. Shape ``(..., parts, 6, 3)``, ones by default.
     """
 
     kernels: np.ndarray
