@@ -1,5 +1,6 @@
 """The processes of a run: one, or those that torchrun started."""
 
+import gc
 import os
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -49,12 +50,18 @@ class Processes(AbstractContextManager):
             device = torch.device("cuda", self.local)
             torch.cuda.set_device(device)
         self.device = device or torch.device("cuda" if cuda else "cpu")
+        self.shared = []
 
     def __exit__(self, *error):
         if self.begun:
             if error[0] is None:  # else the others may never come
                 distributed.barrier()  # none goes while another still has something to say
+            # Whatever still holds the group keeps its threads, which may not outlive Python.
+            for network in self.shared:
+                network.reducer = network.logger = network.process_group = None
+            self.shared.clear()
             distributed.destroy_process_group()
+            gc.collect()
 
     @property
     def first(self):
@@ -67,8 +74,9 @@ class Processes(AbstractContextManager):
             return network
         if self.device.type == "cuda":
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        return torch.nn.parallel.DistributedDataParallel(
-            network, [self.local] if self.device.type == "cuda" else None)
+        self.shared.append(torch.nn.parallel.DistributedDataParallel(
+            network, [self.local] if self.device.type == "cuda" else None))
+        return self.shared[-1]
 
     def mean(self, value):
         """Mean of a tensor over the processes."""
