@@ -7,7 +7,7 @@ from lenssr.image._factors import SHARES, SIZES, sum_factor
 from lenssr.image._mask import expand_mask
 from lenssr.methods._calibrated import rest_correlation
 
-from ._conformal import furthest
+from ._conformal import furthest, nearest_cells
 
 __all__ = ["sum_factors"]
 
@@ -101,10 +101,7 @@ class _Sums:
         factors = np.ones(self.shape)
         if not known:
             return factors
-        row, column = np.indices(self.shape).reshape(2, -1)
-        away = (self.shape[1] * np.abs(row[:, None] - row[known])
-                + np.abs(column[:, None] - column[known]))
-        nearest = np.asarray(known)[away.argmin(axis=1)]
+        nearest = nearest_cells(self.shape, known)
         for _ in range(ROUNDS):
             step = {k: self._best(factors, cells[k]) for k in known}
             factors = np.clip(factors * np.reshape([step[k] for k in nearest], self.shape),

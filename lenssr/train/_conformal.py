@@ -8,7 +8,8 @@ from lenssr.image._mask import expand_mask
 from lenssr.image._snr import BINS, CROWDS, crowd_bin, crowding, snr_bin
 from lenssr.methods._calibrated import conformal_factor
 
-__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "furthest", "rest_correlation"]
+__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "furthest", "nearest_cells",
+           "rest_correlation"]
 
 #: Shares of a normal distribution within one and two standard deviations.
 WITHIN = np.array([0.682689, 0.954500])
@@ -55,15 +56,20 @@ def conformal_factors(error, std, snr, crowd):
     ends = np.cumsum(sizes)
     members = [slice(start, end) for start, end in zip(ends - sizes, ends)]
     known = np.flatnonzero(sizes >= LEAST) if sizes.max() >= LEAST else [int(sizes.argmax())]
-    row, column = np.indices(shape).reshape(2, -1)
-    away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])
-    nearest = np.asarray(known)[away.argmin(axis=1)]
+    nearest = nearest_cells(shape, known)
     factors = np.ones(shape)
     for _ in range(ROUNDS):
         sigma = std * conformal_factor(snr, crowd, factors)
         step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= np.reshape([step[j] for j in nearest], shape)
     return [[float(f"{value:.4g}") for value in one] for one in factors]
+
+
+def nearest_cells(shape, known):
+    """For each cell of a table the nearest of the known ones, in its row if there is one."""
+    row, column = np.indices(shape).reshape(2, -1)
+    away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])
+    return np.asarray(known)[away.argmin(axis=1)]
 
 
 def _best(off):
