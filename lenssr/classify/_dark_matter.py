@@ -16,7 +16,7 @@ from ._outcome import DarkMatter, file_names
 from ._plan import CLASSES, RESTORERS, TESTED, Plan
 from ._sights import MOVED, Sights, way_of_method, way_of_weights
 from ._subhalos import subhalo_table, twin_series
-from ._verdicts import confusion_table, roc_table, scores_table, smooth_threshold
+from ._verdicts import confusion_table, roc_table, scores_table
 
 __all__ = ["dark_matter"]
 
@@ -102,14 +102,13 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     seen = _Seen(folder / f"images-{seed}", sights, marks, progress)
     verdicts = judged(named, seen(series, n, "pairs"))
     labels = np.arange(n) % len(CLASSES)
-    thresholds = {name: smooth_threshold(verdicts[name, OWN.get(name, ("HR",))[0]], labels)
-                  for name in named}
     smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
     twins = {}
     for mass, each in twin_series(preset, n_twins, seed + 1).items():
         found = judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
         twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
-    subhalos = subhalo_table(smooth, twins, thresholds)
+    own = {name: OWN.get(name, ("HR",))[0] for name in named}
+    subhalos = subhalo_table(smooth, twins, own)
     if preset == MATCHED:
         verdicts |= judged(named, _others(seen, n, seed))
     result = DarkMatter(scores_table(verdicts, labels, CLASSES),

@@ -17,9 +17,9 @@ RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": (
 NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
                reduction=8, window=32, conditions=5)
 SHIPPED = "classifier_resnet18"
-#: Steps of a classifier that begins with the weights of that of sharp images, over its steps: of
-#: what telescopes see it has to learn anew what substructure looks like.
-TUNED = {"hr": 0.4, "lr": 1.0, "sr": 1.0}
+TUNED = {"hr": (0.4, 1), "lr": (2.0, 2), "sr": (2.0, 2)}
+"""Steps of a classifier that begins with the weights of that of sharp images, over its steps, and
+cycles of its rate: of what telescopes see it has to learn anew what substructure looks like."""
 TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
 
@@ -90,10 +90,10 @@ class Plan:
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
         sharp = name == found.name
-        share = 1 if sharp else TUNED[looks.input]
+        share, cycles = (1, 1) if sharp else TUNED[looks.input]
         steps = max(1, round(self.effort * found.training.steps * share))
         training = dataclasses.replace(
-            found.training, steps=steps, warmup=min(found.training.warmup, steps),
+            found.training, steps=steps, cycles=cycles, warmup=min(found.training.warmup, steps),
             validate_every=min(found.training.validate_every, steps),
             init=None if sharp else str(self.classifier()))
         data = dataclasses.replace(found.data, preset=preset or self.preset, scenes=2 * self.scenes)

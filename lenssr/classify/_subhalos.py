@@ -9,6 +9,7 @@ from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import draw_model
 
 from ._scores import bootstrap
+from ._verdicts import crossed_thresholds, smooth_threshold
 
 __all__ = ["MASSES", "subhalo_table", "twin_series"]
 
@@ -42,7 +43,7 @@ def twin_series(preset, n, seed):
                               found.size, seed=seed) for mass in MASSES}
 
 
-def subhalo_table(smooth, twins, thresholds, seed=0):
+def subhalo_table(smooth, twins, own, seed=0):
     """
     Completeness and false positives.
 
@@ -53,8 +54,8 @@ def subhalo_table(smooth, twins, thresholds, seed=0):
         for all.
     twins : dict
         By mass the same of lenses with a subhalo of that mass.
-    thresholds : dict
-        Of each classifier, as `~lenssr.classify._verdicts.smooth_threshold` gives them.
+    own : dict
+        By classifier the way whose images it was trained on: those of its thresholds.
     seed : int
         Of the bootstrap.
 
@@ -62,22 +63,21 @@ def subhalo_table(smooth, twins, thresholds, seed=0):
     -------
     table : `~astropy.table.Table`
         A row for each: ``false_positive``, the share of smooth lenses that are taken for
-        others; ``ratio``, that over the share of the sharp images of the same lenses, with an
-        interval of 95 per cent; ``found_MASS``, the share of lenses with a subhalo that are.
+        others, by thresholds that other smooth lenses gave; ``ratio``, that over the share of
+        the same lenses that the classifier of sharp images takes for others, of sharp images,
+        with an interval of 95 per cent; ``found_MASS``, the share of lenses with a subhalo that
+        are found.
     """
     rows = []
+    each = {name: crossed_thresholds(smooth[name, way]) for name, way in own.items()}
+    sharp = smooth["HR", "HR"] > each["HR"]
+    same = np.zeros(len(sharp), int)
     for (classifier, way), chances in smooth.items():
-        cut = thresholds[classifier]
-        false, sharp = chances > cut, smooth.get((classifier, "HR"))
+        cut = smooth_threshold(smooth[classifier, own[classifier]])
+        false = chances > each[classifier]
         row = {"classifier": classifier, "images": way, "n": len(false), "threshold": cut,
-               "false_positive": float(false.mean())}
-        if sharp is None:
-            row |= dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.nan)
-        else:
-            same = np.zeros(len(false), int)
-            row["ratio"] = _ratio(same, false, sharp > cut)
-            row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp > cut,
-                                                            seed=seed)
+               "false_positive": float(false.mean()), "ratio": _ratio(same, false, sharp)}
+        row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp, seed=seed)
         row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(found[classifier, way] > cut))
                 for mass, found in twins.items()}
         rows.append(row)

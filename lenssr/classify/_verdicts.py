@@ -6,7 +6,8 @@ from astropy.table import Table
 from ._scores import auc, bootstrap, confusion, one_vs_rest, roc
 from ._temperature import calibration_error
 
-__all__ = ["FALSE", "confusion_table", "roc_table", "scores_table", "smooth_threshold"]
+__all__ = ["FALSE", "confusion_table", "crossed_thresholds", "roc_table", "scores_table",
+           "smooth_threshold"]
 
 FALSE = 0.05    # share of smooth lenses, seen sharp, that may be taken for others
 CURVE = np.linspace(0, 1, 101)
@@ -51,22 +52,38 @@ def scores_table(verdicts, labels, classes, seed=0):
     return table
 
 
-def smooth_threshold(chances, labels, smooth=0, share=FALSE):
+def smooth_threshold(chances, share=FALSE):
     """
-    The threshold on one minus the probability of a smooth lens.
+    The threshold that a share of smooth lenses exceeds.
 
     Parameters
     ----------
     chances : `~numpy.ndarray`
-        Probabilities of sharp images.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes.
-    smooth : int
-        Number of the class of smooth lenses.
+        Chances, of smooth lenses, that they are not.
     share : float
-        Share of smooth lenses beyond it.
+        The share.
     """
-    return float(np.quantile(1 - chances[labels == smooth, smooth], 1 - share))
+    return float(np.quantile(chances, 1 - share))
+
+
+def crossed_thresholds(chances, share=FALSE):
+    """
+    That threshold for each lens, by lenses that it is not one of: every other one's by the rest.
+
+    Parameters
+    ----------
+    chances, share
+        As `smooth_threshold` takes them.
+
+    Returns
+    -------
+    thresholds : `~numpy.ndarray`
+        Shape of ``chances``.
+    """
+    found = np.empty(len(chances))
+    for half in (0, 1):
+        found[half::2] = smooth_threshold(chances[1 - half::2], share)
+    return found
 
 
 def confusion_table(verdicts, labels, classes):

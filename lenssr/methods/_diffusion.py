@@ -18,7 +18,7 @@ from ._consistency import Misfit
 from ._latent import LatentField
 from ._levels import check_levels, dynamic_levels, spectrum_of, static_levels
 from ._memory import check_memory
-from ._network import TRAINED, load_for
+from ._network import load_for, told_psf
 from ._probe import EXCERPT, monte_carlo_error
 from ._samplers import SAMPLERS
 from ._told import given_metadata, told
@@ -133,8 +133,8 @@ class DiffusionSampler:
         metadata = {**image.metadata, "correlation": max(
             0.0, neighbours_correlation(image.data, image.mask)), **self.given}
         known = told(network.ranges, metadata, self.given)
-        field = LatentField(network, self._observed(image, restored, apply.level, run, known),
-                            run, self.precision)
+        observed = self._observed(image, restored, apply.level, run, known, card.psf)
+        field = LatentField(network, observed, run, self.precision)
         levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
         update = None if image.psf is None else KalmanUpdate(
             image, run, image.noise * factor * field.spread(), metadata["correlation"])
@@ -184,17 +184,17 @@ class DiffusionSampler:
         return factor, {"SRCALIB": ("predictive", f"{what}, calibrated on {calibration['on']}"),
                         **facts}
 
-    def _observed(self, image, restored, level, run, known):
+    def _observed(self, image, restored, level, run, known, limits):
         """What the network is told of the image: planes in noise units, and numbers."""
         import torch
 
-        from lenssr.networks import CONDITIONS, describe_psf
+        from lenssr.networks import CONDITIONS
         from lenssr.networks._metadata import METADATA
 
         residual, psf = np.zeros(image.shape), torch.zeros(1, CONDITIONS)
         if image.psf is not None:
             residual = Misfit(image, run.scale, run.tile).residual(restored)
-            psf = describe_psf(torch.from_numpy(image.psf)[None]).clamp(-TRAINED, TRAINED)
+            psf, _ = told_psf(image.psf, limits)
         values = [known.get(name, np.nan) for name in METADATA]
         return {"mean": (restored - level) / image.noise,
                 "data": (image.data - level) / image.noise,

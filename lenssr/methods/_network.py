@@ -19,9 +19,11 @@ from ._base import Restoration
 from ._calibrated import predict_error, rest_correlation, snr_map, usual_chi2
 from ._probe import monte_carlo_error
 
-__all__ = ["Apply", "Network", "load_for"]
+__all__ = ["Apply", "Network", "load_for", "told_psf"]
 
-TRAINED = 3.0  # conditions of the PSF beyond this were never seen in training
+LIMITS = {"low": [-3.0] * 4, "high": [3.0] * 4}
+"""Between what networks were told of PSFs whose cards do not say."""
+MARGIN = 0.25  # by which that is made wider: four per cent in the width of a PSF
 PRECISIONS = ("float32", "float64", "bfloat16")
 
 
@@ -131,15 +133,15 @@ class Network:
             As `restore` does.
         """
         network, card = load_for(self, run.scale)
-        apply = self._apply(network, image, run)
+        apply = self._apply(network, image, run, card.psf)
         if not card.calibration:
             # One that is calibrated knows its domain better.
             apply.check_psf(image.psf)
         return apply, card
 
-    def _apply(self, network, image, run):
+    def _apply(self, network, image, run, limits):
         """The network as a map from a plane to its mean."""
-        return Apply(network, image, run, self.precision, 1 + self.n_probes)
+        return Apply(network, image, run, self.precision, 1 + self.n_probes, limits)
 
 
 def weights_for(method, scale):
@@ -171,13 +173,43 @@ def load_for(method, scale):
     return network, card
 
 
+def told_psf(psf, limits=None):
+    """
+    What a network is told of a PSF: no more than it was told of any in training.
+
+    Parameters
+    ----------
+    psf : `~numpy.ndarray`
+        Effective PSF.
+    limits : dict, optional
+        As the card of the weights has them; those of the ground by default.
+
+    Returns
+    -------
+    conditions : `~torch.Tensor`
+        Shape ``(1, 5)``.
+    outside : bool
+        Whether the PSF is unlike those of the training.
+    """
+    import torch
+
+    from lenssr.networks import describe_psf
+
+    limits, margin = (limits, MARGIN) if limits else (LIMITS, 0.0)
+    low, high = (torch.tensor([1.0, *limits[end]], dtype=torch.float64) for end in ("low", "high"))
+    found = describe_psf(torch.from_numpy(psf)[None])
+    told = found.clamp((low - margin).to(found), (high + margin).to(found))
+    return told, not torch.equal(told, found)
+
+
 class Apply:
     """The network as a map from a plane to its mean, in tiles where it is large."""
 
-    def __init__(self, network, image, run, precision, runs):
+    def __init__(self, network, image, run, precision, runs, limits=None):
         import torch
 
         self.torch, self.scale, self.facts = torch, run.scale, {}
+        self.limits, self.outside = limits, False
         self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.autocast = precision == "bfloat16"
         self.dtype = torch.float64 if precision == "float64" else torch.float32
@@ -219,20 +251,22 @@ class Apply:
         return self.conditions
 
     def _conditions(self, psf):
-        from lenssr.networks import CONDITIONS, describe_psf
+        from lenssr.networks import CONDITIONS
 
         if psf is None:
             warnings.warn("no `psf` was given: the network guesses its width from the image",
                           LensSRWarning, stacklevel=5)
             return self.torch.zeros(1, CONDITIONS)
-        return describe_psf(self.torch.from_numpy(psf)[None]).clamp(-TRAINED, TRAINED)
+        conditions, self.outside = told_psf(psf, self.limits)
+        return conditions
 
     def check_psf(self, psf):
-        """Warn of a PSF of which networks in general have seen none."""
-        if self.summary[0, 1:].abs().max() >= TRAINED:
+        """Warn of a PSF unlike those of the training."""
+        if self.outside:
             warnings.warn(f"`psf` of FWHM {measure_fwhm(psf):.1f} pixels lies outside the "
-                          "range of the training (3 to 5 pixels, nearly round); the result is an "
-                          "extrapolation", LensSRWarning, stacklevel=4)
+                          "range of the training of the weights, in its width, its wings or its "
+                          "ellipticity; the result is an extrapolation", LensSRWarning,
+                          stacklevel=4)
 
     def _forward(self, block, *inputs):
         torch = self.torch

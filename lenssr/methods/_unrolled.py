@@ -58,7 +58,7 @@ class Unrolled(Network):
         check_observed(image, f"method {self.architecture!r}")
         return super().restore(image, run)
 
-    def _apply(self, network, image, run):
+    def _apply(self, network, image, run, limits):
         correlation = self.correlation
         if correlation is None:
             correlation = max(0.0, neighbours_correlation(image.data, image.mask))

@@ -2,7 +2,8 @@
 
 import torch
 
-__all__ = ["CONDITIONS", "FLIP", "SOFTENING", "TURN", "compress", "describe_psf", "expand"]
+__all__ = ["CONDITIONS", "FLIP", "SOFTENING", "TURN", "compress", "describe_psf", "expand",
+           "range_of_psfs"]
 
 #: Multiple of the noise at which asinh turns from linear to logarithmic.
 SOFTENING = 3.0
@@ -58,3 +59,27 @@ def describe_psf(psf: torch.Tensor) -> torch.Tensor:
         torch.ones_like(area), (area.log() - AREA[0]) / AREA[1],
         (peak.log() - CONCENTRATION[0]) / CONCENTRATION[1],
         plus / ELLIPTICITY, cross / ELLIPTICITY], dim=-1).clamp(-4, 4)
+
+
+def range_of_psfs(conditions: torch.Tensor) -> dict:
+    """
+    Between what a network was told of PSFs.
+
+    Parameters
+    ----------
+    conditions : `~torch.Tensor`
+        From `describe_psf`, shape ``(n, 5)``, zeros for unknown PSFs.
+
+    Returns
+    -------
+    limits : dict
+        ``low`` and ``high``, lists of the last four numbers; empty if no PSF was known.
+    """
+    known = conditions[conditions[:, 0] > 0, 1:].double()
+    if not len(known):
+        return {}
+    # Images are turned: what is elongated one way is the other way, too.
+    largest = known[:, 2:].norm(dim=1).amax().expand(2)
+    low = torch.cat([known[:, :2].amin(dim=0), -largest])
+    high = torch.cat([known[:, :2].amax(dim=0), largest])
+    return {"low": low.tolist(), "high": high.tolist()}

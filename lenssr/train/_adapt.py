@@ -172,7 +172,8 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     path = folder / f"{card.name}-adapted.safetensors"
     save_network(path, run.average, name=path.stem, network=card.network,
                  recipe=card.recipe, adapted={**asdict(how), "catalog": target.catalog},
-                 figures={**figures, "psnr_before": before["psnr"]}, steps=len(run.curve))
+                 figures={**figures, "psnr_before": before["psnr"]}, steps=len(run.curve),
+                 psf=unseen.psfs() or card.psf)
     return path
 
 

@@ -58,6 +58,9 @@ class ArcImages(BankPairs):
         images = torch.stack([turned(image[0], turn) for image, turn in zip(images, turns)])
         return ArcBatch(dim(images)[:, None], [int(i) for i in indices])
 
+    def psfs(self):
+        return {}
+
 
 class ArcTrainer(AdversarialTrainer):
     """A generator of images out of random numbers, against a judge of them."""

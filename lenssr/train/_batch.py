@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from lenssr.networks import CONDITIONS, compress, describe_psf
+from lenssr.networks._range import range_of_psfs
 from lenssr.simulate._draws import SeriesDraws
 
 from ._holes import punch
@@ -111,6 +112,10 @@ class Pairs:
     def batches(self):
         """All pairs, always with the same noise: an iterable of `Batch` for validation."""
         raise NotImplementedError
+
+    def psfs(self):
+        """What `~lenssr.networks._range.range_of_psfs` gives of all pairs of a validation."""
+        return range_of_psfs(torch.cat([batch.conditions for batch in self.batches()]))
 
 
 def numbered(step, batch, rank, world):

@@ -8,6 +8,7 @@ import torch
 from lenssr.networks import CONDITIONS, compress
 from lenssr.networks._metadata import METADATA, encode_metadata
 from lenssr.networks._precision import exact_float32
+from lenssr.networks._range import range_of_psfs
 
 from ._batch import Pairs, turned
 from ._error_head import turned_numbers
@@ -102,6 +103,9 @@ class ResidualPairs(Pairs):
     def batches(self):
         for start in range(0, self.n, AT_ONCE):
             yield self.take(range(start, min(start + AT_ONCE, self.n)), None)
+
+    def psfs(self):
+        return range_of_psfs(self.arrays["numbers"][:, :CONDITIONS])
 
 
 def forget(numbers, draws):

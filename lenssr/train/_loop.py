@@ -86,7 +86,7 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
         run_steps(trainer, pairs, unseen, progress, workers)
         path = trainer.folder / f"{recipe.name}.safetensors"
         if team.first:
-            _finish(trainer, path)
+            _finish(trainer, unseen, path)
         return path
 
 
@@ -130,7 +130,7 @@ def run_steps(trainer, pairs, unseen, progress, workers=None):
         curves.close()
 
 
-def _finish(trainer, path):
+def _finish(trainer, unseen, path):
     """Write the weights, the best or the last, and what is known of them."""
     network, (trained, row) = {**trainer.recipe.network, **trainer.facts}, trainer.chosen()
     if hasattr(trained, "collapse") and not network.get("collapsed"):
@@ -138,5 +138,5 @@ def _finish(trainer, path):
     figures = {k: v for k, v in row.items() if k != "step"}
     save_network(path, trained, name=trainer.recipe.name, network=network,
                  recipe=trainer.recipe.as_dict(), figures=figures,
-                 steps=row["step"],
+                 steps=row["step"], psf=unseen.psfs(),
                  hours=round(trainer.seconds / 3600, 2))

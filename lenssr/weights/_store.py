@@ -45,6 +45,9 @@ class Card:
     classifier : dict
         Of a classifier: its ``classes``, its ``temperature``, and the ``domain`` of the images
         that it knows; see `lenssr.classify.train_classifier`.
+    psf : dict
+        Between what it was told of PSFs in training, where that was noted: ``low`` and ``high``
+        of the last four numbers of `lenssr.networks.describe_psf`.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Card:
     adapted: dict = field(default_factory=dict)
     calibration: dict = field(default_factory=dict)
     classifier: dict = field(default_factory=dict)
+    psf: dict = field(default_factory=dict)
 
     @property
     def scales(self):

@@ -9,9 +9,9 @@ from lenssr.classify._sights import Sights, consistent, lens_images, way_of_meth
 from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
 from lenssr.classify._verdicts import (
     confusion_table,
+    crossed_thresholds,
     roc_table,
     scores_table,
-    smooth_threshold,
 )
 from lenssr.cli import main
 from lenssr.methods._consistency import Misfit
@@ -79,18 +79,25 @@ def test_tables():
 
 def test_false_positives_are_counted_at_one_threshold():
     rng = np.random.default_rng(1)
-    smooth = rng.beta(8, 2, 1000)
-    chances = np.stack([smooth, 1 - smooth, 0 * smooth], axis=1)
-    cut = smooth_threshold(chances, np.zeros(1000, int))
-    sharp, other = 1 - smooth, np.ones(1000)
-    table = subhalo_table({("HR", "HR"): sharp, ("HR", "SR"): other, ("LR", "bilinear"): sharp},
+    sharp, other = 1 - rng.beta(8, 2, 1000), np.ones(1000)
+    table = subhalo_table({("HR", "HR"): sharp, ("HR", "SR"): other, ("LR", "bilinear"): sharp**2},
                           {1e9: {("HR", "HR"): sharp, ("HR", "SR"): other,
-                                 ("LR", "bilinear"): 0 * other}}, {"HR": cut, "LR": cut})
-    assert table["false_positive"].tolist() == [0.05, 1.0, 0.05]
-    assert table["ratio"].tolist() == pytest.approx([1, 20, np.nan], nan_ok=True)
+                                 ("LR", "bilinear"): 0 * other}},
+                          {"HR": "HR", "LR": "bilinear"})
+    false, ratio = table["false_positive"], table["ratio"]
+    # Of thresholds that half of the lenses give: 5 per cent, to 1 per cent.
+    assert false[0] == pytest.approx(0.05, abs=0.02) and false[1] == 1
+    # The order of the lenses is the same, and so are those beyond the threshold.
+    assert false[2] == false[0]
+    assert ratio.tolist() == pytest.approx([1, 1 / false[0], 1])
     # Of fifty lenses: about 2 / sqrt(50) to either side.
-    assert table["ratio_low"][1] == pytest.approx(20 / 1.28, rel=0.1)
+    assert table["ratio_low"][1] == pytest.approx(ratio[1] / 1.28, rel=0.1)
     assert table["found_1e9"].tolist() == [0.05, 1, 0]
+
+
+def test_no_lens_is_among_those_of_its_threshold():
+    chances = np.array([0.0, 10, 1, 11, 2, 12])
+    assert crossed_thresholds(chances, 0.5).tolist() == [11, 1, 11, 1, 11, 1]
 
 
 def test_plan(tmp_path):

@@ -9,12 +9,17 @@ from safetensors.torch import load_file
 
 from lenssr.classify import ClassifierRecipe, Looks, evaluate_classifier, train_classifier
 from lenssr.classify._looks import Labels, Viewer
+from lenssr.classify._sights import way_of_weights
 from lenssr.cli import main
+from lenssr.image import LensImage
+from lenssr.image._kernels import gaussian_psf
+from lenssr.networks import compress, expand
 from lenssr.simulate import simulate_catalog
 from lenssr.simulate._presets import find_preset
 from lenssr.simulate._series import draw_model
+from lenssr.train import Recipe, fit
 from lenssr.train._data import open_pairs
-from lenssr.weights import read_card
+from lenssr.weights import load_network, read_card
 
 
 def test_weights_and_card(tiny, tiny_recipe):
@@ -154,3 +159,25 @@ def test_figures_of_a_card_are_found_again(tiny, capsys):
 def test_only_classifiers_are_evaluated_as_such():
     with pytest.raises(ValueError, match="must be weights of a classifier, got 'srcnn-x2'"):
         evaluate_classifier("srcnn-x2")
+
+
+def test_restored_as_the_methods_restore(tiny_recipe, tmp_path):
+    """A classifier is trained on what the methods give, however narrow the PSF is."""
+    sizes = dict(architecture="rcan", channels=1, scale=2, groups=1, blocks=1, features=4,
+                 reduction=2, window=8, conditions=5)
+    weights = fit(Recipe("tiny-rcan", sizes, tiny_recipe.data, replace(
+        tiny_recipe.training, learning_rate=1e-2)), tmp_path, progress=False)
+    network, card = load_network(weights)
+    # 1.2 pixels: far below what the networks of the ground were told.
+    assert card.psf["high"][0] < -3
+    batch = next(iter(open_pairs(tiny_recipe.pairs(sizes), True).batches()))
+    viewer = Viewer(Looks("sr", weights=str(weights)), torch.device("cpu"))
+    way, psf = way_of_weights(weights, device="cpu"), gaussian_psf(1.2)
+    for data, shown in zip(batch.lr[:3, 0].double().numpy(), viewer(batch)[:3, 0].numpy()):
+        image = LensImage(data, np.ones_like(data), np.zeros(data.shape, bool), psf, 1.0)
+        # It warns of nothing: warnings are errors.
+        np.testing.assert_allclose(way(image), shown, atol=2e-3 * shown.max())
+    # One that was told of a wider PSF would give something else.
+    told = torch.tensor([[1.0, -3, -3, 0, 0]]).expand(3, -1)
+    other = expand(network(compress(batch.lr[:3]), told)).detach()
+    assert (other - viewer(batch)[:3]).abs().max() > 5e-3 * other.max()

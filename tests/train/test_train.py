@@ -227,6 +227,7 @@ def test_find_learning_rate(recipe, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes:UserWarning")
 def test_batches_made_ahead_are_the_same(whole, recipe, values, tmp_path):
     _, path = whole
     trainer, pairs = begun(recipe, tmp_path), open_pairs(recipe)
