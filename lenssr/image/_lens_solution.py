@@ -27,8 +27,8 @@ class LensSolution:
         Einstein radius in the product average of the axes; ``gamma``, the logarithmic slope of the
         mass; ``e1`` and ``e2``, its ellipticity :math:`(1 - q) / (1 + q)` along axes and
         diagonals; the centre ``x``, ``y``; and the shear ``gamma1``, ``gamma2``. Conventions
-        are lenstronomy's, with x and y along the axes of the array. Errors are those of the
-        posterior, Gaussian.
+        are lenstronomy's, with x and y along the axes of the array. Errors are those over all
+        lenses that explain the image.
     covariance : `~numpy.ndarray`
         Of these parameters, in their order.
     source : `~numpy.ndarray`

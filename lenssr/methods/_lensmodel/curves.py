@@ -71,7 +71,7 @@ def solution(posterior, scale, noise):
     model, state = posterior.model, posterior.state
     lens, lattice, shape = model.layout.slices("lens")[0], model.lattice, model.lattice.shape
     middle = [(n * scale - 1) / 2 for n in shape[::-1]]
-    values, covariance = state.values[lens].numpy(), posterior.covariance[lens, lens].numpy()
+    values, covariance = state.values[lens].numpy(), posterior.lens.numpy()
     # From logarithm and input pixels to output pixels.
     radius = scale * np.exp(values[0])
     unit = np.array([radius, 1, 1, 1, scale, scale, 1, 1])

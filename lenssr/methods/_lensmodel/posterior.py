@@ -50,6 +50,8 @@ class Posterior:
         Of the priors of pixels and potential, by the evidence.
     cost : float
         Minus twice the logarithm of the evidence, as `lenssr.methods._lensmodel.fit.evidence`.
+    lens : `~torch.Tensor` or None
+        Covariance of the parameters of the lens, by default that of the joined state.
     """
 
     model: FullModel
@@ -63,6 +65,12 @@ class Posterior:
     chi2: float
     widths: tuple
     cost: float
+    lens: torch.Tensor = None
+
+    def __post_init__(self):
+        if self.lens is None and self.model.layout.lens:
+            lens = self.model.layout.slices("lens")[0]
+            self.lens = self.covariance[lens, lens]
 
     @property
     def covariance(self):

@@ -23,6 +23,7 @@ WORSE = (1.5, 200.0)  # than the best, relative and in all: those beyond do not
 APART = (0.04, 0.04, 0.04, 0.7, 0.7)  # by which two fits differ
 POLISH = 12    # steps
 SKETCH = 14    # pixels of the source along a side, where models are compared
+COLD = 16.0    # by which differences of evidence are divided: no model is quite true
 
 
 def starts(guesses, side, radius=None, fan=FIRST):
@@ -97,6 +98,7 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     Returns
     -------
     posterior : `~lenssr.methods._lensmodel.posterior.Posterior`
+        Its ``lens`` knows of the other models.
     odds : float
         Logarithm of the evidence of the best lens over that of light alone.
     """
@@ -114,7 +116,31 @@ def search(guesses, radius, coarse, fine, data, parts=6):
         posterior = infer(fit(best, fine, data, POLISH), fine, data)
         if posterior.chi2 < POOR * (data.count - posterior.freedom):
             break
+    if posterior.model.layout.lens:
+        others = [one for _, one in tried if one.model.layout.lens]
+        posterior = replace(posterior, lens=_over_models(posterior, others))
     return posterior, odds
+
+
+def _over_models(best, others):
+    r"""
+    Covariance of the lens about the best one, over all models that were compared.
+
+    Several lenses explain an image: :math:`\sum w (C + d d^T)`, :math:`C` being the covariance of
+    each, :math:`d` how far it is from the best, and :math:`w` the share of its evidence to the
+    power of 1/16. To that power the errors of Einstein radii held: 67 and 84 per cent of 55
+    simulated lenses were within one and two of them, and 53 and 76 as the evidence has it.
+    """
+    costs = torch.tensor([one.cost for one in others], dtype=torch.float64)
+    # That of the best one, evaluated more finely, is no less.
+    costs = torch.cat([costs.amin()[None], costs])
+    shares = torch.softmax(-costs / (2 * COLD), dim=0)
+    middle = best.state.values[best.model.layout.slices("lens")[0]]
+    whole = 0.0
+    for share, one in zip(shares, [best, *others]):
+        off = one.state.values[one.model.layout.slices("lens")[0]] - middle
+        whole = whole + share * (one.lens + torch.outer(off, off))
+    return whole
 
 
 def _alone(galaxy, lattice, data, parts):
