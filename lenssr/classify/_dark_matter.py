@@ -100,18 +100,19 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     named = _judges(plan, classifiers, sights, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
     seen = _Seen(folder / f"images-{seed}", sights, marks, progress)
-    verdicts = judged(named, seen(series, n, "pairs"))
+    verdicts, far = judged(named, seen(series, n, "pairs"))
     labels = np.arange(n) % len(CLASSES)
     smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
     twins = {}
     for mass, each in twin_series(preset, n_twins, seed + 1).items():
-        found = judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
+        found, _ = judged(named, seen(each, n_twins, f"twins-{mass:.0e}"))
         twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
     own = {name: OWN.get(name, ("HR",))[0] for name in named}
     subhalos = subhalo_table(smooth, twins, own)
     if preset == MATCHED:
-        verdicts |= judged(named, _others(seen, n, seed))
-    result = DarkMatter(scores_table(verdicts, labels, CLASSES),
+        for known, more in zip((verdicts, far), judged(named, _others(seen, n, seed))):
+            known |= more
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES, far),
                         confusion_table(verdicts, labels, CLASSES),
                         roc_table(verdicts, labels, CLASSES), subhalos)
     result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,
@@ -152,9 +153,14 @@ def _others(seen, n, seed):
 
 
 def judged(judges, images):
-    """Probabilities by classifier and way; those that know one way alone are shown that."""
-    return {(name, way): judge(pictures)[0] for name, judge in judges.items()
-            for way, pictures in images.items() if way in OWN.get(name, images)}
+    """
+    Probabilities, and distances from what is known, by classifier and way.
+
+    Those that know one way alone are shown that.
+    """
+    found = {(name, way): judge(pictures) for name, judge in judges.items()
+             for way, pictures in images.items() if way in OWN.get(name, images)}
+    return tuple({pair: each[part] for pair, each in found.items()} for part in (0, 1))
 
 
 class _Seen:

@@ -11,7 +11,9 @@ from lenssr._files import check_absent, write_report
 __all__ = ["DarkMatter", "file_names"]
 
 TABLES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
-SHOWN = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error")
+SHOWN = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error", "out_of_domain")
+DRAWN = ("HR", "bilinear", "RCAN of all", "RCAN of cdm")
+"""Ways of which the curve of the classifier of sharp images is drawn."""
 
 
 def file_names(preset):
@@ -28,8 +30,8 @@ class DarkMatter:
     Attributes
     ----------
     scores : `~astropy.table.Table`
-        Accuracy, area under each curve with intervals of 95 per cent, and calibration error, of
-        each classifier on each kind of images.
+        Accuracy, area under each curve with intervals of 95 per cent, calibration error, and the
+        share that is unlike what it knows, of each classifier on each kind of images.
     confusion : `~astropy.table.Table`
         What was said of each class.
     curves : `~astropy.table.Table`
@@ -46,7 +48,7 @@ class DarkMatter:
     def __str__(self):
         short = self.scores[["classifier", "images", *SHOWN[:3], *(
             name for name in self.scores.colnames if name.startswith("auc_")
-            and not name.endswith(("_low", "_high"))), SHOWN[3]]]
+            and not name.endswith(("_low", "_high"))), *SHOWN[3:]]]
         parts = (("Classes told apart", short), ("Subhalos", self.subhalos),
                  ("What was said", self.confusion))
         return "\n\n".join("\n".join([title, *table.pformat(max_lines=-1, max_width=-1)])
@@ -75,10 +77,11 @@ class DarkMatter:
         left.set_xlabel("accuracy")
         for name in self.curves.colnames[1:]:
             classifier, way, kind = name.split(" | ")
-            if classifier == "HR" and kind == "no_sub":
-                right.plot(self.curves["false_positive"], self.curves[name], label=way)
+            if kind == "no_sub" and (classifier != "HR" or way in DRAWN):
+                right.plot(self.curves["false_positive"], self.curves[name],
+                           label=f"{classifier} on {way}")
         right.set_xlabel("false positives")
-        right.set_ylabel("smooth lenses found by the classifier of sharp images")
+        right.set_ylabel("smooth lenses found")
         right.legend(fontsize=7)
         return figure
 

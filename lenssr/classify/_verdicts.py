@@ -13,9 +13,9 @@ FALSE = 0.05    # share of smooth lenses, seen sharp, that may be taken for othe
 CURVE = np.linspace(0, 1, 101)
 
 
-def scores_table(verdicts, labels, classes, seed=0):
+def scores_table(verdicts, labels, classes, far, seed=0):
     """
-    Accuracy, areas under the curves with their intervals, and calibration.
+    Accuracy, areas under the curves with their intervals, calibration, and warnings.
 
     Parameters
     ----------
@@ -25,6 +25,9 @@ def scores_table(verdicts, labels, classes, seed=0):
         Numbers of the true classes.
     classes : tuple of str
         Their names.
+    far : dict
+        Distances ``(n,)`` from what a classifier knows, by ``(classifier, way)``, above one where
+        an image is unlike all of it.
     seed : int
         Of the bootstrap; intervals hold 95 per cent.
 
@@ -45,6 +48,7 @@ def scores_table(verdicts, labels, classes, seed=0):
             row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(
                 lambda true, score, k=k: auc(score, true == k), labels, chances[:, k], seed=seed)
         row["calibration_error"] = calibration_error(chances, labels)
+        row["out_of_domain"] = float(np.mean(far[classifier, way] > 1))
         rows.append(row)
     table = Table(rows)
     for name in table.colnames[3:]:

@@ -66,7 +66,9 @@ def test_tables():
     sure = np.eye(3)[labels] * 0.9 + 0.1 / 3
     guess = rng.dirichlet([1, 1, 1], 300)
     verdicts = {("HR", "HR"): sure, ("HR", "bilinear"): guess}
-    scores = scores_table(verdicts, labels, CLASSES)
+    far = {("HR", "HR"): np.linspace(0, 0.99, 300), ("HR", "bilinear"): np.arange(300) / 100}
+    scores = scores_table(verdicts, labels, CLASSES, far)
+    assert scores["out_of_domain"].tolist() == pytest.approx([0, 199 / 300])
     assert scores["accuracy"][0] == 1 and scores["auc_no_sub"][0] == 1
     assert scores["accuracy_low"][1] < scores["accuracy"][1] < scores["accuracy_high"][1]
     assert abs(scores["auc_cdm"][1] - 0.5) < 0.1
