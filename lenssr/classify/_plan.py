@@ -1,8 +1,12 @@
 """What has to be trained for the experiment on dark matter: restorers, and classifiers."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 from lenssr.train import Data, Recipe, Training, fit
+from lenssr.train._trainer import difference
+from lenssr.weights import read_card
 
 from ._recipe import ClassifierRecipe, Looks
 from ._train import train_classifier
@@ -103,5 +107,26 @@ class Plan:
     def _made(self, recipe, make):
         path = self.folder / recipe.name / f"{recipe.name}.safetensors"
         if path.exists():
+            check_recipe(path, recipe)
             return path
         return make(recipe, path.parent, device=self.device, progress=self.progress)
+
+
+def check_recipe(path, recipe):
+    """`ValueError` unless weights were made by a recipe, wherever the folder of the runs was."""
+    # Keys that an earlier version did not have are as they are by default.
+    old = type(recipe).from_dict(read_card(path).recipe)
+    old, new = _without_folders(old), _without_folders(recipe)
+    if old != new:
+        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
+                         f"made by another one: {difference(old, new)}")
+
+
+def _without_folders(recipe):
+    """A recipe as a card has it, without the folders that its weights are in."""
+    found = json.loads(json.dumps(recipe.as_dict()))
+    for part, key in (("training", "init"), ("looks", "weights")):
+        file = found.get(part, {}).get(key)
+        if file is not None:
+            found[part][key] = Path(file).name
+    return found

@@ -20,7 +20,7 @@ from ._schedule import average_weight, learning_rate, scheduled
 from ._start import freeze, still, warm_start
 from ._validation import validate
 
-__all__ = ["Trainer", "update_average"]
+__all__ = ["Trainer", "difference", "update_average"]
 
 
 class Trainer:
@@ -127,7 +127,8 @@ class Trainer:
                              f"{' '.join(str(err).split())[:200]}") from err
         if recipe != self.recipe:
             raise ValueError(f"`folder` must be new or of the same recipe; {self.checkpoint} "
-                             f"was made by another one: {_difference(recipe, self.recipe)}")
+                             f"was made by another one: "
+                             f"{difference(recipe.as_dict(), self.recipe.as_dict())}")
         if state.get("world", 1) != self.team.world:
             warnings.warn(f"the run goes on with {self.team.world} processes in place of "
                           f"{state['world']}: it is not the one that it would have been",
@@ -229,9 +230,8 @@ def update_average(average, network, step, training):
         mean.copy_(new)
 
 
-def _difference(old, new):
-    """The first key in which two recipes differ, in words."""
-    old, new = old.as_dict(), new.as_dict()
+def difference(old, new):
+    """The first key in which two recipes, as dictionaries, differ, in words."""
     for part in {**old, **new}:
         if old.get(part) == new.get(part):
             continue

@@ -1,10 +1,13 @@
 """Parts of the experiment: the same lenses in all ways, twins, and tables."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lenssr.classify import ClassifierRecipe, _dark_matter, dark_matter
-from lenssr.classify._plan import CLASSES, RESTORERS, Plan
+from lenssr.classify._plan import CLASSES, RESTORERS, Plan, _without_folders
 from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
 from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
 from lenssr.classify._verdicts import (
@@ -41,8 +44,6 @@ def test_sights_of_one_lens(batch):
 def test_what_agrees_is_left_alone(batch):
     image, truth = (part[0] for part in lens_images(batch))
     data = Misfit(image, 2).operator.forward(truth)
-    from dataclasses import replace
-
     quiet = replace(image, data=data)
     np.testing.assert_array_equal(consistent(lambda _: truth, quiet), truth)
 
@@ -161,3 +162,19 @@ def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(_dark_matter._Seen, "_make", None)
     again = dark_matter(tmp_path / "out", runs=tmp_path / "runs", overwrite=True, **options)
     assert again.scores["accuracy"].tolist() == found.scores["accuracy"].tolist()
+
+
+def test_trainings_of_other_recipes_are_not_taken(tiny, tiny_recipe, tmp_path):
+    """Those of the same one are, wherever their folder was."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(tiny.with_suffix(suffix), folder)
+    moved = replace(tiny_recipe, training=replace(tiny_recipe.training, init="elsewhere/x"))
+    plan, path = Plan(tmp_path), folder / "tiny.safetensors"
+    assert plan._made(tiny_recipe, None) == path
+    assert _without_folders(moved) == _without_folders(
+        replace(moved, training=replace(moved.training, init="x")))
+    longer = replace(tiny_recipe, training=replace(tiny_recipe.training, steps=7))
+    with pytest.raises(ValueError, match=r"`runs` must be .* \[training\] steps is 6, not 7"):
+        plan._made(longer, None)
