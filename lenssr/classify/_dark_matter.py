@@ -100,7 +100,9 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     named = _judges(plan, classifiers, sights, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
     seen = _Seen(folder / f"images-{seed}", sights, marks, progress)
-    verdicts, far = judged(named, seen(series, n, "pairs"))
+    images = seen(series, n, "pairs")
+    snr = images["bilinear"].max(axis=(1, 2))  # they are in units of the noise
+    verdicts, far = judged(named, images)
     labels = np.arange(n) % len(CLASSES)
     smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
     twins = {}
@@ -112,7 +114,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     if preset == MATCHED:
         for known, more in zip((verdicts, far), judged(named, _others(seen, n, seed))):
             known |= more
-    result = DarkMatter(scores_table(verdicts, labels, CLASSES, far),
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES, far, snr),
                         confusion_table(verdicts, labels, CLASSES),
                         roc_table(verdicts, labels, CLASSES), subhalos)
     result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,

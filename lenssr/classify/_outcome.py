@@ -30,8 +30,9 @@ class DarkMatter:
     Attributes
     ----------
     scores : `~astropy.table.Table`
-        Accuracy, area under each curve with intervals of 95 per cent, calibration error, and the
-        share that is unlike what it knows, of each classifier on each kind of images.
+        Accuracy, in whole and by the signal to noise at the peaks of the observed images, area
+        under each curve, with intervals of 95 per cent, calibration error, and the share that is
+        unlike what it knows, of each classifier on each kind of images.
     confusion : `~astropy.table.Table`
         What was said of each class.
     curves : `~astropy.table.Table`

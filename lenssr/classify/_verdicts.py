@@ -11,9 +11,11 @@ __all__ = ["FALSE", "confusion_table", "crossed_thresholds", "roc_table", "score
 
 FALSE = 0.05    # share of smooth lenses, seen sharp, that may be taken for others
 CURVE = np.linspace(0, 1, 101)
+BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100, np.inf)}
+"""Of the peak of an observed image over its noise, by what accuracies in them are called."""
 
 
-def scores_table(verdicts, labels, classes, far, seed=0):
+def scores_table(verdicts, labels, classes, far, snr, seed=0):
     """
     Accuracy, areas under the curves with their intervals, calibration, and warnings.
 
@@ -28,6 +30,8 @@ def scores_table(verdicts, labels, classes, far, seed=0):
     far : dict
         Distances ``(n,)`` from what a classifier knows, by ``(classifier, way)``, above one where
         an image is unlike all of it.
+    snr : `~numpy.ndarray`
+        Of the observed images, at their peaks.
     seed : int
         Of the bootstrap; intervals hold 95 per cent.
 
@@ -43,6 +47,10 @@ def scores_table(verdicts, labels, classes, far, seed=0):
                "accuracy": float(np.mean(said == labels))}
         row["accuracy_low"], row["accuracy_high"] = bootstrap(
             lambda true, found: np.mean(true == found), labels, said, seed=seed)
+        for name, (low, high) in BINS.items():
+            some = (snr >= low) & (snr < high)
+            right = (said == labels)[some]
+            row[f"accuracy_{name}"] = float(right.mean()) if some.any() else np.nan
         for k, name in enumerate(classes):
             row[f"auc_{name}"] = auc(chances[:, k], one_vs_rest(labels, k))
             row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(

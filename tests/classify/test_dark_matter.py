@@ -68,7 +68,12 @@ def test_tables():
     guess = rng.dirichlet([1, 1, 1], 300)
     verdicts = {("HR", "HR"): sure, ("HR", "bilinear"): guess}
     far = {("HR", "HR"): np.linspace(0, 0.99, 300), ("HR", "bilinear"): np.arange(300) / 100}
-    scores = scores_table(verdicts, labels, CLASSES, far)
+    snr = np.repeat([20.0, 150.0], 150)
+    half = np.where(snr[:, None] > 100, sure, guess)
+    scores = scores_table({("HR", "half"): half}, labels, CLASSES, {("HR", "half"): 0 * snr}, snr)
+    assert scores["accuracy_above_100"][0] == 1 and np.isnan(scores["accuracy_50_to_100"][0])
+    assert scores["accuracy"][0] == pytest.approx((1 + scores["accuracy_below_50"][0]) / 2)
+    scores = scores_table(verdicts, labels, CLASSES, far, snr)
     assert scores["out_of_domain"].tolist() == pytest.approx([0, 199 / 300])
     assert scores["accuracy"][0] == 1 and scores["auc_no_sub"][0] == 1
     assert scores["accuracy_low"][1] < scores["accuracy"][1] < scores["accuracy_high"][1]
