@@ -11,6 +11,8 @@ from lenssr.image._kernels import relative_kernel
 from lenssr.image._mask import combine_masks, fill
 from lenssr.image._noise import estimate_sky, sky_level, sky_noise
 from lenssr.image._units import flux_kind
+from lenssr.networks import describe_psf
+from lenssr.networks._range import range_of_psfs
 from lenssr.simulate import open_catalog
 from lenssr.simulate._catalog_chunk import CHUNK
 from lenssr.simulate._catalog_read import Catalog
@@ -144,6 +146,15 @@ class CatalogPairs(Pairs):
         for start in range(0, self.n, AT_ONCE):
             places = np.arange(start, min(start + AT_ONCE, self.n))
             yield self.take(places, pair_draws(self.validation_seed, places))
+
+    def psfs(self):
+        # Of those that are held out there may be few: of all of the catalogue.
+        if "psf" not in self.catalog.arrays:
+            return {}
+        psf, n = self.catalog.arrays["psf"], len(self.catalog)
+        return range_of_psfs(torch.cat([
+            describe_psf(torch.as_tensor(np.asarray(psf[k:min(k + AT_ONCE, n)])))
+            for k in range(0, n, AT_ONCE)]))
 
 
 def split(n, held, fold, seed):

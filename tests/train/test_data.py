@@ -212,6 +212,20 @@ def test_fit_on_a_catalog(catalog, recipe, tmp_path):
     assert path.exists()
 
 
+def test_psfs_that_are_known_are_those_of_training_and_validation(catalog, recipe):
+    data = dataclasses.replace(recipe.data, catalog=str(catalog.path), psf_known=1.0)
+    known = CatalogPairs(data, 2, True).psfs()
+    told = CatalogPairs(data, 2).batch(0, 8).conditions[:, 1:]
+    low, high = (torch.tensor(known[end]) for end in ("low", "high"))
+    assert (told >= low - 1e-4).all() and (told <= high + 1e-4).all()
+    assert CatalogPairs(data, 2, True).psfs() == known
+    bank = open_pairs(recipe, True)
+    conditions = torch.cat([batch.conditions for batch in bank.batches()])
+    found = bank.psfs()
+    assert found["low"][0] == conditions[:, 1].min() and found["high"][1] == conditions[:, 2].max()
+    assert found["high"][2] == -found["low"][3] >= conditions[:, 3:].abs().max()
+
+
 def test_catalogs_that_do_not_fit(catalog, recipe, tmp_path):
     def opened(scale=2, **options):
         data = dataclasses.replace(recipe.data, catalog=str(catalog.path), **options)
