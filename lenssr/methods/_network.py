@@ -23,7 +23,8 @@ __all__ = ["Apply", "Network", "load_for", "told_psf"]
 
 LIMITS = {"low": [-3.0] * 4, "high": [3.0] * 4}
 """Between what networks were told of PSFs whose cards do not say."""
-MARGIN = 0.25  # by which that is made wider: four per cent in the width of a PSF
+MARGIN = 1.5
+"""By which what a card says is made wider: seeing of 3 to 5 pixels is as far within `LIMITS`."""
 PRECISIONS = ("float32", "float64", "bfloat16")
 
 
@@ -175,7 +176,7 @@ def load_for(method, scale):
 
 def told_psf(psf, limits=None):
     """
-    What a network is told of a PSF: no more than it was told of any in training.
+    What a network is told of a PSF: little more than it was told of any in training.
 
     Parameters
     ----------
