@@ -69,12 +69,12 @@ def subhalo_table(smooth, twins, own, seed=0):
         are found.
     """
     rows = []
-    each = {name: crossed_thresholds(smooth[name, way]) for name, way in own.items()}
-    sharp = smooth["HR", "HR"] > each["HR"]
+    whole = {name: smooth_threshold(smooth[name, way]) for name, way in own.items()}
+    crossed = {name: crossed_thresholds(smooth[name, way]) for name, way in own.items()}
+    sharp = smooth["HR", "HR"] > crossed["HR"]
     same = np.zeros(len(sharp), int)
     for (classifier, way), chances in smooth.items():
-        cut = smooth_threshold(smooth[classifier, own[classifier]])
-        false = chances > each[classifier]
+        cut, false = whole[classifier], chances > crossed[classifier]
         row = {"classifier": classifier, "images": way, "n": len(false), "threshold": cut,
                "false_positive": float(false.mean()), "ratio": _ratio(same, false, sharp)}
         row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp, seed=seed)
