@@ -129,3 +129,14 @@ def test_a_point_has_the_declared_resolution():
     h = 1e-6
     change = (lattice.profile("x", place + h) - lattice.profile("x", place - h)) / (2 * h)
     torch.testing.assert_close(lattice.profile_slope("x", place), change, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_wings_of_the_declared_gaussian_are_no_denormal_numbers(dtype):
+    lattice = Lattice((40, 40), 2, 1, torch.ones(1, 2, 2, dtype=dtype))
+    for blur in lattice.blur:
+        weights = blur[blur != 0]
+        assert blur.dtype == dtype and 0 < len(weights) < blur.numel()
+        # Squared too, since an image is blurred along either axis.
+        assert weights.min() ** 2 > torch.finfo(dtype).tiny
+        assert float(blur[len(blur) // 2].sum()) == pytest.approx(1, abs=1e-3)
