@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lenssr.train import Data, Recipe, Training, fit
 from lenssr.train._trainer import difference
-from lenssr.weights import read_card
+from lenssr.weights import find_weights, is_shipped, read_card
 
 from ._recipe import ClassifierRecipe, Looks
 from ._train import train_classifier
@@ -29,7 +29,8 @@ TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
 class Plan:
     """
-    The trainings of the experiment, made as they are asked for; what is there is not made again.
+    The trainings of the experiment, made as they are asked for; what is there, or comes with lenssr
+    by the same recipe, is not made again.
 
     Parameters
     ----------
@@ -109,17 +110,25 @@ class Plan:
         if path.exists():
             check_recipe(path, recipe)
             return path
+        if is_shipped(recipe.name) and not other_recipe(find_weights(recipe.name), recipe):
+            return find_weights(recipe.name)
         return make(recipe, path.parent, device=self.device, progress=self.progress)
 
 
 def check_recipe(path, recipe):
     """`ValueError` unless weights were made by a recipe, wherever the folder of the runs was."""
+    other = other_recipe(path, recipe)
+    if other:
+        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
+                         f"made by another one: {other}")
+
+
+def other_recipe(path, recipe):
+    """By what the recipe of weights differs from another, in words, but for folders; or nothing."""
     # Keys that an earlier version did not have are as they are by default.
     old = type(recipe).from_dict(read_card(path).recipe)
     old, new = _without_folders(old), _without_folders(recipe)
-    if old != new:
-        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
-                         f"made by another one: {difference(old, new)}")
+    return difference(old, new) if old != new else ""
 
 
 def _without_folders(recipe):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lenssr.classify import ClassifierRecipe, _dark_matter, dark_matter
+from lenssr.classify import ClassifierRecipe, _dark_matter, _plan, dark_matter
 from lenssr.classify._plan import CLASSES, RESTORERS, Plan, _without_folders
 from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
 from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
@@ -19,6 +19,7 @@ from lenssr.classify._verdicts import (
 from lenssr.cli import main
 from lenssr.methods._consistency import Misfit
 from lenssr.simulate._series import PairSeries
+from lenssr.weights import find_weights
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,15 @@ def test_plan(tmp_path):
     assert plan.classifier_recipe("hr") == ClassifierRecipe.read("classifier_resnet18")
     for name, classes in RESTORERS.items():
         assert tuple(plan.restorer_recipe(name).data.substructure) == classes
+
+
+def test_what_comes_with_lenssr_is_not_trained_again(tmp_path, monkeypatch):
+    shipped = find_weights("classifier-resnet18")
+    assert Plan(tmp_path).classifier() == shipped
+    monkeypatch.setattr(_plan, "train_classifier", lambda recipe, *args, **options: recipe.training)
+    assert Plan(tmp_path, effort=0.5).classifier().steps == 1500
+    # Others begin with it.
+    assert Plan(tmp_path).classifier("hr", None, 0.03).init == str(shipped)
 
 
 @pytest.mark.parametrize(("words", "message"), [
