@@ -1,12 +1,15 @@
 """Super-resolution through the lens equation, on lenses of which all is known."""
 
+import copy
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.methods._lensmodel import search
+from lenssr.methods._operator import Degrade
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
@@ -14,8 +17,9 @@ LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_
 
 
 def lens(seed=1, size=32, **options):
-    return simulate_pair("hsc-hst", substructure="no_sub", population=LENSES, seed=seed, size=size,
-                         instrument=Instrument(snr=(60, 60), depth=(500, 500)), **options)
+    return simulate_pair("hsc-hst", substructure="no_sub", seed=seed, size=size,
+                         instrument=Instrument(snr=(60, 60), depth=(500, 500)),
+                         **{"population": LENSES, **options})
 
 
 pytestmark = pytest.mark.slow
@@ -106,6 +110,29 @@ def test_the_source_has_the_unit_of_the_image(result):
     doubled = result.multiply(2.0)
     np.testing.assert_allclose(doubled.lens.source, 2 * result.lens.source)
     assert result[4:20, 4:20].lens is None
+
+
+def test_a_hole_where_too_much_was_subtracted():
+    """The lens galaxy is fitted with a negative flux."""
+    pair = lens(population=replace(LENSES, kinds=(0, 1, 0, 0, 0, 0), residuals=0.0))
+    y, x = np.indices(pair.hr.shape) - (pair.hr.shape[0] - 1) / 2
+    hole = -np.exp(-0.5 * (y**2 + x**2) / 2.0**2)
+    seen = Degrade(pair.lr.psf.data, 2, pair.lr.shape).forward(hole)
+    hole *= 15 * np.median(pair.lr.uncertainty.array) / -seen.min()
+    seen *= hole.sum() / seen.sum()
+    holed = copy.deepcopy(pair.lr)
+    holed.data += seen
+    with warnings.catch_warnings():
+        # That no source is needed to explain it, for one.
+        warnings.simplefilter("ignore", LensSRWarning)
+        found = superresolve(holed, "lens_equation", parts=0)
+    assert found.meta["SRCHI2"] == pytest.approx(1.0, abs=0.1)
+    true = pair.truth["scene"].lens_kwargs[0]["theta_E"]
+    pixel = pair.truth["instrument"].pixel_scale / 2
+    assert found.lens["theta_E"][0] * pixel == pytest.approx(true, rel=0.05)
+    middle = tuple(slice(n // 2 - 4, n // 2 + 4) for n in pair.hr.shape)
+    expected = (pair.hr.data + hole)[middle].sum()
+    assert expected < 0 and found.data[middle].sum() == pytest.approx(expected, rel=0.06)
 
 
 def test_it_can_be_moved_onto_the_data(pair, result):

@@ -26,10 +26,13 @@ class Data:
     ----------
     values, weight : `~torch.Tensor`
         Data and one over their variance, zero where they are masked, shape ``(ny, nx)``.
+    holes : bool
+        Whether they have holes, which no light makes: too much of a lens galaxy was subtracted.
     """
 
     values: torch.Tensor
     weight: torch.Tensor
+    holes: bool = False
 
     def forgiving(self, share):
         """With ``share`` of each value added to its error: for models that are coarse still."""
@@ -97,11 +100,13 @@ def solve_amplitudes(seen, data, signed):
     return torch.where(signed, found, found.clamp(min=0))
 
 
-def signs(layout):
-    """Which amplitudes may be negative: that of the lens galaxy, which was subtracted, the sky."""
+def signs(layout, holes):
+    """Which amplitudes may be negative: the sky's, and where there are holes the lens galaxy's."""
     n = layout.sources + layout.lights + layout.points + 1
     signed = torch.zeros(n, dtype=torch.bool)
     signed[-1] = True
+    if holes and layout.lens and layout.galaxy:
+        signed[layout.sources] = True
     return signed
 
 
@@ -109,7 +114,7 @@ def evaluate(found, model, data, priors):
     """Fill in the amplitudes and the objective of fits."""
     planes, _ = model.planes(found.values)
     seen = model.lattice.data(planes)
-    found.amplitudes = solve_amplitudes(seen, data, signs(found.layout))
+    found.amplitudes = solve_amplitudes(seen, data, signs(found.layout, data.holes))
     image = torch.einsum("bk,bkyx->byx", found.amplitudes.to(seen.dtype), seen)
     found.chi2 = ((data.values - image) ** 2 * data.weight).double().sum((1, 2))
     found.objective = found.chi2 + priors(found.values)[0]

@@ -9,7 +9,7 @@ from lenssr.networks._lensing import LIGHT, MACRO
 
 from .fit import RARE, Fit, evidence, fit, normal_parts
 from .posterior import infer
-from .pursuit import grow
+from .pursuit import LEAST, grow, significance
 from .scene import Layout, Priors, SceneModel
 
 __all__ = ["search", "starts"]
@@ -102,6 +102,7 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     odds : float
         Logarithm of the evidence of the best lens over that of light alone.
     """
+    data = replace(data, holes=bool(significance(data.values, coarse, data).min() < -LEAST))
     side = min(data.values.shape)
     galaxy = guesses[:1, len(MACRO):len(MACRO) + len(LIGHT)].double()
     tried = [_alone(galaxy, coarse, data, parts)]
