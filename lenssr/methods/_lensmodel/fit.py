@@ -27,7 +27,7 @@ class Data:
     values, weight : `~torch.Tensor`
         Data and one over their variance, zero where they are masked, shape ``(ny, nx)``.
     holes : bool
-        Whether they have holes, which no light makes: too much of a lens galaxy was subtracted.
+        Whether they may have holes, where too much of a lens galaxy was subtracted.
     """
 
     values: torch.Tensor
@@ -101,7 +101,7 @@ def solve_amplitudes(seen, data, signed):
 
 
 def signs(layout, holes):
-    """Which amplitudes may be negative: the sky's, and where there are holes the lens galaxy's."""
+    """Which amplitudes may be negative: the sky's, and if there may be holes the lens galaxy's."""
     n = layout.sources + layout.lights + layout.points + 1
     signed = torch.zeros(n, dtype=torch.bool)
     signed[-1] = True

@@ -9,7 +9,7 @@ from lenssr.networks._lensing import LIGHT, MACRO
 
 from .fit import RARE, Fit, evidence, fit, normal_parts
 from .posterior import infer
-from .pursuit import LEAST, grow, significance
+from .pursuit import grow
 from .scene import Layout, Priors, SceneModel
 
 __all__ = ["search", "starts"]
@@ -82,7 +82,7 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     The guesses are fitted roughly first, all of them; those of the best with different Einstein
     radii get further parts for what they leave, and that of the greatest evidence, or the model
     without a lens, is fitted in full. Where it explains the data poorly, a denser fan of guesses is
-    tried, too.
+    tried, too, and that too much of a lens galaxy was subtracted.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     odds : float
         Logarithm of the evidence of the best lens over that of light alone.
     """
-    data = replace(data, holes=bool(significance(data.values, coarse, data).min() < -LEAST))
     side = min(data.values.shape)
     galaxy = guesses[:1, len(MACRO):len(MACRO) + len(LIGHT)].double()
     tried = [_alone(galaxy, coarse, data, parts)]
     for fan in (FIRST, SECOND):
+        data = replace(data, holes=fan == SECOND)
         for one in _roughly(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
             one = grow(one, coarse, data, parts, anywhere=False)
             tried.append((one, _weigh(one, coarse, data)))
