@@ -130,8 +130,7 @@ def _over_models(best, others):
     Several lenses explain an image: :math:`\sum w (C + d d^T)`, :math:`C` being the covariance of
     each, :math:`d` how far it is from the best, and :math:`w` the share of its evidence to the
     power of 1/16, chosen on 55 simulated lenses, of whose Einstein radii 67 and 84 per cent were
-    within one and two errors then. Of 69 others 45 and 72 per cent are; 33 and 57 about the best
-    one alone.
+    within one and two errors then; of all 335 that were found in 500 images 65 and 82.
     """
     costs = torch.tensor([one.cost for one in others], dtype=torch.float64)
     # That of the best one, evaluated more finely, is no less.
