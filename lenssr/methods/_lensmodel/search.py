@@ -105,8 +105,8 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     side = min(data.values.shape)
     galaxy = guesses[:1, len(MACRO):len(MACRO) + len(LIGHT)].double()
     tried = [_alone(galaxy, coarse, data, parts)]
-    for fan in (FIRST, SECOND):
-        data = replace(data, holes=fan == SECOND)
+    for fan, holes in ((FIRST, False), (SECOND, True)):
+        data = replace(data, holes=holes)
         for one in _roughly(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
             one = grow(one, coarse, data, parts, anywhere=False)
             tried.append((one, _weigh(one, coarse, data)))
