@@ -21,9 +21,10 @@ RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": (
 NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
                reduction=8, window=32, conditions=5)
 SHIPPED = "classifier_resnet18"
-TUNED = {"hr": (0.4, 1), "lr": (2.0, 2), "sr": (2.0, 2)}
-"""Steps of a classifier that begins with the weights of that of sharp images, over its steps, and
-cycles of its rate: of what telescopes see it has to learn anew what substructure looks like."""
+TUNED = {"hr": (0.4, 1, 2), "lr": (2.0, 2, 8), "sr": (2.0, 2, 8)}
+"""Of a classifier that begins with the weights of that of sharp images: steps over its steps,
+cycles of the rate, and scenes over those of a restorer. In what telescopes see it has to learn
+anew what substructure looks like."""
 TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
 
@@ -39,7 +40,7 @@ class Plan:
     preset : str
         Whose pairs these are.
     scenes, steps : int
-        Scenes and steps of each restorer. Classifiers have those of the shipped recipe, steps by
+        Scenes and steps of each restorer. Classifiers have those of the shipped recipe, by
         `TUNED`; all but that of sharp images begin with its weights.
     effort : float
         Share of the steps that is taken.
@@ -95,13 +96,14 @@ class Plan:
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
         sharp = name == found.name
-        share, cycles = (1, 1) if sharp else TUNED[looks.input]
+        share, cycles, more = (1, 1, 2) if sharp else TUNED[looks.input]
         steps = max(1, round(self.effort * found.training.steps * share))
         training = dataclasses.replace(
             found.training, steps=steps, cycles=cycles, warmup=min(found.training.warmup, steps),
             validate_every=min(found.training.validate_every, steps),
             init=None if sharp else str(self.classifier()))
-        data = dataclasses.replace(found.data, preset=preset or self.preset, scenes=2 * self.scenes)
+        data = dataclasses.replace(found.data, preset=preset or self.preset,
+                                   scenes=more * self.scenes)
         return dataclasses.replace(found, name=name, data=data, training=training,
                                    looks=looks)
 
