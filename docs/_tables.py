@@ -9,6 +9,7 @@ __all__ = ["classifier_rows", "method_rows", "weight_rows"]
 
 COMMON = ("architecture", "channels", "scale", "conditions", "collapsed", "base_sha256",
           "ranges", "classes")  # no sizes
+SHOWN = {"hr": "sharp images", "lr": "observed images", "sr": "images restored by ``{weights}``"}
 
 
 def method_rows(*names):
@@ -71,6 +72,7 @@ def _classifier_facts(card):
                            if item[0] not in COMMON),
         "parameters": f"{card.parameters:,}",
         "trained on": f"``{data['preset']}``, {data['scenes']:,} scenes",
+        "shown": SHOWN[card.recipe["looks"]["input"]].format(**card.recipe["looks"]),
         "steps": f"{card.steps:,} of {training['batch']} images",
         "optimiser": f"``{training['optimizer']}``",
         "hours": f"{card.hours:.2f}",

@@ -258,7 +258,9 @@ def _parser():
     what.add_argument("images", nargs="+", metavar="IMAGE", help="FITS images, such as `lenssr "
                       "superresolve` writes; or one folder of a catalogue of pairs")
     what.add_argument("--classifier", default="classifier-resnet18", metavar="WEIGHTS",
-                      help="a .safetensors file, or name of shipped ones (default: %(default)s)")
+                      help="a .safetensors file, or name of shipped ones: "
+                      "classifier-resnet18-sr-all for images that rcan-all restored (default: "
+                      "%(default)s, for sharp ones)")
     what.add_argument("--hdu", help="number or name of the HDU")
     what.add_argument("--out", metavar="TABLE.ecsv", help="write the table, too")
     what.add_argument("--device", help="torch device")

@@ -37,7 +37,9 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
         `lenssr.superresolve` are: two pixels to the FWHM of its PSF. Or what
         `lenssr.simulate.open_catalog` gives, or its folder: the sharp images of its pairs.
     classifier : str or path-like
-        Name of shipped weights, or a ``.safetensors`` file of `train_classifier`.
+        Name of shipped weights, or a ``.safetensors`` file of `train_classifier`. By default the
+        one for sharp images without noise; ``"classifier-resnet18-sr-all"`` is for observed ones
+        that ``superresolve(..., method="rcan", weights="rcan-all")`` restored.
     hdu : int, str or tuple, optional
         Which HDU of a file.
     mask : array-like, optional

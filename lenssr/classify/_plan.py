@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from lenssr.train import Data, Recipe, Training, fit
+from lenssr.train import Recipe, fit
 from lenssr.train._trainer import difference
 from lenssr.weights import find_weights, is_shipped, read_card
 
@@ -18,12 +18,11 @@ CLASSES = ("no_sub", "cdm", "axion")
 RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
 """On what substructure networks that restore are trained: a name, and classes."""
 
-NETWORK = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=4, features=32,
-               reduction=8, window=32, conditions=5)
-SHIPPED = "classifier_resnet18"
-TUNED = {"hr": (0.4, 1, 2), "lr": (2.0, 2, 8), "sr": (2.0, 2, 8)}
+RESTORER, CLASSIFIER = "rcan_all", "classifier_resnet18"
+"""Recipes: of the one that has seen all classes, and of the one that has seen sharp images."""
+TUNED = {"hr": (0.4, 1, 1), "lr": (2.0, 2, 4), "sr": (2.0, 2, 4)}
 """Of a classifier that begins with the weights of that of sharp images: steps over its steps,
-cycles of the rate, and scenes over those of a restorer. In what telescopes see it has to learn
+cycles of the rate, and scenes over its scenes. In what telescopes see it has to learn
 anew what substructure looks like."""
 TESTED = 5  # seed of the pairs that are tested, which nothing is trained on
 
@@ -33,25 +32,24 @@ class Plan:
     The trainings of the experiment, made as they are asked for; what is there, or comes with lenssr
     by the same recipe, is not made again.
 
+    Restorers differ by the classes that they have seen. Classifiers differ by `TUNED` from that of
+    sharp images, with whose weights all others begin.
+
     Parameters
     ----------
     folder : path-like
         Folder of the runs.
     preset : str
         Whose pairs these are.
-    scenes, steps : int
-        Scenes and steps of each restorer. Classifiers have those of the shipped recipe, by
-        `TUNED`; all but that of sharp images begin with its weights.
     effort : float
         Share of the steps that is taken.
     device, progress
         As for `lenssr.train.fit`.
     """
 
-    def __init__(self, folder, preset="classification", *, scenes=9000, steps=3000, effort=1.0,
-                 device=None, progress=False):
-        self.folder, self.preset = folder, preset
-        self.scenes, self.steps, self.effort = scenes, steps, effort
+    def __init__(self, folder, preset="classification", *, effort=1.0, device=None,
+                 progress=False):
+        self.folder, self.preset, self.effort = folder, preset, effort
         self.device, self.progress = device, progress
 
     def restorer(self, name):
@@ -61,14 +59,12 @@ class Plan:
 
     def restorer_recipe(self, name):
         """The `~lenssr.train.Recipe` of that."""
-        classes = list(RESTORERS[name])
-        scenes = self.scenes if len(classes) == 1 else 2 * self.scenes
-        data = Data(self.preset, scenes=scenes, seed=1, validation_scenes=256, validation_seed=3,
-                    size=32, substructure=classes, correlated=0.0, noise_error=0.0, psf_known=1.0)
-        steps = max(1, round(self.effort * self.steps))
-        training = Training(seed=1, steps=steps, batch=8, optimizer="muon", learning_rate=1e-3,
-                            warmup=min(100, steps), ema=0.998, validate_every=max(1, steps // 3))
-        return Recipe(f"rcan-{name}", NETWORK, data, training)
+        found, classes = Recipe.read(RESTORER), list(RESTORERS[name])
+        scenes = found.data.scenes if len(classes) > 1 else found.data.scenes // 2
+        data = dataclasses.replace(found.data, preset=self.preset, scenes=scenes,
+                                   substructure=classes)
+        return dataclasses.replace(found, name=f"rcan-{name}", data=data,
+                                   training=self._training(found))
 
     def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
         """
@@ -90,22 +86,26 @@ class Plan:
 
     def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
         """The `ClassifierRecipe` of that: the shipped one, shown something else."""
-        found = ClassifierRecipe.read(SHIPPED)
+        found = ClassifierRecipe.read(CLASSIFIER)
         looks = Looks(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
         name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
         sharp = name == found.name
-        share, cycles, more = (1, 1, 2) if sharp else TUNED[looks.input]
-        steps = max(1, round(self.effort * found.training.steps * share))
-        training = dataclasses.replace(
-            found.training, steps=steps, cycles=cycles, warmup=min(found.training.warmup, steps),
-            validate_every=min(found.training.validate_every, steps),
-            init=None if sharp else str(self.classifier()))
+        share, cycles, more = (1, 1, 1) if sharp else TUNED[looks.input]
+        training = dataclasses.replace(self._training(found, share), cycles=cycles,
+                                       init=None if sharp else str(self.classifier()))
         data = dataclasses.replace(found.data, preset=preset or self.preset,
-                                   scenes=more * self.scenes)
+                                   scenes=more * found.data.scenes)
         return dataclasses.replace(found, name=name, data=data, training=training,
                                    looks=looks)
+
+    def _training(self, found, share=1):
+        """That of a recipe, of a share of its steps."""
+        training = found.training
+        steps = max(1, round(self.effort * training.steps * share))
+        return dataclasses.replace(training, steps=steps, warmup=min(training.warmup, steps),
+                                   validate_every=min(training.validate_every, steps))
 
     def _made(self, recipe, make):
         path = self.folder / recipe.name / f"{recipe.name}.safetensors"
@@ -139,5 +139,5 @@ def _without_folders(recipe):
     for part, key in (("training", "init"), ("looks", "weights")):
         file = found.get(part, {}).get(key)
         if file is not None:
-            found[part][key] = Path(file).name
+            found[part][key] = Path(file).stem
     return found

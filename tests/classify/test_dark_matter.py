@@ -19,6 +19,7 @@ from lenssr.classify._verdicts import (
 from lenssr.cli import main
 from lenssr.methods._consistency import Misfit
 from lenssr.simulate._series import PairSeries
+from lenssr.train import Recipe
 from lenssr.weights import find_weights
 
 
@@ -112,6 +113,7 @@ def test_no_lens_is_among_those_of_its_threshold():
 def test_plan(tmp_path):
     plan = Plan(tmp_path)
     assert plan.classifier_recipe("hr") == ClassifierRecipe.read("classifier_resnet18")
+    assert plan.restorer_recipe("all") == Recipe.read("rcan_all")
     for name, classes in RESTORERS.items():
         assert tuple(plan.restorer_recipe(name).data.substructure) == classes
 
@@ -119,6 +121,9 @@ def test_plan(tmp_path):
 def test_what_comes_with_lenssr_is_not_trained_again(tmp_path, monkeypatch):
     shipped = find_weights("classifier-resnet18")
     assert Plan(tmp_path).classifier() == shipped
+    assert Plan(tmp_path).restorer("all") == find_weights("rcan-all")
+    restored = Plan(tmp_path).classifier("sr", "all")
+    assert restored == find_weights("classifier-resnet18-sr-all")
     monkeypatch.setattr(_plan, "train_classifier", lambda recipe, *args, **options: recipe.training)
     assert Plan(tmp_path, effort=0.5).classifier().steps == 1500
     # Others begin with it.

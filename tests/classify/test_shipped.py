@@ -1,11 +1,15 @@
-"""The classifier in the package, on lenses that it has not seen."""
+"""The classifiers in the package, on lenses that they have not seen."""
 
 import numpy as np
 import pytest
 
+from lenssr import superresolve
+from lenssr.classify import classify
 from lenssr.classify._judge import open_judge
 from lenssr.classify._plan import CLASSES, TESTED
 from lenssr.classify._scores import auc
+from lenssr.classify._sights import lens_images
+from lenssr.exceptions import LensSRWarning
 from lenssr.simulate._series import PairSeries
 
 N = 90
@@ -17,9 +21,14 @@ def judge():
 
 
 @pytest.fixture(scope="module")
-def truths():
+def batch():
     series = PairSeries("classification", substructure=CLASSES, seed=TESTED, engine="torch")
-    return series.batch(range(N)).truth.numpy()
+    return series.batch(range(N))
+
+
+@pytest.fixture(scope="module")
+def truths(batch):
+    return batch.truth.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +62,18 @@ def test_turned_mirrored_and_of_another_unit(judge, truths, verdict):
 def test_noise_is_no_lens(judge):
     noise = np.random.default_rng(0).normal(size=(8, 64, 64))
     assert (judge(noise)[1] > 1).all()
+
+
+def test_restored_images(batch, truths):
+    """As a user has them: observed, restored by the network of the recipe, told apart."""
+    restored = [superresolve(image.data, scale=2, method="rcan", weights="rcan-all",
+                             uncertainty=image.sigma, psf=image.psf, flux="per-pixel")
+                for image in lens_images(batch)[0][:60]]
+    labels = np.arange(60) % 3
+    table = classify(restored, classifier="classifier-resnet18-sr-all")
+    assert (table["class"] == np.array(CLASSES)[labels]).mean() > 0.65
+    assert auc(table["p_cdm"], labels == 1) > 0.85
+    assert table["out_of_domain"].mean() < 0.06
+    with pytest.warns(LensSRWarning, match="unlike those that classifier-resnet18 was trained on"):
+        sharp = classify(restored)
+    assert sharp["out_of_domain"].mean() > 0.9
