@@ -30,10 +30,12 @@ CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",)
                "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm"),
                "LR, unmatched": ("lr", None, 0.0, OTHERS["unmatched"]),
                "HR, physical": ("hr", None, 0.0, OTHERS["physical"])}
-OWN = {"LR": ("bilinear", "bilinear, unmatched"), "SR": ("RCAN of all",),
+OWN = {"LR": ("bilinear", "bilinear, unmatched"),
+       "SR": ("RCAN of all", "RCAN of cdm", "RCAN of no_sub", "RCAN of random",
+              f"RCAN of cdm{MOVED}", "unrolled", "HR"),
        "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
        "HR, physical": ("HR", "HR, physical")}
-"""What else than all ways a classifier is shown: what it was trained on."""
+"""What else than all ways a classifier is shown, what it was trained on first."""
 
 
 def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification", seed=TESTED,
@@ -158,7 +160,7 @@ def judged(judges, images):
     """
     Probabilities, and distances from what is known, by classifier and way.
 
-    Those that know one way alone are shown that.
+    Those that know one way alone are shown those of `OWN`.
     """
     found = {(name, way): judge(pictures) for name, judge in judges.items()
              for way, pictures in images.items() if way in OWN.get(name, images)}

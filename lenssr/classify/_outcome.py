@@ -12,8 +12,8 @@ __all__ = ["DarkMatter", "file_names"]
 
 TABLES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
 SHOWN = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error", "out_of_domain")
-DRAWN = ("HR", "bilinear", "RCAN of all", "RCAN of cdm")
-"""Ways of which the curve of the classifier of sharp images is drawn."""
+DRAWN = {"HR": "-", "bilinear": ":", "RCAN of all": "--", "RCAN of cdm": "-."}
+"""Ways of which curves are drawn, and how; a classifier has its colour."""
 
 
 def file_names(preset):
@@ -65,9 +65,9 @@ class DarkMatter:
         """
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(12, 5), layout="constrained")
-        left, right = figure.subplots(1, 2)
         names = [f"{row['classifier']} on {row['images']}" for row in self.scores]
+        figure = Figure(figsize=(14, max(5, 0.16 * len(names))), layout="constrained")
+        left, right = figure.subplots(1, 2)
         y = np.arange(len(names))[::-1]
         value = np.array(self.scores["accuracy"])
         error = np.abs([value - self.scores["accuracy_low"],
@@ -76,14 +76,16 @@ class DarkMatter:
         left.axvline(1 / 3, color="0.6", ls=":")
         left.set_yticks(y, names, fontsize=7)
         left.set_xlabel("accuracy")
+        colours = {}
         for name in self.curves.colnames[1:]:
             classifier, way, kind = name.split(" | ")
-            if kind == "no_sub" and (classifier != "HR" or way in DRAWN):
-                right.plot(self.curves["false_positive"], self.curves[name],
+            if kind == "no_sub" and way in DRAWN:
+                right.plot(self.curves["false_positive"], self.curves[name], ls=DRAWN[way],
+                           color=colours.setdefault(classifier, f"C{len(colours)}"),
                            label=f"{classifier} on {way}")
         right.set_xlabel("false positives")
         right.set_ylabel("smooth lenses found")
-        right.legend(fontsize=7)
+        right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
     def write(self, folder, *, overwrite=False):
