@@ -54,7 +54,8 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
         A row for each image: ``image``, its number; ``class``, the most probable one; a column
         ``p_CLASS`` for each class, of sum one; ``distance`` from the images of the training,
         in units of what one of them in 200 exceeds; and ``out_of_domain``, where that is above
-        one: then the probabilities mean nothing. ``meta`` tells the weights.
+        one, or the header tells that other weights restored the image than those of the
+        training: then the probabilities mean nothing. ``meta`` tells the weights.
 
     Raises
     ------
@@ -67,15 +68,18 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
     Warns
     -----
     LensSRWarning
-        If images are out of the domain.
+        If images are out of the domain, or do not tell what restored them and the classifier is
+        for restored ones.
     """
     judge = open_judge(classifier, device)
-    chances, far = [], []
-    for images in _batches(data, hdu, mask):
+    chances, far, restored_by = [], [], []
+    for images, weights in _batches(data, hdu, mask):
         found = judge(images)
         chances.append(found[0])
         far.append(found[1])
+        restored_by += [weights] * len(images)
     chances, far = np.concatenate(chances), np.concatenate(far)
+    other = [weights not in (None, judge.restorer) for weights in restored_by]
     table = Table({"image": np.arange(len(far)),
                    "class": np.array(judge.classes)[chances.argmax(axis=1)]})
     for k, name in enumerate(judge.classes):
@@ -83,24 +87,33 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
         table[f"p_{name}"].info.format = ".3f"
     table["distance"] = far
     table["distance"].info.format = ".2f"
-    table["out_of_domain"] = far > 1
+    table["out_of_domain"] = (far > 1) | other
     table.meta = {"classifier": judge.card.name, "sha256": judge.card.sha256[:16],
                   "trained_on": judge.card.recipe["data"]["preset"]}
-    _tell(table, judge)
+    _tell(table, judge, restored_by.count(None))
     return table
 
 
-def _tell(table, judge):
+def _tell(table, judge, unknown):
+    looks = judge.card.recipe["looks"]
     outside = int(table["out_of_domain"].sum())
+    by = f", restored by {Path(looks['weights']).stem}" if looks["input"] == "sr" else ""
+    if by and unknown:
+        warnings.warn(f"{unknown} of {len(table)} images have no header that tells what restored "
+                      f"them; {judge.card.name} says something of those{by} alone",
+                      LensSRWarning, stacklevel=3)
     if outside:
         warnings.warn(f"{outside} of {len(table)} images {'is' if outside == 1 else 'are'} unlike "
                       f"those that {judge.card.name} was trained on, of the preset "
-                      f"{table.meta['trained_on']}: their probabilities mean nothing",
+                      f"{table.meta['trained_on']}{by}: their probabilities mean nothing",
                       LensSRWarning, stacklevel=3)
 
 
 def _batches(data, hdu, mask):
-    """Images of the same shape together, as arrays ``(n, ny, nx)`` on a sky of zero."""
+    """
+    Images of the same shape together, as arrays ``(n, ny, nx)`` on a sky of zero, and what
+    restored them, None where that is not told.
+    """
     if isinstance(data, str | Path) and Path(data).is_dir():
         from lenssr.simulate import open_catalog
 
@@ -108,16 +121,18 @@ def _batches(data, hdu, mask):
     if hasattr(data, "hr") and hasattr(data, "table"):
         for start in range(0, len(data), AT_ONCE):
             stop = min(start + AT_ONCE, len(data))
-            yield np.stack([_plane(np.asarray(data.hr[i], dtype=float), None, None, f" {i}")
-                            for i in range(start, stop)])
+            yield np.stack([_plane(np.asarray(data.hr[i], dtype=float), None, None, f" {i}")[0]
+                            for i in range(start, stop)]), "none"
         return
     if _are_several(data):
         if mask is not None:
             raise ValueError("`mask` must be left out for several images, which carry their own")
         for k, each in enumerate(data):
-            yield _plane(each, hdu, None, f" {k}")[None]
+            values, restored_by = _plane(each, hdu, None, f" {k}")
+            yield values[None], restored_by
         return
-    yield _plane(data, hdu, mask, "")[None]
+    values, restored_by = _plane(data, hdu, mask, "")
+    yield values[None], restored_by
 
 
 def _are_several(data):
@@ -130,11 +145,15 @@ def _are_several(data):
 
 
 def _plane(data, hdu, mask, which):
-    """One image on a sky of zero, checked; ``which`` is its number for errors."""
+    """
+    One image on a sky of zero, checked, and what its header says of the weights that restored
+    it; ``which`` is its number for errors.
+    """
     with warnings.catch_warnings():
         # Images are looked at relative to their peak, whatever their noise.
         warnings.filterwarnings("ignore", "no uncertainty was given", LensSRWarning)
-        planes = parse_image(data, hdu=hdu, mask=mask, unit="").planes
+        parsed = parse_image(data, hdu=hdu, mask=mask, unit="")
+    planes = parsed.planes
     if len(planes) != 1:
         raise ValueError(f"`data` must be an image of one band, got{which} a cube of "
                          f"{len(planes)}")
@@ -147,4 +166,4 @@ def _plane(data, hdu, mask, which):
     values = image.data - sky_level(image.data, image.mask, image.noise)
     if not values[~image.mask].max() > 0:
         raise ValueError(f"`data` must show light above its sky, got image{which} without")
-    return values
+    return values, parsed.header.get("SRWEIGHT")

@@ -70,6 +70,11 @@ class Judge:
         """Names of the classes, in the order of the probabilities."""
         return tuple(self.card.classifier["classes"])
 
+    @property
+    def restorer(self):
+        """The ``SRWEIGHT`` of the images that it was trained on; earlier ones saw sharp ones."""
+        return self.card.classifier.get("restorer", "none")
+
     def __call__(self, images):
         """
         Probabilities, and distances from what it knows.

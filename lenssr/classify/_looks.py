@@ -25,10 +25,17 @@ class Viewer:
         Which images.
     device : `torch.device`
         Where they are restored.
+
+    Attributes
+    ----------
+    restored_by : str
+        What results have as their ``SRWEIGHT``: first digits of the sha256 of the weights that
+        restore, or ``"none"``.
     """
 
     def __init__(self, looks, device):
         self.looks, self.device, self.restorer, self.sizes = looks, device, None, None
+        self.restored_by = "none"
         if looks.input == "sr":
             network, card = load_network(looks.weights)
             if looks.scale not in card.scales:
@@ -36,6 +43,7 @@ class Viewer:
                                  f"{card.name!r} is of {' or '.join(map(str, card.scales))}")
             self.restorer = network.to(device, memory_format=torch.channels_last)
             self.sizes = {**card.network, "scale": looks.scale}
+            self.restored_by = card.sha256[:16]
 
     @torch.no_grad()
     def __call__(self, batch, noisy=False):
