@@ -99,7 +99,7 @@ def _tell(table, judge, unknown):
     outside = int(table["out_of_domain"].sum())
     by = f", restored by {Path(looks['weights']).stem}" if looks["input"] == "sr" else ""
     if by and unknown:
-        warnings.warn(f"{unknown} of {len(table)} images have no header that tells what restored "
+        warnings.warn(f"headers of {unknown} of {len(table)} images do not tell what restored "
                       f"them; {judge.card.name} says something of those{by} alone",
                       LensSRWarning, stacklevel=3)
     if outside:
