@@ -79,7 +79,7 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
         far.append(found[1])
         restored_by += [weights] * len(images)
     chances, far = np.concatenate(chances), np.concatenate(far)
-    other = [weights not in (None, judge.restorer) for weights in restored_by]
+    other = [weights not in (None, judge.restored_by) for weights in restored_by]
     table = Table({"image": np.arange(len(far)),
                    "class": np.array(judge.classes)[chances.argmax(axis=1)]})
     for k, name in enumerate(judge.classes):
@@ -124,15 +124,12 @@ def _batches(data, hdu, mask):
             yield np.stack([_plane(np.asarray(data.hr[i], dtype=float), None, None, f" {i}")[0]
                             for i in range(start, stop)]), "none"
         return
-    if _are_several(data):
-        if mask is not None:
-            raise ValueError("`mask` must be left out for several images, which carry their own")
-        for k, each in enumerate(data):
-            values, restored_by = _plane(each, hdu, None, f" {k}")
-            yield values[None], restored_by
-        return
-    values, restored_by = _plane(data, hdu, mask, "")
-    yield values[None], restored_by
+    several = _are_several(data)
+    if several and mask is not None:
+        raise ValueError("`mask` must be left out for several images, which carry their own")
+    for k, each in enumerate(data if several else [data]):
+        values, restored_by = _plane(each, hdu, mask, f" {k}" if several else "")
+        yield values[None], restored_by
 
 
 def _are_several(data):

@@ -31,8 +31,7 @@ CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",)
                "LR, unmatched": ("lr", None, 0.0, OTHERS["unmatched"]),
                "HR, physical": ("hr", None, 0.0, OTHERS["physical"])}
 OWN = {"LR": ("bilinear", "bilinear, unmatched"),
-       "SR": ("RCAN of all", "RCAN of cdm", "RCAN of no_sub", "RCAN of random",
-              f"RCAN of cdm{MOVED}", "unrolled", "HR"),
+       "SR": (*(f"RCAN of {name}" for name in RESTORERS), f"RCAN of cdm{MOVED}", "unrolled", "HR"),
        "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
        "HR, physical": ("HR", "HR, physical")}
 """What else than all ways a classifier is shown, what it was trained on first."""

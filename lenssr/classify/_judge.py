@@ -71,9 +71,9 @@ class Judge:
         return tuple(self.card.classifier["classes"])
 
     @property
-    def restorer(self):
+    def restored_by(self):
         """The ``SRWEIGHT`` of the images that it was trained on; earlier ones saw sharp ones."""
-        return self.card.classifier.get("restorer", "none")
+        return self.card.classifier.get("restored_by", "none")
 
     def __call__(self, images):
         """

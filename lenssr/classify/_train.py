@@ -180,5 +180,5 @@ def _finish(trainer, unseen, path):
         figures=figures, steps=row["step"], hours=round(trainer.seconds / 3600, 2),
         classifier={"classes": list(recipe.classes), "temperature": temperature,
                     "size": trainer.viewer.looks.scale * recipe.data.size,
-                    "restorer": trainer.viewer.restored_by,
+                    "restored_by": trainer.viewer.restored_by,
                     "domain": known_images(features, labels, len(recipe.classes))})
