@@ -21,12 +21,10 @@ import torch
 from astropy.table import Table
 from torch.nn import functional
 
-from lenssr.networks import expand
-from lenssr.networks.arcs import dim
-from lenssr.simulate._draws import BatchDraws
-from lenssr.train import Data, Recipe, Training, draw_arcs, fit
+from lenssr.networks import sinh_scale, to_asinh
+from lenssr.simulate import BatchDraws
+from lenssr.train import Data, Recipe, Training, apply_symmetry, draw_arcs, fit
 from lenssr.train._arcs import ArcImages
-from lenssr.train._batch import turned
 from lenssr.train._data import BankPairs
 from lenssr.weights import load_network
 
@@ -77,7 +75,7 @@ def score(weights, args):
     generator, found = torch.Generator().manual_seed(UNSEEN), []
     for start in range(0, args.n, BATCH):
         batch = pairs.take(range(start, start + BATCH), BatchDraws(generator, BATCH))
-        error = expand(network(*batch.inputs("cpu"))) - batch.truth
+        error = sinh_scale(network(*batch.inputs("cpu"))) - batch.truth
         peak = batch.truth.amax(dim=(1, 2, 3))
         psnr = 10 * (peak**2 / error.square().mean(dim=(1, 2, 3))).log10()
         found.append(torch.stack([psnr, peak])[:, peak > 5])
@@ -93,7 +91,7 @@ def summary(n, arcs, seed, scores, plain):
 
 def shrunk(images):
     """Images as a generator gives them, coarse enough for distances to mean something."""
-    return functional.avg_pool2d(dim(images)[:, None], POOLED).flatten(1)
+    return functional.avg_pool2d(to_asinh(images)[:, None], POOLED).flatten(1)
 
 
 def nearest(n, generator, args):
@@ -110,7 +108,7 @@ def nearest(n, generator, args):
                           for s in scenes])
 
     known = true(n, recipe.data.seed)
-    known = torch.cat([shrunk(torch.stack([turned(image, turn) for image in known]))
+    known = torch.cat([shrunk(torch.stack([apply_symmetry(image, turn) for image in known]))
                        for turn in range(8)])
     made = shrunk(torch.from_numpy(draw_arcs(args.judged, weights=generator)))
     unseen = shrunk(true(args.judged, UNSEEN))

@@ -25,10 +25,9 @@ from simulated import SCALE, SEED, Scenes
 from tqdm import tqdm
 
 from lenssr import LensSRWarning, superresolve
-from lenssr._files import whole_file
-from lenssr.evaluate import image_metrics
-from lenssr.image._power import ring_power
-from lenssr.methods._operator import Degrade
+from lenssr._forward_model import ForwardModel
+from lenssr._io import atomic_write
+from lenssr.evaluate import image_metrics, radial_power
 
 EDGE = 6        # input pixels along the edge, whose light comes from beyond it
 PLACES = 64     # pixels of each image whose rank among the samples is noted
@@ -88,8 +87,8 @@ def measure(scene, i, args):
     for name, image in images.items():
         figures = image_metrics(image / peak, truth / peak, data_range=1.0)
         row[f"mse_{name}"], row[f"ssim_{name}"] = figures["mse"], figures["ssim"]
-        row[f"power_{name}"] = ring_power(image / peak, truth / peak)
-    degrade = Degrade(scene["psf"], SCALE, scene["lr"].shape)
+        row[f"power_{name}"] = radial_power(image / peak, truth / peak)
+    degrade = ForwardModel(scene["psf"], SCALE, scene["lr"].shape)
     row["chi2_samples"] = np.mean([reduced_chi2(each, scene, degrade) for each in samples[:8]])
     row["chi2_mean"] = reduced_chi2(mean, scene, degrade)
     row["chi2_truth"] = reduced_chi2(truth, scene, degrade)
@@ -124,7 +123,7 @@ def rows_of(args):
         piece.append(measure(scene, i, args))
         if len(piece) == PIECE or i == args.n - 1:
             if len(piece) == PIECE:
-                with whole_file(path) as beside, open(beside, "wb") as file:
+                with atomic_write(path) as beside, open(beside, "wb") as file:
                     np.savez(file, **{key: np.stack([row[key] for row in piece])
                                       for key in piece[0]})
             rows += piece

@@ -3,7 +3,8 @@
 import numpy as np
 from astropy.table import Table
 
-from lenssr.image._power import FREQUENCIES, transfer
+from lenssr.evaluate import transfer_function
+from lenssr.evaluate._power_spectrum import FREQUENCIES
 
 BINS = (1, 3, 10, 30)                    # of the local signal to noise
 SNR = (5, 15, 50, 150, 500)              # of the peak of an image
@@ -40,7 +41,7 @@ def images(rows, names):
     """A row for each kind of image."""
     table = []
     for name in names:
-        t, r = transfer(np.sum([row[f"power_{name}"] for row in rows], axis=0))
+        t, r = transfer_function(np.sum([row[f"power_{name}"] for row in rows], axis=0))
         t = t[FREQUENCIES < HALF]
         table.append({"image": name, "n": len(rows), "psnr": psnr(rows, name).mean(),
                       "of_mean": -10 * np.log10(np.mean([row[f"mse_{name}"] for row in rows])),
@@ -136,8 +137,7 @@ def metadata_table(n, weights):
     """What the truth loses in likelihood when something is not told."""
     import torch
 
-    from lenssr.networks import CONDITIONS
-    from lenssr.networks._metadata import METADATA
+    from lenssr.networks import METADATA, N_PSF_FEATURES
     from lenssr.train import Recipe
     from lenssr.train._diffusion import open_residuals, sampling_figures
     from lenssr.weights import load_network
@@ -150,10 +150,10 @@ def metadata_table(n, weights):
     for name in ("nothing", "psf", *names, "all"):
         changed = numbers.clone()
         if name in ("psf", "all"):
-            changed[:, :CONDITIONS] = 0
+            changed[:, :N_PSF_FEATURES] = 0
         for k, each in enumerate(METADATA):
             if name in (each, "all"):
-                changed[:, CONDITIONS + k] = torch.nan
+                changed[:, N_PSF_FEATURES + k] = torch.nan
         pairs.arrays["numbers"] = changed
         table.append({"withheld": name, **sampling_figures(network, pairs, "cpu")})
     return rounded(table, 4)

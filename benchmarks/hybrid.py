@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from astropy.table import Table
 
-from lenssr.evaluate import image_metrics
-from lenssr.image._power import ring_power, transfer
-from lenssr.networks import expand
-from lenssr.simulate._draws import BatchDraws
+from lenssr.evaluate import image_metrics, radial_power, transfer_function
+from lenssr.networks import sinh_scale
+from lenssr.simulate import BatchDraws
 from lenssr.train import Data, Recipe, Training, fit
 from lenssr.train._data import BankPairs
 from lenssr.weights import load_network
@@ -60,12 +59,12 @@ def score(weights, args):
     generator, rows, power = torch.Generator().manual_seed(UNSEEN), [], 0.0
     for start in range(0, args.n, BATCH):
         batch = pairs.take(range(start, start + BATCH), BatchDraws(generator, BATCH))
-        images = expand(network(*batch.inputs("cpu")))
+        images = sinh_scale(network(*batch.inputs("cpu")))
         for image, truth in zip(images[:, 0].double().numpy(), batch.truth[:, 0].double().numpy()):
             peak = truth.max()
             if peak < 5:
                 continue
-            found = ring_power(image, truth)
+            found = radial_power(image, truth)
             power = power + found / found[1].sum()
             metrics = image_metrics(image / peak, truth / peak, data_range=1.0)
             flux = metrics["flux_ratio"] if peak > BRIGHT and truth.min() > -1e-3 * peak else np.nan
@@ -77,7 +76,7 @@ def summary(terms, seed, scores, first):
     """A row of the table."""
     found, power = scores
     gain = found["psnr"] - first[0]["psnr"]
-    t, r = transfer(power)
+    t, r = transfer_function(power)
     flux = found["flux"][np.isfinite(found["flux"])]
     return {"loss": " + ".join(terms), "seed": seed, "psnr": found["psnr"].mean(),
             "gain": gain.mean(), "error": gain.std() / len(gain)**0.5,

@@ -18,8 +18,8 @@ from scipy import ndimage, optimize
 
 from lenssr import LensSRWarning
 from lenssr.evaluate import image_metrics
-from lenssr.image._noise import estimate_sky
-from lenssr.simulate import reobserve
+from lenssr.simulate import simulate_observation
+from lenssr.uncertainty import estimate_sky
 
 DATA = Path(os.environ.get("LENSSR_SHARED_DATA",
                            Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -180,7 +180,7 @@ def degrade(lens, seeing, snr, seed=1):
         with warnings.catch_warnings():
             # Empirical PSFs that are off their centre by a fraction of a pixel.
             warnings.simplefilter("ignore", LensSRWarning)
-            return reobserve(data, lens.psf, pixel_scale=lens.pixel, bin=lens.bin, snr=snr,
+            return simulate_observation(data, lens.psf, pixel_scale=lens.pixel, bin=lens.bin, snr=snr,
                              seeing=seeing, margin=MARGIN, seed=seed)
 
     pair = again(snr)

@@ -25,8 +25,8 @@ from lenses import DATA, degrade, lenses, score
 from scipy import fft
 from tqdm import tqdm
 
-from lenssr.image._kernels import relative_kernel
-from lenssr.methods._operator import Degrade
+from lenssr._forward_model import ForwardModel
+from lenssr.image import relative_kernel
 
 SEEING, SNR = 0.75, 100  # FWHM of the optics, arcsec; peak signal to noise
 SCALE = 2
@@ -95,7 +95,7 @@ def misfit(narrow, psf, truth):
 
     ny, nx = (n // SCALE for n in truth.shape)
     seen = fftconvolve(truth, narrow, mode="same").reshape(ny, SCALE, nx, SCALE).mean(axis=(1, 3))
-    ours = Degrade(psf, SCALE, (ny, nx)).forward(truth)
+    ours = ForwardModel(psf, SCALE, (ny, nx)).forward(truth)
     inner = (slice(ny // 4, -ny // 4), slice(nx // 4, -nx // 4))
     return np.abs(seen - ours)[inner].max() / ours.max()
 

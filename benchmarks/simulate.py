@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lenssr.simulate import render, simulate_catalog
+from lenssr.simulate import PairSeries, render, simulate_catalog
 from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._series import PairSeries
 
 PRESET = "deeplense-2"
 CLASSES = ("no_sub", "cdm", "axion")

@@ -23,11 +23,10 @@ from tqdm import tqdm
 
 from lenssr import LensSRWarning, list_methods, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
-from lenssr.simulate import Population
-from lenssr.simulate._draws import BatchDraws
+from lenssr.simulate import BatchDraws, Population
 from lenssr.simulate._model import KINDS
+from lenssr.train import Data
 from lenssr.train._data import BankPairs
-from lenssr.train._recipe import Data
 from lenssr.weights import shipped_weights
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 from lenssr.evaluate._fidelity.result import shortened
 
 COLUMNS = ("mse", "psnr", "psnr_spread", "psnr_of_mean", "ssim", "psnr_arc", "removed",
@@ -102,7 +102,7 @@ def by_bin(table):
 
 def write_lines(lines, path):
     """Write lines of words into a CSV file."""
-    with whole_file(path) as beside, beside.open("w", newline="") as file:
+    with atomic_write(path) as beside, beside.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 

@@ -25,9 +25,9 @@ print(catalog)
 
 import matplotlib.pyplot as plt
 
-from lenssr.evaluate import contact_sheet
+from lenssr.evaluate import plot_catalog
 
-_ = contact_sheet(catalog, 12, figure=plt.figure(layout="constrained"))
+_ = plot_catalog(catalog, 12, figure=plt.figure(layout="constrained"))
 
 # %%
 # A pair has two `~astropy.nddata.CCDData`, with sky coordinates, unit, noise and PSF, and a truth.

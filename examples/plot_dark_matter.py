@@ -30,7 +30,7 @@ for column, kind in zip(axes.T, kinds):
 
 import torch
 
-from lenssr.networks._starlet import starlet
+from lenssr.networks import starlet
 
 figure, axes = plt.subplots(1, 3, figsize=(7, 2.6), layout="constrained")
 for axis, kind in zip(axes, kinds):

@@ -22,14 +22,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lenssr.evaluate import contact_sheet
+from lenssr.evaluate import plot_catalog
 from lenssr.simulate import simulate_catalog
 
 folder = Path(tempfile.mkdtemp())
 options = dict(preset="observed-like", engine="torch", size=32, progress=False)
 observed = simulate_catalog(folder / "observed", 120, seed=1, **options)
 unseen = simulate_catalog(folder / "unseen", 30, seed=2, **options)
-_ = contact_sheet(unseen, 6, figure=plt.figure(layout="constrained"))
+_ = plot_catalog(unseen, 6, figure=plt.figure(layout="constrained"))
 
 # %%
 # With targets

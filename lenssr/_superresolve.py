@@ -2,19 +2,16 @@
 
 import warnings
 
-from lenssr._checks import natural_integer, positive_integer
-from lenssr._warned import remember_warnings
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr._warnings import warnings_to_header
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import assemble, flux_kind, parse_image
-from lenssr.image._tiles import check_tile
-from lenssr.image._wcs import rescale_wcs
-from lenssr.methods import Run, find_method, make_method, usual_method
-from lenssr.methods._consistency import compare
+from lenssr.image import assemble, check_tile, flux_convention, parse_image, rescale_wcs
+from lenssr.methods import RunOptions, check_consistency, default_method, find_method, make_method
 
 __all__ = ["superresolve"]
 
 
-@remember_warnings
+@warnings_to_header
 def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask=None,
                  wcs=None, unit=None, flux="auto", device=None, n_samples=None, seed=None,
                  tile=None, progress=False, hdu=None, data_consistent=False, **method_options):
@@ -104,16 +101,16 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     >>> sharp.shape
     (32, 32)
     """
-    scale, tile = positive_integer("scale", scale), check_tile(tile)
-    seed = 0 if seed is None else natural_integer("seed", seed)
+    scale, tile = check_positive_int("scale", scale), check_tile(tile)
+    seed = 0 if seed is None else check_nonnegative_int("seed", seed)
     if method is not None:
         find_method(method)
     parsed = parse_image(data, hdu=hdu, psf=psf, uncertainty=uncertainty, mask=mask, wcs=wcs,
                          unit=unit)
-    method = usual_method(parsed.planes, scale) if method is None else method
+    method = default_method(parsed.planes, scale) if method is None else method
     spec = find_method(method)
     if n_samples is not None:
-        check = positive_integer if spec.samples else natural_integer
+        check = check_positive_int if spec.samples else check_nonnegative_int
         n_samples = check("n_samples", n_samples)
     if n_samples and not spec.samples:
         raise ValueError(f"`n_samples` must be 0 for method {method!r}, which draws no samples, "
@@ -121,13 +118,13 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     restorer = make_method(method, scale, method_options)
     if data_consistent and any(plane.psf is None for plane in parsed.planes):
         raise ValueError("`psf` must be given for `data_consistent`, got None")
-    kind = flux_kind(parsed.unit, flux)
+    kind = flux_convention(parsed.unit, flux)
     # Before the work, which would be lost if the WCS could not be carried.
     new_wcs = None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale)
-    run = Run(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
+    run = RunOptions(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
               progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
-    restorations, agreement = compare(parsed.planes, restorations, run, method, data_consistent)
+    restorations, agreement = check_consistency(parsed.planes, restorations, run, method, data_consistent)
     lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "

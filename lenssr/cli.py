@@ -329,11 +329,11 @@ def _simulate(options):
 
 
 def _show(options):
-    from lenssr.evaluate import contact_sheet
+    from lenssr.evaluate import plot_catalog
     from lenssr.simulate import open_catalog
 
     _check_output("--out", options.out, options.overwrite)
-    figure = contact_sheet(open_catalog(options.pairs), options.n)
+    figure = plot_catalog(open_catalog(options.pairs), options.n)
     beside = os.path.join(os.path.dirname(os.path.abspath(options.out)),
                           f".part-{os.path.basename(options.out)}")
     figure.savefig(beside, dpi=110)

@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lenssr import LensSRWarning, superresolve
-from lenssr.image._kernels import gaussian_psf
+from lenssr.image import gaussian_psf
 
 CLASSICAL = ("bilinear", "bicubic", "lanczos", "richardson_lucy", "wiener")
 OPTIONS = {"richardson_lucy": {"n_iter": 5, "n_probes": 2}}

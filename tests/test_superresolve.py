@@ -20,9 +20,7 @@ from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.image import parse_image
-from lenssr.image._kernels import gaussian_psf, target_psf
-from lenssr.image._tiles import check_tile, tiles
+from lenssr.image import check_tile, gaussian_psf, parse_image, target_psf, tiles
 from lenssr.image._wcs import RescaledWCS
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")

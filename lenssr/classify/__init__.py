@@ -1,17 +1,17 @@
-"""What dark matter is in a lens: classifiers, and how far they can be believed."""
+"""Classification of the dark matter in images of lenses."""
 
-from importlib import import_module
+from lenssr._lazy import lazy_exports
 
-__all__ = ["ClassifierRecipe", "DarkMatter", "Looks", "classify", "dark_matter",
+__all__ = ["ClassifierRecipe", "DarkMatter", "InputConfig", "classify", "dark_matter",
            "evaluate_classifier", "train_classifier"]
 
-# Loaded on first use: they need torch.
-_HOMES = {"ClassifierRecipe": "_recipe", "Looks": "_recipe", "classify": "_classify",
-          "DarkMatter": "_outcome", "dark_matter": "_dark_matter",
-          "evaluate_classifier": "_evaluate", "train_classifier": "_train"}
+_PUBLIC = {
+    "._classify": ["classify"],
+    "._dark_matter": ["dark_matter"],
+    "._evaluate": ["evaluate_classifier"],
+    "._outcome": ["DarkMatter"],
+    "._recipe": ["ClassifierRecipe", "InputConfig"],
+    "._train": ["train_classifier"],
+}
 
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lenssr.classify' has no attribute {name!r}")
-    return getattr(import_module(f"lenssr.classify.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC)

@@ -8,12 +8,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from lenssr.classify._judge import open_judge
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import parse_image
-from lenssr.image._noise import sky_level
-from lenssr.networks._classifier import LARGEST, SMALLEST
-
-from ._judge import open_judge
+from lenssr.networks import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE
+from lenssr.uncertainty import sky_level
 
 __all__ = ["classify"]
 
@@ -155,8 +154,8 @@ def _plane(data, hdu, mask, which):
         raise ValueError(f"`data` must be an image of one band, got{which} a cube of "
                          f"{len(planes)}")
     image = planes[0]
-    if min(image.shape) < SMALLEST or max(image.shape) > LARGEST:
-        raise ValueError(f"`data` must be an image with sides of {SMALLEST} to {LARGEST} pixels, "
+    if min(image.shape) < MIN_IMAGE_SIDE or max(image.shape) > MAX_IMAGE_SIDE:
+        raise ValueError(f"`data` must be an image with sides of {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels, "
                          f"got{which} {image.shape[0]} x {image.shape[1]}")
     if image.mask.all():
         raise ValueError(f"`mask` must leave pixels to look at, got image{which} with none")

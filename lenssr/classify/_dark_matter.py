@@ -5,18 +5,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import natural_integer, positive_integer, positive_number
-from lenssr._files import check_absent, whole_file
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import PairSeries
+from lenssr._io import atomic_write, check_overwrite
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.classify._judge import open_judge
+from lenssr.classify._outcome import DarkMatter, file_names
+from lenssr.classify._plan import CLASSES, RESTORERS, TESTED, Plan
+from lenssr.classify._sights import MOVED, Sights, way_of_method, way_of_weights
+from lenssr.classify._subhalos import subhalo_table, twin_series
+from lenssr.classify._verdicts import confusion_table, roc_table, scores_table
+from lenssr.simulate import PairSeries, find_preset
 from lenssr.weights import find_weights, read_card, shipped_weights
-
-from ._judge import open_judge
-from ._outcome import DarkMatter, file_names
-from ._plan import CLASSES, RESTORERS, TESTED, Plan
-from ._sights import MOVED, Sights, way_of_method, way_of_weights
-from ._subhalos import subhalo_table, twin_series
-from ._verdicts import confusion_table, roc_table, scores_table
 
 __all__ = ["dark_matter"]
 
@@ -83,8 +81,8 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     OSError
         If a file is there already and ``overwrite`` is false.
     """
-    positive_integer("n", n), positive_integer("n_twins", n_twins), natural_integer("seed", seed)
-    positive_number("effort", effort)
+    check_positive_int("n", n), check_positive_int("n_twins", n_twins), check_nonnegative_int("seed", seed)
+    check_positive_number("effort", effort)
     find_preset(preset)
     if seed in (1, 3):
         raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
@@ -93,7 +91,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
         for each in given:
             if each not in known:
                 raise ValueError(f"`{name}` must be of {', '.join(known)}, got {each!r}")
-    check_absent([Path(out) / name for name in file_names(preset)], overwrite)
+    check_overwrite([Path(out) / name for name in file_names(preset)], overwrite)
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = Plan(folder, preset, effort=effort, device=device, progress=progress)
     # What it takes first, and what it is tried on then.
@@ -211,5 +209,5 @@ class _Seen:
         for way, images in Sights.only(missing)(batch).items():
             path = paths[way]
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as beside, open(beside, "wb") as file:
+            with atomic_write(path) as beside, open(beside, "wb") as file:
                 np.save(file, images.astype(np.float32))

@@ -1,13 +1,10 @@
 """Figures of the card of a classifier, measured again."""
 
-from lenssr.train._data import open_pairs
-from lenssr.train._distributed import Processes
-from lenssr.train._evaluate import compared, recipe_of
-
-from ._judge import open_judge
-from ._looks import Labels, Viewer
-from ._recipe import ClassifierRecipe
-from ._train import figures_in_use, figures_seen_once, look
+from lenssr.classify._judge import open_judge
+from lenssr.classify._looks import Labels, Viewer
+from lenssr.classify._recipe import ClassifierRecipe
+from lenssr.classify._train import figures_in_use, figures_seen_once, look
+from lenssr.train import Distributed, compare_card, open_pairs, recipe_from_card
 
 __all__ = ["evaluate_classifier"]
 
@@ -38,13 +35,13 @@ def evaluate_classifier(weights, *, device=None, progress=True):
     FileNotFoundError
         If there are no such weights.
     """
-    with Processes(device) as team:
+    with Distributed(device) as team:
         judge = open_judge(weights, team.device)
-        recipe = recipe_of(judge.card, ClassifierRecipe)
+        recipe = recipe_from_card(judge.card, ClassifierRecipe)
         viewer = Viewer(recipe.looks, team.device)
         unseen = open_pairs(recipe.pairs(viewer.sizes), True, progress)
         labels = Labels(judge.classes, recipe.data.catalog)
         found = figures_seen_once(judge.network, unseen, viewer, labels)
         logits, true, _ = look(judge.network, unseen, viewer, labels)
-    return compared(judge.card, {
+    return compare_card(judge.card, {
         **found, **figures_in_use(logits, true, judge.card.classifier["temperature"])})

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lenssr.train._batch import turned
+from lenssr.classify._known import distance
+from lenssr.classify._temperature import probabilities
+from lenssr.train import apply_symmetry
 from lenssr.weights import load_network
-
-from ._known import distance
-from ._temperature import probabilities
 
 __all__ = ["TURNS", "Judge", "judge", "open_judge"]
 
@@ -39,7 +38,7 @@ def judge(network, images):
     logits, features = 0.0, 0.0
     for turn in range(TURNS):
         # The axes of images come first there.
-        view = turned(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
+        view = apply_symmetry(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
         last = network.features(view.contiguous())[-1]
         logits = logits + network.classify(last).float() / TURNS
         features = features + last.float().mean(dim=(-2, -1)) / TURNS

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.networks import expand
+from lenssr.networks import sinh_scale
 from lenssr.simulate import open_catalog
-from lenssr.train._data import open_pairs
+from lenssr.train import open_pairs
 from lenssr.weights import load_network
 
 __all__ = ["Labels", "Viewer", "open_views"]
@@ -63,7 +63,7 @@ class Viewer:
             image = functional.interpolate(batch.lr, scale_factor=batch.scale, mode="bilinear",
                                            align_corners=False)
         else:
-            image = expand(self.restorer(*batch.inputs(self.device)).float())
+            image = sinh_scale(self.restorer(*batch.inputs(self.device)).float())
         image = image.to(self.device)
         return self._with_noise(image) if noisy and self.looks.noise else image
 

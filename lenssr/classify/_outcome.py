@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from lenssr._files import check_absent, write_report
+from lenssr._io import check_overwrite, write_tables_and_figure
 
 __all__ = ["DarkMatter", "file_names"]
 
@@ -105,6 +105,6 @@ class DarkMatter:
             If a file is there already and ``overwrite`` is false.
         """
         paths = [Path(folder) / name for name in file_names(self.scores.meta["preset"])]
-        check_absent(paths, overwrite)
-        write_report({path: getattr(self, part) for part, path in zip(TABLES, paths)},
+        check_overwrite(paths, overwrite)
+        write_tables_and_figure({path: getattr(self, part) for part, path in zip(TABLES, paths)},
                      self.figure(), paths[-1])

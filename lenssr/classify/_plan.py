@@ -4,12 +4,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-from lenssr.train import Recipe, fit
-from lenssr.train._trainer import difference
+from lenssr.classify._recipe import ClassifierRecipe, InputConfig
+from lenssr.classify._train import train_classifier
+from lenssr.train import Recipe, fit, recipe_difference
 from lenssr.weights import find_weights, is_shipped, read_card
-
-from ._recipe import ClassifierRecipe, Looks
-from ._train import train_classifier
 
 __all__ = ["CLASSES", "RESTORERS", "Plan"]
 
@@ -87,7 +85,7 @@ class Plan:
     def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
         """The `ClassifierRecipe` of that: the shipped one, shown something else."""
         found = ClassifierRecipe.read(CLASSIFIER)
-        looks = Looks(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
+        looks = InputConfig(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
         name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
@@ -130,7 +128,7 @@ def other_recipe(path, recipe):
     # Keys that an earlier version did not have are as they are by default.
     old = type(recipe).from_dict(read_card(path).recipe)
     old, new = _without_folders(old), _without_folders(recipe)
-    return difference(old, new) if old != new else ""
+    return recipe_difference(old, new) if old != new else ""
 
 
 def _without_folders(recipe):

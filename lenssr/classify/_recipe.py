@@ -3,17 +3,16 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from lenssr.train import Recipe
-from lenssr.train._keys import check_values, choice, number
+from lenssr.train import Recipe, check_fields, choice_field, number_field
 
-__all__ = ["INPUTS", "ClassifierRecipe", "Looks"]
+__all__ = ["INPUTS", "ClassifierRecipe", "InputConfig"]
 
 INPUTS = ("hr", "lr", "sr")
 BALANCE = 1e-6  # by which the sum of weights may differ from one
 
 
 @dataclass(frozen=True)
-class Looks:
+class InputConfig:
     """
     What a classifier looks at; parameters as in the recipe files.
 
@@ -33,14 +32,14 @@ class Looks:
         Weight of each class in the loss, of sum one; all alike by default.
     """
 
-    input: str = choice("hr", *INPUTS)
-    scale: int = number(2, 1, whole=True)
+    input: str = choice_field("hr", *INPUTS)
+    scale: int = number_field(2, 1, whole=True)
     weights: str | None = None
-    noise: float = number(0.0, 0, 1)
+    noise: float = number_field(0.0, 0, 1)
     class_weights: list | None = None
 
     def __post_init__(self):
-        check_values(self)
+        check_fields(self)
         if (self.weights is None) != (self.input != "sr"):
             raise ValueError("recipe key `weights` must be given for the input 'sr', and for no "
                              f"other, got {self.weights!r} for {self.input!r}")
@@ -76,10 +75,10 @@ class ClassifierRecipe(Recipe):
         If a key is wrong, or there are no classes to tell apart.
     """
 
-    looks: Looks = field(default_factory=Looks)
+    looks: InputConfig = field(default_factory=InputConfig)
 
     needed: ClassVar = ("architecture",)
-    parts: ClassVar = {**Recipe.parts, "looks": Looks}
+    parts: ClassVar = {**Recipe.parts, "looks": InputConfig}
 
     def __post_init__(self):
         super().__post_init__()

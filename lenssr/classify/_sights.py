@@ -7,9 +7,13 @@ import numpy as np
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import LensImage
-from lenssr.methods import Run, make_method
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._projection import RegularisedInverse, discrepancy_variance
+from lenssr.methods import (
+    DataResidual,
+    RegularisedInverse,
+    RunOptions,
+    discrepancy_variance,
+    make_method,
+)
 from lenssr.weights import read_card
 
 __all__ = ["MOVED", "Sights", "consistent", "lens_images", "way_of_method", "way_of_weights"]
@@ -57,7 +61,7 @@ def way_of_weights(file, scale=2, device=None):
 
 
 def _way(method, scale, device):
-    run = Run(scale=scale, device=device)
+    run = RunOptions(scale=scale, device=device)
     if hasattr(method, "prepare"):
         # Without the noise probes, which cost many times as much as the image.
         return lambda image: method.prepare(image, run)[0](image)
@@ -68,7 +72,7 @@ def _way(method, scale, device):
 
 def consistent(way, image, scale=2):
     """What a way makes of an image, moved to the nearest that agrees with the data."""
-    mean, misfit = way(image), Misfit(image, scale)
+    mean, misfit = way(image), DataResidual(image, scale)
     residual = misfit.residual(mean)
     if np.sum(residual**2) <= misfit.count:
         return mean

@@ -3,13 +3,10 @@
 import numpy as np
 from astropy.table import Table
 
-from lenssr.evaluate._fidelity.twins import with_subhalo
-from lenssr.simulate._given import GivenSeries
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import draw_model
-
-from ._scores import bootstrap
-from ._verdicts import crossed_thresholds, smooth_threshold
+from lenssr.classify._scores import bootstrap
+from lenssr.classify._verdicts import crossed_thresholds, smooth_threshold
+from lenssr.evaluate import add_subhalo
+from lenssr.simulate import GivenSeries, draw_model, find_preset
 
 __all__ = ["MASSES", "subhalo_table", "twin_series"]
 
@@ -39,7 +36,7 @@ def twin_series(preset, n, seed):
     """
     found = find_preset(preset)
     smooth = [draw_model(found.population, seed, i) for i in range(n)]
-    return {mass: GivenSeries([with_subhalo(scene, mass) for scene in smooth], found.instrument,
+    return {mass: GivenSeries([add_subhalo(scene, mass) for scene in smooth], found.instrument,
                               found.size, seed=seed) for mass in MASSES}
 
 

@@ -6,18 +6,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.train._ahead import check_workers
-from lenssr.train._distributed import Processes
-from lenssr.train._loop import run_steps
-from lenssr.train._trainer import Trainer
+from lenssr.classify._judge import judge
+from lenssr.classify._known import known_images
+from lenssr.classify._looks import open_views
+from lenssr.classify._recipe import ClassifierRecipe
+from lenssr.classify._scores import auc, one_vs_rest
+from lenssr.classify._temperature import calibration_error, find_temperature, probabilities
+from lenssr.train import Distributed, Trainer, check_workers, run_steps
 from lenssr.weights import save_network
-
-from ._judge import judge
-from ._known import known_images
-from ._looks import open_views
-from ._recipe import ClassifierRecipe
-from ._scores import auc, one_vs_rest
-from ._temperature import calibration_error, find_temperature, probabilities
 
 __all__ = ["ClassifierTrainer", "figures_in_use", "figures_seen_once", "look",
            "train_classifier"]
@@ -58,7 +54,7 @@ def train_classifier(recipe, folder, *, device=None, workers=None, progress=True
     """
     workers = check_workers(workers)
     recipe = ClassifierRecipe.read(recipe)
-    with Processes(device) as team:
+    with Distributed(device) as team:
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
         pairs, unseen, viewer, labels = team.one_by_one(

@@ -3,8 +3,8 @@
 import numpy as np
 from astropy.table import Table
 
-from ._scores import auc, bootstrap, confusion, one_vs_rest, roc
-from ._temperature import calibration_error
+from lenssr.classify._scores import auc, bootstrap, confusion, one_vs_rest, roc
+from lenssr.classify._temperature import calibration_error
 
 __all__ = ["FALSE", "confusion_table", "crossed_thresholds", "roc_table", "scores_table",
            "smooth_threshold"]

@@ -1,8 +1,14 @@
-"""Real data that come with lenssr: a lens, and galaxies, PSFs and skies to make others with."""
+"""Data files of the package: the demonstration lens, galaxies, PSFs and skies."""
 
-from ._demo_lens import demo_lens
-from ._galaxies import galaxy_stamps
-from ._psfs import measured_psfs
-from ._sky import sky_stamps
+from lenssr._lazy import lazy_exports
 
 __all__ = ["demo_lens", "galaxy_stamps", "measured_psfs", "sky_stamps"]
+
+_PUBLIC = {
+    "._demo_lens": ["demo_lens"],
+    "._galaxies": ["galaxy_stamps"],
+    "._psfs": ["measured_psfs"],
+    "._sky": ["sky_stamps"],
+}
+
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC)

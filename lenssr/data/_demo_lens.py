@@ -34,7 +34,7 @@ def demo_lens():
     Neither image has HST's orientation: the source of the data came without one. Their
     WCS has the published position of the lens at its centre and takes up as north.
     """
-    from lenssr.simulate import LensPair
+    from lenssr._pair import LensPair
 
     path = resources.files("lenssr.data") / FILE
     with resources.as_file(path) as local, fits.open(local, memmap=False) as hdus:

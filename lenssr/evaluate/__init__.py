@@ -1,23 +1,28 @@
-"""How good a restored image is: against a truth, and against simpler ways to make it."""
+"""Metrics, benchmarks, fidelity tests and reports of super-resolved images."""
 
-from importlib import import_module
+from lenssr._lazy import lazy_exports
 
-from ._figures import comparison_figure, contact_sheet
-from ._linear import OptimalLinearFilter
-from ._metrics import image_metrics, psnr_summary
-
-__all__ = ["EXPERIMENTS", "Benchmark", "Fidelity", "OptimalLinearFilter", "benchmark",
-           "comparison_figure", "contact_sheet", "count_macs", "fidelity", "image_metrics",
+__all__ = ["Benchmark", "EXPERIMENTS", "Fidelity", "OptimalLinearFilter", "benchmark",
+           "comparison_figure", "count_macs", "fidelity", "image_metrics", "plot_catalog",
            "prior_figure", "prior_map", "psnr_summary", "report"]
 
-# Loaded on first use: they join methods, pairs and networks, which metrics need not know.
-_HOMES = {"EXPERIMENTS": "_experiments", "Benchmark": "_benchmark_result",
-          "benchmark": "_benchmark", "count_macs": "_complexity",
-          "Fidelity": "_fidelity", "fidelity": "_fidelity", "report": "_report",
-          "prior_figure": "_prior", "prior_map": "_prior"}
+_PUBLIC = {
+    "._benchmark": ["benchmark"],
+    "._benchmark_result": ["Benchmark"],
+    "._complexity": ["count_macs"],
+    "._experiments": ["EXPERIMENTS"],
+    "._fidelity": ["Fidelity", "fidelity"],
+    "._figures": ["comparison_figure", "plot_catalog"],
+    "._linear": ["OptimalLinearFilter"],
+    "._metrics": ["image_metrics", "psnr_summary"],
+    "._prior": ["prior_figure", "prior_map"],
+    "._report": ["report"],
+}
+# Interface for the other packages of lenssr, not part of the public API.
+_INTERNAL = {
+    "._fidelity.twins": ["add_subhalo"],
+    "._power_spectrum": ["radial_power", "transfer_function"],
+}
 
-
-def __getattr__(name):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lenssr.evaluate' has no attribute {name!r}")
-    return getattr(import_module(f"lenssr.evaluate.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_exports(
+    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})

@@ -5,14 +5,13 @@ import functools
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import natural_integer, positive_integer, positive_number
-
-from ._benchmark_result import Benchmark, check_free
-from ._benchmark_table import decibels, summarise
-from ._entrants import LINEAR, method_names, weight_files
-from ._experiments import find_experiment
-from ._measure import Measurement
-from ._prepare import ARC, SEEN, prepare
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.evaluate._benchmark_result import Benchmark, check_free
+from lenssr.evaluate._benchmark_table import decibels, summarise
+from lenssr.evaluate._entrants import LINEAR, method_names, weight_files
+from lenssr.evaluate._experiments import find_experiment
+from lenssr.evaluate._measure import Measurement
+from lenssr.evaluate._prepare import ARC, SEEN, prepare
 
 __all__ = ["benchmark"]
 
@@ -86,14 +85,14 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     its warning. Two rows are no methods: ``constant`` is the best flat image, and ``truth``
     what the truth itself scores against a target with noise, the floor.
     """
-    n = positive_integer("n", n)
+    n = check_positive_int("n", n)
     if not hasattr(training, "__len__"):
-        training = natural_integer("training", training)
-    seed = natural_integer("seed", seed)
+        training = check_nonnegative_int("training", training)
+    seed = check_nonnegative_int("seed", seed)
     if assumed_snr is not None:
-        assumed_snr = positive_number("assumed_snr", assumed_snr)
+        assumed_snr = check_positive_number("assumed_snr", assumed_snr)
     if data_range != "peak":
-        data_range = positive_number("data_range", data_range)
+        data_range = check_positive_number("data_range", data_range)
     names = method_names(methods)
     files = weight_files(weights, (*names, "constant", "truth"))
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name,

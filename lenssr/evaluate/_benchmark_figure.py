@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ._benchmark_table import decibels
-from ._figures import MOST, SOFTENING
-from ._prepare import edge_level
+from lenssr.evaluate._benchmark_table import decibels
+from lenssr.evaluate._figures import MOST, SOFTENING
+from lenssr.evaluate._prepare import edge_level
 
 __all__ = ["draw"]
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr._files import check_absent, write_report
-
-from ._benchmark_table import layout
+from lenssr._io import check_overwrite, write_tables_and_figure
+from lenssr.evaluate._benchmark_table import layout
 
 __all__ = ["Benchmark", "check_free", "condition_lines"]
 
@@ -57,7 +56,7 @@ class Benchmark:
         -------
         figure : `~matplotlib.figure.Figure`
         """
-        from ._benchmark_figure import draw
+        from lenssr.evaluate._benchmark_figure import draw
 
         return draw(self)
 
@@ -79,12 +78,12 @@ class Benchmark:
         """
         check_free(folder, self.name, overwrite)
         summary, images, figure = (Path(folder) / each.format(self.name) for each in FILES)
-        write_report({summary: self.summary, images: self.images}, self.figure(), figure)
+        write_tables_and_figure({summary: self.summary, images: self.images}, self.figure(), figure)
 
 
 def check_free(folder, name, overwrite):
     """`OSError` if a file of a benchmark is there that is not to be replaced."""
-    check_absent([Path(folder) / pattern.format(name) for pattern in FILES], overwrite)
+    check_overwrite([Path(folder) / pattern.format(name) for pattern in FILES], overwrite)
 
 
 def condition_lines(meta):

@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from ._score import FIGURES
+from lenssr.evaluate._score import FIGURES
 
 __all__ = ["AGAINST", "decibels", "layout", "summarise"]
 

@@ -41,17 +41,16 @@ def count_macs(network, shape, scale=None):
 
 def _inputs(network, image, scale):
     """What a network is called with."""
-    from lenssr.image._kernels import gaussian_psf, relative_kernel
-    from lenssr.networks import CONDITIONS
-    from lenssr.networks._metadata import TOLD
+    from lenssr.image import gaussian_psf, relative_kernel
+    from lenssr.networks import N_METADATA_CHANNELS, N_PSF_FEATURES
 
     names = inspect.signature(network.forward).parameters
     if "noise" in names:  # one evaluation of the denoiser, with the encoder
         fine = image.new_zeros(1, 1, *(network.scale * n for n in image.shape[-2:]))
         noise = network.latent.encode(fine)
-        return fine, image, image, image, image.new_zeros(1, TOLD), fine, noise, image.new_ones(1)
+        return fine, image, image, image, image.new_zeros(1, N_METADATA_CHANNELS), fine, noise, image.new_ones(1)
     if "kernel" not in names:
-        return image, image.new_zeros(1, CONDITIONS)
+        return image, image.new_zeros(1, N_PSF_FEATURES)
     scale = network.scales[0] if scale is None else scale
     kernel = image.new_tensor(relative_kernel(gaussian_psf(FWHM), scale))
     return image, image.new_ones(image.shape), kernel[None], image.new_zeros(1), scale

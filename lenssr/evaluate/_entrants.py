@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr.methods import Run, find_method, list_methods, make_method
+from lenssr.evaluate._complexity import count_macs
+from lenssr.evaluate._linear import OptimalLinearFilter
+from lenssr.evaluate._prepare import edge_level
+from lenssr.methods import RunOptions, find_method, list_methods, make_method
 from lenssr.weights import find_weights, load_network, read_card
-
-from ._complexity import count_macs
-from ._linear import OptimalLinearFilter
-from ._prepare import edge_level
 
 __all__ = ["BASELINES", "LINEAR", "Entrant", "LevelledFilter", "check_scale", "constant",
            "from_file", "method_names", "registered", "weight_files"]
@@ -180,6 +179,6 @@ def _cost(weights, shape, scale):
 
 
 def _entrant(label, method, scale, device, *cost):
-    run = Run(scale=scale, device=device)
+    run = RunOptions(scale=scale, device=device)
     return Entrant(label, lambda pair: method.restore(pair.plane, run).mean,
                    1 + getattr(method, "n_probes", 0), *cost)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import positive_integer
+from lenssr._validation import check_positive_int
 
 __all__ = ["EXPERIMENTS", "Experiment", "find_experiment"]
 
@@ -97,7 +97,7 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
 def _series(name, preset, n, seed, scale, training):
     from lenssr.simulate import simulate_pair
 
-    positive_integer("scale", scale)
+    check_positive_int("scale", scale)
 
     def series(seed, count):
         for index in range(count):

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from lenssr._checks import positive_integer
-from lenssr.image import flux_kind
-from lenssr.image._mask import expand_mask
+from lenssr._validation import check_positive_int
+from lenssr.image import expand_mask, flux_convention
 
-__all__ = ["comparison_figure", "contact_sheet"]
+__all__ = ["comparison_figure", "plot_catalog"]
 
 SOFTENING = 3.0  # noise of the sky at which the stretch goes from linear to logarithmic
 MOST = 6.0       # sigma, end of the scale of the residuals
@@ -46,7 +45,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
     """
     from matplotlib.figure import Figure
 
-    from ._metrics import image_metrics
+    from lenssr.evaluate._metrics import image_metrics
 
     if pair.lr.uncertainty is None:
         raise ValueError("`pair` must have an input with an uncertainty, got None")
@@ -85,7 +84,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
 
 def _panels(pair, results):
     """Images by name, as fluxes per area of an input pixel."""
-    area = pair.scale**2 if flux_kind(pair.lr.unit) == "per-pixel" else 1
+    area = pair.scale**2 if flux_convention(pair.lr.unit) == "per-pixel" else 1
     truth = np.asarray(pair.hr.data, dtype=float) * area
     panels = {"observed": np.asarray(pair.lr.data, dtype=float)}
     for name, image in results.items():
@@ -99,7 +98,7 @@ def _panels(pair, results):
 
 def _places(figure, n, columns):
     """Pairs of axes, one above the other, for ``n`` images; without ticks."""
-    columns = n if columns is None else min(positive_integer("columns", columns), n)
+    columns = n if columns is None else min(check_positive_int("columns", columns), n)
     rows = -(-n // columns)
     figure.set_size_inches(2.6 * columns, 5.6 * rows)
     axes = figure.subplots(2 * rows, columns, squeeze=False)
@@ -112,7 +111,7 @@ def _places(figure, n, columns):
     return places[:n]
 
 
-def contact_sheet(catalog, n=12, columns=6, figure=None):
+def plot_catalog(catalog, n=12, columns=6, figure=None):
     """
     Pairs of a catalogue at a glance.
 
@@ -142,8 +141,8 @@ def contact_sheet(catalog, n=12, columns=6, figure=None):
     """
     from matplotlib.figure import Figure
 
-    n = min(positive_integer("n", n), len(catalog))
-    columns = min(positive_integer("columns", columns), n)
+    n = min(check_positive_int("n", n), len(catalog))
+    columns = min(check_positive_int("columns", columns), n)
     rows = -(-n // columns)
     if figure is None:
         figure = Figure(layout="constrained")
@@ -156,7 +155,7 @@ def contact_sheet(catalog, n=12, columns=6, figure=None):
         pair = catalog[k]
         # Per unit of area, whatever the unit: a pair shows one sky.
         high = np.asarray(pair.hr.data, dtype=float)
-        if pair.hr.unit and flux_kind(pair.hr.unit) == "per-pixel":
+        if pair.hr.unit and flux_convention(pair.hr.unit) == "per-pixel":
             high = high * pair.scale**2
         peak = np.nanmax(high)
         noise = 1e-3 * peak if pair.lr.uncertainty is None else np.median(

@@ -6,9 +6,16 @@ import numpy as np
 from astropy.table import Table
 from tqdm import tqdm
 
-from ._entrants import LINEAR, Entrant, LevelledFilter, constant, from_file, registered
-from ._notes import Notes
-from ._score import floor, score_both
+from lenssr.evaluate._entrants import (
+    LINEAR,
+    Entrant,
+    LevelledFilter,
+    constant,
+    from_file,
+    registered,
+)
+from lenssr.evaluate._notes import Notes
+from lenssr.evaluate._score import floor, score_both
 
 __all__ = ["Measurement"]
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
-from lenssr.image._noise import sky_level
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._projection import RegularisedInverse
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM
+from lenssr.methods import DataResidual, RegularisedInverse
+from lenssr.uncertainty import sky_level
 
 __all__ = ["Parts", "parts_of", "split"]
 
@@ -81,7 +80,7 @@ def split(image, values, scale, level=0.0):
     parts : `Parts`
     """
     # What is beyond the image is no matter of the method.
-    misfit = Misfit(image, scale, edges=True)
+    misfit = DataResidual(image, scale, edges=True)
     inverse = RegularisedInverse(misfit, _scene_variance(misfit, level), ACCURACY)
     measured = inverse(misfit.operator.forward(values) * misfit.weight)
     return Parts(measured, values - measured)

@@ -7,9 +7,7 @@ import numpy as np
 from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import LensImage, flux_kind, parse_image
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sigma_from
+from lenssr.image import LensImage, expand_mask, flux_convention, parse_image, sigma_from
 
 __all__ = ["ARC", "LEAST", "SEEN", "Prepared", "edge_level", "prepare"]
 
@@ -129,7 +127,7 @@ def _area(pair):
     # Images without a unit were scaled, each on its own: their values say nothing of area.
     if unit is None or unit.is_equivalent(u.dimensionless_unscaled):
         return 1
-    return pair.scale**2 if flux_kind(unit) == "per-pixel" else 1
+    return pair.scale**2 if flux_convention(unit) == "per-pixel" else 1
 
 
 def _noise(pair, factor):

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sky_level
-
-from ._parts import parts_of
-from ._report._gather import gather, match
+from lenssr.evaluate._parts import parts_of
+from lenssr.evaluate._report._gather import gather, match
+from lenssr.image import expand_mask
+from lenssr.uncertainty import sky_level
 
 __all__ = ["prior_figure", "prior_map"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._metrics import image_metrics
+from lenssr.evaluate._metrics import image_metrics
 
 __all__ = ["FIGURES", "floor", "score", "score_both"]
 

@@ -9,17 +9,16 @@ from astropy.nddata import Cutout2D, NDData
 from astropy.utils.masked import Masked
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._fits import header_from, is_file, open_fits
+from lenssr.image._read import Raw, read_hdu, read_hdulist
+from lenssr.image._units import parse_unit
 
-from ._fits import header_from, is_file, open_fits
-from ._read import Raw, read_hdu, read_hdulist
-from ._units import parse_unit
-
-__all__ = ["accept"]
+__all__ = ["parse_input"]
 
 HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
-def accept(data, hdu, wanted):
+def parse_input(data, hdu, wanted):
     """
     What an image carries, whatever holds it.
 

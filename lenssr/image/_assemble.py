@@ -7,10 +7,10 @@ import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 
-from ._error_correlation import ErrorCorrelation
-from ._noise import as_uncertainty, narrow
-from ._result import SuperResolvedImage
-from ._wcs import rescale_alternates, strip_wcs
+from lenssr.image._noise import as_uncertainty, safe_downcast
+from lenssr.image._result import SuperResolvedImage
+from lenssr.image._wcs import rescale_alternates, strip_wcs
+from lenssr.uncertainty import ErrorCorrelation
 
 __all__ = ["assemble"]
 
@@ -58,7 +58,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
 
     def flux(array):
-        return narrow(share * array, parsed.dtype)
+        return safe_downcast(share * array, parsed.dtype)
 
     header = _header(parsed.header, wcs, scale)
     for key, card in cards.items():
@@ -76,7 +76,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, cards, history):
         psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
         prior_std=None if prior is None else flux(prior),
         samples=None if samples is None else flux(samples),
-        consistency=None if consistency is None else narrow(consistency, parsed.dtype),
+        consistency=None if consistency is None else safe_downcast(consistency, parsed.dtype),
         correlation=_correlation(restorations, len(parsed.shape) > 2, share),
         lens=_lens(restorations, len(parsed.shape) > 2, share))
 

@@ -3,14 +3,14 @@
 import numpy as np
 from scipy import fft, ndimage, optimize
 
-__all__ = ["FLOOR", "FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf",
+__all__ = ["WIENER_FLOOR", "FWHM_PER_SIGMA", "TARGET_FWHM", "gaussian_psf", "oversample_psf",
            "relative_kernel", "resampled_psf", "target_psf", "widened_psf"]
 
 #: FWHM in output pixels of the Gaussian that every restored image is brought to.
 TARGET_FWHM = 2.0
 
 #: Power of the target's transfer below which it is not divided by.
-FLOOR = 1e-3
+WIENER_FLOOR = 1e-3
 
 #: FWHM of a Gaussian of unit standard deviation.
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
@@ -175,7 +175,7 @@ def relative_kernel(psf, scale):
     sides = [fft.next_fast_len(n + 8 * scale, real=True) for n in kernel.shape]
     k2 = fft.fftfreq(sides[0])[:, None] ** 2 + fft.rfftfreq(sides[1])[None, :] ** 2
     target = np.exp(-2 * (np.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * k2)
-    share = target * (1 + FLOOR) / (target**2 + FLOOR)
+    share = target * (1 + WIENER_FLOOR) / (target**2 + WIENER_FLOOR)
     kernel = fft.irfft2(fft.rfft2(kernel, s=sides) * share, s=sides)[
         :kernel.shape[0], :kernel.shape[1]]
     return _in_phase(kernel, scale)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["combine_masks", "expand_mask", "fill"]
+__all__ = ["combine_masks", "expand_mask", "fill_masked"]
 
 FILL_WIDTHS = (1.0, 4.0)  # pixels; what lies further off than 4 of the last takes the median
 ENOUGH = 1e-3             # weight of valid pixels below which the next width is tried
@@ -54,7 +54,7 @@ def combine_masks(mask, values, bits=None):
     return missing | (flagged != 0)
 
 
-def fill(values, mask):
+def fill_masked(values, mask):
     """
     Values with masked pixels replaced by a mean of valid ones nearby.
 

@@ -1,6 +1,4 @@
-"""Noise: read from whatever uncertainty there is, or estimated from the sky."""
-
-import warnings
+"""Conversion of astropy uncertainties to standard deviations and back."""
 
 import numpy as np
 from astropy import units as u
@@ -10,24 +8,13 @@ from astropy.nddata import (
     StdDevUncertainty,
     VarianceUncertainty,
 )
-from astropy.stats import SigmaClip, mad_std
-from scipy import ndimage
 
-from lenssr.exceptions import LensSRWarning
+from lenssr.image._units import power_of
 
-from ._units import power_of
-
-__all__ = ["POWERS", "as_uncertainty", "base_class", "estimate_sky", "find_sky", "narrow",
-           "sigma_from", "sky_level", "sky_noise"]
+__all__ = ["POWERS", "as_uncertainty", "base_class", "safe_downcast", "sigma_from"]
 
 #: The power of the standard deviation that an uncertainty holds.
 POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
-
-FLAT_SHARE = 0.3     # of the pixels must lie on a sky for it to be one
-SKY_PERCENTILE = 25  # of a noise map: sources only ever add to the noise of the sky
-LEAST_PIXELS = 25    # from which a noise is estimated
-BLOCKS, BLOCK = 4, 256  # along each axis, and their side: what a large image is judged by
-SOURCE_STEPS = 3     # of finding sources above the sky that the last step left
 
 
 def base_class(kind):
@@ -108,10 +95,10 @@ def as_uncertainty(sigma, kind, unit, dtype=np.float64):
     power = POWERS[base_class(kind)]
     with np.errstate(divide="ignore"):
         values = np.asarray(sigma, dtype=float) ** power
-    return kind(narrow(values, dtype), unit=power_of(unit, power))
+    return kind(safe_downcast(values, dtype), unit=power_of(unit, power))
 
 
-def narrow(values, dtype):
+def safe_downcast(values, dtype):
     """
     The values in a floating type, or as they are where it can't hold them.
 
@@ -124,166 +111,3 @@ def narrow(values, dtype):
     return values if most >= limits.max or lost.any() else values.astype(dtype)
 
 
-def estimate_sky(values, mask):
-    """
-    Noise of the sky from the pixels that hold no source.
-
-    Sources are found by photutils' segmentation at twice the clipped noise and
-    their surroundings left out; of the rest, the median absolute deviation.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-
-    Returns
-    -------
-    noise : float
-        Standard deviation; zero if the image has none.
-    """
-    if min(values.shape) > BLOCKS * BLOCK and (~_excerpt(mask)).sum() > LEAST_PIXELS:
-        values, mask = _excerpt(values), _excerpt(mask)
-    return find_sky(values, mask)[0]
-
-
-def find_sky(values, mask, threshold=2.0):
-    """
-    The pixels that hold no source, and their noise, as in `estimate_sky`.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-    threshold : float
-        Of a source, in units of the noise. At two, the peaks of correlated noise are
-        taken for sources, too, and their absence makes it look smaller and less correlated.
-
-    Returns
-    -------
-    noise : float
-        Standard deviation; zero if the image has none.
-    sky : `~numpy.ndarray`
-        `True` where there is sky.
-    """
-    from photutils.segmentation import detect_sources
-
-    # The far wings of noise-free models are so small that their squares are zero.
-    most = np.abs(values[~mask]).max(initial=0)
-    values = np.where(np.abs(values) < np.finfo(float).eps ** 4 * most, 0.0, values)
-    clip, sky = SigmaClip(3.0, maxiters=10), ~mask & ~_unexposed(values, mask)
-    mask, least = ~sky, max(LEAST_PIXELS, 0.05 * sky.sum())
-    noise = float(mad_std(clip(values[sky], masked=False)))
-    if noise == 0:
-        # Half the pixels share one value. Few photons do that: their scatter is small
-        # numbers, which the median does not see and a clip at three sigma cuts off.
-        return float(np.std(SigmaClip(10.0)(values[sky]))), sky
-    if min(values.shape) < 5:
-        return noise, sky
-    # Smoothed by its neighbours, faint extended light stands out that one pixel hides.
-    smooth = ndimage.gaussian_filter(np.where(mask, np.median(values[sky]), values), 1.0)
-    # Where sources fill much of the image, its median is not yet that of the sky.
-    for _ in range(SOURCE_STEPS):
-        level = np.median(clip(values[sky], masked=False)) + threshold * mad_std(smooth[sky])
-        with warnings.catch_warnings():
-            # photutils warns of an image without sources, which is a good answer here.
-            warnings.simplefilter("ignore")
-            sources = detect_sources(smooth, level, n_pixels=5, mask=mask)
-        if sources is None:
-            break
-        empty = ~mask & ~ndimage.binary_dilation(sources.data > 0, iterations=2)
-        if empty.sum() < least or (empty == sky).all():
-            break
-        sky = empty
-        noise = float(mad_std(clip(values[sky], masked=False))) or noise
-    return noise, sky
-
-
-def _excerpt(array):
-    """Blocks from all over a large image, side by side: enough for a noise, in bounded time."""
-    rows, columns = (np.concatenate([np.arange(start, start + BLOCK) for start in np.linspace(
-        0, n - BLOCK, BLOCKS).astype(int)]) for n in array.shape)
-    return array[np.ix_(rows, columns)]
-
-
-def _unexposed(values, mask):
-    """
-    The rim that no exposure reached, which pipelines fill with one value, often zero.
-
-    Told by that value being repeated where others hardly ever are; counts, which are all
-    repeated, have no such rim.
-    """
-    sample = values[~mask]
-    sample = sample[:: max(1, sample.size // 10000)]
-    found, times = np.unique(sample, return_counts=True)
-    most = times.max()
-    others = sample.size - most
-    if most < 5 or others < 0.1 * sample.size or found.size - 1 < 0.5 * others:
-        return np.zeros_like(mask)
-    return values == found[times.argmax()]
-
-
-def sky_noise(values, sigma, mask):
-    """
-    Noise map and noise of the sky, whatever is known of them.
-
-    Parameters
-    ----------
-    values : `~numpy.ndarray`
-        Image, shape ``(ny, nx)``.
-    sigma : `~numpy.ndarray` or None
-        Known standard deviations.
-    mask : `~numpy.ndarray`
-        Missing pixels.
-
-    Returns
-    -------
-    sigma : `~numpy.ndarray`
-        Standard deviations, positive and finite everywhere; at masked pixels the
-        median of the others.
-    noise : float
-        Noise of the sky.
-
-    Warns
-    -----
-    LensSRWarning
-        If the noise is estimated, or cannot even be.
-    """
-    if sigma is not None:
-        sigma = np.where(mask, np.median(sigma[~mask]), sigma)
-        return sigma, float(np.percentile(sigma[~mask], SKY_PERCENTILE))
-    noise = estimate_sky(values, mask)
-    if noise > 0:
-        warnings.warn(f"no uncertainty was given: a noise of {noise:.4g} per pixel was estimated "
-                      "from the sky, the photon noise of sources is not in it",
-                      LensSRWarning, stacklevel=2)
-    else:
-        noise = 1e-6 * float(np.abs(values[~mask]).max()) or 1.0
-        warnings.warn("no uncertainty was given and the image shows no noise: a noise of "
-                      f"{noise:.4g} per pixel was assumed", LensSRWarning, stacklevel=2)
-    return np.full(values.shape, noise), noise
-
-
-def sky_level(values, mask, noise):
-    """
-    Level of a sky that was not subtracted.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-    noise : float
-        Noise of the sky.
-
-    Returns
-    -------
-    level : float
-        Zero if it is within three times the noise, which a subtracted sky is, or if
-        few pixels share it: light that fills the frame is no sky.
-    """
-    valid = values[~mask]
-    # The fifth percentile of a sky of Gaussian noise is 1.645 sigma below its level.
-    low = np.percentile(valid, 5) + 1.645 * noise
-    flat = np.abs(valid - low) < 3 * noise
-    if abs(low) <= 3 * noise or flat.mean() < FLAT_SHARE:
-        return 0.0
-    return float(np.median(valid[flat]))

@@ -12,17 +12,17 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS, HighLevelWCSWrapper
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._accept import parse_input
+from lenssr.image._fits import without_layout
+from lenssr.image._lensimage import LensImage
+from lenssr.image._mask import combine_masks, fill_masked
+from lenssr.image._metadata import read_metadata
+from lenssr.image._noise import POWERS, base_class, sigma_from
+from lenssr.image._psf import parse_psfs
+from lenssr.image._units import parse_unit
+from lenssr.uncertainty import estimate_sky, sky_noise
 
-from ._accept import accept
-from ._fits import without_layout
-from ._lensimage import LensImage
-from ._mask import combine_masks, fill
-from ._metadata import read_metadata
-from ._noise import POWERS, base_class, estimate_sky, sigma_from, sky_noise
-from ._psf import parse_psfs
-from ._units import parse_unit
-
-__all__ = ["Parsed", "celestial", "parse_image", "pixel_scale"]
+__all__ = ["Parsed", "get_skycoord", "parse_image", "pixel_scale"]
 
 
 @dataclass
@@ -83,7 +83,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
         If there is no such file.
     """
     given = {"uncertainty": uncertainty, "mask": mask, "psf": psf, "wcs": wcs, "unit": unit}
-    raw = accept(data, hdu, {name for name, value in given.items() if value is None})
+    raw = parse_input(data, hdu, {name for name, value in given.items() if value is None})
     values, dtype = _values(raw.data)
     unit = raw.unit if unit is None else parse_unit(unit)
     wcs = _checked_wcs(raw.wcs if wcs is None else wcs, values.ndim)
@@ -124,7 +124,7 @@ def _planes(values, missing, sigma, weight):
         if mask.all():
             which = f" of plane {i}" if values.ndim == 3 else ""
             raise ValueError(f"`data` must have valid pixels, all{which} are masked or not finite")
-        filled = fill(plane, mask)
+        filled = fill_masked(plane, mask)
         known = None if sigma is None else each(sigma)[i]
         if weight is not None:
             known = _from_weight(filled, each(weight)[i], mask)
@@ -203,14 +203,14 @@ def pixel_scale(wcs, shape):
     # At the centre of the image, and of the first band of a cube.
     y, x = ((n - 1) / 2 for n in shape)
     bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
-    here, right, up = (celestial(wcs.pixel_to_world(*pixel, *bands))
+    here, right, up = (get_skycoord(wcs.pixel_to_world(*pixel, *bands))
                        for pixel in ((x, y), (x + 1, y), (x, y + 1)))
     if here is None:
         return None
     return np.sqrt(here.separation(right) * here.separation(up)).to(u.deg)
 
 
-def celestial(world):
+def get_skycoord(world):
     """The celestial one of the coordinates of a pixel."""
     worlds = world if isinstance(world, (list, tuple)) else [world]
     return next((each for each in worlds if isinstance(each, SkyCoord)), None)

@@ -10,11 +10,10 @@ from astropy.nddata import NDData
 from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._fits import has_pixels, is_file, open_fits, pixels
+from lenssr.image._kernels import FWHM_PER_SIGMA, gaussian_psf
 
-from ._fits import has_pixels, is_file, open_fits, pixels
-from ._kernels import FWHM_PER_SIGMA, gaussian_psf
-
-__all__ = ["measure_fwhm", "parse_psf", "parse_psfs", "psf_centroid"]
+__all__ = ["psf_fwhm", "parse_psf", "parse_psfs", "psf_centroid"]
 
 OFF_CENTRE = 0.05  # pixels: PSFs whose centroid lies further off are recentred
 MODEL_HALF = 50    # pixels from its centre to which a PSF model is evaluated at first
@@ -108,11 +107,11 @@ def parse_psf(psf, shape, pixel_scale=None):
     if total <= 0 or total < 1e-6 * np.abs(kernel).sum():
         raise ValueError(f"`psf` must have a positive sum, got {total:g}")
     kernel = _centred(kernel / total)
-    _check_width(measure_fwhm(kernel), shape)
+    _check_width(psf_fwhm(kernel), shape)
     return kernel
 
 
-def measure_fwhm(psf):
+def psf_fwhm(psf):
     """FWHM in pixels of the circle that has the area above half of the maximum."""
     step = 1
     if (psf > psf.max() / 2).sum() < MANY_PIXELS:
@@ -220,7 +219,7 @@ def psf_centroid(kernel):
     """Centroid ``(y, x)`` with a Gaussian weight that follows it, so that wings do not pull."""
     y, x = np.indices(kernel.shape, dtype=float)
     centre = np.array(np.unravel_index(np.argmax(kernel), kernel.shape), dtype=float)
-    sigma = max(measure_fwhm(kernel), 1.5) / FWHM_PER_SIGMA
+    sigma = max(psf_fwhm(kernel), 1.5) / FWHM_PER_SIGMA
     for _ in range(50):
         weight = kernel * np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2 * sigma**2))
         # Twice the step: a Gaussian of the width of the weight halves each shift.

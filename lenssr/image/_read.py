@@ -13,11 +13,10 @@ from astropy.nddata import (
 )
 
 from lenssr.exceptions import LensSRWarning
-
-from ._fits import has_pixels, merged_header, pixels
-from ._noise import POWERS
-from ._units import parse_unit, power_of
-from ._wcs import wcs_from_hdus
+from lenssr.image._fits import has_pixels, merged_header, pixels
+from lenssr.image._noise import POWERS
+from lenssr.image._units import parse_unit, power_of
+from lenssr.image._wcs import wcs_from_hdus
 
 __all__ = ["Raw", "UNCERTAINTIES", "read_hdu", "read_hdulist"]
 

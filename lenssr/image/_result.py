@@ -13,14 +13,13 @@ from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseHighLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from lenssr.exceptions import LensSRWarning
-
-from ._aperture import sum_apertures
-from ._fits import open_fits
-from ._noise import POWERS, base_class
-from ._result_file import from_hdulist, to_hdulist, write_whole
-from ._units import parse_unit, power_of
-from ._wcs import rescale_alternates
-from ._wcs_rescale import place
+from lenssr.image._aperture import sum_apertures
+from lenssr.image._fits import open_fits
+from lenssr.image._noise import POWERS, base_class
+from lenssr.image._result_file import from_hdulist, to_hdulist, write_whole
+from lenssr.image._units import parse_unit, power_of
+from lenssr.image._wcs import rescale_alternates
+from lenssr.image._wcs_rescale import resample_wcs
 
 __all__ = ["SuperResolvedImage"]
 
@@ -119,7 +118,7 @@ class SuperResolvedImage(CCDData):
             return None
         # Not `WCS.__getitem__`, which leaves look-up tables behind and gets steps wrong.
         cut = SlicedLowLevelWCS(self.wcs.low_level_wcs, item)
-        return place(cut) or HighLevelWCSWrapper(cut)
+        return resample_wcs(cut) or HighLevelWCSWrapper(cut)
 
     def _arithmetic(self, operation, operand, *args, handle_meta="first_found", **kwargs):
         def calculate():

@@ -8,14 +8,14 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from ._error_correlation import ErrorCorrelation
-from ._fits import has_pixels, header_from, pixels, without_layout
-from ._lens_solution import solution_hdus, solutions_from
-from ._noise import base_class
-from ._read import UNCERTAINTIES
-from ._units import parse_unit, unit_text
-from ._wcs import strip_wcs, wcs_from_hdus, wcs_to_fits
-from ._wcs_fits import EXTENSION_CARD
+from lenssr.image._fits import has_pixels, header_from, pixels, without_layout
+from lenssr.image._lens_solution import solution_hdus, solutions_from
+from lenssr.image._noise import base_class
+from lenssr.image._read import UNCERTAINTIES
+from lenssr.image._units import parse_unit, unit_text
+from lenssr.image._wcs import strip_wcs, wcs_from_hdus, wcs_to_fits
+from lenssr.image._wcs_fits import EXTENSION_CARD
+from lenssr.uncertainty import ErrorCorrelation
 
 __all__ = ["from_hdulist", "to_hdulist", "write_whole"]
 

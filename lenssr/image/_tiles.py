@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from numbers import Integral
 
-__all__ = ["Tile", "check_tile", "cut", "tiles"]
+__all__ = ["Tile", "check_tile", "network_tiles", "tiles"]
 
 WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
 TILE = 768   # side of the tiles of larger ones
@@ -74,7 +74,7 @@ def tiles(shape, side, halo=(0, 0)):
     return [Tile((r, c), (pr, pc)) for r, pr in rows for c, pc in columns]
 
 
-def cut(shape, side, halo):
+def network_tiles(shape, side, halo):
     """
     The tiles of a plane for a network.
 

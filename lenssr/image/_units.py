@@ -7,9 +7,9 @@ from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["FLUX_KINDS", "flux_kind", "parse_unit", "power_of", "unit_text"]
+__all__ = ["FLUX_CONVENTIONS", "flux_convention", "parse_unit", "power_of", "unit_text"]
 
-FLUX_KINDS = ("auto", "per-pixel", "surface-brightness")
+FLUX_CONVENTIONS = ("auto", "per-pixel", "surface-brightness")
 
 LOGARITHMIC = (u.mag, u.dex, u.dB)
 
@@ -120,7 +120,7 @@ def power_of(unit, power):
     return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit**power
 
 
-def flux_kind(unit, flux="auto"):
+def flux_convention(unit, flux="auto"):
     """
     Whether pixel values are fluxes per pixel or surface brightnesses.
 
@@ -148,8 +148,8 @@ def flux_kind(unit, flux="auto"):
     LensSRWarning
         If it had to be assumed, because there is no unit that tells.
     """
-    if flux not in FLUX_KINDS:
-        raise ValueError(f"`flux` must be one of {', '.join(map(repr, FLUX_KINDS))}, got {flux!r}")
+    if flux not in FLUX_CONVENTIONS:
+        raise ValueError(f"`flux` must be one of {', '.join(map(repr, FLUX_CONVENTIONS))}, got {flux!r}")
     if flux != "auto":
         return flux
     if isinstance(unit, u.UnrecognizedUnit):

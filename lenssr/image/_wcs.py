@@ -7,9 +7,9 @@ have ``x' = (x - 0.5) scale + 0.5``. Whatever leaves these functions was compare
 with what went in, on a grid over the image, to a millionth of a pixel.
 """
 
-from ._wcs_cards import rescale_alternates, strip_wcs
-from ._wcs_fits import read_wcs, wcs_from_hdus, wcs_to_fits
-from ._wcs_rescale import RescaledWCS, rescale_wcs
+from lenssr.image._wcs_cards import rescale_alternates, strip_wcs
+from lenssr.image._wcs_fits import read_wcs, wcs_from_hdus, wcs_to_fits
+from lenssr.image._wcs_rescale import RescaledWCS, rescale_wcs
 
 __all__ = [
     "RescaledWCS",

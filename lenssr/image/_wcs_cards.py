@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 from astropy.wcs import WCS
 
-from lenssr._checks import positive_integer
+from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
 
 __all__ = ["PIXEL_SIZE_CARDS", "STALE_CARDS", "WCS_CARDS", "rescale_alternates", "strip_wcs"]
@@ -120,7 +120,7 @@ def strip_wcs(header, scale=1, *, keep_alternates=False):
     """
     if not isinstance(header, fits.Header):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
-    scale = positive_integer("scale", scale)
+    scale = check_positive_int("scale", scale)
     kept = [
         copy.copy(card)
         for card in header.cards
@@ -169,7 +169,7 @@ def rescale_alternates(header, scale):
     LensSRWarning
         For each alternate that cannot be carried so, and is left out.
     """
-    scale, header = positive_integer("scale", scale), plain_exponents(header)
+    scale, header = check_positive_int("scale", scale), plain_exponents(header)
     declared = [key for key in header if re.fullmatch(r"(CTYPE|CRPIX|CRVAL|CDELT)\d+[A-Z]", key)]
     result = fits.Header()
     for key in sorted({keyword[-1] for keyword in declared}):

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
 
-__all__ = ["check_same_sky", "finer", "is_gwcs", "low_level", "shape_of"]
+__all__ = ["check_same_sky", "to_fine_pixel", "is_gwcs", "low_level", "shape_of"]
 
 TOLERANCE = 1e-6  # pixels of the input: what any step may move the sky at most
 
@@ -26,7 +26,7 @@ def low_level(wcs):
     )
 
 
-def finer(pixel, scale):
+def to_fine_pixel(pixel, scale):
     """Map 0-based pixel coordinates to pixels ``scale`` times finer."""
     return (pixel + 0.5) * scale - 0.5
 
@@ -74,7 +74,7 @@ def check_same_sky(old, new, scale, reason):
     """
     pixels = _grid(old)
     moved = pixels.copy()
-    moved[:2] = finer(pixels[:2], scale)
+    moved[:2] = to_fine_pixel(pixels[:2], scale)
 
     def world(wcs, points):
         return np.array(wcs.pixel_to_world_values(*points), float).reshape(-1, points.shape[1])

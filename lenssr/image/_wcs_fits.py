@@ -12,10 +12,9 @@ from astropy.wcs import WCS, WCSHDO_P17, DistortionLookupTable, FITSFixedWarning
 from astropy.wcs.wcs import WCSHDO_SIP
 
 from lenssr.exceptions import LensSRWarning
-
-from ._wcs_cards import plain_exponents
-from ._wcs_check import check_same_sky, is_gwcs, low_level
-from ._wcs_rescale import place
+from lenssr.image._wcs_cards import plain_exponents
+from lenssr.image._wcs_check import check_same_sky, is_gwcs, low_level
+from lenssr.image._wcs_rescale import resample_wcs
 
 __all__ = ["read_wcs", "wcs_from_hdus", "wcs_to_fits"]
 
@@ -194,7 +193,7 @@ def wcs_to_fits(wcs):
         If it cannot be written, so that `wcs_from_hdus` gives the same sky.
     """
     low = low_level(wcs)
-    plain = place(low)
+    plain = resample_wcs(low)
     if plain is None:
         raise ValueError(
             f"`wcs` must be a FITS WCS or gWCS to be written, got {type(low).__name__}"

@@ -7,11 +7,10 @@ from astropy.wcs import WCS, DistortionLookupTable, Sip
 from astropy.wcs.wcsapi import HighLevelWCSMixin, SlicedLowLevelWCS
 from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
 
-from lenssr._checks import positive_integer
+from lenssr._validation import check_positive_int
+from lenssr.image._wcs_check import check_same_sky, is_gwcs, low_level, shape_of, to_fine_pixel
 
-from ._wcs_check import check_same_sky, finer, is_gwcs, low_level, shape_of
-
-__all__ = ["RescaledWCS", "place", "rescale_wcs"]
+__all__ = ["RescaledWCS", "resample_wcs", "rescale_wcs"]
 
 
 def _finer_shape(wcs, scale):
@@ -24,7 +23,7 @@ def _finer_bounds(wcs, scale):
     """The ``pixel_bounds`` in finer pixels; each of them may be None."""
     bounds = wcs.pixel_bounds
     return bounds and tuple(
-        tuple(finer(b, scale) for b in pair) if i < 2 and pair is not None else pair
+        tuple(to_fine_pixel(b, scale) for b in pair) if i < 2 and pair is not None else pair
         for i, pair in enumerate(bounds)
     )
 
@@ -49,7 +48,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
     def __init__(self, wcs, scale):
         super().__init__(wcs)
-        self._scale = positive_integer("scale", scale)
+        self._scale = check_positive_int("scale", scale)
 
     @property
     def scale(self):
@@ -71,7 +70,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
     def world_to_pixel_values(self, *world_arrays):
         x, y, *others = self._wcs.world_to_pixel_values(*world_arrays)
-        return (finer(x, self._scale), finer(y, self._scale), *others)
+        return (to_fine_pixel(x, self._scale), to_fine_pixel(y, self._scale), *others)
 
 
 def rescale_wcs(wcs, scale):
@@ -110,12 +109,12 @@ def rescale_wcs(wcs, scale):
     likewise B, AP and BP; look-up tables (CPDIS, D2IM) have their grid moved like
     CRPIX, its step and the offsets they hold multiplied by s.
     """
-    scale = positive_integer("scale", scale)
+    scale = check_positive_int("scale", scale)
     low = low_level(wcs)
     if low.pixel_n_dim < 2:
         raise ValueError(f"`wcs` must have two pixel axes or more, got {low.pixel_n_dim}")
     _check_plane(low)
-    new = place(low, scale)
+    new = resample_wcs(low, scale)
     if new is None:
         return RescaledWCS(low, scale)
     check_same_sky(low, new, scale, "cannot be carried to finer pixels exactly")
@@ -135,7 +134,7 @@ def _check_plane(low):
             )
 
 
-def place(low, scale=1):
+def resample_wcs(low, scale=1):
     """
     Return ``low`` as a plain FITS WCS or gWCS for finer pixels, None if neither fits.
 

@@ -5,13 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
-from lenssr.image import ErrorCorrelation, LensImage, LensSolution
+from lenssr.image import LensImage, LensSolution
+from lenssr.uncertainty import ErrorCorrelation
 
-__all__ = ["Method", "Restoration", "Run", "check_observed"]
+__all__ = ["Method", "Restoration", "RunOptions", "require_psf"]
 
 
 @dataclass(frozen=True)
-class Run:
+class RunOptions:
     """
     How a method is to be run; nothing here changes what is estimated.
 
@@ -102,11 +103,11 @@ class Restoration:
 class Method(Protocol):
     """A way to restore an image; made by a factory from the user's options."""
 
-    def restore(self, image: LensImage, run: Run) -> Restoration:
+    def restore(self, image: LensImage, run: RunOptions) -> Restoration:
         """Restore one plane."""
 
 
-def check_observed(image, what):
+def require_psf(image, what):
     """`ValueError` if a plane has no PSF, or no valid pixel: ``what`` needs both."""
     if image.psf is None:
         raise ValueError(f"`psf` must be given for {what}, got None")

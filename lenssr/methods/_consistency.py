@@ -7,14 +7,13 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
+from lenssr._forward_model import ForwardModel, PSFConvolution, convolve_tiled
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._noise import sky_level
-from lenssr.image._psf import measure_fwhm
+from lenssr.image import psf_fwhm
+from lenssr.methods._projection import enforce_consistency
+from lenssr.uncertainty import sky_level
 
-from ._operator import BlurBin, Degrade, convolve_tiled
-from ._projection import project
-
-__all__ = ["Misfit", "chi2_range", "compare"]
+__all__ = ["DataResidual", "chi2_range", "check_consistency"]
 
 SEEN = 1e-3     # share of the light of a pixel on valid data below which nothing is said of it
 STRAY = 0.5     # noise that light from beyond the image may reach where a datum counts
@@ -22,7 +21,7 @@ BELOW, ABOVE = 0.5, 0.2  # by which the reduced chi2 of a good result may differ
 CHANCE = 4.0    # standard deviations of the reduced chi2 of noise
 
 
-class Misfit:
+class DataResidual:
     r"""
     Data minus a result at their resolution, over their noise.
 
@@ -55,7 +54,7 @@ class Misfit:
 
     def __init__(self, image, scale, tile=None, edges=False):
         self.image, self.scale, self._tile = image, scale, tile
-        self.operator = Degrade(image.psf, scale, image.shape, tile)
+        self.operator = ForwardModel(image.psf, scale, image.shape, tile)
         left_out = image.mask if edges else image.mask | self._stray()
         self.weight = np.where(left_out, 0.0, 1 / image.sigma)
         self.count = np.count_nonzero(self.weight)
@@ -72,7 +71,7 @@ class Misfit:
         beyond = 1 - convolve_tiled(np.ones(image.shape), psf, tile)
         level = sky_level(image.data, image.mask, image.noise)
         light = convolve_tiled(np.where(image.mask, 0.0, image.data - level), psf, tile)
-        around = ndimage.maximum_filter(np.abs(light), 2 * round(measure_fwhm(psf)) + 1)
+        around = ndimage.maximum_filter(np.abs(light), 2 * round(psf_fwhm(psf)) + 1)
         stray = beyond * around > STRAY * image.sigma
         return stray & (~stray & ~image.mask).any()
 
@@ -123,7 +122,7 @@ class Misfit:
             falls on such data.
         """
         valid = self.weight > 0
-        light = BlurBin(self._positive_psf, self.scale, self.image.shape, self._tile)
+        light = PSFConvolution(self._positive_psf, self.scale, self.image.shape, self._tile)
         seen = light.adjoint(valid.astype(float))
         return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
                          out=np.full(seen.shape, np.nan), where=seen > SEEN)
@@ -168,7 +167,7 @@ def chi2_range(count, calibrated=None):
     return max(low - chance, 0.0), high + chance
 
 
-def compare(planes, restorations, run, method, data_consistent=False):
+def check_consistency(planes, restorations, run, method, data_consistent=False):
     """
     Bring results back to their data, and correct them if asked to.
 
@@ -209,12 +208,12 @@ def compare(planes, restorations, run, method, data_consistent=False):
             raise ValueError(f"`data_consistent` must be False for method {method!r}, whose "
                              "result is not finite, or not of the declared resolution, got True")
         return restorations, {}
-    misfits = [Misfit(plane, run.scale, run.tile) for plane in planes]
+    misfits = [DataResidual(plane, run.scale, run.tile) for plane in planes]
     cards, found = {}, _reduced(misfits, restorations)
     counts = [misfit.count for misfit in misfits]
     if data_consistent:
         cards["SRCHI2IN"] = (_pooled(found, counts), "SRCHI2 before the correction to the data")
-        restorations = [project(each, misfit, run) for misfit, each in zip(misfits, restorations)]
+        restorations = [enforce_consistency(each, misfit, run) for misfit, each in zip(misfits, restorations)]
         found = _reduced(misfits, restorations)
     cards["SRCHI2"] = (_pooled(found, counts), "reduced chi2 of the result against the data")
     for k, (chi2, count, each) in enumerate(zip(found, counts, restorations)):

@@ -5,24 +5,26 @@ import functools
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import positive_integer
-from lenssr.image._correlation import neighbours_correlation
-from lenssr.image._error_correlation import measure_correlation
-from lenssr.image._kernels import target_psf
-from lenssr.image._mask import expand_mask
+from lenssr._validation import check_positive_int
+from lenssr.image import expand_mask, target_psf
+from lenssr.methods._base import Restoration
+from lenssr.methods._consistency import DataResidual
+from lenssr.methods._error_prediction import calibrated_factor, snr_map
+from lenssr.methods._latent import LatentField
+from lenssr.methods._levels import check_levels, dynamic_levels, spectrum_of, static_levels
+from lenssr.methods._memory import check_memory
+from lenssr.methods._network import load_for, psf_conditioning
+from lenssr.methods._samplers import SAMPLERS
+from lenssr.methods._told import given_metadata, told
+from lenssr.methods._update import KalmanUpdate
+from lenssr.uncertainty import (
+    EXCERPT,
+    calibrated_chi2_range,
+    measure_error_correlation,
+    monte_carlo_error,
+    neighbour_correlation,
+)
 from lenssr.weights import load_network
-
-from ._base import Restoration
-from ._calibrated import calibrated_factor, snr_map, usual_chi2
-from ._consistency import Misfit
-from ._latent import LatentField
-from ._levels import check_levels, dynamic_levels, spectrum_of, static_levels
-from ._memory import check_memory
-from ._network import load_for, told_psf
-from ._probe import EXCERPT, monte_carlo_error
-from ._samplers import SAMPLERS
-from ._told import given_metadata, told
-from ._update import KalmanUpdate
 
 __all__ = ["DEFAULT_SAMPLES", "DiffusionSampler"]
 
@@ -84,11 +86,11 @@ class DiffusionSampler:
             schedule = check_levels(schedule)
         elif schedule not in ("dynamic", "static"):
             check_levels(schedule)
-        self.steps = None if steps is None else positive_integer("steps", steps)
+        self.steps = None if steps is None else check_positive_int("steps", steps)
         if self.steps == 1:
             raise ValueError("`steps` must be at least 2, got 1")
         self.given = given_metadata(correlation, pixel_scale, band, z_lens, z_source)
-        self.n_probes = positive_integer("n_probes", n_probes)
+        self.n_probes = check_positive_int("n_probes", n_probes)
         self.architecture, self.weights, self.precision = architecture, weights, precision
         self.sampler, self.schedule, self.keep_samples = sampler, schedule, bool(keep_samples)
         self.calibrated = bool(calibrated)
@@ -131,7 +133,7 @@ class DiffusionSampler:
         std, correlation = monte_carlo_error(apply, image, self.n_probes, run.seed, mean=restored)
         apply.bar.close()
         metadata = {**image.metadata, "correlation": max(
-            0.0, neighbours_correlation(image.data, image.mask)), **self.given}
+            0.0, neighbour_correlation(image.data, image.mask)), **self.given}
         known = told(network.ranges, metadata, self.given)
         observed = self._observed(image, restored, apply.level, run, known, card.psf)
         field = LatentField(network, observed, run, self.precision)
@@ -143,7 +145,7 @@ class DiffusionSampler:
         std = np.minimum(std, whole)
         # Of a single sample, that of the errors of measurement.
         correlation = correlation.and_rest(correlation if differences is None else (
-            measure_correlation(differences, whole[_middle(shape)])))
+            measure_error_correlation(differences, whole[_middle(shape)])))
         facts |= {
             "SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
             "SRBASE": (base.sha256[:16], f"sha256 of the weights {base.name} below"),
@@ -154,7 +156,7 @@ class DiffusionSampler:
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, samples=samples, predictive_std=whole,
-            correlation=correlation, chi2_range=usual_chi2(card.calibration, run.scale))
+            correlation=correlation, chi2_range=calibrated_chi2_range(card.calibration, run.scale))
 
     def prepare(self, image, run):
         """
@@ -162,7 +164,7 @@ class DiffusionSampler:
 
         As `lenssr.methods._network.Network.prepare` gives them.
         """
-        from ._registry import make_method
+        from lenssr.methods._registry import make_method
 
         network, _ = load_for(self, run.scale)
         _, card = self._load(network.base)
@@ -188,13 +190,12 @@ class DiffusionSampler:
         """What the network is told of the image: planes in noise units, and numbers."""
         import torch
 
-        from lenssr.networks import CONDITIONS
-        from lenssr.networks._metadata import METADATA
+        from lenssr.networks import METADATA, N_PSF_FEATURES
 
-        residual, psf = np.zeros(image.shape), torch.zeros(1, CONDITIONS)
+        residual, psf = np.zeros(image.shape), torch.zeros(1, N_PSF_FEATURES)
         if image.psf is not None:
-            residual = Misfit(image, run.scale, run.tile).residual(restored)
-            psf, _ = told_psf(image.psf, limits)
+            residual = DataResidual(image, run.scale, run.tile).residual(restored)
+            psf, _ = psf_conditioning(image.psf, limits)
         values = [known.get(name, np.nan) for name in METADATA]
         return {"mean": (restored - level) / image.noise,
                 "data": (image.data - level) / image.noise,

@@ -3,12 +3,9 @@
 import numpy as np
 from scipy import signal, sparse
 
-from lenssr.image._error_correlation import ErrorCorrelation
-from lenssr.image._kernels import oversample_psf
-from lenssr.image._lags import kernel_correlation
-from lenssr.image._mask import expand_mask
-
-from ._base import Restoration
+from lenssr.image import expand_mask, oversample_psf
+from lenssr.methods._base import Restoration
+from lenssr.uncertainty import ErrorCorrelation, kernel_correlation
 
 __all__ = ["Interpolate"]
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from lenssr.image._tiles import cut
-
-from ._samplers import draw
+from lenssr.image import network_tiles
+from lenssr.methods._samplers import draw
 
 __all__ = ["LatentField"]
 
@@ -34,9 +33,7 @@ class LatentField:
     def __init__(self, network, observed, run, precision):
         import torch
 
-        from lenssr.networks._metadata import encode_metadata
-        from lenssr.networks._precision import has_fast_bfloat16
-        from lenssr.networks.diffusion import CELL
+        from lenssr.networks import LATENT_CELL, encode_metadata, has_fast_bfloat16
 
         self.torch, self.scale = torch, run.scale
         self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -44,10 +41,10 @@ class LatentField:
             precision == "auto" and has_fast_bfloat16(self.device))
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.shape = observed["data"].shape
-        self.cells = tuple(-(-n // CELL) for n in self.shape)
-        self.side = min(max(self.cells), TILE) if run.tile is None else max(1, run.tile // CELL)
+        self.cells = tuple(-(-n // LATENT_CELL) for n in self.shape)
+        self.side = min(max(self.cells), TILE) if run.tile is None else max(1, run.tile // LATENT_CELL)
         told = encode_metadata(observed["numbers"]).to(self.device)
-        self.features = self._features(observed, told, CELL)
+        self.features = self._features(observed, told, LATENT_CELL)
 
     def _features(self, observed, told, cell):
         """`Features` of the whole image, tile by tile."""
@@ -57,7 +54,7 @@ class LatentField:
             missing = [(0, times * (cell * n - m)) for n, m in zip(self.cells, self.shape)]
             planes[name] = np.pad(observed[name], missing, mode="edge")
         maps = variance = None
-        for tile in cut(self.cells, self.side, network.encoder_halo):
+        for tile in network_tiles(self.cells, self.side, network.encoder_halo):
             parts = []
             for name, times in (("mean", cell * self.scale), ("data", cell), ("weight", cell),
                                 ("residual", cell)):
@@ -120,7 +117,7 @@ class LatentField:
         """The expected latents, given themselves with noise, tile by tile."""
         torch, network, features = self.torch, self.network, self.features
         sigma = torch.full((1,), level, device=self.device)
-        pieces = cut(self.cells, self.side, network.halo)
+        pieces = network_tiles(self.cells, self.side, network.halo)
         found = torch.empty_like(latent) if len(pieces) > 1 else None
         for tile in pieces:
             part = features._replace(maps=features.maps[..., *tile.padded])

@@ -5,17 +5,14 @@ import warnings
 
 import numpy as np
 
-from lenssr._checks import natural_integer
+from lenssr._validation import check_nonnegative_int
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._error_correlation import measure_correlation
-from lenssr.image._kernels import relative_kernel, target_psf
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sky_level
+from lenssr.image import expand_mask, relative_kernel, target_psf
+from lenssr.methods._base import Restoration, require_psf
+from lenssr.methods._network import load_for
+from lenssr.methods._unrolled import truncate_psf
+from lenssr.uncertainty import measure_error_correlation, sky_level
 from lenssr.weights import load_network
-
-from ._base import Restoration, check_observed
-from ._network import load_for
-from ._unrolled import short
 
 __all__ = ["LensEquation"]
 
@@ -53,7 +50,7 @@ class LensEquation:
         if theta_e is not None and not (isinstance(theta_e, int | float) and 0 < theta_e < np.inf):
             raise ValueError(f"`theta_e` must be a positive number of pixels, got {theta_e!r}")
         self.architecture, self.weights, self.theta_e = architecture, weights, theta_e
-        self.parts = natural_integer("parts", parts)
+        self.parts = check_nonnegative_int("parts", parts)
         self._load = functools.cache(load_network)
 
     def restore(self, image, run):
@@ -85,7 +82,7 @@ class LensEquation:
         """
         import torch
 
-        check_observed(image, f"method {self.architecture!r}")
+        require_psf(image, f"method {self.architecture!r}")
         if not (min(image.shape) >= SMALLEST and max(image.shape) <= LARGEST):
             raise ValueError(f"`data` must be an image of {SMALLEST} to {LARGEST} pixels a side "
                              f"about one lens for method {self.architecture!r}, got shape "
@@ -98,16 +95,15 @@ class LensEquation:
     def _fit(self, image, run, network):
         import torch
 
-        from lenssr.networks._lattice import Lattice
+        from lenssr.lensing import SceneGrid
+        from lenssr.methods._lensmodel.fit import Data
+        from lenssr.methods._lensmodel.search import search
 
-        from ._lensmodel.fit import Data
-        from ._lensmodel.search import search
-
-        psf = short(image.psf)
+        psf = truncate_psf(image.psf)
         kernels = {s: torch.from_numpy(relative_kernel(psf, s))[None].float()
                    for s in {COARSE, run.scale}}
-        coarse = Lattice(image.shape, COARSE, 1, kernels[COARSE])
-        fine = Lattice(image.shape, run.scale, FINE[run.scale], kernels[run.scale])
+        coarse = SceneGrid(image.shape, COARSE, 1, kernels[COARSE])
+        fine = SceneGrid(image.shape, run.scale, FINE[run.scale], kernels[run.scale])
         level = sky_level(image.data, image.mask, image.noise)
         values = torch.from_numpy((image.data - level) / image.noise).float()
         weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
@@ -118,7 +114,7 @@ class LensEquation:
     def _restoration(self, image, run, found, card):
         import torch
 
-        from ._lensmodel.curves import solution
+        from lenssr.methods._lensmodel.curves import solution
 
         posterior, odds, level = found
         noise, count = image.noise, np.count_nonzero(~image.mask)
@@ -130,7 +126,7 @@ class LensEquation:
         std = np.minimum(std, whole)
         generator = torch.Generator().manual_seed(run.seed)
         draws = excess * noise * posterior.draws(max(DRAWS, run.n_samples), generator).numpy()
-        correlation = measure_correlation(list(draws[:DRAWS]), whole)
+        correlation = measure_error_correlation(list(draws[:DRAWS]), whole)
         lens = None
         facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
                  "SRCALIB": ("posterior", "uncertainty: of the fitted model"),

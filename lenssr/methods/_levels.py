@@ -5,9 +5,8 @@ import functools
 import numpy as np
 from scipy import fft
 
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, relative_kernel
-
-from ._samplers import spread_gain
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, relative_kernel
+from lenssr.methods._samplers import spread_gain
 
 __all__ = ["check_levels", "dynamic_levels", "spectrum_of", "static_levels"]
 

@@ -6,20 +6,20 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import positive_integer
+from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._kernels import target_psf
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sky_level
-from lenssr.image._psf import measure_fwhm
-from lenssr.image._tiles import cut
+from lenssr.image import expand_mask, network_tiles, psf_fwhm, target_psf
+from lenssr.methods._base import Restoration
+from lenssr.methods._error_prediction import predict_error, snr_map
+from lenssr.uncertainty import (
+    calibrated_chi2_range,
+    monte_carlo_error,
+    prior_error_correlation,
+    sky_level,
+)
 from lenssr.weights import load_error_head, load_network, shipped_weights
 
-from ._base import Restoration
-from ._calibrated import predict_error, rest_correlation, snr_map, usual_chi2
-from ._probe import monte_carlo_error
-
-__all__ = ["Apply", "Network", "load_for", "told_psf"]
+__all__ = ["TiledInference", "Network", "load_for", "psf_conditioning"]
 
 LIMITS = {"low": [-3.0] * 4, "high": [3.0] * 4}
 """Between what networks were told of PSFs whose cards do not say."""
@@ -53,7 +53,7 @@ class Network:
     """
 
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32"):
-        self.n_probes = positive_integer("n_probes", n_probes)
+        self.n_probes = check_positive_int("n_probes", n_probes)
         if precision not in PRECISIONS:
             raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, "
                              f"got {precision!r}")
@@ -105,12 +105,12 @@ class Network:
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.
             std = np.minimum(std, whole)
-            correlation = correlation.and_rest(rest_correlation(
+            correlation = correlation.and_rest(prior_error_correlation(
                 calibration, run.scale, snr, np.sqrt(whole**2 - std**2)))
         return Restoration(
             mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
             psf=target_psf(), facts=facts, predictive_std=whole, correlation=correlation,
-            estimator=apply, chi2_range=usual_chi2(calibration, run.scale))
+            estimator=apply, chi2_range=calibrated_chi2_range(calibration, run.scale))
 
     def prepare(self, image, run):
         """
@@ -142,7 +142,7 @@ class Network:
 
     def _apply(self, network, image, run, limits):
         """The network as a map from a plane to its mean."""
-        return Apply(network, image, run, self.precision, 1 + self.n_probes, limits)
+        return TiledInference(network, image, run, self.precision, 1 + self.n_probes, limits)
 
 
 def weights_for(method, scale):
@@ -174,7 +174,7 @@ def load_for(method, scale):
     return network, card
 
 
-def told_psf(psf, limits=None):
+def psf_conditioning(psf, limits=None):
     """
     What a network is told of a PSF: little more than it was told of any in training.
 
@@ -194,16 +194,16 @@ def told_psf(psf, limits=None):
     """
     import torch
 
-    from lenssr.networks import describe_psf
+    from lenssr.networks import psf_features
 
     limits, margin = (limits, MARGIN) if limits else (LIMITS, 0.0)
     low, high = (torch.tensor([1.0, *limits[end]], dtype=torch.float64) for end in ("low", "high"))
-    found = describe_psf(torch.from_numpy(psf)[None])
+    found = psf_features(torch.from_numpy(psf)[None])
     told = found.clamp((low - margin).to(found), (high + margin).to(found))
     return told, not torch.equal(told, found)
 
 
-class Apply:
+class TiledInference:
     """The network as a map from a plane to its mean, in tiles where it is large."""
 
     def __init__(self, network, image, run, precision, runs, limits=None):
@@ -217,7 +217,7 @@ class Apply:
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
         self._tell(image)
         self.level = sky_level(image.data, image.mask, image.noise)
-        self.tile, self.tiles = run.tile, cut(image.shape, run.tile, self.halo)
+        self.tile, self.tiles = run.tile, network_tiles(image.shape, run.tile, self.halo)
         self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
                         disable=not run.progress, delay=2)
 
@@ -252,31 +252,30 @@ class Apply:
         return self.conditions
 
     def _conditions(self, psf):
-        from lenssr.networks import CONDITIONS
+        from lenssr.networks import N_PSF_FEATURES
 
         if psf is None:
             warnings.warn("no `psf` was given: the network guesses its width from the image",
                           LensSRWarning, stacklevel=5)
-            return self.torch.zeros(1, CONDITIONS)
-        conditions, self.outside = told_psf(psf, self.limits)
+            return self.torch.zeros(1, N_PSF_FEATURES)
+        conditions, self.outside = psf_conditioning(psf, self.limits)
         return conditions
 
     def check_psf(self, psf):
         """Warn of a PSF unlike those of the training."""
         if self.outside:
-            warnings.warn(f"`psf` of FWHM {measure_fwhm(psf):.1f} pixels lies outside the "
+            warnings.warn(f"`psf` of FWHM {psf_fwhm(psf):.1f} pixels lies outside the "
                           "range of the training of the weights, in its width, its wings or its "
                           "ellipticity; the result is an extrapolation", LensSRWarning,
                           stacklevel=4)
 
     def _forward(self, block, *inputs):
         torch = self.torch
-        from lenssr.networks import compress, expand
-        from lenssr.networks._precision import exact_float32
+        from lenssr.networks import asinh_scale, exact_float32, sinh_scale
 
         with torch.inference_mode(), exact_float32(), torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.autocast):
             x = torch.from_numpy(block).to(self.device, self.dtype)[None, None]
             output = self.network(
-                compress(x).contiguous(memory_format=torch.channels_last), *inputs)
-            return expand(output[0, 0].double()).cpu().numpy()
+                asinh_scale(x).contiguous(memory_format=torch.channels_last), *inputs)
+            return sinh_scale(output[0, 0].double()).cpu().numpy()

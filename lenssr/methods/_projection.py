@@ -8,10 +8,9 @@ from scipy import optimize
 from scipy.sparse import linalg
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.uncertainty import monte_carlo_error
 
-from ._probe import monte_carlo_error
-
-__all__ = ["RegularisedInverse", "discrepancy_variance", "project"]
+__all__ = ["RegularisedInverse", "discrepancy_variance", "enforce_consistency"]
 
 MOST_STEPS = 1000
 FACTOR = 8.0      # by which the variance of the correction is raised until it suffices
@@ -76,7 +75,7 @@ class RegularisedInverse:
         return self._variance * self._misfit.operator.adjoint(u * self._misfit.weight)
 
 
-def project(restoration, misfit, run):
+def enforce_consistency(restoration, misfit, run):
     r"""
     Move a result to the nearest one that agrees with the data.
 

@@ -9,7 +9,7 @@ from importlib import import_module, resources
 from lenssr.weights import find_weights, read_card, shipped_weights
 
 __all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method",
-           "usual_method"]
+           "default_method"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def find_method(name):
     return _METHODS[name]
 
 
-def usual_method(planes, scale):
+def default_method(planes, scale):
     """The method of those who name none: the one through the telescope, if that is known."""
     known = all(plane.psf is not None for plane in planes)
     return "unrolled" if known and scale in find_method("unrolled").scales else "rcan"

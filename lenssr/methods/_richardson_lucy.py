@@ -3,14 +3,11 @@
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import positive_integer
-from lenssr.image._kernels import target_psf
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sky_level
-
-from ._base import Restoration, check_observed
-from ._operator import BlurBin, convolve_tiled
-from ._probe import monte_carlo_error
+from lenssr._forward_model import PSFConvolution, convolve_tiled
+from lenssr._validation import check_positive_int
+from lenssr.image import expand_mask, target_psf
+from lenssr.methods._base import Restoration, require_psf
+from lenssr.uncertainty import monte_carlo_error, sky_level
 
 __all__ = ["RichardsonLucy"]
 
@@ -86,9 +83,9 @@ class RichardsonLucy:
     """
 
     def __init__(self, n_iter=None, max_iter=200, n_probes=8):
-        self.n_iter = None if n_iter is None else positive_integer("n_iter", n_iter)
-        self.max_iter = positive_integer("max_iter", max_iter)
-        self.n_probes = positive_integer("n_probes", n_probes)
+        self.n_iter = None if n_iter is None else check_positive_int("n_iter", n_iter)
+        self.max_iter = check_positive_int("max_iter", max_iter)
+        self.n_probes = check_positive_int("n_probes", n_probes)
 
     def restore(self, image, run):
         """
@@ -176,7 +173,7 @@ class _Fit:
     """The iteration for one geometry, mask, noise and PSF; called with data."""
 
     def __init__(self, image, scale, tile):
-        check_observed(image, "Richardson-Lucy deconvolution")
+        require_psf(image, "Richardson-Lucy deconvolution")
         self.level = sky_level(image.data, image.mask, image.noise)
         self._pedestal = PEDESTAL * image.noise
         self._least = LEAST * image.noise / scale**2
@@ -186,7 +183,7 @@ class _Fit:
         reach = -(-(len(target_psf()) // 2) // scale)
         self._margin = tuple(max(n // 2, reach) for n in psf.shape)
         self._valid = self._padded(~image.mask)
-        self._blur = BlurBin(psf / psf.sum(), scale, self._valid.shape, tile)
+        self._blur = PSFConvolution(psf / psf.sum(), scale, self._valid.shape, tile)
         coverage = self._blur.adjoint(self._valid)
         # a place that hardly any valid pixel sees keeps its first value
         self._blind = coverage < 1e-3

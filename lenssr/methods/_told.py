@@ -4,9 +4,9 @@ import warnings
 
 from astropy import units as u
 
-from lenssr._checks import positive_number, share
+from lenssr._validation import check_fraction, check_positive_number
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._metadata import band_wavelength
+from lenssr.image import band_wavelength
 
 __all__ = ["given_metadata", "told"]
 
@@ -57,7 +57,7 @@ def given_metadata(correlation, pixel_scale, band, z_lens, z_source):
     """Metadata that the user gave, checked, by the names of `METADATA`."""
     found = {}
     if correlation is not None:
-        found["correlation"] = share("correlation", correlation)
+        found["correlation"] = check_fraction("correlation", correlation)
     if isinstance(pixel_scale, u.Quantity):
         try:
             pixel_scale = float(pixel_scale.to_value(u.arcsec))
@@ -65,7 +65,7 @@ def given_metadata(correlation, pixel_scale, band, z_lens, z_source):
             raise ValueError(f"`pixel_scale` must be an angle, got {pixel_scale}") from err
     for name, value in (("pixel_scale", pixel_scale), ("z_lens", z_lens), ("z_source", z_source)):
         if value is not None:
-            found[name] = positive_number(name, value)
+            found[name] = check_positive_number(name, value)
     if band is not None:
         found["wavelength"] = band_wavelength(band)
         if found["wavelength"] is None:

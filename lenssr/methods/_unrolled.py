@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from lenssr._checks import share
-from lenssr.image._correlation import neighbours_correlation
-from lenssr.image._kernels import relative_kernel
-
-from ._base import check_observed
-from ._network import Apply, Network
+from lenssr._validation import check_fraction
+from lenssr.image import relative_kernel
+from lenssr.methods._base import require_psf
+from lenssr.methods._network import Network, TiledInference
+from lenssr.uncertainty import neighbour_correlation
 
 __all__ = ["Unrolled"]
 
@@ -31,7 +30,7 @@ class Unrolled(Network):
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32",
                  correlation=None):
         super().__init__(architecture, weights, n_probes, precision)
-        self.correlation = None if correlation is None else share("correlation", correlation)
+        self.correlation = None if correlation is None else check_fraction("correlation", correlation)
 
     def restore(self, image, run):
         """
@@ -55,20 +54,20 @@ class Unrolled(Network):
             If there is no PSF or only masked pixels, or the weights are damaged, of another
             architecture or another scale.
         """
-        check_observed(image, f"method {self.architecture!r}")
+        require_psf(image, f"method {self.architecture!r}")
         return super().restore(image, run)
 
     def _apply(self, network, image, run, limits):
         correlation = self.correlation
         if correlation is None:
-            correlation = max(0.0, neighbours_correlation(image.data, image.mask))
+            correlation = max(0.0, neighbour_correlation(image.data, image.mask))
         apply = ThroughTelescope(network, image, run, self.precision, 1 + self.n_probes,
                                  correlation)
         apply.facts = {"SRNCORR": (round(correlation, 3), "correlation of neighbouring noise")}
         return apply
 
 
-class ThroughTelescope(Apply):
+class ThroughTelescope(TiledInference):
     """
     The map from a plane to its mean of a network that is told of the telescope.
 
@@ -81,7 +80,7 @@ class ThroughTelescope(Apply):
     """
 
     def __init__(self, network, image, run, precision, runs, correlation):
-        self.kernel = relative_kernel(short(image.psf), run.scale)
+        self.kernel = relative_kernel(truncate_psf(image.psf), run.scale)
         self.correlation = correlation
         super().__init__(network, image, run, precision, runs)
 
@@ -98,10 +97,10 @@ class ThroughTelescope(Apply):
     @property
     def summary(self):
         """Logarithm of the area that the PSF covers, and the correlation of the noise."""
-        from lenssr.networks._physics import MIDDLE_AREA, covered_area
+        from lenssr._forward_model import LOG_AREA_OFFSET, covered_area
 
         kernel, correlation = self.told
-        return self.torch.stack([covered_area(kernel, self.scale).log() - MIDDLE_AREA,
+        return self.torch.stack([covered_area(kernel, self.scale).log() - LOG_AREA_OFFSET,
                                  correlation], dim=1)
 
     def check_psf(self, psf):
@@ -114,7 +113,7 @@ class ThroughTelescope(Apply):
         return sigma[None, None], *self.told, self.scale
 
 
-def short(psf):
+def truncate_psf(psf):
     """A PSF without the rim that holds next to none of its light, which costs time."""
     for side in range(9, LONGEST + 1, 2):
         if side >= max(psf.shape):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._consistency import Misfit
-from ._projection import RegularisedInverse
+from lenssr.methods._consistency import DataResidual
+from lenssr.methods._projection import RegularisedInverse
 
 __all__ = ["KalmanUpdate"]
 
@@ -41,7 +41,7 @@ class KalmanUpdate:
 
     def __init__(self, image, run, std, correlation):
         image = replace(image, sigma=image.sigma * (1 + 2 * correlation))
-        self.misfit, self.seed = Misfit(image, run.scale, run.tile), run.seed
+        self.misfit, self.seed = DataResidual(image, run.scale, run.tile), run.seed
         self.inverse = RegularisedInverse(self.misfit, std**2, ACCURACY)
 
     def __call__(self, sample, number):

@@ -3,13 +3,10 @@
 import numpy as np
 from scipy import fft, optimize
 
-from lenssr.image._error_correlation import ErrorCorrelation
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, oversample_psf, target_psf
-from lenssr.image._lags import kernel_correlation
-from lenssr.image._mask import expand_mask
-
-from ._base import Restoration, check_observed
-from ._operator import PhaseKernel
+from lenssr._forward_model import PolyphaseConvolution
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, expand_mask, oversample_psf, target_psf
+from lenssr.methods._base import Restoration, require_psf
+from lenssr.uncertainty import ErrorCorrelation, kernel_correlation
 
 __all__ = ["Wiener"]
 
@@ -77,7 +74,7 @@ class Wiener:
         ValueError
             If the image has no PSF, or only masked pixels.
         """
-        check_observed(image, "Wiener deconvolution")
+        require_psf(image, "Wiener deconvolution")
         valid = ~image.mask
         noise = np.mean(image.sigma[valid] ** 2)
         spectrum = fit_spectrum(image.data, image.psf, noise, run.scale)
@@ -86,14 +83,14 @@ class Wiener:
         # the standard error of a median of Gaussian noise, and of one or two values
         level_std = np.sqrt(noise * min(1.0, np.pi / 2 / np.count_nonzero(valid)))
 
-        spread = PhaseKernel(kernel[::-1, ::-1], run.scale, image.shape, run.tile).adjoint
+        spread = PolyphaseConvolution(kernel[::-1, ::-1], run.scale, image.shape, run.tile).adjoint
         outside = np.abs(1 - spread(np.ones(image.shape)))
 
         def estimator(probe):
             return level + spread(probe.data - level)
 
         mean = estimator(image)
-        square = PhaseKernel(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
+        square = PolyphaseConvolution(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
         variance = np.maximum(square(image.sigma**2), 0)
         return Restoration(
             mean=mean,

@@ -1,11 +1,31 @@
-"""Architectures: nothing but `torch.nn.Module`, one file each, imported on first use."""
+"""Network architectures, one file each, imported on first use."""
 
 from importlib import import_module
 
-from ._range import CONDITIONS, compress, describe_psf, expand
+from lenssr._lazy import lazy_exports
 
-__all__ = ["ARCHITECTURES", "CLASSIFIERS", "CONDITIONS", "GENERATIVE", "GENERATORS", "PHYSICAL",
-           "SCALE_FREE", "build", "compress", "describe_psf", "expand"]
+__all__ = ["ARCHITECTURES", "CLASSIFIERS", "GENERATIVE_ARCHITECTURES", "GENERATORS",
+           "PHYSICS_ARCHITECTURES", "SCALE_FREE_ARCHITECTURES", "build_network", "N_PSF_FEATURES", "asinh_scale", "psf_features", "sinh_scale"]
+
+_PUBLIC = {
+    "._range": ["N_PSF_FEATURES", "asinh_scale", "psf_features", "sinh_scale"],
+}
+# Interface for the other packages of lenssr, not part of the public API.
+_INTERNAL = {
+    "._classifier": ["MAX_IMAGE_SIDE", "MIN_IMAGE_SIDE"],
+    "._error": ["ErrorHead", "negative_log_likelihood"],
+    "._metadata": ["METADATA", "N_METADATA_CHANNELS", "encode_metadata"],
+    "._precision": ["exact_float32", "has_fast_bfloat16"],
+    "._range": ["FLIP_SIGNS", "ROTATION_SIGNS", "psf_feature_range"],
+    "._starlet": ["starlet"],
+    ".arcs": ["from_asinh", "to_asinh"],
+    ".diffusion": ["LATENT_CELL"],
+    ".srgan": ["Discriminator"],
+    ".vgg19": ["VGG19"],
+}
+
+__getattr__, __dir__ = lazy_exports(
+    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})
 
 ARCHITECTURES = {
     "arcs": ("arcs", "ArcGenerator"),
@@ -31,20 +51,20 @@ CLASSIFIERS = {
 }
 """Those that tell classes of images apart."""
 
-GENERATIVE = ("diffusion",)
+GENERATIVE_ARCHITECTURES = ("diffusion",)
 """Those that draw what another network, their base, leaves open."""
 
 GENERATORS = ("arcs",)
 """Those that are given random numbers, not images."""
 
-PHYSICAL = ("lens_equation", "unrolled")
+PHYSICS_ARCHITECTURES = ("lens_equation", "unrolled")
 """Those that look at the data through the telescope, and are told of it in full."""
 
-SCALE_FREE = ("lens_equation",)
+SCALE_FREE_ARCHITECTURES = ("lens_equation",)
 """Those whose weights know of no scale: trained at the first of theirs, they do all."""
 
 
-def build(architecture, **sizes):
+def build_network(architecture, **sizes):
     """
     Make a network with fresh weights.
 

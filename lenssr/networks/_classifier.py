@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._starlet import starlet
+from lenssr.networks._starlet import starlet
 
-__all__ = ["LARGEST", "SMALLEST", "Classifier", "check_stem"]
+__all__ = ["MAX_IMAGE_SIDE", "MIN_IMAGE_SIDE", "Classifier", "check_stem"]
 
-SMALLEST, LARGEST = 32, 150  # sides of images, pixels
+MIN_IMAGE_SIDE, MAX_IMAGE_SIDE = 32, 150  # sides of images, pixels
 STEMS = ("fine", "published")
 
 

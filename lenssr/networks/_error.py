@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import GeluBlock, check_scale, conv3, tell
-from ._range import compress
+from lenssr.networks._layers import GeluBlock, check_scale, concat_conditions, conv3
+from lenssr.networks._range import asinh_scale
 
 __all__ = ["ErrorHead", "negative_log_likelihood"]
 
@@ -63,9 +63,9 @@ class ErrorHead(nn.Module):
         scale = restored.shape[-1] // x.shape[-1]
         planes = [functional.pixel_unshuffle(restored, scale), x, weight]
         if self.misfit:
-            planes.append(compress(misfit))
+            planes.append(asinh_scale(misfit))
         seen = torch.cat(planes, dim=1)
-        found = self.heads[str(scale)](tell(seen, told, self.told))
+        found = self.heads[str(scale)](concat_conditions(seen, told, self.told))
         found = self.tails[str(scale)](functional.gelu(self.body(found)))
         return WIDEST * torch.tanh(functional.pixel_shuffle(found, scale) / WIDEST)
 

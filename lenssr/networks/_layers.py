@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 __all__ = ["Deconvolution", "GeluBlock", "LocalMean", "Upsampler", "check_scale", "conv3",
-           "enlarge", "tell"]
+           "enlarge", "concat_conditions"]
 
 SCALES = (2, 3, 4)
 
@@ -22,7 +22,7 @@ def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-def tell(x: torch.Tensor, conditions: torch.Tensor | None, count: int) -> torch.Tensor:
+def concat_conditions(x: torch.Tensor, conditions: torch.Tensor | None, count: int) -> torch.Tensor:
     """The image with the ``count`` numbers told of it as constant channels, if there are any."""
     if not count:
         return x

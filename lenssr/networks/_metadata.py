@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from ._range import CONDITIONS
+from lenssr.networks._range import N_PSF_FEATURES
 
-__all__ = ["METADATA", "TOLD", "encode_metadata"]
+__all__ = ["METADATA", "N_METADATA_CHANNELS", "encode_metadata"]
 
 #: Numbers by name: whether their logarithm is told, and the middle and width that become zero
 #: and one. The correlation of the noise of neighbouring pixels, the side of an input pixel in
@@ -20,7 +20,7 @@ METADATA = {
 }
 
 #: Numbers of which `encode_metadata` makes those that a network is told, and how many these are.
-TOLD = CONDITIONS + 2 * len(METADATA)
+N_METADATA_CHANNELS = N_PSF_FEATURES + 2 * len(METADATA)
 
 
 def encode_metadata(numbers: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ def encode_metadata(numbers: torch.Tensor) -> torch.Tensor:
         Shape ``(batch, TOLD)``: those of the PSF; the values, zero where they are not known; and
         for each of these one or zero.
     """
-    psf, values = numbers[:, :CONDITIONS], numbers[:, CONDITIONS:]
+    psf, values = numbers[:, :N_PSF_FEATURES], numbers[:, N_PSF_FEATURES:]
     known = torch.isfinite(values)
     columns = []
     for k, (log, middle, width) in enumerate(METADATA.values()):

@@ -2,33 +2,33 @@
 
 import torch
 
-__all__ = ["CONDITIONS", "FLIP", "SOFTENING", "TURN", "compress", "describe_psf", "expand",
-           "range_of_psfs"]
+__all__ = ["N_PSF_FEATURES", "FLIP_SIGNS", "SOFTENING", "ROTATION_SIGNS", "asinh_scale", "psf_features", "sinh_scale",
+           "psf_feature_range"]
 
 #: Multiple of the noise at which asinh turns from linear to logarithmic.
 SOFTENING = 3.0
 
 #: How many numbers `describe_psf` gives.
-CONDITIONS = 5
+N_PSF_FEATURES = 5
 
 #: Signs that they take when the image is turned by a quarter, and when it is flipped.
-TURN, FLIP = (1, 1, 1, -1, -1), (1, 1, 1, 1, -1)
+ROTATION_SIGNS, FLIP_SIGNS = (1, 1, 1, -1, -1), (1, 1, 1, 1, -1)
 
 # Middle and width of the first two numbers over seeing of 3 to 5 pixels.
 AREA, CONCENTRATION, ELLIPTICITY = (3.94, 0.33), (0.80, 0.06), 0.03
 
 
-def compress(image: torch.Tensor) -> torch.Tensor:
+def asinh_scale(image: torch.Tensor) -> torch.Tensor:
     """Noise units to the network's range: ``asinh(image / 3)``."""
     return torch.asinh(image / SOFTENING)
 
 
-def expand(value: torch.Tensor) -> torch.Tensor:
+def sinh_scale(value: torch.Tensor) -> torch.Tensor:
     """Inverse of `compress`."""
     return SOFTENING * torch.sinh(value)
 
 
-def describe_psf(psf: torch.Tensor) -> torch.Tensor:
+def psf_features(psf: torch.Tensor) -> torch.Tensor:
     """
     What a network is told of a PSF.
 
@@ -61,7 +61,7 @@ def describe_psf(psf: torch.Tensor) -> torch.Tensor:
         plus / ELLIPTICITY, cross / ELLIPTICITY], dim=-1).clamp(-4, 4)
 
 
-def range_of_psfs(conditions: torch.Tensor) -> dict:
+def psf_feature_range(conditions: torch.Tensor) -> dict:
     """
     Between what a network was told of PSFs.
 

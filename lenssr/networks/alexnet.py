@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ._classifier import Classifier, check_stem
+from lenssr.networks._classifier import Classifier, check_stem
 
 __all__ = ["AlexNet"]
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import check_scale, conv3, enlarge
+from lenssr.networks._layers import check_scale, conv3, enlarge
 
-__all__ = ["ArcGenerator", "brighten", "dim"]
+__all__ = ["ArcGenerator", "from_asinh", "to_asinh"]
 
 SOFTENING = 0.02  # of the peak: fainter light is seen in proportion, brighter as its logarithm
 STEEPNESS = 20.0  # of the function that keeps light positive
@@ -17,13 +17,13 @@ SLOPE = 0.2       # of the leaky rectifiers
 NARROW = 8        # channels on the finest grid
 
 
-def dim(image: torch.Tensor) -> torch.Tensor:
+def to_asinh(image: torch.Tensor) -> torch.Tensor:
     """Light relative to the peak of each image, through asinh: from zero to one."""
     peak = image.amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(image.dtype).tiny)
     return torch.asinh(image / (SOFTENING * peak)) / math.asinh(1 / SOFTENING)
 
 
-def brighten(value: torch.Tensor) -> torch.Tensor:
+def from_asinh(value: torch.Tensor) -> torch.Tensor:
     """Inverse of `dim`, where the peak is one."""
     return SOFTENING * torch.sinh(value * math.asinh(1 / SOFTENING))
 

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import GeluBlock, check_scale, conv3, tell
-from ._metadata import TOLD
-from ._range import compress
+from lenssr.networks._layers import GeluBlock, check_scale, concat_conditions, conv3
+from lenssr.networks._metadata import N_METADATA_CHANNELS
+from lenssr.networks._range import asinh_scale
 
-__all__ = ["CELL", "Diffusion", "Features", "Latent"]
+__all__ = ["LATENT_CELL", "Diffusion", "Features", "Latent"]
 
 #: Input pixels along a side of a cell of the latent.
-CELL = 2
+LATENT_CELL = 2
 
 #: Bound of the logarithm of a variance in noise units.
 WIDEST = 30.0
@@ -141,16 +141,16 @@ class Diffusion(nn.Module):
         super().__init__()
         self.base, self.base_sha256, self.scale = base, base_sha256, check_scale(scale)
         self.ranges = ranges or {}
-        self.side = CELL * scale
+        self.side = LATENT_CELL * scale
         k = self.side**2
         self.latent = Latent(self.side)
-        self.head = conv3(k + 3 * CELL**2 + TOLD, features)
+        self.head = conv3(k + 3 * LATENT_CELL**2 + N_METADATA_CHANNELS, features)
         self.encoder = nn.Sequential(*(GeluBlock(features) for _ in range(depth)), nn.GELU())
         self.spread = conv3(features, k)
         self.given = nn.Conv2d(features, features * (blocks + 1), 1)
         self.first, self.last = conv3(k, features), conv3(features, k)
         self.blocks = nn.ModuleList(Block(features) for _ in range(blocks))
-        self.told = nn.Linear(TOLD, features)
+        self.told = nn.Linear(N_METADATA_CHANNELS, features)
         self.level = nn.Linear(2 * WAVES, features)
         self.film = nn.Linear(features, 2 * features * blocks)
         for layer in (self.spread, self.last, self.film):
@@ -182,10 +182,10 @@ class Diffusion(nn.Module):
         told : `~torch.Tensor`
             What `~lenssr.networks._metadata.encode_metadata` gives.
         """
-        seen = torch.cat([functional.pixel_unshuffle(compress(mean), self.side), *(
-            functional.pixel_unshuffle(plane, CELL)
-            for plane in (compress(data), weight, compress(residual)))], dim=1)
-        found = self.encoder(self.head(tell(seen, told, TOLD)))
+        seen = torch.cat([functional.pixel_unshuffle(asinh_scale(mean), self.side), *(
+            functional.pixel_unshuffle(plane, LATENT_CELL)
+            for plane in (asinh_scale(data), weight, asinh_scale(residual)))], dim=1)
+        found = self.encoder(self.head(concat_conditions(seen, told, N_METADATA_CHANNELS)))
         square = functional.avg_pool2d(mean**2, self.side).sqrt()
         guess = 2 * torch.log(FLOOR + SHARE * square)
         log_variance = guess + self.spread(found).float()

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import Upsampler, conv3, tell
+from lenssr.networks._layers import Upsampler, concat_conditions, conv3
 
 __all__ = ["EDSR"]
 
@@ -50,7 +50,7 @@ class EDSR(nn.Module):
         self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        shallow = self.head(tell(x, conditions, self.conditions))
+        shallow = self.head(concat_conditions(x, conditions, self.conditions))
         return self.tail(shallow + self.body(shallow))
 
     @property

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import check_scale, conv3, enlarge, tell
+from lenssr.networks._layers import check_scale, concat_conditions, conv3, enlarge
 
 __all__ = ["Fast"]
 
@@ -98,7 +98,7 @@ class Fast(nn.Module):
         self.tail = conv(features, channels * scale**2)
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        shallow = self.head(tell(x, conditions, self.conditions))
+        shallow = self.head(concat_conditions(x, conditions, self.conditions))
         fine = self.tail(self.act(self.body(shallow)))
         return functional.pixel_shuffle(fine, self.scale) + enlarge(x, self.scale)
 

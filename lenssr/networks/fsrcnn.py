@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import Deconvolution, conv3, enlarge, tell
+from lenssr.networks._layers import Deconvolution, concat_conditions, conv3, enlarge
 
 __all__ = ["FSRCNN"]
 
@@ -50,7 +50,7 @@ class FSRCNN(nn.Module):
         nn.init.zeros_(self.tail.bias)
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        y = self.tail(self.body(tell(x, conditions, self.conditions)))
+        y = self.tail(self.body(concat_conditions(x, conditions, self.conditions)))
         return y + enlarge(x, self.scale) if self.skip else y
 
     @property

@@ -3,19 +3,19 @@
 import torch
 from torch import nn
 
-from ._group import GroupConv, GroupPReLU, Lifting, Projection
-from ._layers import Deconvolution, enlarge, tell
-from ._range import FLIP, TURN
+from lenssr.networks._group import GroupConv, GroupPReLU, Lifting, Projection
+from lenssr.networks._layers import Deconvolution, concat_conditions, enlarge
+from lenssr.networks._range import FLIP_SIGNS, ROTATION_SIGNS
 
 __all__ = ["EquivariantFSRCNN", "equivariant_body"]
 
 
 def equivariant_body(channels: int, d: int, s: int, m: int, conditions: int) -> nn.Sequential:
     """Layers of FSRCNN up to the transposed convolution, as convolutions over the group."""
-    if conditions > len(TURN):
-        raise ValueError(f"`conditions` must be at most {len(TURN)}, those whose signs under "
+    if conditions > len(ROTATION_SIGNS):
+        raise ValueError(f"`conditions` must be at most {len(ROTATION_SIGNS)}, those whose signs under "
                          f"turns and flips are known, got {conditions}")
-    layers = [Lifting(channels, d, 5, TURN[:conditions], FLIP[:conditions]), GroupPReLU(d),
+    layers = [Lifting(channels, d, 5, ROTATION_SIGNS[:conditions], FLIP_SIGNS[:conditions]), GroupPReLU(d),
               GroupConv(d, s, 1), GroupPReLU(s)]
     for _ in range(m):
         layers += [GroupConv(s, s, 3), GroupPReLU(s)]
@@ -58,7 +58,7 @@ class EquivariantFSRCNN(nn.Module):
         self.tail = Projection(deconvolution)
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        y = self.tail(self.body(tell(x, conditions, self.conditions)))
+        y = self.tail(self.body(concat_conditions(x, conditions, self.conditions)))
         return y + enlarge(x, self.scale) if self.skip else y
 
     @property

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from ._group import ORDER
-from ._layers import Deconvolution, enlarge, tell
-from .fsrcnn_equivariant import equivariant_body
+from lenssr.networks._group import ORDER
+from lenssr.networks._layers import Deconvolution, concat_conditions, enlarge
+from lenssr.networks.fsrcnn_equivariant import equivariant_body
 
 __all__ = ["HybridFSRCNN"]
 
@@ -32,7 +32,7 @@ class HybridFSRCNN(nn.Module):
         nn.init.zeros_(self.tail.bias)
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        y = self.tail(self.body(tell(x, conditions, self.conditions)))
+        y = self.tail(self.body(concat_conditions(x, conditions, self.conditions)))
         return y + enlarge(x, self.scale) if self.skip else y
 
     @property

@@ -6,11 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._lattice import Lattice
-from ._layers import GeluBlock, check_scale, conv3
-from ._lensing import LIGHT, MACRO, deflect, sersic
-from ._physics import MIDDLE_AREA, covered_area
-from ._range import compress, expand
+from lenssr._forward_model import LOG_AREA_OFFSET, covered_area
+from lenssr.lensing import LENS_PARAMETERS, LIGHT_PARAMETERS, SceneGrid, deflection, sersic_profile
+from lenssr.networks._layers import GeluBlock, check_scale, conv3
+from lenssr.networks._range import asinh_scale, sinh_scale
 
 __all__ = ["LensEquation"]
 
@@ -80,7 +79,7 @@ class LensEquation(nn.Module):
         self.body = nn.Sequential(*layers[:-3])
         self.last = nn.Sequential(*layers[-3:])
         self.where = nn.Conv2d(widths[-1], 2, 1)
-        self.numbers = len(MACRO) + 2 * len(LIGHT)
+        self.numbers = len(LENS_PARAMETERS) + 2 * len(LIGHT_PARAMETERS)
         self.head = nn.Sequential(
             nn.Linear(4 * widths[-1] + 5, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(),
             nn.Linear(256, guesses * (self.numbers + 1)))
@@ -111,7 +110,7 @@ class LensEquation(nn.Module):
         ny, nx = x.shape[-2:]
         y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2
                           for n in (ny, nx))
-        told = (area.float() - MIDDLE_AREA).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
+        told = (area.float() - LOG_AREA_OFFSET).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
         seen = torch.cat([x, 1 / sigma, told, (x_axis / PIXEL).expand_as(x),
                           (y_axis[:, None] / PIXEL).expand_as(x)], dim=1)
         found = self.body(seen)
@@ -129,7 +128,7 @@ class LensEquation(nn.Module):
         return self._physical(numbers[..., :-1], middle[:, :1]), numbers[..., -1]
 
     def _physical(self, raw, middle):
-        macro, galaxy, source = raw.split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
+        macro, galaxy, source = raw.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
         # Each guess has a range of radii of its own, a little wider than the distance to the next.
         low, high = RADII
         middle_radius = low + (high - low) * (torch.arange(
@@ -168,19 +167,19 @@ class LensEquation(nn.Module):
             Of each, ``(1, guesses)``.
         """
         data, sigma = data[None, None], weight.rsqrt()[None, None]
-        parameters, _ = self.guess(compress(data), sigma, covered_area(kernel, scale).log())
+        parameters, _ = self.guess(asinh_scale(data), sigma, covered_area(kernel, scale).log())
         misfits, _ = self.explain(parameters, data, sigma,
-                                  Lattice(data.shape[-2:], scale, 1, kernel))
+                                  SceneGrid(data.shape[-2:], scale, 1, kernel))
         order = misfits[0].argsort()
         return parameters[:, order], misfits[:, order]
 
     @staticmethod
-    def scene(parameters: torch.Tensor, lattice: Lattice) -> torch.Tensor:
+    def scene(parameters: torch.Tensor, lattice: SceneGrid) -> torch.Tensor:
         """Galaxy and lensed source as surface brightnesses, ``(batch, k, 2, ...)``."""
-        macro, galaxy, source = parameters.split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
-        ax, ay = deflect(lattice.x, lattice.y, macro, TERMS)
-        return torch.stack([sersic(lattice.x, lattice.y, galaxy),
-                            sersic(lattice.x - ax, lattice.y - ay, source)], dim=2)
+        macro, galaxy, source = parameters.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
+        ax, ay = deflection(lattice.x, lattice.y, macro, TERMS)
+        return torch.stack([sersic_profile(lattice.x, lattice.y, galaxy),
+                            sersic_profile(lattice.x - ax, lattice.y - ay, source)], dim=2)
 
     def explain(self, parameters, data, sigma, lattice):
         """
@@ -227,13 +226,13 @@ class LensEquation(nn.Module):
         scale = self.scales[0] if scale is None else scale
         parameters, scores = self.guess(x, sigma, covered_area(kernel, scale).log())
         with torch.autocast(x.device.type, enabled=False):
-            data, sigma = expand(x.float()), sigma.float()
-            lattice = Lattice(x.shape[-2:], scale, 1, kernel)
+            data, sigma = sinh_scale(x.float()), sigma.float()
+            lattice = SceneGrid(x.shape[-2:], scale, 1, kernel)
             with torch.no_grad():
                 misfits, images = self.explain(parameters, data, sigma, lattice)
             winner = misfits.argmin(dim=1, keepdim=True)
             if not misfit:
-                return compress(_chosen(images, winner))
+                return asinh_scale(_chosen(images, winner))
             # The best, and another one lest it be forgotten; and which was the best, so that not
             # all of them need be tried.
             other = torch.randint_like(winner, self.guesses)

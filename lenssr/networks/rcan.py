@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import LocalMean, Upsampler, conv3, tell
+from lenssr.networks._layers import LocalMean, Upsampler, concat_conditions, conv3
 
 __all__ = ["RCAN"]
 
@@ -80,7 +80,7 @@ class RCAN(nn.Module):
         self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        shallow = self.head(tell(x, conditions, self.conditions))
+        shallow = self.head(concat_conditions(x, conditions, self.conditions))
         return self.tail(shallow + self.body(shallow))
 
     @property

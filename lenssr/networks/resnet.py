@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._classifier import Classifier, check_stem
+from lenssr.networks._classifier import Classifier, check_stem
 
 __all__ = ["ResNet"]
 

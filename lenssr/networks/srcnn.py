@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import check_scale, enlarge, tell
+from lenssr.networks._layers import check_scale, concat_conditions, enlarge
 
 __all__ = ["SRCNN"]
 
@@ -46,7 +46,7 @@ class SRCNN(nn.Module):
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
         x = enlarge(x, self.scale, "bicubic")
-        y = self.body(tell(x, conditions, self.conditions))
+        y = self.body(concat_conditions(x, conditions, self.conditions))
         return x + y if self.skip else y
 
     @property

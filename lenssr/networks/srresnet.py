@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import Upsampler, conv3, tell
+from lenssr.networks._layers import Upsampler, concat_conditions, conv3
 
 __all__ = ["SRResNet"]
 
@@ -58,7 +58,7 @@ class SRResNet(nn.Module):
             Upsampler(features, scale, prelu=True), nn.Conv2d(features, channels, 9, padding=4))
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        shallow = self.head(tell(x, conditions, self.conditions))
+        shallow = self.head(concat_conditions(x, conditions, self.conditions))
         return self.tail(shallow + self.body(shallow))
 
     @property

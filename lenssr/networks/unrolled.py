@@ -4,9 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ._layers import GeluBlock, check_scale, conv3, enlarge
-from ._physics import MIDDLE_AREA, Observation, covered_area
-from ._range import compress, expand
+from lenssr._forward_model import LOG_AREA_OFFSET, BatchForwardModel, covered_area
+from lenssr.networks._layers import GeluBlock, check_scale, conv3, enlarge
+from lenssr.networks._range import asinh_scale, sinh_scale
 
 __all__ = ["Unrolled"]
 
@@ -101,18 +101,18 @@ class Unrolled(nn.Module):
                 correlation: torch.Tensor, scale: int | None = None) -> torch.Tensor:
         scale = self.scales[0] if scale is None else scale
         kernel = kernel.to(x.dtype)
-        observation = Observation(kernel, scale, x.shape[-2:])
+        observation = BatchForwardModel(kernel, scale, x.shape[-2:])
         area = covered_area(kernel, scale).reshape(-1, 1, 1, 1)
-        data, weight = expand(x), 1 / sigma
+        data, weight = sinh_scale(x), 1 / sigma
         told = torch.cat([weight, *(number.expand_as(x) for number in (
-            area.log() - MIDDLE_AREA, correlation.to(x.dtype).reshape(-1, 1, 1, 1),
+            area.log() - LOG_AREA_OFFSET, correlation.to(x.dtype).reshape(-1, 1, 1, 1),
             torch.ones_like(area)))], dim=1)
         value = enlarge(x, scale, "bicubic")
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
         for step in (*self.steps, *self.repeats * [self.steps[-1]]):
-            residual = (data - observation.forward(expand(value))) * weight
+            residual = (data - observation.forward(sinh_scale(value))) * weight
             gradient = scale**2 * area.sqrt() * observation.adjoint(residual * weight)
-            update, memory = step(value, compress(gradient), compress(residual), told, memory,
+            update, memory = step(value, asinh_scale(gradient), asinh_scale(residual), told, memory,
                                   scale)
             value = (value + update.to(x.dtype)).clamp(-HIGHEST, HIGHEST)
         return value

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ._classifier import Classifier
+from lenssr.networks._classifier import Classifier
 
 __all__ = ["VGG"]
 

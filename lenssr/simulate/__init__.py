@@ -1,40 +1,53 @@
-"""Simulated skies: scenes, telescopes, and pairs of images of low and high resolution."""
+"""Simulated pairs of high- and low-resolution images of strong lenses."""
 
-from importlib import import_module
+from lenssr._lazy import lazy_exports
 
-from ._catalog import simulate_catalog
-from ._catalog_read import open_catalog
-from ._cosmology import (
-    LensPlane,
-    critical_surface_density,
-    einstein_radius,
-    point_mass_einstein_radius,
-)
-from ._defects import Defects
-from ._instrument import Instrument
-from ._instruments import INSTRUMENTS
-from ._layouts import write_pairs
-from ._observations import pair_observations
-from ._pair import LensPair, simulate_pair
-from ._population import Population
-from ._presets import PRESETS
-from ._random_field import RandomField
-from ._reobserve import reobserve
-from ._scene import Grid, render
-from ._subhalos import Subhalos
-from ._substructure import SUBSTRUCTURES, Substructure
-from ._vortex import Vortex, VortexLine
-
-__all__ = ["INSTRUMENTS", "PRESETS", "SUBSTRUCTURES", "Defects", "Grid", "Instrument", "LensPair",
-           "LensPlane", "PairStream", "Population", "RandomField", "Subhalos", "Substructure",
+__all__ = ["Defects", "Grid", "INSTRUMENTS", "Instrument", "LensPair", "LensPlane", "PRESETS",
+           "PairStream", "Population", "RandomField", "SUBSTRUCTURES", "Subhalos", "Substructure",
            "Vortex", "VortexLine", "critical_surface_density", "einstein_radius", "open_catalog",
-           "pair_observations", "point_mass_einstein_radius", "render", "render_batch", "reobserve",
-           "simulate_catalog", "simulate_pair", "write_pairs"]
+           "pair_observations", "point_mass_einstein_radius", "render", "render_batch",
+           "simulate_catalog", "simulate_observation", "simulate_pair", "write_pairs"]
 
+_PUBLIC = {
+    "._catalog": ["simulate_catalog"],
+    "._catalog_read": ["open_catalog"],
+    "._cosmology": [
+        "LensPlane", "critical_surface_density", "einstein_radius",
+        "point_mass_einstein_radius"],
+    "._defects": ["Defects"],
+    "._instrument": ["Instrument"],
+    "._instruments": ["INSTRUMENTS"],
+    "._layouts": ["write_pairs"],
+    "._observations": ["pair_observations"],
+    "._pair": ["simulate_pair"],
+    "._population": ["Population"],
+    "._presets": ["PRESETS"],
+    "._random_field": ["RandomField"],
+    "._reobserve": ["simulate_observation"],
+    "._scene": ["Grid", "render"],
+    "._stream": ["PairStream"],
+    "._subhalos": ["Subhalos"],
+    "._substructure": ["SUBSTRUCTURES", "Substructure"],
+    "._torch_scene": ["render_batch"],
+    "._vortex": ["Vortex", "VortexLine"],
+    "lenssr._pair": ["LensPair"],
+}
+# Interface for the other packages of lenssr, not part of the public API.
+_INTERNAL = {
+    "._bank": ["SceneCache"],
+    "._catalog_chunk": ["CHUNK_SIZE"],
+    "._catalog_read": ["Catalog"],
+    "._draws": ["BatchDraws", "SeriesDraws"],
+    "._given": ["GivenSeries"],
+    "._model": ["SceneModel"],
+    "._observe": ["kernel_neighbour_correlation", "observe_batch"],
+    "._optics": ["Optics", "PSF_REACH"],
+    "._presets": ["find_preset"],
+    "._scene": ["ray_shooting"],
+    "._series": ["PairSeries", "SUBPIXELS", "draw_model"],
+    "._subhalos": ["truncated_nfw"],
+    "._substructure": ["parse_substructure"],
+}
 
-def __getattr__(name):
-    # These work in torch, which takes seconds to import.
-    module = {"PairStream": "_stream", "render_batch": "_torch_scene"}.get(name)
-    if module is not None:
-        return getattr(import_module(f"lenssr.simulate.{module}"), name)
-    raise AttributeError(f"module 'lenssr.simulate' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(
+    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ._population import Population
-from ._scene import render
-from ._series import draw_model
-from ._substructure import parse_substructure
-from ._torch_scene import render_batch
+from lenssr.simulate._population import Population
+from lenssr.simulate._scene import render
+from lenssr.simulate._series import draw_model
+from lenssr.simulate._substructure import parse_substructure
+from lenssr.simulate._torch_scene import render_batch
 
-__all__ = ["MAX_POINTS", "SceneBank", "draw_scene"]
+__all__ = ["MAX_POINTS", "SceneCache", "draw_scene"]
 
 MAX_POINTS = 16
 CHUNK = 250
@@ -74,7 +74,7 @@ def _write_chunk(folder, population, grid, seed, chunk, priors):
         os.replace(beside, folder / f"{name}-{chunk:05d}.npy")
 
 
-class SceneBank:
+class SceneCache:
     """
     Scenes of a population, rendered once and kept in a folder.
 

@@ -13,11 +13,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lenssr._checks import positive_integer
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
+from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
-
-from ._catalog_chunk import CHUNK, create_arrays, is_made, make_chunk, merge_truths
+from lenssr.simulate._catalog_chunk import (
+    CHUNK_SIZE,
+    create_arrays,
+    is_made,
+    make_chunk,
+    merge_truths,
+)
 
 __all__ = ["CatalogSpec", "read_manifest", "simulate_catalog"]
 
@@ -44,14 +49,14 @@ class CatalogSpec:
 
     def series(self):
         """The series of pairs."""
-        from ._series import PairSeries
+        from lenssr.simulate._series import PairSeries
 
         return PairSeries(**self.options)
 
     @property
     def n_chunks(self):
         """Number of chunks."""
-        return -(-self.n // CHUNK)
+        return -(-self.n // CHUNK_SIZE)
 
     def manifest(self):
         """The same in plain lists and numbers, with the versions of the software."""
@@ -59,7 +64,7 @@ class CatalogSpec:
         priors = [c if isinstance(c, str) else {"class": type(c).__name__, **vars(c)}
                   for c in series.classes]
         tree = {
-            "format": FORMAT, "n": self.n, "chunk": CHUNK, "preset": series.preset,
+            "format": FORMAT, "n": self.n, "chunk": CHUNK_SIZE, "preset": series.preset,
             "seed": series.seed, "engine": series.engine, "scale": series.scale,
             "size": series.size, "target_noise": series.target_noise, "substructure": priors,
             "population": {"class": type(series.population).__name__,
@@ -130,12 +135,12 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
     written one after the other, and counted as made when all of it is there: a run that is
     killed loses no more than the chunks in hand.
     """
-    from ._catalog_read import Catalog
+    from lenssr.simulate._catalog_read import Catalog
 
-    spec = CatalogSpec(positive_integer("n", n), dict(
+    spec = CatalogSpec(check_positive_int("n", n), dict(
         preset=preset, substructure=substructure, instrument=instrument, population=population,
         scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine))
-    workers = positive_integer("workers", workers)
+    workers = check_positive_int("workers", workers)
     require_zarr()
     path = Path(path)
     prepare(path, spec)
@@ -158,7 +163,7 @@ def require_zarr():
 
 
 def _pairs(chunks, spec):
-    return sum(min(CHUNK, spec.n - chunk * CHUNK) for chunk in chunks)
+    return sum(min(CHUNK_SIZE, spec.n - chunk * CHUNK_SIZE) for chunk in chunks)
 
 
 def prepare(path, spec):
@@ -184,7 +189,7 @@ def prepare(path, spec):
                          f"{str(path)!r}, which holds {sorted(others)[0]!r}")
     path.mkdir(parents=True, exist_ok=True)
     create_arrays(path, spec)
-    with whole_file(path / "manifest.json") as beside:
+    with atomic_write(path / "manifest.json") as beside:
         beside.write_text(json.dumps(manifest, indent=1) + "\n")
 
 

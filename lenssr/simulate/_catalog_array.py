@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ._catalog_chunk import CHUNK
+from lenssr.simulate._catalog_chunk import CHUNK_SIZE
 
 __all__ = ["DamagedChunk", "LazyArray"]
 
@@ -39,15 +39,15 @@ class LazyArray:
             raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
         # One chunk after the other: what is damaged can be named, and what is missing, which
         # zarr takes for zeros.
-        chunks = np.unique(wanted // CHUNK)
+        chunks = np.unique(wanted // CHUNK_SIZE)
         parts = {chunk: self._read(int(chunk)) for chunk in chunks}
         if np.ndim(wanted) == 0:
-            found = parts[int(chunks[0])][wanted % CHUNK]
+            found = parts[int(chunks[0])][wanted % CHUNK_SIZE]
         else:
             found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
             for chunk, part in parts.items():
-                here = wanted // CHUNK == chunk
-                found[here] = part[wanted[here] % CHUNK]
+                here = wanted // CHUNK_SIZE == chunk
+                found[here] = part[wanted[here] % CHUNK_SIZE]
         if not isinstance(key, tuple):
             return found
         return found[key[1:] if np.ndim(wanted) == 0 else (slice(None), *key[1:])]
@@ -60,8 +60,8 @@ class LazyArray:
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to an array, gone with it
     def _read(self, chunk):
-        start = chunk * CHUNK
-        stop = min(start + CHUNK, len(self))
+        start = chunk * CHUNK_SIZE
+        stop = min(start + CHUNK_SIZE, len(self))
         key = self.array.metadata.encode_chunk_key((chunk, *(0 for _ in self.shape[1:])))
         file = self.array.store.root / self.array.path / key
         try:

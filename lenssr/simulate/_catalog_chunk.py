@@ -5,13 +5,12 @@ import io
 import json
 from pathlib import Path
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
+from lenssr.simulate._truth import TRUTHS
 
-from ._truth import TRUTHS
+__all__ = ["CHUNK_SIZE", "create_arrays", "is_made", "make_chunk", "merge_truths", "truth_part"]
 
-__all__ = ["CHUNK", "create_arrays", "is_made", "make_chunk", "merge_truths", "truth_part"]
-
-CHUNK = 256  # pairs
+CHUNK_SIZE = 256  # pairs
 
 
 def truth_part(path, chunk):
@@ -46,7 +45,7 @@ def create_arrays(path, spec):
     for name, shape in shapes.items():
         # A checksum: a chunk that was damaged is found when it is read.
         group.create_array(
-            name, shape=(spec.n, *shape), chunks=(min(CHUNK, spec.n), *shape),
+            name, shape=(spec.n, *shape), chunks=(min(CHUNK_SIZE, spec.n), *shape),
             dtype="bool" if name == "mask" else "float32", fill_value=0,
             compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()])
 
@@ -72,11 +71,11 @@ def make_chunk(path, spec, chunk):
     import torch
     import zarr
 
-    from ._pair import truth_rows
+    from lenssr.simulate._pair import truth_rows
 
     path = Path(path)
     series = spec.series()
-    indices = range(chunk * CHUNK, min((chunk + 1) * CHUNK, spec.n))
+    indices = range(chunk * CHUNK_SIZE, min((chunk + 1) * CHUNK_SIZE, spec.n))
     # Sums over threads are not the same to the last bit for any number of them.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -96,7 +95,7 @@ def make_chunk(path, spec, chunk):
 
 def _replace(path, content):
     path.parent.mkdir(exist_ok=True)
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(content)
 
 
@@ -114,7 +113,7 @@ def _ecsv(rows):
 
 def merge_truths(path, n_chunks):
     """One table of truths of those of the chunks, which have the same header."""
-    with whole_file(path / "truths.ecsv") as beside, open(beside, "w") as whole:
+    with atomic_write(path / "truths.ecsv") as beside, open(beside, "w") as whole:
         for chunk in range(n_chunks):
             header = True
             with open(truth_part(path, chunk)) as part:

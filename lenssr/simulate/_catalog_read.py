@@ -9,21 +9,27 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 
-from lenssr._checks import check_index, natural_integer
-
-from ._catalog import CatalogSpec, read_manifest, require_zarr
-from ._catalog_array import DamagedChunk, LazyArray
-from ._catalog_chunk import CHUNK, is_made, make_chunk, merge_truths, scene_part, truth_part
-from ._defects import Defects
-from ._instrument import Instrument
-from ._model import SceneModel
-from ._pair import assemble_pair
-from ._population import Population
-from ._presets import find_preset
-from ._random_field import RandomField
-from ._subhalos import Subhalos
-from ._truth import TRUTHS
-from ._vortex import Vortex
+from lenssr._validation import check_index, check_nonnegative_int
+from lenssr.simulate._catalog import CatalogSpec, read_manifest, require_zarr
+from lenssr.simulate._catalog_array import DamagedChunk, LazyArray
+from lenssr.simulate._catalog_chunk import (
+    CHUNK_SIZE,
+    is_made,
+    make_chunk,
+    merge_truths,
+    scene_part,
+    truth_part,
+)
+from lenssr.simulate._defects import Defects
+from lenssr.simulate._instrument import Instrument
+from lenssr.simulate._model import SceneModel
+from lenssr.simulate._pair import assemble_pair
+from lenssr.simulate._population import Population
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._random_field import RandomField
+from lenssr.simulate._subhalos import Subhalos
+from lenssr.simulate._truth import TRUTHS
+from lenssr.simulate._vortex import Vortex
 
 __all__ = ["Catalog", "open_catalog"]
 
@@ -55,7 +61,7 @@ def open_catalog(path, *, pixel_scale=None):
     ValueError
         If the folder is no catalogue, not complete, or of another version.
     """
-    from ._folders import FitsCatalog, FolderCatalog
+    from lenssr.simulate._folders import FitsCatalog, FolderCatalog
 
     path = Path(path)
     if (path / "HR").is_dir() and (path / "LR").is_dir():
@@ -98,7 +104,7 @@ class Catalog:
         if not self.path.is_dir():
             raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}")
         self.manifest = read_manifest(self.path)
-        self.n_chunks = -(-self.manifest["n"] // CHUNK)
+        self.n_chunks = -(-self.manifest["n"] // CHUNK_SIZE)
         made = sum(is_made(self.path, chunk) for chunk in range(self.n_chunks))
         if made < self.n_chunks or not (self.path / "truths.ecsv").exists():
             raise ValueError(f"`path` must be a complete catalogue, got {str(path)!r} with {made} "
@@ -116,7 +122,7 @@ class Catalog:
 
     def __getitem__(self, index):
         index = check_index(index, len(self))
-        chunk, place = divmod(index, CHUNK)
+        chunk, place = divmod(index, CHUNK_SIZE)
         images = {name: array[index] for name, array in self.arrays.items()}
         scenes, rows = self._chunk(chunk)
         mask, tree = images.pop("mask", None), scenes[place]
@@ -177,11 +183,11 @@ class Catalog:
             table = Table.read(truth_part(self.path, chunk), format="ascii.ecsv")
             rows = [{name: _plain(value) for name, value in zip(table.colnames, row)
                      if name in TRUTHS} for row in table.iterrows()]
-            if not len(scenes) == len(rows) == min(CHUNK, len(self) - chunk * CHUNK):
+            if not len(scenes) == len(rows) == min(CHUNK_SIZE, len(self) - chunk * CHUNK_SIZE):
                 raise ValueError(f"it holds {len(scenes)} scenes and {len(rows)} rows")
         except Exception as err:
-            start = chunk * CHUNK
-            raise DamagedChunk(chunk, start, min(start + CHUNK, len(self)), "the truths",
+            start = chunk * CHUNK_SIZE
+            raise DamagedChunk(chunk, start, min(start + CHUNK_SIZE, len(self)), "the truths",
                                err) from err
         return scenes, rows
 
@@ -191,7 +197,7 @@ class Catalog:
         for chunk in range(self.n_chunks):
             try:
                 for array in self.arrays.values():
-                    array[chunk * CHUNK]
+                    array[chunk * CHUNK_SIZE]
                 self._chunk(chunk)
             except DamagedChunk:
                 found.append(chunk)
@@ -213,7 +219,7 @@ class Catalog:
             or with images of one's own, which it does not hold: delete the chunk's file in
             ``truths`` then, and call `simulate_catalog` as before.
         """
-        if natural_integer("chunk", chunk) >= self.n_chunks:
+        if check_nonnegative_int("chunk", chunk) >= self.n_chunks:
             raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
         make_chunk(self.path, self._spec(), chunk)
         merge_truths(self.path, self.n_chunks)
@@ -258,7 +264,7 @@ class Catalog:
         ValueError
             If the layout is unknown or the folder holds something.
         """
-        from ._layouts import export
+        from lenssr.simulate._layouts import export
 
         export(self, path, layout, scaled)
 

@@ -7,7 +7,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "isothermal_radius",
+__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "einstein_radius_arcsec",
            "known_cosmology", "point_mass_einstein_radius"]
 
 LIGHT = const.c.to_value(u.km / u.s)
@@ -52,10 +52,10 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
     <Quantity 0.59573304 arcsec>
     """
     velocity = not_negative("sigma_v", sigma_v, u.km / u.s)
-    return isothermal_radius(velocity.value, z_lens, z_source, cosmology) * u.arcsec
+    return einstein_radius_arcsec(velocity.value, z_lens, z_source, cosmology) * u.arcsec
 
 
-def isothermal_radius(sigma_v, z_lens, z_source, cosmology=None):
+def einstein_radius_arcsec(sigma_v, z_lens, z_source, cosmology=None):
     """The same in plain numbers, of km/s and arcsec: units are slow where scenes are drawn."""
     _, far, between = _distances(z_lens, z_source, cosmology)
     return 4 * np.pi * (sigma_v / LIGHT) ** 2 * (between / far) * RADIAN

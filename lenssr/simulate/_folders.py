@@ -8,9 +8,9 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
 
-from lenssr._checks import check_index, positive_number
-
-from ._pair import LensPair, make_ccd
+from lenssr._pair import LensPair
+from lenssr._validation import check_index, check_positive_number
+from lenssr.simulate._pair import make_ccd
 
 __all__ = ["FitsCatalog", "FolderCatalog"]
 
@@ -108,7 +108,7 @@ class FolderCatalog:
 
     def __init__(self, path, pixel_scale=None):
         self.path = Path(path)
-        self.pixel_scale = None if pixel_scale is None else positive_number("pixel_scale",
+        self.pixel_scale = None if pixel_scale is None else check_positive_number("pixel_scale",
                                                                             pixel_scale)
         low, high = (sorted((self.path / name).glob("*.npy"), key=_number)
                      for name in ("LR", "HR"))

@@ -1,7 +1,7 @@
 """Pairs of scenes that someone made, in place of drawn ones."""
 
-from ._pair import make_pair
-from ._series import PairSeries
+from lenssr.simulate._pair import make_pair
+from lenssr.simulate._series import PairSeries
 
 __all__ = ["GivenSeries"]
 

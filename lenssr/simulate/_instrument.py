@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._defects import Defects
-from ._instruments import INSTRUMENT_TABLE, INSTRUMENTS
+from lenssr.simulate._defects import Defects
+from lenssr.simulate._instruments import INSTRUMENT_TABLE, INSTRUMENTS
 
 __all__ = ["Instrument"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 
 __all__ = ["export", "write_pairs"]
 
@@ -31,7 +31,7 @@ def write_pairs(pairs, path):
     path = _new_folder(path)
     for index, pair in enumerate(pairs):
         for name, image in (("lr", pair.lr), ("hr", pair.hr)):
-            with whole_file(path / f"{name}-{index:06d}.fits") as beside:
+            with atomic_write(path / f"{name}-{index:06d}.fits") as beside:
                 image.write(beside, format="fits")
 
 
@@ -60,6 +60,6 @@ def export(catalog, path, layout, scaled):
             if scaled:
                 low, high = np.nanmin(image), np.nanmax(image)
                 image = (image - low) / (high - low if high > low else 1)
-            with whole_file(path / name / f"sample_{index}.npy") as beside:
+            with atomic_write(path / name / f"sample_{index}.npy") as beside:
                 with open(beside, "wb") as file:
                     np.save(file, image[None])

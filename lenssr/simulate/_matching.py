@@ -3,16 +3,16 @@
 import numpy as np
 from scipy import fft
 
-from lenssr.image._kernels import FWHM_PER_SIGMA
+from lenssr.image import FWHM_PER_SIGMA
 
-__all__ = ["Matcher", "gauss", "spectrum_of"]
+__all__ = ["PSFMatcher", "gauss", "spectrum_of"]
 
 FLOOR = 1e-3      # transfer below which the image's own PSF is not undone
 MOST_GAIN = 3.0   # amplification of any frequency beyond which an image isn't sharp enough,
 MOST_LOST = 0.03  # and share of the wanted PSF below that floor
 
 
-class Matcher:
+class PSFMatcher:
     """
     Brings an image to other PSFs, sampled on coarser or finer pixels.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._substructure import Substructure
+from lenssr.simulate._substructure import Substructure
 
 __all__ = ["KINDS", "SceneModel", "sersic"]
 

@@ -7,20 +7,24 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
-from lenssr._checks import positive_integer
+from lenssr._pair import LensPair
+from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._kernels import target_psf
-from lenssr.image._mask import fill
-from lenssr.image._noise import as_uncertainty, narrow
-from lenssr.image._parse import parse_image, pixel_scale
-from lenssr.image._psf import measure_fwhm
-from lenssr.image._result import SuperResolvedImage
-from lenssr.image._units import flux_kind
-from lenssr.image._wcs import rescale_wcs, strip_wcs
-
-from ._pair import LensPair
-from ._projection import Projection
-from ._registration import register
+from lenssr.image import (
+    SuperResolvedImage,
+    as_uncertainty,
+    fill_masked,
+    flux_convention,
+    parse_image,
+    pixel_scale,
+    psf_fwhm,
+    rescale_wcs,
+    safe_downcast,
+    strip_wcs,
+    target_psf,
+)
+from lenssr.simulate._projection import Projection
+from lenssr.simulate._registration import register
 
 __all__ = ["pair_observations"]
 
@@ -117,9 +121,9 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     One gain for all sources is exact if the filters are one. Where they are not, the
     colours of sources are left in ``residual``, and ``chi2`` is above one.
     """
-    scale = positive_integer("scale", scale)
+    scale = check_positive_int("scale", scale)
     low, sharp = _parsed("lr", lr, lr_psf), _parsed("hr", hr, hr_psf)
-    per_pixel = flux_kind(low.unit, flux) == "per-pixel"
+    per_pixel = flux_convention(low.unit, flux) == "per-pixel"
     plane = low.planes[0]
     _check_sharper(low, sharp)
     grid = rescale_wcs(low.wcs, scale)
@@ -132,7 +136,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
 
     image, variance, missing = projection.at(fit.shift)
     share = 1 / scale**2 if per_pixel else 1.0
-    value = share * (fit.gain * area * fill(image, missing) + fit.pedestal)
+    value = share * (fit.gain * area * fill_masked(image, missing) + fit.pedestal)
     sigma = share * fit.gain * area * np.sqrt(
         np.where(missing, np.median(variance[~missing]), variance))
     unit = u.dimensionless_unscaled if low.unit is None else low.unit
@@ -140,7 +144,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     def ccd(data, sigma, kind, **others):
         # A CCDData can't hold other than FITS WCSs.
         form = CCDData if isinstance(others["wcs"], WCS) else SuperResolvedImage
-        return form(narrow(data, low.dtype), unit=unit,
+        return form(safe_downcast(data, low.dtype), unit=unit,
                     uncertainty=as_uncertainty(sigma, kind, unit, low.dtype), **others)
 
     residual = fit.difference / fit.noise
@@ -189,7 +193,7 @@ def _parsed(name, image, psf):
 
 def _check_sharper(low, sharp):
     """Raise unless ``sharp`` is the sharper one on the sky."""
-    blurred, fine = ((measure_fwhm(each.planes[0].psf) * pixel_scale(each.wcs, each.shape))
+    blurred, fine = ((psf_fwhm(each.planes[0].psf) * pixel_scale(each.wcs, each.shape))
                      .to_value(u.arcsec) for each in (low, sharp))
     if not fine < blurred:
         raise ValueError(f"`hr` must be sharper than `lr`, got a PSF of FWHM {fine:.3g} arcsec for "

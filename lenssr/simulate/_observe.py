@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from lenssr.image._psf import measure_fwhm
+from lenssr.image import psf_fwhm
+from lenssr.simulate._optics import moffat
 
-from ._optics import moffat
-
-__all__ = ["Observation", "correlate", "neighbours_correlation", "observe"]
+__all__ = ["ObservedBatch", "correlate", "kernel_neighbour_correlation", "observe_batch"]
 
 
 @dataclass
-class Observation:
+class ObservedBatch:
     """
     A batch of observed scenes, in flux per input pixel.
 
@@ -57,7 +56,7 @@ class Observation:
     correlation: torch.Tensor
 
 
-def observe(instrument, optics, scenes, points, draws):
+def observe_batch(instrument, optics, scenes, points, draws):
     """
     Observe a batch under conditions drawn from an instrument's ranges.
 
@@ -106,7 +105,7 @@ def observe(instrument, optics, scenes, points, draws):
     if instrument.pedestal != (0.0, 0.0):
         pedestal = sky * draws.uniform(*instrument.pedestal)
     lr = clean + noise + pedestal.reshape(-1, 1, 1)
-    return Observation(lr, sigma, clean, hr, sky, depth, snr, pedestal, transfer,
+    return ObservedBatch(lr, sigma, clean, hr, sky, depth, snr, pedestal, transfer,
                        fwhm / optics.bin, width)
 
 
@@ -120,7 +119,7 @@ def _see(instrument, optics, draws):
     if instrument.kernels:
         step = instrument.kernel_scale / fine_pixel
         kernels = [instrument.kernels[k] for k in draws.integers(len(instrument.kernels))]
-        fwhm = torch.tensor([step * measure_fwhm(kernel) for kernel in kernels])
+        fwhm = torch.tensor([step * psf_fwhm(kernel) for kernel in kernels])
         return torch.stack([optics.measured_transfer(k, step) for k in kernels]), fwhm.to(
             optics.device)
     fwhm = draws.uniform(*instrument.seeing) / fine_pixel
@@ -171,7 +170,7 @@ def correlate(white, width):
     return torch.fft.irfft2(torch.fft.rfft2(white) * transfer, s=white.shape[-2:]) / power.sqrt()
 
 
-def neighbours_correlation(width, side=64):
+def kernel_neighbour_correlation(width, side=64):
     """Correlation of the noise of neighbouring pixels that `correlate` gives, ``(batch,)``."""
     f = torch.fft.fftfreq(side, device=width.device)
     power = torch.exp(-4 * (torch.pi * width[:, None] * f) ** 2)

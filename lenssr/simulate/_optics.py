@@ -13,8 +13,7 @@ import math
 import numpy as np
 import torch
 
-from lenssr.image._kernels import FLOOR, FWHM_PER_SIGMA, TARGET_FWHM
-from lenssr.image._psf import psf_centroid
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, WIENER_FLOOR, psf_centroid
 
 __all__ = ["PSF_REACH", "Optics", "moffat"]
 
@@ -184,7 +183,7 @@ class Optics:
         target = torch.exp(-2 * (math.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * (fy**2 + fx**2))
         spectrum = torch.fft.rfft2(fine[..., ::self.fine, ::self.fine])
         kernel = torch.fft.irfft2(
-            spectrum * target * (1 + FLOOR) / (target**2 + FLOOR), s=(n, n))
+            spectrum * target * (1 + WIENER_FLOOR) / (target**2 + WIENER_FLOOR), s=(n, n))
         size = self.psf_side
         first = -(s * size // 2)
         kernel = kernel.roll((-first, -first), dims=(-2, -1))[..., :s * size, :s * size]

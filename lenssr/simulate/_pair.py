@@ -1,44 +1,17 @@
 """Pairs of images of one scene: as observed, and as it is at the target resolution."""
 
-from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
-from lenssr._checks import natural_integer
-from lenssr.image._kernels import target_psf
+from lenssr._pair import LensPair
+from lenssr._validation import check_nonnegative_int
+from lenssr.image import target_psf
+from lenssr.simulate._truth import TRUTHS, lens_truth, truth_row
 
-from ._truth import TRUTHS, lens_truth, truth_row
-
-__all__ = ["LensPair", "assemble_pair", "make_ccd", "make_pair", "simulate_pair", "truth_rows"]
-
-
-@dataclass
-class LensPair:
-    """
-    Two images of one scene.
-
-    Attributes
-    ----------
-    lr : `~astropy.nddata.CCDData`
-        As observed: noisy, with uncertainty, effective PSF and WCS.
-    hr : `~astropy.nddata.CCDData`
-        At the target resolution, on pixels ``scale`` times finer, noise-free if it
-        is simulated.
-    truth : dict
-        What is known of the scene and of the observation.
-    """
-
-    lr: CCDData
-    hr: CCDData
-    truth: dict = field(default_factory=dict)
-
-    @property
-    def scale(self):
-        """Output pixels per input pixel."""
-        return self.hr.shape[-1] // self.lr.shape[-1]
+__all__ = ["assemble_pair", "make_ccd", "make_pair", "simulate_pair", "truth_rows"]
 
 
 def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=None):
@@ -117,12 +90,12 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
     ValueError
         If preset, instrument or substructure are unknown, or a number is out of its range.
     """
-    from ._series import PairSeries
+    from lenssr.simulate._series import PairSeries
 
     series = PairSeries(
         preset, substructure=(substructure,), instrument=instrument, population=population,
         scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine)
-    return make_pair(series, natural_integer("index", index))
+    return make_pair(series, check_nonnegative_int("index", index))
 
 
 def make_pair(series, index):

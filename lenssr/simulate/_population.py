@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import check_keys
-
-from ._cosmology import isothermal_radius, known_cosmology
-from ._model import KINDS, SceneModel, sersic
+from lenssr._validation import check_keys
+from lenssr.simulate._cosmology import einstein_radius_arcsec, known_cosmology
+from lenssr.simulate._model import KINDS, SceneModel, sersic
 
 __all__ = ["Population"]
 
@@ -267,7 +266,7 @@ class Population:
             theta_e = float(rng.uniform(*self.theta_e))
         else:
             scene.z_lens, scene.z_source = self.redshifts(rng)
-            theta_e = float(isothermal_radius(rng.uniform(*self.sigma_v), scene.z_lens,
+            theta_e = float(einstein_radius_arcsec(rng.uniform(*self.sigma_v), scene.z_lens,
                                               scene.z_source, self.cosmology))
         gamma = float(rng.uniform(*self.gamma))
         shape = dict(e1=e1, e2=e2, center_x=float(center[0]), center_y=float(center[1]))
@@ -337,7 +336,7 @@ class Population:
                 model.append((-1.0, sersic(*moved, 1.0 + error[0], radius * (1 + error[1]),
                                            index * (1 + error[2]), **shape)))
             if model and self.residuals and rng.random() < self.residuals:
-                model += _rings(rng, center, radius, shape)
+                model += _subtraction_residuals(rng, center, radius, shape)
         for sign, kwargs in model:
             scene.light_models.append("SERSIC_ELLIPSE")
             scene.light_kwargs.append({**kwargs, "amp": sign * kwargs["amp"]})
@@ -355,7 +354,7 @@ class Population:
                     *_ellipticity(rng, 0.2)))
 
 
-def _rings(rng, center, radius, shape):
+def _subtraction_residuals(rng, center, radius, shape):
     """What a fit leaves of a galaxy that is no such profile: light, and the lack of it around."""
     found = []
     for _ in range(rng.integers(1, 4)):

@@ -3,11 +3,11 @@
 import difflib
 from dataclasses import dataclass, field, replace
 
-from ._instrument import Instrument
-from ._population import Population
-from ._subhalos import Subhalos
-from ._substructure import PRIORS
-from ._vortex import Vortex
+from lenssr.simulate._instrument import Instrument
+from lenssr.simulate._population import Population
+from lenssr.simulate._subhalos import Subhalos
+from lenssr.simulate._substructure import PRIORS
+from lenssr.simulate._vortex import Vortex
 
 __all__ = ["PRESETS", "Preset", "find_preset"]
 

@@ -8,11 +8,9 @@ from astropy.wcs.wcsapi import HighLevelWCSMixin, HighLevelWCSWrapper, SlicedLow
 from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
 from scipy import ndimage
 
-from lenssr.image._correlation import sky_correlation
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM
-from lenssr.image._wcs import rescale_wcs
-
-from ._matching import Matcher
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, rescale_wcs
+from lenssr.simulate._matching import PSFMatcher
+from lenssr.uncertainty import sky_correlation
 
 __all__ = ["Projection", "ShiftedWCS"]
 
@@ -98,7 +96,7 @@ class Projection:
         data, sigma, mask = (each[cut] for each in (plane.data, plane.sigma, plane.mask))
         self.wcs = HighLevelWCSWrapper(SlicedLowLevelWCS(wcs.low_level_wcs, cut))
         self.factor = int(np.ceil(SAMPLES / (TARGET_FWHM * steps.min())))
-        matcher = Matcher(data, plane.psf, reach)
+        matcher = PSFMatcher(data, plane.psf, reach)
         wanted = _gaussian(matcher.frequencies, matrix)
         kernel = matcher.kernel(wanted, "`hr` must be sharper, or `scale` smaller")
         self.gain = matcher.white_gain(kernel)

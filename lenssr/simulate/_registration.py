@@ -5,11 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, signal
 
-from lenssr.image._correlation import autocovariance
-from lenssr.image._kernels import resampled_psf, target_psf
-from lenssr.image._mask import fill
-
-from ._matching import Matcher, spectrum_of
+from lenssr.image import fill_masked, resampled_psf, target_psf
+from lenssr.simulate._matching import PSFMatcher, spectrum_of
+from lenssr.uncertainty import autocovariance
 
 __all__ = ["Registration", "register"]
 
@@ -65,7 +63,7 @@ class _Seen:
     def __init__(self, image, variance, missing, correlation, psf, scale):
         self.scale = scale
         reach = scale * (max(psf.shape) // 2 + 1)
-        self.matcher = Matcher(fill(image, missing), target_psf(), reach)
+        self.matcher = PSFMatcher(fill_masked(image, missing), target_psf(), reach)
         fy, fx = self.matcher.frequencies
         # From the centre of an output pixel to that of an input pixel.
         offset = np.exp(1j * np.pi * (scale - 1) * (fy + fx))

@@ -5,21 +5,27 @@ from astropy import units as u
 from astropy.nddata import NDData
 from scipy import fft
 
-from lenssr.image._kernels import TARGET_FWHM, target_psf
-from lenssr.image._mask import combine_masks, fill
-from lenssr.image._noise import sky_level
-from lenssr.image._psf import measure_fwhm, parse_psf
-from lenssr.image._units import flux_kind, parse_unit
+from lenssr._pair import LensPair
+from lenssr.image import (
+    TARGET_FWHM,
+    combine_masks,
+    fill_masked,
+    flux_convention,
+    parse_psf,
+    parse_unit,
+    psf_fwhm,
+    target_psf,
+)
+from lenssr.simulate._matching import PSFMatcher, gauss
+from lenssr.simulate._pair import make_ccd
+from lenssr.uncertainty import sky_level
 
-from ._matching import Matcher, gauss
-from ._pair import LensPair, make_ccd
-
-__all__ = ["reobserve"]
+__all__ = ["simulate_observation"]
 
 REACH = 4.0  # radius in FWHM at which the seeing profile ends: 0.1 % of its light is beyond
 
 
-def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
+def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
               margin=0, mask=None, unit=None, seed=0):
     r"""
     Observe a sharp image again, with a worse telescope.
@@ -112,14 +118,14 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
         raise ValueError("`psf` must be given for an image that carries none, got None")
 
     data, mask = _cut(data, step), _cut(mask, step)
-    matcher = Matcher(fill(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
+    matcher = PSFMatcher(fill_masked(data, mask), psf, int(np.ceil(REACH * fwhm)) + step)
     sides = matcher.sides
     hr, gain_hr = matcher.observe(gauss(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
     lr, gain_lr = matcher.observe(
         _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
     own = _on_own_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
                        int(np.ceil(REACH * fwhm / step + 0.5)))
-    if flux_kind(unit) == "per-pixel":
+    if flux_convention(unit) == "per-pixel":
         hr, lr = hr * bin**2, lr * step**2
     hr, lr = _trim(hr, margin * scale), _trim(lr, margin)
 
@@ -129,7 +135,7 @@ def reobserve(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta
         make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own, unit=unit),
         make_ccd(hr, pixel_scale * bin, psf=target_psf(), unit=unit),
         {"seeing": fwhm * pixel_scale * u.arcsec, "pixel_scale": pixel_scale * u.arcsec,
-         "snr": snr, "seed": seed, "fwhm": measure_fwhm(own), "gain_lr": gain_lr,
+         "snr": snr, "seed": seed, "fwhm": psf_fwhm(own), "gain_lr": gain_lr,
          "gain_hr": gain_hr, "filled": float(mask.mean())})
 
 

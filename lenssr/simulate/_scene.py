@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._images import quasar_points
-from ._line_mass import line_deflection
-from ._random_field import wave_deflection
+from lenssr.lensing import quasar_points
+from lenssr.simulate._line_mass import line_deflection
+from lenssr.simulate._random_field import wave_deflection
 
-__all__ = ["Grid", "render", "shooter"]
+__all__ = ["Grid", "render", "ray_shooting"]
 
 OWN = {"LINE_MASS": line_deflection, "WAVE": wave_deflection}  # which lenstronomy has not
 
@@ -64,7 +64,7 @@ def _refine_centres(image, grid, models, kwargs, half=3, steps=7):
         image[np.ix_(ys, xs)] = blocks.mean(axis=(1, 3))
 
 
-def shooter(scene):
+def ray_shooting(scene):
     """
     A function of ``x, y``: where rays from the image plane meet the source plane (arcsec).
 
@@ -111,7 +111,7 @@ def render(scene, grid):
         _refine_centres(image, grid, scene.light_models, scene.light_kwargs)
     points = list(scene.points)
     if scene.lens_models:
-        shoot = shooter(scene)
+        shoot = ray_shooting(scene)
         beta = shoot(x, y)
         image += _light(scene.source_models, scene.source_kwargs, *beta).reshape(image.shape)
         if scene.quasar is not None:

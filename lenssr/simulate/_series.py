@@ -5,22 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lenssr._checks import natural_integer, positive_integer
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr.simulate._draws import SeriesDraws
+from lenssr.simulate._instrument import Instrument
+from lenssr.simulate._observe import ObservedBatch, observe_batch
+from lenssr.simulate._optics import Optics
+from lenssr.simulate._population import Population
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._scene import Grid, render
+from lenssr.simulate._substructure import add_substructure, parse_substructure
+from lenssr.simulate._torch_scene import render_batch
 
-from ._draws import SeriesDraws
-from ._instrument import Instrument
-from ._observe import Observation, observe
-from ._optics import Optics
-from ._population import Population
-from ._presets import find_preset
-from ._scene import Grid, render
-from ._substructure import add_substructure, parse_substructure
-from ._torch_scene import render_batch
-
-__all__ = ["ENGINES", "FINE", "PairBatch", "PairSeries", "draw_model"]
+__all__ = ["ENGINES", "SUBPIXELS", "PairBatch", "PairSeries", "draw_model"]
 
 ENGINES = ("lenstronomy", "torch")
-FINE = 2     # fine pixels per output pixel
+SUBPIXELS = 2     # fine pixels per output pixel
 BATCH = 32   # pairs that are made at once, whatever is asked for: memory stays flat
 
 
@@ -58,7 +57,7 @@ class PairBatch:
     hr_sigma: torch.Tensor
     psf: torch.Tensor
     unit: torch.Tensor
-    seen: Observation
+    seen: ObservedBatch
 
 
 def draw_model(population, seed, index, prior=None):
@@ -136,9 +135,9 @@ class PairSeries:
         self.preset, self.engine, self.device = preset, engine, device
         self.population = population or found.population
         self.instrument = instrument or found.instrument
-        self.scale = positive_integer("scale", scale)
-        self.size = positive_integer("size", found.size if size is None else size)
-        self.seed = natural_integer("seed", seed)
+        self.scale = check_positive_int("scale", scale)
+        self.size = check_positive_int("size", found.size if size is None else size)
+        self.seed = check_nonnegative_int("seed", seed)
         self.target_noise = found.target_noise if target_noise is None else target_noise
         if not 0 <= self.target_noise < np.inf:
             raise ValueError(f"`target_noise` must not be negative, got {target_noise!r}")
@@ -148,11 +147,11 @@ class PairSeries:
             raise ValueError("`substructure` must name at least one class, got none")
         self.priors = [parse_substructure(c, found.substructure) for c in self.classes]
         self.dtype = torch.float64 if engine == "lenstronomy" else torch.float32
-        self.bin = self.scale * FINE
+        self.bin = self.scale * SUBPIXELS
         self.margin = _even_margin(self.size, self.instrument.margin, self.bin)
         side = (self.size + 2 * self.margin) * self.bin
         self.grid = Grid(side, self.instrument.pixel_scale / self.bin)
-        self.optics = Optics(side, self.scale, FINE, device)
+        self.optics = Optics(side, self.scale, SUBPIXELS, device)
 
     def models(self, indices):
         """The scenes with these indices, a list of `SceneModel`."""
@@ -179,7 +178,7 @@ class PairSeries:
         models = self.models(indices)
         rngs = [np.random.default_rng([self.seed, i, 2]) for i in indices]
         draws = SeriesDraws(rngs, self.dtype, self.device)
-        seen = observe(self.instrument, self.optics, *self._render(models), draws)
+        seen = observe_batch(self.instrument, self.optics, *self._render(models), draws)
         unit = seen.electrons / seen.sky
 
         def cut(images, factor, units):

@@ -3,9 +3,8 @@
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lenssr._checks import natural_integer, positive_integer
-
-from ._series import BATCH, PairSeries
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr.simulate._series import BATCH, PairSeries
 
 __all__ = ["PairStream"]
 
@@ -51,12 +50,12 @@ class PairStream(IterableDataset):
     def __init__(self, preset="hsc-hst", seed=0, *, start=0, n=None, rank=None, world_size=None,
                  engine="torch", **options):
         self.series = PairSeries(preset, seed=seed, engine=engine, **options)
-        self.start = natural_integer("start", start)
-        self.n = None if n is None else positive_integer("n", n)
+        self.start = check_nonnegative_int("start", start)
+        self.n = None if n is None else check_positive_int("n", n)
         if (rank is None) != (world_size is None):
             raise ValueError("`rank` and `world_size` must be given together, got "
                              f"{rank!r} and {world_size!r}")
-        if rank is not None and not 0 <= rank < positive_integer("world_size", world_size):
+        if rank is not None and not 0 <= rank < check_positive_int("world_size", world_size):
             raise ValueError(f"`rank` must be below `world_size` {world_size}, got {rank!r}")
         self.rank, self.world_size = rank, world_size
 

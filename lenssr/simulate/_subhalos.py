@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._cosmology import not_negative
+from lenssr.simulate._cosmology import not_negative
 
 __all__ = ["Subhalos", "truncated_nfw"]
 

@@ -6,10 +6,10 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from ._cosmology import LensPlane
-from ._random_field import RandomField, wave_mass
-from ._subhalos import Subhalos
-from ._vortex import Vortex, VortexLine
+from lenssr.simulate._cosmology import LensPlane
+from lenssr.simulate._random_field import RandomField, wave_mass
+from lenssr.simulate._subhalos import Subhalos
+from lenssr.simulate._vortex import Vortex, VortexLine
 
 __all__ = ["PRIORS", "SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
 

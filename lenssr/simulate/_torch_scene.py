@@ -4,10 +4,8 @@ from collections import defaultdict
 
 import torch
 
-from ._images import quasar_points
-from ._scene import shooter
-from ._torch_lens import LENSES
-from ._torch_light import INTERPOL, LIGHTS, interpol
+from lenssr.lensing import INTERPOL, LENSES, LIGHTS, interpol, quasar_points
+from lenssr.simulate._scene import ray_shooting
 
 __all__ = ["render_batch"]
 
@@ -156,7 +154,7 @@ def _render_some(scenes, grid, axis, pixels, image):
     for k, i in enumerate(behind):
         if scenes[i].quasar is not None:
             # The grid says where images are near; they are found in double precision.
-            quasars[i] = quasar_points(scenes[i], shooter(scenes[i]), grid,
+            quasars[i] = quasar_points(scenes[i], ray_shooting(scenes[i]), grid,
                                        (beta_x[k].cpu().numpy(), beta_y[k].cpu().numpy()))
     return quasars
 

@@ -48,7 +48,7 @@ TRUTHS = {
 
 def lens_truth(model):
     """What is known of the dark matter in a scene: class, halos, vortex, redshifts, radius."""
-    from ._substructure import Substructure
+    from lenssr.simulate._substructure import Substructure
 
     found = model.substructure
     if found is None:
@@ -117,7 +117,7 @@ def _lens(model, unit):
 
 def sersic_flux(kwargs):
     """Total flux of a profile that `lenssr.simulate._model.sersic` made."""
-    from ._model import sersic
+    from lenssr.simulate._model import sersic
 
     unit = sersic(0.0, 0.0, 1.0, kwargs["R_sersic"], kwargs["n_sersic"])["amp"]
     return kwargs["amp"] / unit

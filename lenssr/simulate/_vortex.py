@@ -6,7 +6,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-from ._cosmology import not_negative
+from lenssr.simulate._cosmology import not_negative
 
 __all__ = ["Vortex", "VortexLine", "de_broglie_wavelength"]
 

@@ -10,21 +10,20 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from lenssr._checks import natural_integer
-from lenssr._files import whole_file
-from lenssr.networks import expand
-from lenssr.networks._physics import Observation
+from lenssr._forward_model import BatchForwardModel
+from lenssr._io import atomic_write
+from lenssr._validation import check_nonnegative_int
+from lenssr.networks import sinh_scale
+from lenssr.train._catalog import CatalogPairs
+from lenssr.train._data import open_pairs
+from lenssr.train._discriminator import Discriminator, encode
+from lenssr.train._finetune import target_folder
+from lenssr.train._losses import training_loss
+from lenssr.train._recipe import Data, Recipe, Training
+from lenssr.train._schedule import learning_rate
+from lenssr.train._trainer import update_average
+from lenssr.train._validation import validate
 from lenssr.weights import load_network, save_network
-
-from ._catalog import CatalogPairs
-from ._data import open_pairs
-from ._discriminator import Discriminator, encode
-from ._finetune import target_folder
-from ._losses import training_loss
-from ._recipe import Data, Recipe, Training
-from ._schedule import learning_rate
-from ._trainer import update_average
-from ._validation import validate
 
 __all__ = ["Adaptation", "adapt"]
 
@@ -94,7 +93,7 @@ class Adaptation:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)!r}")
         if not 0.5 <= self.fooled <= 1:
             raise ValueError(f"`fooled` must be from 0.5 to 1, got {self.fooled!r}")
-        if self.scenes is not None and 0 < natural_integer("scenes", self.scenes) < self.batch:
+        if self.scenes is not None and 0 < check_nonnegative_int("scenes", self.scenes) < self.batch:
             raise ValueError(f"`scenes` must be zero or at least `batch`, {self.batch}, got "
                              f"{self.scenes!r}")
 
@@ -165,7 +164,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
         if run.aligned:
             break
     figures = validate(run.average, unseen, device)
-    with whole_file(folder / "adapt.csv") as beside, open(beside, "w", newline="") as file:
+    with atomic_write(folder / "adapt.csv") as beside, open(beside, "w", newline="") as file:
         writer = csv.DictWriter(file, list(run.curve[0]))
         writer.writeheader()
         writer.writerows(run.curve)
@@ -264,7 +263,7 @@ def disagreement(output, batch) -> torch.Tensor:
         whose light is from within the patch: squares of a few bright ones would outweigh all.
     """
     sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
-    seen = Observation(kernel, batch.scale, batch.lr.shape[-2:]).forward(expand(output.float()))
+    seen = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
     residual = (batch.lr.to(output.device) - seen) / sigma
     edge = min(EDGE, (residual.shape[-1] - 1) // 2)
     inside = residual[..., edge:-edge or None, edge:-edge or None]

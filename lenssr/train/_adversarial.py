@@ -3,12 +3,11 @@
 import torch
 from torch.nn import functional
 
-from lenssr.networks.srgan import Discriminator
-
-from ._losses import linear
-from ._trainer import Trainer
-from ._validation import power_error, validate
-from ._views import DETAILS, views
+from lenssr.networks import Discriminator
+from lenssr.train._losses import linear
+from lenssr.train._trainer import Trainer
+from lenssr.train._validation import power_error, validate
+from lenssr.train._views import DETAILS, views
 
 __all__ = ["AdversarialTrainer", "SRGANTrainer", "balanced", "relativistic"]
 

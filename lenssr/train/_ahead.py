@@ -5,15 +5,15 @@ import os
 
 from torch.utils.data import DataLoader, Dataset
 
-from lenssr._checks import natural_integer
+from lenssr._validation import check_nonnegative_int
 
-__all__ = ["Ahead", "check_workers", "usual_workers"]
+__all__ = ["PrefetchLoader", "check_workers", "default_workers"]
 
 MOST = 8     # processes that are started unless told otherwise
 AHEAD = 4    # batches of each
 
 
-def usual_workers(device):
+def default_workers(device):
     """Processes that keep a GPU busy; none beside a training that takes the processors itself."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MOST, (cores or 1) - 1) if device.type == "cuda" and _forks() else 0
@@ -23,12 +23,12 @@ def check_workers(workers):
     """The number of processes as given, None where it is left to `usual_workers`."""
     if workers is None:
         return None
-    if natural_integer("workers", workers) and not _forks():
+    if check_nonnegative_int("workers", workers) and not _forks():
         raise ValueError(f"`workers` must be 0 on a system that cannot fork, got {workers}")
     return workers
 
 
-class Ahead:
+class PrefetchLoader:
     """
     A source of pairs whose batches are made by processes before they are asked for.
 

@@ -2,12 +2,15 @@
 
 import numpy as np
 
-from lenssr.image import ErrorCorrelation
-from lenssr.image._factors import SHARES, SIZES, sum_factor
-from lenssr.image._mask import expand_mask
-from lenssr.methods._calibrated import rest_correlation
-
-from ._conformal import furthest, nearest_cells
+from lenssr.image import expand_mask
+from lenssr.train._conformal import furthest, nearest_cells
+from lenssr.uncertainty import (
+    APERTURE_AREAS,
+    APERTURE_FRACTIONS,
+    ErrorCorrelation,
+    aperture_sum_factor,
+    prior_error_correlation,
+)
 
 __all__ = ["sum_factors"]
 
@@ -71,7 +74,7 @@ class _Sums:
             measured = np.minimum(arrays["std"][k], sigma)
             prior = np.sqrt(sigma**2 - measured**2)
             known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).and_rest(
-                rest_correlation(card, scale, snr[k], prior))
+                prior_error_correlation(card, scale, snr[k], prior))
             valid = expand_mask(arrays["weight"][k] > 0, scale)
             error = arrays["mean"][k] - arrays["truth"][k]
             for inside, weights in _apertures(arrays["mean"][k], valid, rng):
@@ -80,13 +83,13 @@ class _Sums:
                              sum(parts)**0.5, share, size))
         self.image, self.error, self.least, self.std, self.share, self.size = np.transpose(rows)
         place = [np.abs(np.log(np.maximum(each, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
-                 for each, at in ((self.share, SHARES), (self.size, SIZES[1:]))]
-        self.shape = len(SHARES), len(SIZES) - 1
+                 for each, at in ((self.share, APERTURE_FRACTIONS), (self.size, APERTURE_AREAS[1:]))]
+        self.shape = len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1
         self.cell = np.ravel_multi_index(place, self.shape)
 
     def predicted(self, factors, which, more=1.0):
         """Predicted errors of some of the sums."""
-        factor = sum_factor(self.share[which], self.size[which], factors)
+        factor = aperture_sum_factor(self.share[which], self.size[which], factors)
         return np.maximum(more * factor * self.std[which], self.least[which])
 
     def within(self, factors, which):

@@ -6,13 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.image._power import ring_power, transfer
-from lenssr.networks.arcs import dim
-from lenssr.networks.srgan import Discriminator
-
-from ._adversarial import AdversarialTrainer, relativistic
-from ._batch import AT_ONCE, turned
-from ._data import BankPairs
+from lenssr.evaluate import radial_power, transfer_function
+from lenssr.networks import Discriminator, to_asinh
+from lenssr.train._adversarial import AdversarialTrainer, relativistic
+from lenssr.train._batch import EVALUATION_BATCH, apply_symmetry
+from lenssr.train._data import BankPairs
 
 __all__ = ["ArcImages", "ArcTrainer"]
 
@@ -55,8 +53,8 @@ class ArcImages(BankPairs):
         scenes, _ = self.bank.take(self.opened, indices)
         images = functional.avg_pool2d(torch.from_numpy(scenes)[:, None], self.optics.fine)
         turns = draws.integers(8).tolist()
-        images = torch.stack([turned(image[0], turn) for image, turn in zip(images, turns)])
-        return ArcBatch(dim(images)[:, None], [int(i) for i in indices])
+        images = torch.stack([apply_symmetry(image[0], turn) for image, turn in zip(images, turns)])
+        return ArcBatch(to_asinh(images)[:, None], [int(i) for i in indices])
 
     def psfs(self):
         return {}
@@ -89,10 +87,10 @@ class ArcTrainer(AdversarialTrainer):
         true = torch.cat([batch.images for batch in pairs.batches()])[:JUDGED, 0]
         z = torch.randn(len(true), network.latent, generator=torch.Generator().manual_seed(0))
         made = torch.cat([network(part.to(device)).cpu()
-                          for part in z.split(AT_ONCE)])[:, 0]
-        power = [sum(ring_power(image, image)[0] for image in images.numpy())
+                          for part in z.split(EVALUATION_BATCH)])[:, 0]
+        power = [sum(radial_power(image, image)[0] for image in images.numpy())
                  for images in (made, true)]
         spread = [torch.pdist(functional.avg_pool2d(images, 4).flatten(1)).mean().item()
                   for images in (made, true)]
-        return {"power_error": float(np.nanmean(abs(transfer([*power, power[1]])[0] - 1))),
+        return {"power_error": float(np.nanmean(abs(transfer_function([*power, power[1]])[0] - 1))),
                 "spread": spread[0] / spread[1]}

@@ -6,17 +6,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lenssr.networks import CONDITIONS, compress, describe_psf
-from lenssr.networks._range import range_of_psfs
-from lenssr.simulate._draws import SeriesDraws
+from lenssr.networks import N_PSF_FEATURES, asinh_scale, psf_feature_range, psf_features
+from lenssr.simulate import SeriesDraws
+from lenssr.train._holes import punch
 
-from ._holes import punch
-
-__all__ = ["AT_ONCE", "Batch", "Pairs", "as_known", "epoch_order", "make_batch", "numbered",
-           "pair_draws", "turned"]
+__all__ = ["EVALUATION_BATCH", "Batch", "Pairs", "exact_config", "epoch_order", "make_batch", "sample_indices",
+           "sample_rng", "apply_symmetry"]
 
 CORRELATION_ERROR = 0.04  # of the correlation of the noise that a network is told
-AT_ONCE = 64  # pairs of a validation that are looked at together
+EVALUATION_BATCH = 64  # pairs of a validation that are looked at together
 
 
 class Batch(NamedTuple):
@@ -49,7 +47,7 @@ class Batch(NamedTuple):
 
     def inputs(self, device):
         """What a network is called with."""
-        image = compress(self.lr).to(device, memory_format=torch.channels_last)
+        image = asinh_scale(self.lr).to(device, memory_format=torch.channels_last)
         if self.telescope is None:
             return image, self.conditions.to(device)
         return image, *(part.to(device) for part in self.telescope), self.scale
@@ -92,9 +90,9 @@ class Pairs:
         rank, world : int
             Which of how many processes this is.
         """
-        numbers = numbered(step, batch, rank, world)
+        numbers = sample_indices(step, batch, rank, world)
         indices = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
-        return self.take(indices, pair_draws(self.seed, numbers))
+        return self.take(indices, sample_rng(self.seed, numbers))
 
     def take(self, indices, draws):
         """
@@ -115,10 +113,10 @@ class Pairs:
 
     def psfs(self):
         """What `~lenssr.networks._range.range_of_psfs` gives of all pairs of a validation."""
-        return range_of_psfs(torch.cat([batch.conditions for batch in self.batches()]))
+        return psf_feature_range(torch.cat([batch.conditions for batch in self.batches()]))
 
 
-def numbered(step, batch, rank, world):
+def sample_indices(step, batch, rank, world):
     """Numbers, in the order of the training, of the pairs of a process at a step."""
     first = (step * world + rank) * batch
     return range(first, first + batch)
@@ -155,12 +153,12 @@ def epoch_order(numbers, n, batch, seed, window=None):
     return order[place: place + len(numbers)]
 
 
-def pair_draws(seed, numbers):
+def sample_rng(seed, numbers):
     """Source of randomness of the pairs with these numbers."""
     return SeriesDraws([np.random.default_rng([seed, int(i), 3]) for i in numbers], torch.float32)
 
 
-def as_known(data):
+def exact_config(data):
     """The data with noise and PSF told as they are, for validation."""
     return dataclasses.replace(data, noise_error=0.0, psf_known=1.0)
 
@@ -198,29 +196,29 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
     def patches(several, factor):
         side, found = data.size * factor, []
         for image, (y, x), turn in zip(several, corner.tolist(), turns):
-            found.append(turned(image[y * factor: y * factor + side,
+            found.append(apply_symmetry(image[y * factor: y * factor + side,
                                       x * factor: x * factor + side], turn))
         return (torch.stack(found).unsqueeze(1) / unit.reshape(-1, 1, 1, 1)).float()
 
     lr, hr = patches(images[0], 1), patches(images[1], scale)
     truth = hr if images[2] is images[1] else patches(images[2], scale)
     if psf is None:
-        conditions = torch.zeros(len(lr), CONDITIONS)
+        conditions = torch.zeros(len(lr), N_PSF_FEATURES)
     else:
-        psf = torch.stack([turned(p, t) for p, t in zip(psf, turns)]).float()
-        conditions = describe_psf(psf) * known[:, None]
+        psf = torch.stack([apply_symmetry(p, t) for p, t in zip(psf, turns)]).float()
+        conditions = psf_features(psf) * known[:, None]
     batch = Batch(lr, hr, conditions, truth, [int(i) for i in indices])
     if not telescope:
         return batch
     sigma, kernel, correlation = telescope
-    kernel = torch.stack([turned(k, t) for k, t in zip(kernel, turns)]).float()
+    kernel = torch.stack([apply_symmetry(k, t) for k, t in zip(kernel, turns)]).float()
     lr, sigma = punch(lr, patches(sigma, 1), data.masked, draws)
     # As well as a sky of some hundred pixels tells it.
     known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
     return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))
 
 
-def turned(image, turn):
+def apply_symmetry(image, turn):
     """One of the eight symmetries of the square."""
     image = torch.rot90(image, turn % 4, (0, 1))
     return image.flip(1) if turn >= 4 else image

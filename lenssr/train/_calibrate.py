@@ -7,26 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import natural_integer, positive_integer, positive_number
-from lenssr._files import whole_file
-from lenssr.image._mask import expand_mask
-from lenssr.image._snr import local_snr
+from lenssr._io import atomic_write
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.image import expand_mask
 from lenssr.methods import make_method
-from lenssr.methods._calibrated import doubted
-from lenssr.methods._domain import widen
-from lenssr.networks import GENERATIVE
+from lenssr.networks import GENERATIVE_ARCHITECTURES
+from lenssr.train._apertures import sum_factors
+from lenssr.train._conformal import calibrated, coverage, rest_correlation
+from lenssr.train._data import ScalesPairs
+from lenssr.train._distributed import Distributed
+from lenssr.train._error_head import ErrorPairs, ErrorTrainer
+from lenssr.train._held import open_images
+from lenssr.train._loop import run_steps
+from lenssr.train._recipe import Recipe, Training
+from lenssr.train._restored import features_of, restored_images, usual
+from lenssr.train._spread import SpreadRun
+from lenssr.uncertainty import feature_envelope, inflate_isolated_peaks, local_snr
 from lenssr.weights import find_weights, read_card, save_calibrated
-
-from ._apertures import sum_factors
-from ._conformal import calibrated, coverage, rest_correlation
-from ._data import ScalesPairs
-from ._distributed import Processes
-from ._error_head import ErrorPairs, ErrorTrainer
-from ._held import open_images
-from ._loop import run_steps
-from ._recipe import Recipe, Training
-from ._restored import features_of, restored_images, usual
-from ._spread import SpreadRun
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -92,10 +89,10 @@ class Calibration:
             raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, got "
                              f"{self.precision!r}")
         for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
-            positive_integer(name, getattr(self, name))
+            check_positive_int(name, getattr(self, name))
         for name in ("blank", "seed"):
-            natural_integer(name, getattr(self, name))
-        positive_number("learning_rate", self.learning_rate)
+            check_nonnegative_int(name, getattr(self, name))
+        check_positive_number("learning_rate", self.learning_rate)
         for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("masked", 1),
                            ("psf_wrong", 1)):
             if not 0 <= getattr(self, name) <= most:
@@ -144,7 +141,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     how = Calibration(**options)
     path = find_weights(weights)
     card = read_card(path)
-    draws = card.network["architecture"] in GENERATIVE
+    draws = card.network["architecture"] in GENERATIVE_ARCHITECTURES
     recipe = _recipe(card, recipe)
     if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "
@@ -152,7 +149,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     folder = Path(f"{card.name}-calibrated" if folder is None else folder)
     _claim(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
     started = time.monotonic()
-    with Processes(device) as team:
+    with Distributed(device) as team:
         run = (SpreadRun if draws else _Run)(path, card, recipe, how, folder, team, progress)
         head = None if draws else run.train_head()
         found = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
@@ -160,7 +157,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     calibration = {
         "on": data.preset if data.catalog is None else Path(data.catalog).name,
         **({} if draws else {"head": run.sizes, "doubt": True}),
-        "scales": found, "domain": widen(run.features),
+        "scales": found, "domain": feature_envelope(run.features),
         "how": {**asdict(how), "recipe": recipe.name},
         "hours": round((time.monotonic() - started) / 3600, 3)}
     return save_calibrated(path, folder, head, calibration)
@@ -187,7 +184,7 @@ def _claim(folder, facts):
             raise ValueError(f"`folder` must be new or of the same calibration; {folder} was made "
                              f"with another `{other[0]}`, {there.get(other[0])!r}")
         return
-    with whole_file(note) as beside:
+    with atomic_write(note) as beside:
         beside.write_text(json.dumps(facts, indent=1) + "\n")
 
 
@@ -244,7 +241,7 @@ class _Run:
         arrays = self.restore(scale, True)
         # Whole images: in a patch that light fills there is no sky to describe.
         self.features += features_of(arrays)
-        raw = doubted(predicted(head, arrays, self.team.device), arrays["std"], arrays["mean"])
+        raw = inflate_isolated_peaks(predicted(head, arrays, self.team.device), arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
@@ -262,7 +259,7 @@ def predicted(head, arrays, device):
     """What the head says of restored images, as standard deviations in noise units."""
     import torch
 
-    from lenssr.networks import compress
+    from lenssr.networks import asinh_scale
 
     found = []
     head = head.eval().to(device)
@@ -273,6 +270,6 @@ def predicted(head, arrays, device):
                 torch.from_numpy(arrays[name][part])[:, None].to(device)
                 for name in ("mean", "data", "weight", "misfit"))
             told = torch.from_numpy(arrays["told"][part]).to(device)
-            log_square = head(compress(mean), compress(data), weight, told, misfit)
+            log_square = head(asinh_scale(mean), asinh_scale(data), weight, told, misfit)
             found.append(torch.exp(log_square / 2)[:, 0].cpu().numpy())
     return np.concatenate(found)

@@ -6,18 +6,11 @@ import numpy as np
 import torch
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._correlation import neighbours_correlation
-from lenssr.image._kernels import relative_kernel
-from lenssr.image._mask import combine_masks, fill
-from lenssr.image._noise import estimate_sky, sky_level, sky_noise
-from lenssr.image._units import flux_kind
-from lenssr.networks import describe_psf
-from lenssr.networks._range import range_of_psfs
-from lenssr.simulate import open_catalog
-from lenssr.simulate._catalog_chunk import CHUNK
-from lenssr.simulate._catalog_read import Catalog
-
-from ._batch import AT_ONCE, Pairs, as_known, make_batch, pair_draws
+from lenssr.image import combine_masks, fill_masked, flux_convention, relative_kernel
+from lenssr.networks import psf_feature_range, psf_features
+from lenssr.simulate import CHUNK_SIZE, Catalog, open_catalog
+from lenssr.train._batch import EVALUATION_BATCH, Pairs, exact_config, make_batch, sample_rng
+from lenssr.uncertainty import estimate_sky, neighbour_correlation, sky_level, sky_noise
 
 __all__ = ["CatalogPairs", "split"]
 
@@ -74,9 +67,9 @@ class CatalogPairs(Pairs):
         self.chosen = shares[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Files can be read in any order; chunks of arrays are read as a whole.
-        self.window = CHUNK if isinstance(catalog, Catalog) else None
+        self.window = CHUNK_SIZE if isinstance(catalog, Catalog) else None
         self.brightness = scale**2 if self._per_pixel(data) else 1
-        self.data = as_known(data) if validation else data
+        self.data = exact_config(data) if validation else data
         self.units, self.levels = np.full(len(catalog), np.nan), np.zeros(len(catalog))
 
     def _per_pixel(self, data):
@@ -84,7 +77,7 @@ class CatalogPairs(Pairs):
         if data.flux != "auto":
             return data.flux == "per-pixel"
         if self.catalog.unit is not None:
-            return flux_kind(self.catalog.unit) == "per-pixel"
+            return flux_convention(self.catalog.unit) == "per-pixel"
         probed = self.chosen[:PROBED]
         ratio = np.median([np.nansum(self.catalog.hr[i]) / np.nansum(self.catalog.lr[i])
                            for i in probed])
@@ -120,7 +113,7 @@ class CatalogPairs(Pairs):
             sigma[k][mask] = np.inf
             if i not in self.kernels:
                 self.kernels[i] = (relative_kernel(arrays["psf"][k], self.scale),
-                                   max(0.0, neighbours_correlation(lr[k], mask)))
+                                   max(0.0, neighbour_correlation(lr[k], mask)))
         kernels, correlations = zip(*(self.kernels[i] for i in indices))
         return (torch.as_tensor(sigma), torch.as_tensor(np.stack(kernels)),
                 torch.as_tensor(correlations, dtype=torch.float32))
@@ -139,22 +132,22 @@ class CatalogPairs(Pairs):
                 self.units[i] = _noise_unit(values, sigma, mask)
                 # As the method does before the network sees an image.
                 self.levels[i] = sky_level(values, mask, self.units[i])
-            images[k] = fill(values, mask) - self.levels[i]
+            images[k] = fill_masked(values, mask) - self.levels[i]
         return images
 
     def batches(self):
-        for start in range(0, self.n, AT_ONCE):
-            places = np.arange(start, min(start + AT_ONCE, self.n))
-            yield self.take(places, pair_draws(self.validation_seed, places))
+        for start in range(0, self.n, EVALUATION_BATCH):
+            places = np.arange(start, min(start + EVALUATION_BATCH, self.n))
+            yield self.take(places, sample_rng(self.validation_seed, places))
 
     def psfs(self):
         # Of those that are held out there may be few: of all of the catalogue.
         if "psf" not in self.catalog.arrays:
             return {}
         psf, n = self.catalog.arrays["psf"], len(self.catalog)
-        return range_of_psfs(torch.cat([
-            describe_psf(torch.as_tensor(np.asarray(psf[k:min(k + AT_ONCE, n)])))
-            for k in range(0, n, AT_ONCE)]))
+        return psf_feature_range(torch.cat([
+            psf_features(torch.as_tensor(np.asarray(psf[k:min(k + EVALUATION_BATCH, n)])))
+            for k in range(0, n, EVALUATION_BATCH)]))
 
 
 def split(n, held, fold, seed):

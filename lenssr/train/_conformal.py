@@ -2,11 +2,18 @@
 
 import numpy as np
 
-from lenssr.image._correlation import autocovariance
-from lenssr.image._lags import LAGS, fold
-from lenssr.image._mask import expand_mask
-from lenssr.image._snr import BINS, CROWDS, crowd_bin, crowding, snr_bin
-from lenssr.methods._calibrated import conformal_factor
+from lenssr.image import expand_mask
+from lenssr.uncertainty import (
+    CROWDING_BINS,
+    MAX_LAG,
+    SNR_BINS,
+    autocovariance,
+    conformal_factor,
+    crowding,
+    crowding_bin,
+    snr_bin,
+    to_quadrant,
+)
 
 __all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "furthest", "nearest_cells",
            "rest_correlation"]
@@ -48,8 +55,8 @@ def conformal_factors(error, std, snr, crowd):
     Between the cells factors are interpolated, so that those of neighbours count in a cell.
     They are found by turns until all cells are as they are to be.
     """
-    shape = len(BINS), len(CROWDS)
-    which = np.ravel_multi_index((snr_bin(snr), crowd_bin(crowd)), shape)
+    shape = len(SNR_BINS), len(CROWDING_BINS)
+    which = np.ravel_multi_index((snr_bin(snr), crowding_bin(crowd)), shape)
     order = np.argsort(which, kind="stable")
     error, std, snr, crowd = (np.asarray(values)[order] for values in (error, std, snr, crowd))
     error, sizes = np.abs(error), np.bincount(which, minlength=np.prod(shape))
@@ -128,7 +135,7 @@ def coverage(error, sigma, snr):
     """
     off, which = np.abs(error) / sigma, snr_bin(snr)
     found = {}
-    for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(BINS))):
+    for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(SNR_BINS))):
         if off[where].size:
             found[name] = [round(float((off[where] <= k).mean()), 4) for k in (1, 2)]
     return found
@@ -169,7 +176,7 @@ def rest_correlation(arrays, whole, snr, scale):
     be taken as two, one of that level that is correlated as ``faint``, and what is above it, as
     ``bright``.
     """
-    sums = np.zeros((GROUPS, 4, 2 * LAGS + 1, 2 * LAGS + 1))
+    sums = np.zeros((GROUPS, 4, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
     for k, sigma in enumerate(whole):
         measured = arrays["std"][k]
         share = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
@@ -177,9 +184,9 @@ def rest_correlation(arrays, whole, snr, scale):
         # Where probes say more than the whole error, they are taken to be as large.
         drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CLIP, CLIP)
         valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
-        sky, pairs = autocovariance(error, valid & ~source, LAGS)
+        sky, pairs = autocovariance(error, valid & ~source, MAX_LAG)
         with_error, with_drawn, both = (
-            np.multiply(*autocovariance(values, valid & source, LAGS))
+            np.multiply(*autocovariance(values, valid & source, MAX_LAG))
             for values in (share * error, share * drawn, share**2))
         sums[k % GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
     found = _correlations(sums.sum(axis=0))
@@ -187,8 +194,8 @@ def rest_correlation(arrays, whole, snr, scale):
     spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
     found[np.abs(found) < CHANCE * spread] = 0.0
     found = np.clip(found, -1, 1)
-    found[:, LAGS, LAGS] = 1.0
-    return {"faint": fold(found[0]), "bright": fold(found[1])}
+    found[:, MAX_LAG, MAX_LAG] = 1.0
+    return {"faint": to_quadrant(found[0]), "bright": to_quadrant(found[1])}
 
 
 def _correlations(sums):
@@ -197,5 +204,5 @@ def _correlations(sums):
                      for one in sums])
     least = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
     found = sums[::2] / np.maximum(sums[1::2], least)
-    variance = found[:, LAGS, LAGS]
+    variance = found[:, MAX_LAG, MAX_LAG]
     return found / np.where(variance > 0, variance, np.inf)[:, None, None]

@@ -3,7 +3,7 @@
 import csv
 import time
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 
 __all__ = ["Curves", "write_figure", "write_table"]
 
@@ -60,7 +60,7 @@ class Curves:
 
 def write_table(path, rows):
     """Rows of the same keys as CSV."""
-    with whole_file(path) as beside, open(beside, "w", newline="") as file:
+    with atomic_write(path) as beside, open(beside, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[-1]), restval="")
         writer.writeheader()
         writer.writerows(rows)
@@ -68,7 +68,7 @@ def write_table(path, rows):
 
 def write_figure(path, figure):
     """A figure as PNG."""
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png", dpi=110)
 
 

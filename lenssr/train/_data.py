@@ -7,20 +7,29 @@ from pathlib import Path
 
 import torch
 
-from lenssr.networks import PHYSICAL, SCALE_FREE
-from lenssr.simulate import PairStream
-from lenssr.simulate._bank import SceneBank
-from lenssr.simulate._draws import BatchDraws
-from lenssr.simulate._observe import neighbours_correlation, observe
-from lenssr.simulate._optics import Optics
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._scene import Grid
-from lenssr.simulate._series import FINE
-from lenssr.simulate._substructure import parse_substructure
-
-from ._batch import AT_ONCE, Pairs, as_known, make_batch, numbered, pair_draws
-from ._catalog import CatalogPairs
-from ._generated import GeneratedScenes
+from lenssr.networks import PHYSICS_ARCHITECTURES, SCALE_FREE_ARCHITECTURES
+from lenssr.simulate import (
+    SUBPIXELS,
+    BatchDraws,
+    Grid,
+    Optics,
+    PairStream,
+    SceneCache,
+    find_preset,
+    kernel_neighbour_correlation,
+    observe_batch,
+    parse_substructure,
+)
+from lenssr.train._batch import (
+    EVALUATION_BATCH,
+    Pairs,
+    exact_config,
+    make_batch,
+    sample_indices,
+    sample_rng,
+)
+from lenssr.train._catalog import CatalogPairs
+from lenssr.train._generated import GeneratedScenes
 
 __all__ = ["BankPairs", "StreamPairs", "cache_folder", "open_pairs"]
 
@@ -54,8 +63,8 @@ def open_pairs(recipe, validation=False, progress=False):
         If there are fewer pairs than a batch has, or a catalogue does not fit.
     """
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
-    telescope = recipe.network["architecture"] in PHYSICAL
-    if recipe.network["architecture"] in SCALE_FREE and isinstance(scale, list):
+    telescope = recipe.network["architecture"] in PHYSICS_ARCHITECTURES
+    if recipe.network["architecture"] in SCALE_FREE_ARCHITECTURES and isinstance(scale, list):
         scale = scale[0]
     if isinstance(scale, list) and (data.catalog is not None or data.scenes == 0):
         raise ValueError("recipe key `scale` must be one number for pairs of a catalogue or pairs "
@@ -94,7 +103,7 @@ class BankPairs(Pairs):
         population, instrument = preset.population, preset.instrument
         self.scale, self.margin, self.telescope = scale, instrument.margin, telescope
         # The points of a scene are as dense as the pixels of four times the resolution.
-        fine = FINE if scale < 4 else 1
+        fine = SUBPIXELS if scale < 4 else 1
         side = (data.size + 2 * self.margin) * scale * fine
         grid = Grid(side, instrument.pixel_scale / (scale * fine))
         self.seed, self.scene_seed = seed, data.validation_seed if validation else data.seed
@@ -103,7 +112,7 @@ class BankPairs(Pairs):
         priors = [parse_substructure(c, preset.substructure) for c in classes]
         name = "-".join([data.preset, str(scale * fine), str(side), f"seed{self.scene_seed}",
                          *classes, _fingerprint(population, priors)])
-        self.bank = SceneBank(cache_folder() / name, self.n, grid, population, self.scene_seed,
+        self.bank = SceneCache(cache_folder() / name, self.n, grid, population, self.scene_seed,
                               priors)
         self.bank.build(os.cpu_count() or 1, progress)
         self.opened = self.bank.open()
@@ -112,7 +121,7 @@ class BankPairs(Pairs):
         if data.generated and not validation:
             self.generated = GeneratedScenes(data.generator, data.generated, self.optics)
         self.target_noise = preset.target_noise
-        self.data = as_known(data) if validation else data
+        self.data = exact_config(data) if validation else data
         self.instrument = dataclasses.replace(
             instrument, correlated=0.0 if validation else data.correlated)
 
@@ -127,7 +136,7 @@ class BankPairs(Pairs):
             scenes, points = self.generated.mix(scenes, points, draws)
         if blank is not None:
             scenes[blank], points[blank] = 0, 0
-        return observe(self.instrument, self.optics, scenes, points, draws)
+        return observe_batch(self.instrument, self.optics, scenes, points, draws)
 
     def take(self, indices, draws):
         """The `~lenssr.train._batch.Batch` of the scenes ``indices``, cropped at random."""
@@ -147,8 +156,8 @@ class BankPairs(Pairs):
     def batches(self):
         # One generator for all, as when the shipped weights were made.
         generator = torch.Generator().manual_seed(self.scene_seed)
-        for start in range(0, self.n, AT_ONCE):
-            indices = range(start, min(start + AT_ONCE, self.n))
+        for start in range(0, self.n, EVALUATION_BATCH):
+            indices = range(start, min(start + EVALUATION_BATCH, self.n))
             yield self.take(indices, BatchDraws(generator, len(indices)))
 
 
@@ -200,13 +209,13 @@ class StreamPairs(Pairs):
             instrument=dataclasses.replace(instrument, correlated=data.correlated)).series
 
     def batch(self, step, batch, rank=0, world=1):
-        numbers = numbered(step, batch, rank, world)
+        numbers = sample_indices(step, batch, rank, world)
         made = self.series.batch(numbers)
         truth = made.truth * self.scale**2
         hr = truth if made.hr is made.truth else made.hr * self.scale**2
         corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
         return make_batch(numbers, (made.lr, hr, truth), made.seen.electrons, made.psf, corner,
-                          self.data, self.scale, pair_draws(self.seed, numbers),
+                          self.data, self.scale, sample_rng(self.seed, numbers),
                           self.telescope and _telescope(
                               self.series.optics, made.seen, made.sigma, made.seen.electrons))
 
@@ -215,4 +224,4 @@ def _telescope(optics, seen, sigma, sky):
     """What networks that look through the telescope are told of an `Observation`."""
     # Where the noise was left out, the unit is that which was.
     return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(seen.transfer),
-            neighbours_correlation(seen.correlation))
+            kernel_neighbour_correlation(seen.correlation))

@@ -5,16 +5,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lenssr.networks import CONDITIONS, compress
-from lenssr.networks._metadata import METADATA, encode_metadata
-from lenssr.networks._precision import exact_float32
-from lenssr.networks._range import range_of_psfs
-
-from ._batch import Pairs, turned
-from ._error_head import turned_numbers
-from ._losses import training_loss
-from ._residuals import ResidualBank
-from ._trainer import Trainer
+from lenssr.networks import (
+    METADATA,
+    N_PSF_FEATURES,
+    asinh_scale,
+    encode_metadata,
+    exact_float32,
+    psf_feature_range,
+)
+from lenssr.train._batch import Pairs, apply_symmetry
+from lenssr.train._error_head import turned_numbers
+from lenssr.train._losses import training_loss
+from lenssr.train._residuals import ResidualBank
+from lenssr.train._trainer import Trainer
 
 __all__ = ["DiffusionTrainer", "ResidualPairs", "open_residuals", "sampling_figures"]
 
@@ -78,7 +81,7 @@ class ResidualPairs(Pairs):
     def ranges(self):
         """Least and largest value, by name, of the metadata that are known."""
         found = {}
-        for name, values in zip(METADATA, self.arrays["numbers"][:, CONDITIONS:].T):
+        for name, values in zip(METADATA, self.arrays["numbers"][:, N_PSF_FEATURES:].T):
             values = values[values.isfinite()]
             if len(values):
                 found[name] = [round(values.min().item(), 4), round(values.max().item(), 4)]
@@ -89,11 +92,11 @@ class ResidualPairs(Pairs):
         indices = [int(i) for i in indices]
         turns = [0] * len(indices) if self.validation else draws.integers(8).tolist()
         numbers = torch.stack([
-            torch.cat([turned_numbers(row[:CONDITIONS], turn), row[CONDITIONS:]])
+            torch.cat([turned_numbers(row[:N_PSF_FEATURES], turn), row[N_PSF_FEATURES:]])
             for row, turn in zip(self.arrays["numbers"][indices], turns)])
         if not self.validation:
             numbers = forget(numbers, draws)
-        planes = {key: torch.stack([turned(self.arrays[key][i], turn)
+        planes = {key: torch.stack([apply_symmetry(self.arrays[key][i], turn)
                                     for i, turn in zip(indices, turns)])[:, None].float()
                   for key in ("mean", "data", "weight", "residual", "error")}
         # What is left of the data is not known without the PSF.
@@ -105,7 +108,7 @@ class ResidualPairs(Pairs):
             yield self.take(range(start, min(start + AT_ONCE, self.n)), None)
 
     def psfs(self):
-        return range_of_psfs(self.arrays["numbers"][:, :CONDITIONS])
+        return psf_feature_range(self.arrays["numbers"][:, :N_PSF_FEATURES])
 
 
 def forget(numbers, draws):
@@ -113,8 +116,8 @@ def forget(numbers, draws):
     chance = torch.where(draws.uniform(0, 1) < FORGET_ALL, 1.0, FORGET)
     kept = draws.normal(len(METADATA))
     kept = 0.5 * torch.erfc(-kept / 2**0.5) >= chance[:, None]
-    values = torch.where(kept, numbers[:, CONDITIONS:], torch.nan)
-    return torch.cat([numbers[:, :CONDITIONS], values], dim=1)
+    values = torch.where(kept, numbers[:, N_PSF_FEATURES:], torch.nan)
+    return torch.cat([numbers[:, :N_PSF_FEATURES], values], dim=1)
 
 
 def open_residuals(recipe, validation=False, progress=False):
@@ -180,7 +183,7 @@ class DiffusionTrainer(Trainer):
             features.log_variance, coefficients)
         spread = torch.exp(features.log_variance.detach() / 2)
         image = images.mean + self.network.latent.decode(denoised[least] * spread)
-        return loss + training_loss(compress(image), images.mean + images.error, self.network.scale,
+        return loss + training_loss(asinh_scale(image), images.mean + images.error, self.network.scale,
                                     training, self.step, self.team.mean)
 
 

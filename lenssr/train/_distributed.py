@@ -8,12 +8,12 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-__all__ = ["Processes"]
+__all__ = ["Distributed"]
 
 PATIENCE = timedelta(hours=12)  # the others wait while the first renders scenes
 
 
-class Processes(AbstractContextManager):
+class Distributed(AbstractContextManager):
     """
     The processes that share a training, each with a batch of its own at each step.
 

@@ -5,12 +5,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lenssr.networks import compress
-from lenssr.networks._error import ErrorHead, negative_log_likelihood
-from lenssr.networks._range import CONDITIONS, FLIP, TURN
-
-from ._batch import AT_ONCE, Pairs, pair_draws, turned
-from ._trainer import Trainer
+from lenssr.networks import (
+    FLIP_SIGNS,
+    N_PSF_FEATURES,
+    ROTATION_SIGNS,
+    ErrorHead,
+    asinh_scale,
+    negative_log_likelihood,
+)
+from lenssr.train._batch import EVALUATION_BATCH, Pairs, apply_symmetry, sample_rng
+from lenssr.train._trainer import Trainer
 
 __all__ = ["ErrorPairs", "ErrorTrainer"]
 
@@ -76,26 +80,26 @@ class ErrorPairs(Pairs):
         def patches(name, factor=1):
             side = self.size * factor
             return torch.stack([
-                turned(self.arrays[name][i, y * factor: y * factor + side,
+                apply_symmetry(self.arrays[name][i, y * factor: y * factor + side,
                                          x * factor: x * factor + side], turn)
                 for i, (y, x), turn in zip(indices, corners, turns)])[:, None]
 
         mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
-        return ErrorBatch(compress(mean), compress(patches("data")), patches("weight"), told,
+        return ErrorBatch(asinh_scale(mean), asinh_scale(patches("data")), patches("weight"), told,
                           patches("misfit"), mean - truth, [int(i) for i in indices])
 
     def batches(self):
-        for start in range(0, self.n, AT_ONCE):
-            indices = np.arange(start, min(start + AT_ONCE, self.n))
-            yield self.take(indices, pair_draws(self.seed, indices))
+        for start in range(0, self.n, EVALUATION_BATCH):
+            indices = np.arange(start, min(start + EVALUATION_BATCH, self.n))
+            yield self.take(indices, sample_rng(self.seed, indices))
 
 
 def turned_numbers(told, turn):
     """What is told of an image that was turned; only ellipticities change."""
-    if len(told) != CONDITIONS:
+    if len(told) != N_PSF_FEATURES:
         return told
-    signs = torch.tensor(TURN, dtype=told.dtype) ** (turn % 4)
-    return told * signs * torch.tensor(FLIP, dtype=told.dtype) if turn >= 4 else told * signs
+    signs = torch.tensor(ROTATION_SIGNS, dtype=told.dtype) ** (turn % 4)
+    return told * signs * torch.tensor(FLIP_SIGNS, dtype=told.dtype) if turn >= 4 else told * signs
 
 
 class ErrorTrainer(Trainer):

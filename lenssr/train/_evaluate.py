@@ -2,13 +2,12 @@
 
 from astropy.table import Table
 
+from lenssr.train._distributed import Distributed
+from lenssr.train._loop import trainer_class
+from lenssr.train._recipe import Recipe
 from lenssr.weights import load_network
 
-from ._distributed import Processes
-from ._loop import trainer_class
-from ._recipe import Recipe
-
-__all__ = ["compared", "evaluate_weights", "recipe_of"]
+__all__ = ["compare_card", "evaluate_weights", "recipe_from_card"]
 
 
 def evaluate_weights(weights, *, device=None, progress=True):
@@ -38,22 +37,22 @@ def evaluate_weights(weights, *, device=None, progress=True):
         If there are no such weights.
     """
     network, card = load_network(weights)
-    recipe = recipe_of(card, Recipe)
-    with Processes(device) as team:
+    recipe = recipe_from_card(card, Recipe)
+    with Distributed(device) as team:
         trainer = trainer_class(recipe)
         unseen = trainer.open_pairs(recipe, validation=True, progress=progress)
         found = trainer.measure(network.to(team.device), unseen, team.device)
-    return compared(card, found)
+    return compare_card(card, found)
 
 
-def recipe_of(card, kind):
+def recipe_from_card(card, kind):
     """The recipe of a card, of a class of recipes; `ValueError` if it has none."""
     if not card.recipe:
         raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
     return kind.from_dict(card.recipe, f"the recipe of {card.name!r}")
 
 
-def compared(card, found):
+def compare_card(card, found):
     """Table of what was found, a dictionary of figures, beside what a card says."""
     said = [card.figures.get(name, float("nan")) for name in found]
     table = Table({"figure": list(found), "card": said, "found": list(found.values())})

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ._curves import write_figure, write_table
-from ._distributed import Processes
-from ._loop import trainer_class
-from ._recipe import Recipe
+from lenssr.train._curves import write_figure, write_table
+from lenssr.train._distributed import Distributed
+from lenssr.train._loop import trainer_class
+from lenssr.train._recipe import Recipe
 
-__all__ = ["LearningRates", "find_learning_rate"]
+__all__ = ["LearningRateSweep", "find_learning_rate"]
 
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 120
 MEMORY = 0.6   # of the running mean of the losses, per step
@@ -23,7 +23,7 @@ WORSE = 2.0    # rise above the first losses, over the fall below them, at which
 
 
 @dataclass(frozen=True)
-class LearningRates:
+class LearningRateSweep:
     """
     A sweep through learning rates.
 
@@ -108,13 +108,13 @@ def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
     recipe = Recipe.read(recipe)
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-    with Processes(device) as team:
+    with Distributed(device) as team:
         trainer = trainer_class(recipe)(recipe, ".", team)
         pairs = team.one_by_one(
             lambda: trainer.open_pairs(recipe, progress=progress and team.first))
         trainer.begin_anew()
         trainer.plan(pairs)
-        found = LearningRates.of(*_sweep(trainer, pairs, progress and team.first))
+        found = LearningRateSweep.of(*_sweep(trainer, pairs, progress and team.first))
         if folder is not None and team.first:
             write_table(Path(folder) / "lr.csv", [
                 {"learning_rate": r, "loss": loss, "smoothed": s}

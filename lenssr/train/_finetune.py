@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from lenssr.simulate import write_pairs
+from lenssr.train._loop import fit
+from lenssr.train._recipe import Data, Recipe, Training
 from lenssr.weights import find_weights, read_card
-
-from ._loop import fit
-from ._recipe import Data, Recipe, Training
 
 __all__ = ["finetune", "target_folder"]
 

@@ -3,11 +3,10 @@
 import numpy as np
 import torch
 
-from lenssr._checks import natural_integer, positive_integer
-from lenssr.networks.arcs import brighten
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr.networks import from_asinh
+from lenssr.train._batch import EVALUATION_BATCH
 from lenssr.weights import load_network
-
-from ._batch import AT_ONCE
 
 __all__ = ["GeneratedScenes", "draw_arcs"]
 
@@ -56,7 +55,7 @@ class GeneratedScenes:
     @torch.no_grad()
     def scenes(self, z):
         """Flux on the fine grid, each output pixel's spread evenly over its own."""
-        images, fine = brighten(self.network(z))[:, 0], self.optics.fine
+        images, fine = from_asinh(self.network(z))[:, 0], self.optics.fine
         side = self.optics.n // fine
         edge = (self.network.side - side) // 2
         images = images[:, edge: edge + side, edge: edge + side] / fine**2
@@ -93,10 +92,10 @@ def draw_arcs(n, *, seed=0, weights="arcs-x2"):
     ValueError
         If a number is out of its range, or the weights are of no generator.
     """
-    positive_integer("n", n)
-    natural_integer("seed", seed)
+    check_positive_int("n", n)
+    check_nonnegative_int("seed", seed)
     network, _ = load_network(weights, "arcs")
     seeds = [int(np.random.default_rng([seed, i]).integers(2**31)) for i in range(n)]
-    made = [brighten(network(torch.stack([latent(network, s) for s in seeds[k:k + AT_ONCE]])))
-            for k in range(0, n, AT_ONCE)]
+    made = [from_asinh(network(torch.stack([latent(network, s) for s in seeds[k:k + EVALUATION_BATCH]])))
+            for k in range(0, n, EVALUATION_BATCH)]
     return torch.cat(made)[:, 0].numpy()

@@ -5,17 +5,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lenssr.image import LensImage, parse_image
-from lenssr.image._kernels import widened_psf
-from lenssr.image._mask import fill
-from lenssr.image._noise import sky_level, sky_noise
-from lenssr.networks import PHYSICAL
-from lenssr.simulate._presets import find_preset
-
-from ._batch import pair_draws
-from ._catalog import CatalogPairs
-from ._data import BankPairs
-from ._holes import holes
+from lenssr.image import LensImage, fill_masked, parse_image, widened_psf
+from lenssr.networks import PHYSICS_ARCHITECTURES
+from lenssr.simulate import find_preset
+from lenssr.train._batch import sample_rng
+from lenssr.train._catalog import CatalogPairs
+from lenssr.train._data import BankPairs
+from lenssr.train._holes import holes
+from lenssr.uncertainty import sky_level, sky_noise
 
 __all__ = ["open_images"]
 
@@ -58,7 +55,7 @@ class BankImages:
             data = replace(data, scenes=min(data.scenes, recipe.data.scenes))
         self.scenes, self.data, self.how, self.held_out = data.scenes, data, how, held_out
         self.n = self.scenes + (0 if held_out else how.blank)
-        self.told = recipe.network["architecture"] in PHYSICAL
+        self.told = recipe.network["architecture"] in PHYSICS_ARCHITECTURES
         self.pairs = BankPairs(data, scale, progress=progress)
 
     def take(self, indices):
@@ -69,7 +66,7 @@ class BankImages:
         """
         pairs, seed = self.pairs, self.how.seed
         # Beyond the last scene there is sky alone.
-        seen = pairs.observe(np.asarray(indices) % self.scenes, pair_draws(seed, indices),
+        seen = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
                              blank=np.asarray(indices) >= self.scenes)
         # Where the noise was left out, the unit is that which was.
         sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1))
@@ -92,7 +89,7 @@ class CatalogImages:
     """The pairs of a catalogue: those to train with, or those that are held out."""
 
     def __init__(self, recipe, scale, how, held_out, progress):
-        told = recipe.network["architecture"] in PHYSICAL
+        told = recipe.network["architecture"] in PHYSICS_ARCHITECTURES
         self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=told)
         self.n = min(self.pairs.n, how.held_out if held_out else how.images)
         self.how = how
@@ -137,4 +134,4 @@ def as_known(values, sigma, mask, psf, how, rng):
         mask = mask | holes(values.shape, rng)
     sigma, unit = sky_noise(values, sigma * noise, mask)
     psf = None if psf is None else widened_psf(psf, width)
-    return LensImage(fill(values, mask), sigma, mask, psf, unit)
+    return LensImage(fill_masked(values, mask), sigma, mask, psf, unit)

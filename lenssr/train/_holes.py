@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from lenssr.image._mask import fill
+from lenssr.image import fill_masked
 
 __all__ = ["punch"]
 
@@ -42,7 +42,7 @@ def punch(images, sigma, share, draws):
     for k, (hit, seed) in enumerate(zip(chosen, seeds)):
         if hit:
             mask = holes(images.shape[-2:], np.random.default_rng(seed))
-            images[k, 0] = torch.from_numpy(fill(images[k, 0].numpy(), mask)).float()
+            images[k, 0] = torch.from_numpy(fill_masked(images[k, 0].numpy(), mask)).float()
             sigma[k, 0][torch.from_numpy(mask)] = math.inf
     return images, sigma
 

@@ -5,10 +5,10 @@ import difflib
 import math
 from numbers import Integral, Real
 
-__all__ = ["check_values", "choice", "number"]
+__all__ = ["check_fields", "choice_field", "number_field"]
 
 
-def number(default, low, high=math.inf, *, whole=False, open_low=False, open_high=False):
+def number_field(default, low, high=math.inf, *, whole=False, open_low=False, open_high=False):
     """
     A field of a dataclass that holds a number.
 
@@ -27,12 +27,12 @@ def number(default, low, high=math.inf, *, whole=False, open_low=False, open_hig
         "range": (low, high, open_low, open_high), "whole": whole})
 
 
-def choice(default, *known):
+def choice_field(default, *known):
     """A field of a dataclass that holds one of several names."""
     return dataclasses.field(default=default, metadata={"known": known})
 
 
-def check_values(part):
+def check_fields(part):
     """
     Check the fields of a part of a recipe that `number` and `choice` made.
 

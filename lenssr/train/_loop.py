@@ -6,17 +6,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lenssr.train._adversarial import SRGANTrainer
+from lenssr.train._ahead import PrefetchLoader, check_workers, default_workers
+from lenssr.train._arcs import ArcTrainer
+from lenssr.train._curves import Curves
+from lenssr.train._diffusion import DiffusionTrainer
+from lenssr.train._distributed import Distributed
+from lenssr.train._misfit import ConsistentTrainer, MisfitTrainer
+from lenssr.train._recipe import Recipe
+from lenssr.train._trainer import Trainer
 from lenssr.weights import save_network
-
-from ._adversarial import SRGANTrainer
-from ._ahead import Ahead, check_workers, usual_workers
-from ._arcs import ArcTrainer
-from ._curves import Curves
-from ._diffusion import DiffusionTrainer
-from ._distributed import Processes
-from ._misfit import ConsistentTrainer, MisfitTrainer
-from ._recipe import Recipe
-from ._trainer import Trainer
 
 __all__ = ["fit", "run_steps", "trainer_class"]
 
@@ -75,7 +74,7 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
     if init is not None:
         recipe = dataclasses.replace(
             recipe, training=dataclasses.replace(recipe.training, init=str(init)))
-    with Processes(device) as team:
+    with Distributed(device) as team:
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
         trainer = trainer_class(recipe)(recipe, folder, team)
@@ -106,8 +105,8 @@ def run_steps(trainer, pairs, unseen, progress, workers=None):
         As `fit` takes them.
     """
     training, team = trainer.training, trainer.team
-    pairs = Ahead(pairs, range(trainer.step, training.steps), training.batch, team.rank, team.world,
-                  usual_workers(team.device) if workers is None else workers)
+    pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, team.rank, team.world,
+                  default_workers(team.device) if workers is None else workers)
     curves = Curves(trainer.folder, trainer.step) if team.first else None
     started, saved = time.monotonic() - trainer.seconds, trainer.seconds
     bar = tqdm(total=training.steps, initial=trainer.step, disable=not progress, delay=2,

@@ -3,12 +3,11 @@
 import torch
 from torch.nn import functional
 
-from lenssr.networks import compress, expand
-from lenssr.networks._physics import Observation
-
-from ._perceptual import perceptual_error
-from ._schedule import flux_weight
-from ._ssim import structural_similarity
+from lenssr._forward_model import BatchForwardModel
+from lenssr.networks import asinh_scale, sinh_scale
+from lenssr.train._perceptual import perceptual_error
+from lenssr.train._schedule import flux_weight
+from lenssr.train._ssim import structural_similarity
 
 __all__ = ["CONSISTENCY", "LOSSES", "MISFIT", "flux_error", "inconsistency", "linear",
            "log_relative_error", "restoration_loss", "training_loss"]
@@ -91,20 +90,20 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
             term = restoration_loss(output, truth, scale, training.peak_weight,
                                     flux_weight(step, training), mean)
         elif name == "ssim":
-            term = ssim(output, compress(truth))
+            term = ssim(output, asinh_scale(truth))
         elif name == "perceptual":
             term = perceptual_error(linear(output), truth, training.features)
         elif name.endswith("_linear"):
             term = PIXELWISE[name.removesuffix("_linear")](linear(output), truth)
         else:
-            term = PIXELWISE[name](output, compress(truth))
+            term = PIXELWISE[name](output, asinh_scale(truth))
         total = total + weight * term
     return total
 
 
 def linear(output):
     """The image in noise units; fresh weights may say anything, and must not overflow."""
-    return expand(output.clamp(-HIGHEST, HIGHEST))
+    return sinh_scale(output.clamp(-HIGHEST, HIGHEST))
 
 
 def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
@@ -164,7 +163,7 @@ def inconsistency(output, batch) -> torch.Tensor:
         batch.lr, batch.truth, *batch.telescope[:2]))
     edge = min(EDGE, (min(lr.shape[-2:]) - 1) // 2)
     inner = (..., slice(edge, -edge or None), slice(edge, -edge or None))
-    observation = Observation(kernel.to(output.dtype), batch.scale, lr.shape[-2:])
+    observation = BatchForwardModel(kernel.to(output.dtype), batch.scale, lr.shape[-2:])
     found, true = (
         ((lr - observation.forward(image)) / sigma)[inner].square().sum(dim=(1, 2, 3)) + 1
         for image in (linear(output), truth))
@@ -190,6 +189,6 @@ def restoration_loss(output, truth, scale, peak_weight, flux_weight,
         As `training_loss` takes it.
     """
     image = linear(output)
-    return (mse(output, compress(truth))
+    return (mse(output, asinh_scale(truth))
             + peak_weight * log_relative_error(image, truth, mean)
             + flux_weight * flux_error(image, truth, scale))

@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from ._losses import CONSISTENCY, MISFIT, inconsistency, training_loss
-from ._trainer import Trainer
+from lenssr.train._losses import CONSISTENCY, MISFIT, inconsistency, training_loss
+from lenssr.train._trainer import Trainer
 
 __all__ = ["ConsistentTrainer", "MisfitTrainer"]
 

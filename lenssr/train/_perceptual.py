@@ -131,7 +131,7 @@ def _read_tensors(path):
 
 def _vgg19(state):
     """A `VGG19` of a state that may hold the layers that classify, too."""
-    from lenssr.networks.vgg19 import VGG19
+    from lenssr.networks import VGG19
 
     network = VGG19()
     try:

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from lenssr._checks import check_keys
-from lenssr.image._units import FLUX_KINDS
+from lenssr._validation import check_keys
+from lenssr.image import FLUX_CONVENTIONS
 from lenssr.simulate import SUBSTRUCTURES
-
-from ._keys import check_values, choice, number
-from ._losses import CONSISTENCY, LOSSES, MISFIT
-from ._muon import OPTIMIZERS
+from lenssr.train._keys import check_fields, choice_field, number_field
+from lenssr.train._losses import CONSISTENCY, LOSSES, MISFIT
+from lenssr.train._muon import OPTIMIZERS
 
 __all__ = ["Adversarial", "Data", "Recipe", "Training"]
 
@@ -27,25 +26,25 @@ class Data:
     """Pairs to train on; parameters as in the recipe files."""
 
     preset: str = "hsc-hst"
-    scenes: int = number(24000, 0, whole=True)
-    seed: int = number(1, 0, whole=True)
-    validation_scenes: int = number(256, 1, whole=True)
-    validation_seed: int = number(3, 0, whole=True)
-    size: int = number(32, 1, whole=True)
-    correlated: float = number(0.3, 0, 1)
-    noise_error: float = number(0.07, 0)
-    psf_known: float = number(0.85, 0, 1)
-    masked: float = number(0.0, 0, 1)
+    scenes: int = number_field(24000, 0, whole=True)
+    seed: int = number_field(1, 0, whole=True)
+    validation_scenes: int = number_field(256, 1, whole=True)
+    validation_seed: int = number_field(3, 0, whole=True)
+    size: int = number_field(32, 1, whole=True)
+    correlated: float = number_field(0.3, 0, 1)
+    noise_error: float = number_field(0.07, 0)
+    psf_known: float = number_field(0.85, 0, 1)
+    masked: float = number_field(0.0, 0, 1)
     substructure: list | None = None
     catalog: str | None = None
-    validation_share: float = number(0.1, 0, 1, open_low=True, open_high=True)
-    flux: str = choice("auto", *FLUX_KINDS)
-    fold: int = number(0, 0, whole=True)
-    generated: float = number(0.0, 0, 1)
+    validation_share: float = number_field(0.1, 0, 1, open_low=True, open_high=True)
+    flux: str = choice_field("auto", *FLUX_CONVENTIONS)
+    fold: int = number_field(0, 0, whole=True)
+    generated: float = number_field(0.0, 0, 1)
     generator: str = "arcs-x2"
 
     def __post_init__(self):
-        check_values(self)
+        check_fields(self)
         if self.catalog is not None and not (isinstance(self.catalog, str) and self.catalog):
             raise ValueError("recipe key `catalog` must be the folder of a catalogue, got "
                              f"{self.catalog!r}")
@@ -65,28 +64,28 @@ class Data:
 class Training:
     """The optimisation; parameters as in the recipe files."""
 
-    seed: int = number(1, 0, whole=True)
-    steps: int | None = number(None, 1, whole=True)
-    batch: int = number(16, 1, whole=True)
-    learning_rate: float = number(1e-3, 0, open_low=True)
-    warmup: int = number(500, 0, whole=True)
-    weight_decay: float = number(1e-4, 0)
-    clip: float = number(1.0, 0, open_low=True)
-    ema: float = number(0.999, 0, 1, open_high=True)
-    peak_weight: float = number(0.015, 0)
-    flux_weight: float = number(0.002, 0, open_low=True)
-    flux_weight_end: float = number(0.01, 0, open_low=True)
-    precision: str = choice("auto", "auto", "float32", "bfloat16")
-    validate_every: int = number(1000, 1, whole=True)
-    checkpoint_minutes: float = number(4.0, 0, open_low=True)
-    epochs: float | None = number(None, 0, open_low=True)
-    schedule: str = choice("cosine", "cosine", "one-cycle")
-    cycles: int = number(1, 1, whole=True)
-    last_cycle: float = number(1.0, 0, 1, open_low=True)
-    optimizer: str = choice("adamw", *OPTIMIZERS)
+    seed: int = number_field(1, 0, whole=True)
+    steps: int | None = number_field(None, 1, whole=True)
+    batch: int = number_field(16, 1, whole=True)
+    learning_rate: float = number_field(1e-3, 0, open_low=True)
+    warmup: int = number_field(500, 0, whole=True)
+    weight_decay: float = number_field(1e-4, 0)
+    clip: float = number_field(1.0, 0, open_low=True)
+    ema: float = number_field(0.999, 0, 1, open_high=True)
+    peak_weight: float = number_field(0.015, 0)
+    flux_weight: float = number_field(0.002, 0, open_low=True)
+    flux_weight_end: float = number_field(0.01, 0, open_low=True)
+    precision: str = choice_field("auto", "auto", "float32", "bfloat16")
+    validate_every: int = number_field(1000, 1, whole=True)
+    checkpoint_minutes: float = number_field(4.0, 0, open_low=True)
+    epochs: float | None = number_field(None, 0, open_low=True)
+    schedule: str = choice_field("cosine", "cosine", "one-cycle")
+    cycles: int = number_field(1, 1, whole=True)
+    last_cycle: float = number_field(1.0, 0, 1, open_low=True)
+    optimizer: str = choice_field("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
     features: str = "lens"
-    patience: int = number(0, 0, whole=True)
+    patience: int = number_field(0, 0, whole=True)
     init: str | None = None
     freeze: list = field(default_factory=list)
 
@@ -96,7 +95,7 @@ class Training:
                              f"{self.steps} and {self.epochs}")
         if self.steps is None and self.epochs is None:
             object.__setattr__(self, "steps", STEPS)
-        check_values(self)
+        check_fields(self)
         if isinstance(self.loss, str):
             object.__setattr__(self, "loss", {self.loss: 1.0})
         if not isinstance(self.loss, dict) or not self.loss:
@@ -120,15 +119,15 @@ class Training:
 class Adversarial:
     """The discriminator of a generative adversarial network; parameters as in the recipe files."""
 
-    weight: float = number(0.5, 0, open_low=True)
-    penalty: float = number(0.5, 0)
-    learning_rate: float = number(4e-4, 0, open_low=True)
-    features: int = number(64, 1, whole=True)
-    stages: int = number(4, 1, whole=True)
-    hidden: int = number(1024, 1, whole=True)
+    weight: float = number_field(0.5, 0, open_low=True)
+    penalty: float = number_field(0.5, 0)
+    learning_rate: float = number_field(4e-4, 0, open_low=True)
+    features: int = number_field(64, 1, whole=True)
+    stages: int = number_field(4, 1, whole=True)
+    hidden: int = number_field(1024, 1, whole=True)
 
     def __post_init__(self):
-        check_values(self)
+        check_fields(self)
 
 
 def _names(key, value, empty=False):

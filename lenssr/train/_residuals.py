@@ -8,20 +8,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lenssr._files import whole_file
-from lenssr.image._metadata import band_wavelength
-from lenssr.networks import PHYSICAL, describe_psf, expand
-from lenssr.networks._metadata import METADATA
-from lenssr.networks._physics import Observation
-from lenssr.simulate._observe import neighbours_correlation
-from lenssr.simulate._optics import PSF_REACH
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import draw_model
+from lenssr._forward_model import BatchForwardModel
+from lenssr._io import atomic_write
+from lenssr.image import band_wavelength
+from lenssr.networks import METADATA, PHYSICS_ARCHITECTURES, psf_features, sinh_scale
+from lenssr.simulate import PSF_REACH, draw_model, find_preset, kernel_neighbour_correlation
+from lenssr.train._batch import CORRELATION_ERROR, Batch, exact_config, sample_rng
+from lenssr.train._data import BankPairs, cache_folder
+from lenssr.train._holes import punch
 from lenssr.weights import load_network
-
-from ._batch import CORRELATION_ERROR, Batch, as_known, pair_draws
-from ._data import BankPairs, cache_folder
-from ._holes import punch
 
 __all__ = ["PIECE", "ResidualBank"]
 
@@ -66,11 +61,11 @@ class ResidualBank:
         if data.catalog is not None or data.scenes == 0:
             raise ValueError("recipe keys `catalog` and `scenes` must be left out and positive: "
                              "residuals are those of rendered scenes")
-        self.physical = card.network["architecture"] in PHYSICAL
+        self.physical = card.network["architecture"] in PHYSICS_ARCHITECTURES
         self.scale, self.sha256, self.progress = card.scales[0], card.sha256, progress
         self.pairs = BankPairs(data, self.scale, validation, progress)
         self.n = self.pairs.n
-        self.data = replace(as_known(data), masked=0.0) if validation else data
+        self.data = replace(exact_config(data), masked=0.0) if validation else data
         preset = find_preset(data.preset)
         self.population, self.band = preset.population, preset.instrument.band
         self.pixel_scale = preset.instrument.pixel_scale
@@ -94,7 +89,7 @@ class ResidualBank:
             stop = min(start + PIECE, self.n)
             parts = [self.observe(range(first, min(first + AT_ONCE, stop)))
                      for first in range(start, stop, AT_ONCE)]
-            with whole_file(self._path(start)) as beside, open(beside, "wb") as file:
+            with atomic_write(self._path(start)) as beside, open(beside, "wb") as file:
                 np.savez(file, **{key: torch.cat([part[key] for part in parts]).numpy()
                                   for key in parts[0]})
 
@@ -138,7 +133,7 @@ class ResidualBank:
             ``(batch, k)``.
         """
         pairs, data, size = self.pairs, self.data, self.data.size
-        draws = pair_draws(pairs.scene_seed, indices)
+        draws = sample_rng(pairs.scene_seed, indices)
         seen = pairs.observe(indices, draws)
         factor = torch.exp(data.noise_error * draws.normal())
         known = draws.uniform(0, 1) < data.psf_known
@@ -155,14 +150,14 @@ class ResidualBank:
         truth = patches(seen.hr / unit, self.scale)
         lr, sigma = punch(patches(seen.lr / unit), patches(sigma / unit), data.masked, draws)
         kernel = pairs.optics.relative_kernel(seen.transfer).float()
-        psf = describe_psf(pairs.optics.effective_psf(seen.transfer).float()) * known[:, None]
-        correlation = neighbours_correlation(seen.correlation)
+        psf = psf_features(pairs.optics.effective_psf(seen.transfer).float()) * known[:, None]
+        correlation = kernel_neighbour_correlation(seen.correlation)
         found = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
             0, 1).float()
         batch = Batch(lr, truth, psf, truth, list(indices),
                       (sigma, kernel, found) if self.physical else None)
-        mean = expand(self.network(*batch.inputs("cpu")).float())
-        seen_mean = Observation(kernel, self.scale, lr.shape[-2:]).forward(mean)
+        mean = sinh_scale(self.network(*batch.inputs("cpu")).float())
+        seen_mean = BatchForwardModel(kernel, self.scale, lr.shape[-2:]).forward(mean)
         residual = (lr - seen_mean) / sigma * known.reshape(-1, 1, 1, 1)
         halves = {"data": lr, "weight": 1 / sigma, "residual": residual, "mean": mean,
                   "error": truth - mean}

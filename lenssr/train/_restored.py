@@ -6,13 +6,10 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 from lenssr.exceptions import LensSRWarning
-from lenssr.methods import Run
-from lenssr.methods._calibrated import left_over
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._domain import FEATURES, describe_image
-from lenssr.methods._probe import monte_carlo_error
+from lenssr.methods import DataResidual, RunOptions, image_features, normalized_residual
+from lenssr.uncertainty import DOMAIN_FEATURES, monte_carlo_error
 
 __all__ = ["features_in_order", "features_of", "in_pieces", "restored_images", "usual"]
 
@@ -53,7 +50,7 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
         ``level``, how it is correlated, ``features``, in the order of `FEATURES`, and ``chi2``,
         mean square of data less the observed mean, over the noise.
     """
-    run = Run(scale, device)
+    run = RunOptions(scale, device)
 
     def restore(index, image, truth):
         return _restore(image, truth, method, run, index if probes else None)
@@ -84,7 +81,7 @@ def in_pieces(images, folder, make, progress=False, words="restoring"):
         if not path.exists():
             rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
                 images.take(range(start, min(start + PIECE, images.n))))]
-            with whole_file(path) as beside, open(beside, "wb") as file:
+            with atomic_write(path) as beside, open(beside, "wb") as file:
                 np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
                                   for name in rows[0]})
         with np.load(path) as piece:
@@ -102,7 +99,7 @@ def _restore(image, truth, method, run, seed):
            "truth": (truth - level) / noise,
            "weight": np.where(image.mask, 0.0, noise / image.sigma),
            "told": apply.summary[0].cpu().numpy(),
-           "misfit": left_over(image, run.scale, mean)}
+           "misfit": normalized_residual(image, run.scale, mean)}
     if seed is None:
         return row
     row["features"] = features_in_order(image)
@@ -114,20 +111,20 @@ def _restore(image, truth, method, run, seed):
     row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
     row["chi2"] = np.nan
     if image.psf is not None:
-        row["chi2"] = Misfit(image, run.scale).chi2(mean)
+        row["chi2"] = DataResidual(image, run.scale).chi2(mean)
     return row
 
 
 def features_of(arrays):
     """What `describe_image` gave, of each image."""
-    return [{name: float(value) for name, value in zip(FEATURES, row) if np.isfinite(value)}
+    return [{name: float(value) for name, value in zip(DOMAIN_FEATURES, row) if np.isfinite(value)}
             for row in arrays["features"]]
 
 
 def features_in_order(image):
     """What `describe_image` gives of an image, as an array; NaN for what it lacks."""
-    features = describe_image(image)
-    return np.array([features.get(name, np.nan) for name in FEATURES])
+    features = image_features(image)
+    return np.array([features.get(name, np.nan) for name in DOMAIN_FEATURES])
 
 
 def usual(chi2):

@@ -5,15 +5,11 @@ import warnings
 import numpy as np
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._mask import expand_mask
-from lenssr.methods import Run, make_method
-from lenssr.methods._calibrated import snr_map
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._diffusion import DEFAULT_SAMPLES
-
-from ._conformal import calibrated, coverage
-from ._held import open_images
-from ._restored import features_in_order, features_of, in_pieces, usual
+from lenssr.image import expand_mask
+from lenssr.methods import DEFAULT_SAMPLES, DataResidual, RunOptions, make_method, snr_map
+from lenssr.train._conformal import calibrated, coverage
+from lenssr.train._held import open_images
+from lenssr.train._restored import features_in_order, features_of, in_pieces, usual
 
 __all__ = ["SpreadRun"]
 
@@ -54,7 +50,7 @@ class SpreadRun:
 
     def _draw(self, scale, index, image, truth):
         """Mean and spread of samples of an image, in noise units."""
-        run = Run(scale, str(self.team.device), n_samples=DEFAULT_SAMPLES, seed=index)
+        run = RunOptions(scale, str(self.team.device), n_samples=DEFAULT_SAMPLES, seed=index)
         with warnings.catch_warnings():
             # That there is no PSF, for one, is as it should be.
             warnings.simplefilter("ignore", LensSRWarning)
@@ -65,4 +61,4 @@ class SpreadRun:
                 "spread": found.predictive_std / noise, "std": found.measurement_std / noise,
                 "snr": snr_map(apply, image, apply(image)),
                 "use": ~expand_mask(image.mask, scale), "features": features_in_order(image),
-                "chi2": np.nan if image.psf is None else Misfit(image, scale).chi2(found.mean)}
+                "chi2": np.nan if image.psf is None else DataResidual(image, scale).chi2(found.mean)}

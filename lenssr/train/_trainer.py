@@ -7,20 +7,18 @@ from pathlib import Path
 
 import torch
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 from lenssr.exceptions import LensSRWarning
-from lenssr.networks import build
-from lenssr.networks._precision import has_fast_bfloat16
+from lenssr.networks import build_network, has_fast_bfloat16
+from lenssr.train._data import open_pairs
+from lenssr.train._losses import training_loss
+from lenssr.train._muon import OPTIMIZERS
+from lenssr.train._perceptual import load_features
+from lenssr.train._schedule import average_weight, learning_rate, scheduled
+from lenssr.train._start import freeze, still, warm_start
+from lenssr.train._validation import validate
 
-from ._data import open_pairs
-from ._losses import training_loss
-from ._muon import OPTIMIZERS
-from ._perceptual import load_features
-from ._schedule import average_weight, learning_rate, scheduled
-from ._start import freeze, still, warm_start
-from ._validation import validate
-
-__all__ = ["Trainer", "difference", "update_average"]
+__all__ = ["Trainer", "recipe_difference", "update_average"]
 
 
 class Trainer:
@@ -73,7 +71,7 @@ class Trainer:
 
     def build(self, sizes):
         """The network to be trained, of these sizes."""
-        return build(**sizes)
+        return build_network(**sizes)
 
     @property
     def checkpoint(self):
@@ -103,7 +101,7 @@ class Trainer:
 
     def save(self):
         """Write the state; if that fails, the last one is kept."""
-        with whole_file(self.checkpoint) as beside:
+        with atomic_write(self.checkpoint) as beside:
             try:
                 torch.save(self.state(), beside)
             except (OSError, RuntimeError) as err:
@@ -128,7 +126,7 @@ class Trainer:
         if recipe != self.recipe:
             raise ValueError(f"`folder` must be new or of the same recipe; {self.checkpoint} "
                              f"was made by another one: "
-                             f"{difference(recipe.as_dict(), self.recipe.as_dict())}")
+                             f"{recipe_difference(recipe.as_dict(), self.recipe.as_dict())}")
         if state.get("world", 1) != self.team.world:
             warnings.warn(f"the run goes on with {self.team.world} processes in place of "
                           f"{state['world']}: it is not the one that it would have been",
@@ -230,7 +228,7 @@ def update_average(average, network, step, training):
         mean.copy_(new)
 
 
-def difference(old, new):
+def recipe_difference(old, new):
     """The first key in which two recipes, as dictionaries, differ, in words."""
     for part in {**old, **new}:
         if old.get(part) == new.get(part):

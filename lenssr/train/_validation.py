@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from lenssr.image._power import ring_power, transfer
-from lenssr.networks import expand
-from lenssr.networks._precision import exact_float32
+from lenssr.evaluate import radial_power, transfer_function
+from lenssr.networks import exact_float32, sinh_scale
 
 __all__ = ["power_error", "validate"]
 
@@ -37,7 +36,7 @@ def validate(network, pairs, device):
     """
     ratios, noisy, flux = [], [], []
     for batch in pairs.batches():
-        output = expand(network(*batch.inputs(device))).cpu()
+        output = sinh_scale(network(*batch.inputs(device))).cpu()
         truth, mean = batch.truth, batch.truth.mean(dim=(1, 2, 3))
         peak = truth.amax(dim=(1, 2, 3))
         seen = peak > 0
@@ -73,12 +72,12 @@ def power_error(network, pairs, device):
     """
     power = 0.0
     for batch in pairs.batches():
-        images = expand(network(*batch.inputs(device))).cpu().numpy()[:, 0]
+        images = sinh_scale(network(*batch.inputs(device))).cpu().numpy()[:, 0]
         for image, truth in zip(images, batch.truth.numpy()[:, 0]):
             if truth.max() > FAINT:
-                found = ring_power(image, truth)
+                found = radial_power(image, truth)
                 power = power + found / found[1].sum()
-    return float(np.nanmean(abs(transfer(power)[0] - 1)))  # small images lack rings
+    return float(np.nanmean(abs(transfer_function(power)[0] - 1)))  # small images lack rings
 
 
 def _psnr(image, truth, peak):

@@ -2,8 +2,7 @@
 
 import torch
 
-from lenssr.networks import compress
-from lenssr.networks._starlet import starlet
+from lenssr.networks import asinh_scale, starlet
 
 __all__ = ["DETAILS", "details", "views"]
 
@@ -49,4 +48,4 @@ def views(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         Shape ``(batch, 1 + DETAILS, n, n)``.
     """
     unit = details(truth).square().mean(dim=(-2, -1), keepdim=True).sqrt()
-    return torch.cat([compress(image), torch.asinh(details(image) / (unit + FAINTEST))], dim=1)
+    return torch.cat([asinh_scale(image), torch.asinh(details(image) / (unit + FAINTEST))], dim=1)

@@ -4,7 +4,14 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from ._store import card_text, fill_in, find_weights, read_card, read_checked, write_files
+from lenssr.weights._store import (
+    card_text,
+    fill_in,
+    find_weights,
+    read_card,
+    read_checked,
+    write_files,
+)
 
 __all__ = ["error_file", "load_error_head", "save_calibrated"]
 
@@ -34,7 +41,7 @@ def load_error_head(weights):
     ValueError
         If the file of the head is missing, damaged, or not what the card says.
     """
-    from lenssr.networks._error import ErrorHead
+    from lenssr.networks import ErrorHead
 
     path = find_weights(weights)
     calibration = read_card(path).calibration

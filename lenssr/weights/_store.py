@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from lenssr._files import whole_file
+from lenssr._io import atomic_write
 
 __all__ = ["Card", "card_text", "fill_in", "find_weights", "is_shipped", "load_network",
            "read_card", "read_checked", "save_network", "shipped_weights", "write_files"]
@@ -152,7 +152,7 @@ def load_network(weights, architecture=None):
         If the file is damaged, is not what its card says, or is of another
         architecture.
     """
-    from lenssr.networks import build
+    from lenssr.networks import build_network
 
     path = find_weights(weights)
     card = read_card(path)
@@ -161,7 +161,7 @@ def load_network(weights, architecture=None):
     if architecture is not None and found != architecture:
         raise ValueError(f"`weights` must be of architecture {architecture!r}, "
                          f"{path.name} is of {found!r}")
-    network = build(**card.network)
+    network = build_network(**card.network)
     fill_in(network, content, path)
     return network.eval(), card
 
@@ -222,5 +222,5 @@ def card_text(card):
 def write_files(contents):
     """Write files, each beside its place and then renamed."""
     for target, content in contents.items():
-        with whole_file(target) as beside:
+        with atomic_write(target) as beside:
             beside.write_bytes(content)

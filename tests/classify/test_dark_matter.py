@@ -10,15 +10,10 @@ from lenssr.classify import ClassifierRecipe, _dark_matter, _plan, dark_matter
 from lenssr.classify._plan import CLASSES, RESTORERS, Plan, _without_folders
 from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
 from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
-from lenssr.classify._verdicts import (
-    confusion_table,
-    crossed_thresholds,
-    roc_table,
-    scores_table,
-)
+from lenssr.classify._verdicts import confusion_table, crossed_thresholds, roc_table, scores_table
 from lenssr.cli import main
-from lenssr.methods._consistency import Misfit
-from lenssr.simulate._series import PairSeries
+from lenssr.methods import DataResidual
+from lenssr.simulate import PairSeries
 from lenssr.train import Recipe
 from lenssr.weights import find_weights
 
@@ -37,15 +32,15 @@ def test_sights_of_one_lens(batch):
     np.testing.assert_array_equal(seen["HR"], truths)
     for image, truth, found in zip(images, truths, seen["bilinear, data-consistent"]):
         # The truth explains the data, and so does what was moved to them.
-        assert Misfit(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
-        assert Misfit(image, 2).chi2(found) < 1.001
+        assert DataResidual(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
+        assert DataResidual(image, 2).chi2(found) < 1.001
     # What is missing alone is made.
     assert list(Sights.only({"bilinear": sights.ways["bilinear"]})(batch)) == ["bilinear"]
 
 
 def test_what_agrees_is_left_alone(batch):
     image, truth = (part[0] for part in lens_images(batch))
-    data = Misfit(image, 2).operator.forward(truth)
+    data = DataResidual(image, 2).operator.forward(truth)
     quiet = replace(image, data=data)
     np.testing.assert_array_equal(consistent(lambda _: truth, quiet), truth)
 

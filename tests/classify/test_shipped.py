@@ -12,7 +12,7 @@ from lenssr.classify._plan import CLASSES, TESTED
 from lenssr.classify._scores import auc
 from lenssr.classify._sights import lens_images
 from lenssr.exceptions import LensSRWarning
-from lenssr.simulate._series import PairSeries
+from lenssr.simulate import PairSeries
 
 N = 90
 RESTORED = "classifier-resnet18-sr-all"

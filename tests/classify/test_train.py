@@ -7,18 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lenssr.classify import ClassifierRecipe, Looks, evaluate_classifier, train_classifier
+from lenssr.classify import ClassifierRecipe, InputConfig, evaluate_classifier, train_classifier
 from lenssr.classify._looks import Labels, Viewer
 from lenssr.classify._sights import way_of_weights
 from lenssr.cli import main
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.networks import compress, expand
-from lenssr.simulate import simulate_catalog
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import draw_model
-from lenssr.train import Recipe, fit
-from lenssr.train._data import open_pairs
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.networks import asinh_scale, sinh_scale
+from lenssr.simulate import draw_model, find_preset, simulate_catalog
+from lenssr.train import Recipe, fit, open_pairs
 from lenssr.weights import load_network, read_card
 
 
@@ -70,7 +66,7 @@ def test_classes_are_those_of_the_scenes(tiny_recipe):
 def test_views_lie_on_each_other(tiny_recipe):
     """Sharp and interpolated images have their light at one place, and about the same."""
     batch = open_pairs(tiny_recipe.pairs(), True).batch(0, 8)
-    sharp, seen = (Viewer(Looks(name), torch.device("cpu"))(batch).double() for name in
+    sharp, seen = (Viewer(InputConfig(name), torch.device("cpu"))(batch).double() for name in
                    ("hr", "lr"))
     assert sharp.shape == seen.shape == (8, 1, 32, 32)
     x = torch.arange(32, dtype=torch.float64)
@@ -82,7 +78,7 @@ def test_views_lie_on_each_other(tiny_recipe):
 
 def test_noise_that_is_added_is_relative_to_the_peak(tiny_recipe):
     batch = open_pairs(tiny_recipe.pairs(), True).batch(0, 8)
-    viewer = Viewer(Looks(noise=0.1), torch.device("cpu"))
+    viewer = Viewer(InputConfig(noise=0.1), torch.device("cpu"))
     clean = viewer(batch)
     torch.manual_seed(0)
     noise = (viewer(batch, noisy=True) - clean).std(dim=(1, 2, 3)) / clean.amax(dim=(1, 2, 3))
@@ -101,7 +97,7 @@ def test_noise_that_is_added_is_relative_to_the_peak(tiny_recipe):
 ])
 def test_wrong_looks(tiny_recipe, options, message):
     with pytest.raises(ValueError, match=message):
-        replace(tiny_recipe, looks=Looks(**options))
+        replace(tiny_recipe, looks=InputConfig(**options))
 
 
 @pytest.mark.parametrize("classes", [None, ["cdm"], ["cdm", "cdm"]])
@@ -111,7 +107,7 @@ def test_no_classes_to_tell_apart(tiny_recipe, classes):
 
 
 def test_restorer_of_another_scale(tiny_recipe, tmp_path):
-    recipe = replace(tiny_recipe, looks=Looks("sr", 2, "rcan-x4"))
+    recipe = replace(tiny_recipe, looks=InputConfig("sr", 2, "rcan-x4"))
     with pytest.raises(ValueError, match="`weights` must be of scale 2, 'rcan-x4' is of 4"):
         train_classifier(recipe, tmp_path, progress=False)
 
@@ -171,7 +167,7 @@ def test_restored_as_the_methods_restore(tiny_recipe, tmp_path):
     # 1.2 pixels: far below what the networks of the ground were told.
     assert card.psf["high"][0] < -3
     batch = next(iter(open_pairs(tiny_recipe.pairs(sizes), True).batches()))
-    viewer = Viewer(Looks("sr", weights=str(weights)), torch.device("cpu"))
+    viewer = Viewer(InputConfig("sr", weights=str(weights)), torch.device("cpu"))
     way, psf = way_of_weights(weights, device="cpu"), gaussian_psf(1.2)
     for data, shown in zip(batch.lr[:3, 0].double().numpy(), viewer(batch)[:3, 0].numpy()):
         image = LensImage(data, np.ones_like(data), np.zeros(data.shape, bool), psf, 1.0)
@@ -179,5 +175,5 @@ def test_restored_as_the_methods_restore(tiny_recipe, tmp_path):
         np.testing.assert_allclose(way(image), shown, atol=2e-3 * shown.max())
     # One that was told of a wider PSF would give something else.
     told = torch.tensor([[1.0, -3, -3, 0, 0]]).expand(3, -1)
-    other = expand(network(compress(batch.lr[:3]), told)).detach()
+    other = sinh_scale(network(asinh_scale(batch.lr[:3]), told)).detach()
     assert (other - viewer(batch)[:3]).abs().max() > 5e-3 * other.max()

@@ -7,9 +7,9 @@ import pytest
 from astropy import units as u
 from scipy import ndimage
 
+from lenssr._forward_model import PSFConvolution
 from lenssr.data import demo_lens
 from lenssr.image import parse_image
-from lenssr.methods._operator import BlurBin
 
 FOLDER = resources.files("lenssr.data")
 
@@ -39,7 +39,7 @@ def test_both_images_are_of_one_scene(pair):
         spectrum = ndimage.fourier_gaussian(np.fft.fft2(image), 1 / 2.354820045)
         return np.fft.ifft2(spectrum).real
 
-    model = BlurBin(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
+    model = PSFConvolution(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
     point = np.zeros(pair.lr.shape)
     point[32, 32] = 1
     noise = pair.lr.uncertainty.array * np.linalg.norm(blurred(point))

@@ -12,7 +12,7 @@ from photutils.profiles import CurveOfGrowth
 from scipy import ndimage
 
 from lenssr.data import galaxy_stamps
-from lenssr.simulate._torch_light import interpol
+from lenssr.lensing import interpol
 
 GALAXIES = galaxy_stamps()
 NAMES = [galaxy.name for galaxy in GALAXIES]

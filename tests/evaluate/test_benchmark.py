@@ -10,7 +10,7 @@ from lenssr.evaluate import benchmark, image_metrics
 from lenssr.evaluate._entrants import LevelledFilter
 from lenssr.evaluate._prepare import prepare
 from lenssr.methods import Restoration, _registry
-from lenssr.networks import build
+from lenssr.networks import build_network
 from lenssr.simulate import LensPair
 from lenssr.weights import save_network
 
@@ -77,7 +77,7 @@ def weights(path, seed, scale=2, **facts):
     torch.manual_seed(seed)
     network = {"architecture": "srcnn", "scale": scale, "features": (4, 4), "kernels": (3, 1, 3),
                "skip": True}
-    save_network(path, build(**network).eval(), name=path.stem, network=network, **facts)
+    save_network(path, build_network(**network).eval(), name=path.stem, network=network, **facts)
     return path
 
 

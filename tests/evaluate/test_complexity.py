@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lenssr.evaluate import count_macs
-from lenssr.networks import build
+from lenssr.networks import build_network
 
 NY, NX = 5, 7
 PIXELS = NY * NX
@@ -40,19 +40,19 @@ def test_layers():
      9 * (6 * 8 + 2 * 8 * 8 + 8 * 4)),
 ])
 def test_networks(sizes, by_hand):
-    network = build(**{"scale": 2, **sizes}).eval()
+    network = build_network(**{"scale": 2, **sizes}).eval()
     assert count_macs(network, (NY, NX)) == PIXELS * by_hand
 
 
 def test_attention_counts_once():
-    network = build("rcan", groups=1, blocks=1, features=8, reduction=4, window=32).eval()
+    network = build_network("rcan", groups=1, blocks=1, features=8, reduction=4, window=32).eval()
     plain = 9 * (1 * 8 + 8 * 8 * 4 + 8 * 32) + 4 * 9 * 8
     assert count_macs(network, (NY, NX)) == PIXELS * plain + 2 * 8 * 2
 
 
 def test_network_that_looks_through_the_telescope():
     scales, blocks, features, memory = [2, 3], 1, 6, 2
-    network = build("unrolled", scale=scales, iterations=2, blocks=blocks, features=features,
+    network = build_network("unrolled", scale=scales, iterations=2, blocks=blocks, features=features,
                     memory=memory).eval()
     for scale in scales:
         head = 9 * (2 * scale**2 + 1 + 4 + memory) * features

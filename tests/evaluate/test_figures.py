@@ -46,11 +46,11 @@ def test_what_cannot_be_drawn():
 
 
 def test_contact_sheet_draws_each_pair():
-    from lenssr.evaluate import contact_sheet
+    from lenssr.evaluate import plot_catalog
     from lenssr.simulate import simulate_pair
 
     pairs = [simulate_pair(size=12, seed=1, index=i, substructure="axion") for i in range(5)]
-    figure = contact_sheet(pairs, 4, columns=3)
+    figure = plot_catalog(pairs, 4, columns=3)
     drawn = [axis for axis in figure.axes if axis.images]
     assert len(drawn) == 8
     titles = [axis.get_title() for axis in drawn if axis.get_title()]
@@ -60,7 +60,7 @@ def test_contact_sheet_draws_each_pair():
     low, high = (axis.images[0].get_clim() for axis in (drawn[0], drawn[3]))
     assert low == high
     with pytest.raises(ValueError, match="`n` must be a positive integer, got 0"):
-        contact_sheet(pairs, 0)
+        plot_catalog(pairs, 0)
 
 
 def test_comparison_in_rows_on_a_figure_of_ones_own():

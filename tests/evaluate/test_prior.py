@@ -7,10 +7,8 @@ from astropy import units as u
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.evaluate import prior_figure, prior_map, report
 from lenssr.evaluate._parts import split
-from lenssr.image import parse_image
-from lenssr.image._kernels import FWHM_PER_SIGMA, gaussian_psf, relative_kernel
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._projection import RegularisedInverse
+from lenssr.image import FWHM_PER_SIGMA, gaussian_psf, parse_image, relative_kernel
+from lenssr.methods import DataResidual, RegularisedInverse
 
 SHAPE, FWHM, SIGMA = (32, 36), 3.0, 1.0
 PSF = gaussian_psf(FWHM)
@@ -37,7 +35,7 @@ def test_waves_come_back_as_the_wiener_factor_says(frequency, noise):
     what is left of the PSF's transfer over the target's.
     """
     image, scale, variance = plane(sigma=noise), 2, 4.0
-    misfit = Misfit(image, scale)
+    misfit = DataResidual(image, scale)
     values = wave(frequency)
     back = RegularisedInverse(misfit, variance)(misfit.operator.forward(values) * misfit.weight)
     kernel = relative_kernel(PSF, scale)
@@ -55,7 +53,7 @@ def test_waves_come_back_as_the_wiener_factor_says(frequency, noise):
 def test_what_the_psf_passes_is_measured_and_what_it_stops_is_not():
     rng = np.random.default_rng(0)
     low, high = 1e3 * wave(0.05), 1e3 * wave(0.8)
-    data = Misfit(plane(), 2).operator.forward(low) + rng.normal(0, SIGMA, SHAPE)
+    data = DataResidual(plane(), 2).operator.forward(low) + rng.normal(0, SIGMA, SHAPE)
     share = split(plane(data), low, 2).share[10:-10, 10:-10]
     assert np.median(share) < 0.02 and share.max() < 0.1  # where the wave is zero
     assert np.mean(split(plane(data), high, 2).share[10:-10, 10:-10]) > 0.95
@@ -81,7 +79,7 @@ def case():
     half = PSF.shape[0] // 2
     mask[15 - half:16 + half, 17 - half:18 + half] = True
     sharp = blob(6.0)
-    data = Misfit(plane(), 2).operator.forward(sharp)
+    data = DataResidual(plane(), 2).operator.forward(sharp)
     data += np.random.default_rng(3).normal(0, SIGMA, SHAPE)
     image = {"data": data * u.MJy / u.sr, "uncertainty": SIGMA, "psf": PSF}
     result = SuperResolvedImage(sharp, unit="MJy/sr", meta={

@@ -19,7 +19,7 @@ from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.evaluate import Benchmark, report
 from lenssr.evaluate._report import _benchmark_page
 from lenssr.evaluate._report._sky import sky_of
-from lenssr.image._kernels import FWHM_PER_SIGMA, gaussian_psf, target_psf
+from lenssr.image import FWHM_PER_SIGMA, gaussian_psf, target_psf
 
 SHAPE, SIGMA, PSF = (24, 32), 0.02, 3.0
 EVIL = "<script>alert(1)</script>&\"'</script><!--"

@@ -15,19 +15,25 @@ from photutils.aperture import (
 from scipy import ndimage
 
 from lenssr import SuperResolvedImage, superresolve
-from lenssr.image import ErrorCorrelation, LensImage
-from lenssr.image._error_correlation import measure_correlation
-from lenssr.image._kernels import gaussian_psf
-from lenssr.image._lags import LAGS, at_steps, fold, kernel_correlation, sum_variance, unfold
-from lenssr.methods import Run, make_method
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions, make_method
+from lenssr.uncertainty import (
+    MAX_LAG,
+    ErrorCorrelation,
+    from_quadrant,
+    kernel_correlation,
+    measure_error_correlation,
+    to_quadrant,
+)
+from lenssr.uncertainty._autocorrelation import decimate, sum_variance
 
 RNG = np.random.default_rng(0)
 SHAPE = (40, 46)
 
 
 def white():
-    kernel = np.zeros((2 * LAGS + 1, 2 * LAGS + 1))
-    kernel[LAGS, LAGS] = 1
+    kernel = np.zeros((2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
+    kernel[MAX_LAG, MAX_LAG] = 1
     return ErrorCorrelation.stationary(kernel)
 
 
@@ -87,7 +93,7 @@ def test_exact_error_of_linear_methods(method, scale):
         impulse = nothing.copy()
         impulse[place] = 1
         image = LensImage(impulse, np.ones((n, n)), nothing > 0, None, 1.0)
-        mean = restorer.restore(image, Run(scale)).mean
+        mean = restorer.restore(image, RunOptions(scale)).mean
         responses.append([(mask * mean).sum() for mask in masks])
     found = restore(nothing, method, scale=scale, flux="surface-brightness")
     np.testing.assert_allclose(found.aperture_sum(apertures).error.value,
@@ -95,7 +101,7 @@ def test_exact_error_of_linear_methods(method, scale):
 
 
 def test_two_parts_add_in_quadrature():
-    y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
+    y, x = np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1]
     rest = np.exp(-(x**2 + y**2) / 20)
     prior = RNG.uniform(1, 2, SHAPE)
     image = make(white().and_rest(ErrorCorrelation.stationary(rest)), prior_std=prior)
@@ -121,7 +127,7 @@ def test_sky_and_source_are_correlated_each_in_its_way():
 
     draws = [field(3) + source * field(1) for _ in range(200)]
     std = np.sqrt(1 + source**2)
-    found = measure_correlation(draws[:8], std)
+    found = measure_error_correlation(draws[:8], std)
     apertures = CircularAperture([(40, 48), (85, 10), (44, 40)], 7)
     weights = [mask.to_image(std.shape) for mask in apertures.to_mask()]
     error = [found.sum_variance(each, [std]) ** 0.5 for each in weights]
@@ -129,7 +135,7 @@ def test_sky_and_source_are_correlated_each_in_its_way():
     np.testing.assert_allclose(error, scatter, rtol=0.2)
     # The level is that of half of the pixels; where all are alike there is one correlation.
     assert 1 <= found.levels[0] < 1.1
-    everywhere = measure_correlation([field(2)], np.ones((96, 96)))
+    everywhere = measure_error_correlation([field(2)], np.ones((96, 96)))
     np.testing.assert_array_equal(*everywhere.kernels[0])
 
 
@@ -183,7 +189,7 @@ def test_masked_pixels_do_not_count_and_none_are_off_the_image():
 def test_cubes_have_a_first_axis_of_bands():
     data = RNG.normal(0, 1, (3, 16, 18))
     cube = restore(data, uncertainty=np.array([1.0, 2, 3])[:, None, None] * np.ones((3, 16, 18)))
-    assert cube.correlation.kernels.shape == (3, 1, 2, 2 * LAGS + 1, 2 * LAGS + 1)
+    assert cube.correlation.kernels.shape == (3, 1, 2, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1)
     apertures = [CircularAperture((16, 15), r) for r in (3, 5)]
     flux, error = cube.aperture_sum(apertures)
     assert flux.shape == error.shape == (3, 2)
@@ -210,17 +216,17 @@ def test_it_survives_files_slices_and_numbers(tmp_path):
 def test_every_other_pixel_is_less_correlated():
     image = restore(RNG.normal(0, 1, (24, 26)), "bicubic")
     every, kernel = image[::2, 1::2].correlation.kernels[0, 0], image.correlation.kernels[0, 0]
-    np.testing.assert_array_equal(every, kernel[LAGS % 2::2, LAGS % 2::2])
-    assert every[LAGS // 2, LAGS // 2] == 1
-    cube = at_steps(np.stack([kernel] * 3), (slice(None), slice(None), slice(None, None, 3)), 3)
-    assert cube.shape == (3, 2 * LAGS + 1, 2 * (LAGS // 3) + 1)
-    np.testing.assert_array_equal(at_steps(kernel, (Ellipsis, slice(3, 9)), 2), kernel)
+    np.testing.assert_array_equal(every, kernel[MAX_LAG % 2::2, MAX_LAG % 2::2])
+    assert every[MAX_LAG // 2, MAX_LAG // 2] == 1
+    cube = decimate(np.stack([kernel] * 3), (slice(None), slice(None), slice(None, None, 3)), 3)
+    assert cube.shape == (3, 2 * MAX_LAG + 1, 2 * (MAX_LAG // 3) + 1)
+    np.testing.assert_array_equal(decimate(kernel, (Ellipsis, slice(3, 9)), 2), kernel)
 
 
 def test_a_quarter_says_all_of_a_correlation_without_direction():
-    y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
+    y, x = np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1]
     kernel = np.exp(-np.hypot(x, y) / 3)
-    np.testing.assert_allclose(unfold(fold(kernel)), kernel, atol=1e-4)
+    np.testing.assert_allclose(from_quadrant(to_quadrant(kernel)), kernel, atol=1e-4)
 
 
 def test_bad_input():

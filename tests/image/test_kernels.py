@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from astropy.convolution import Gaussian2DKernel
 
-from lenssr.image._kernels import (
-    TARGET_FWHM,
-    gaussian_psf,
-    oversample_psf,
-    resampled_psf,
-    target_psf,
-)
+from lenssr.image import TARGET_FWHM, gaussian_psf, oversample_psf, resampled_psf, target_psf
 
 
 def moffat_over_pixels(fwhm, beta, y, x):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.image._mask import combine_masks, expand_mask, fill
+from lenssr.image import combine_masks, expand_mask, fill_masked
 
 RNG = np.random.default_rng(5)
 
@@ -64,8 +64,8 @@ def test_what_lies_under_the_mask_never_counts(spoilt):
     values = RNG.normal(5, 1, (30, 31))
     mask = RNG.random(values.shape) < 0.2
     mask[5:20, 8:23] = True
-    filled = fill(np.where(mask, spoilt, values), mask)
-    np.testing.assert_array_equal(filled, fill(np.where(mask, 0, values), mask))
+    filled = fill_masked(np.where(mask, spoilt, values), mask)
+    np.testing.assert_array_equal(filled, fill_masked(np.where(mask, 0, values), mask))
     np.testing.assert_array_equal(filled[~mask], values[~mask])
     assert values[~mask].min() <= filled.min() and filled.max() <= values[~mask].max()
 
@@ -76,19 +76,19 @@ def test_fill_follows_its_neighbours():
     plane = 3.0 + 0.5 * x - 0.2 * y
     mask = np.zeros(plane.shape, bool)
     mask[10, 12] = True
-    assert fill(plane, mask)[10, 12] == pytest.approx(plane[10, 12], abs=1e-9)
+    assert fill_masked(plane, mask)[10, 12] == pytest.approx(plane[10, 12], abs=1e-9)
 
 
 def test_far_inside_a_hole_stands_the_median():
     values = RNG.normal(0, 1, (80, 80))
     mask = np.zeros(values.shape, bool)
     mask[10:70, 10:70] = True
-    assert fill(values, mask)[40, 40] == np.median(values[~mask])
+    assert fill_masked(values, mask)[40, 40] == np.median(values[~mask])
 
 
 def test_nothing_to_fill():
     values = np.arange(6, dtype=">i2").reshape(2, 3)
-    filled = fill(values, np.zeros((2, 3), bool))
+    filled = fill_masked(values, np.zeros((2, 3), bool))
     assert filled.dtype == np.float64
     np.testing.assert_array_equal(filled, values)
 

@@ -13,17 +13,9 @@ from astropy.nddata import (
 )
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._noise import (
-    POWERS,
-    as_uncertainty,
-    base_class,
-    estimate_sky,
-    narrow,
-    sigma_from,
-    sky_level,
-    sky_noise,
-)
-from lenssr.image._units import parse_unit
+from lenssr.image import as_uncertainty, parse_unit, safe_downcast, sigma_from
+from lenssr.image._noise import POWERS, base_class
+from lenssr.uncertainty import estimate_sky, sky_level, sky_noise
 
 VALID = np.zeros((2, 3), bool)
 SIGMA = np.arange(1.0, 7.0).reshape(2, 3)
@@ -116,7 +108,7 @@ def test_precision_follows_the_data_unless_it_cannot_hold_them():
 def test_narrow():
     for values, dtype in (([1e30, 0, 1e-45], np.float32), ([np.nan, np.inf, 1], np.float32),
                           ([1e39], np.float64), ([1e-39, 2e-39], np.float64), ([], np.float32)):
-        narrowed = narrow(np.array(values, float), np.float32)
+        narrowed = safe_downcast(np.array(values, float), np.float32)
         assert narrowed.dtype == dtype
         np.testing.assert_allclose(narrowed, values, rtol=1e-6, atol=1e-44)
 

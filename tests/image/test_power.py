@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lenssr.image._power import FREQUENCIES, ring_power, transfer
+from lenssr.evaluate import radial_power, transfer_function
+from lenssr.evaluate._power_spectrum import FREQUENCIES
 
 
 def fields(rng, n=40, side=64, slope=-1.5):
@@ -24,8 +25,8 @@ def test_a_linear_filter():
     for f, spectrum, side in fields(rng):
         kernel = np.exp(-((f / 0.35) ** 2))
         kernel[0, 0] = 1
-        power = power + ring_power(cut(spectrum * kernel, side), cut(spectrum, side))
-    t, r = transfer(power)
+        power = power + radial_power(cut(spectrum * kernel, side), cut(spectrum, side))
+    t, r = transfer_function(power)
     # Of the mean power over a ring, of a spectrum that falls as 1 / k^3 with k dk modes.
     k = FREQUENCIES[2:12, None] + np.linspace(-1, 1, 101) / 64
     expected = np.sqrt((k**-2 * np.exp(-2 * (k / 0.35) ** 2)).sum(1) / (k**-2).sum(1))
@@ -38,8 +39,8 @@ def test_noise_adds_power_but_no_phase():
     noise = 0.7
     for _, spectrum, side in fields(rng, slope=0.0):
         image = cut(spectrum, side)
-        power = power + ring_power(image + rng.normal(0, noise, image.shape), image)
-    t, r = transfer(power)
+        power = power + radial_power(image + rng.normal(0, noise, image.shape), image)
+    t, r = transfer_function(power)
     assert t == pytest.approx(np.sqrt(1 + noise**2), rel=0.05)
     assert r == pytest.approx(1 / np.sqrt(1 + noise**2), rel=0.05)
 
@@ -55,20 +56,20 @@ def test_total_is_parsevals():
         spectrum = np.fft.fft2(window * one) * np.fft.fft2(window * two).conj()
         f = np.hypot(np.fft.fftfreq(33)[:, None], np.fft.fftfreq(40)[None, :])
         sums.append(spectrum.real[(f > 0) & (f < 0.5)].sum())
-    assert ring_power(image, truth).sum(axis=1) == pytest.approx(sums)
+    assert radial_power(image, truth).sum(axis=1) == pytest.approx(sums)
 
 
 def test_what_crosses_the_frame_does_not_leak():
     y, x = np.indices((64, 64))
     ramp = x + 0.3 * y
-    power = ring_power(ramp, ramp)[1]
+    power = radial_power(ramp, ramp)[1]
     assert power[4:].sum() < 1e-5 * power.sum()
 
 
 def test_opposite_images_have_opposite_phase():
     rng = np.random.default_rng(3)
     image = rng.normal(size=(32, 32))
-    t, r = transfer(ring_power(-2 * image, image))
+    t, r = transfer_function(radial_power(-2 * image, image))
     assert t[1:] == pytest.approx(2) and r[1:] == pytest.approx(-1)
     # In a small image, there is but the mean in the first ring.
     assert np.isnan(t[0])

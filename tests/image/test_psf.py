@@ -12,8 +12,8 @@ from astropy.nddata import CCDData, NDData
 from photutils.psf import CircularGaussianPSF, GaussianPSF, GriddedPSFModel, ImagePSF, MoffatPSF
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._kernels import gaussian_psf
-from lenssr.image._psf import measure_fwhm, parse_psf, parse_psfs
+from lenssr.image import gaussian_psf, parse_psf, psf_fwhm
+from lenssr.image._psf import parse_psfs
 
 SHAPE = (60, 64)
 PSF = gaussian_psf(3.0)
@@ -37,7 +37,7 @@ def assert_kernel(kernel, fwhm=3.0, tolerance=0.02):
     assert all(n % 2 for n in kernel.shape)
     assert kernel.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(centroid(kernel), 0, atol=0.03)
-    assert measure_fwhm(kernel) == pytest.approx(fwhm, rel=tolerance)
+    assert psf_fwhm(kernel) == pytest.approx(fwhm, rel=tolerance)
 
 
 def in_file(tmp_path, name="psf.fits", data=PSF):
@@ -275,5 +275,5 @@ def test_measured_psfs(shared_data):
 def test_psf_of_each_band(shared_data):
     with pytest.warns(LensSRWarning, match="recentred"):
         psfs = parse_psfs(shared_data / "hsc_hst_cosmos" / "PSF_HSC.fits", 5, (50, 50))
-    widths = [measure_fwhm(psf) for psf in psfs]
+    widths = [psf_fwhm(psf) for psf in psfs]
     assert all(3 < width < 6 for width in widths)

@@ -18,8 +18,7 @@ from photutils.aperture import CircularAperture, aperture_photometry
 
 from lenssr import SuperResolvedImage
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._kernels import gaussian_psf
-from lenssr.image._units import parse_unit
+from lenssr.image import gaussian_psf, parse_unit
 from lenssr.image._wcs import RescaledWCS
 
 SHAPE = (12, 14)

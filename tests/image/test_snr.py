@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lenssr.image._snr import CROWDS, crowd_bin, crowding
+from lenssr.uncertainty import CROWDING_BINS, crowding, crowding_bin
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -36,5 +36,5 @@ def test_pixels_that_do_not_count():
 
 def test_bins():
     shares = [0.0, 0.0029, 0.003, 0.05, 0.2, 0.5, 1.0]
-    np.testing.assert_array_equal(crowd_bin(shares), [0, 0, 1, 2, 3, 4, 4])
-    assert len(CROWDS) == 5 and CROWDS[-1] == 1.0
+    np.testing.assert_array_equal(crowding_bin(shares), [0, 0, 1, 2, 3, 4, 4])
+    assert len(CROWDING_BINS) == 5 and CROWDING_BINS[-1] == 1.0

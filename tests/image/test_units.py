@@ -4,7 +4,8 @@ import pytest
 from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._units import flux_kind, parse_unit, power_of, unit_text
+from lenssr.image import flux_convention, parse_unit
+from lenssr.image._units import power_of, unit_text
 
 FLUX = u.erg / u.s / u.cm**2 / u.AA
 
@@ -67,19 +68,19 @@ BRIGHTNESS = [u.MJy / u.sr, u.nJy / u.arcsec**2, u.Jy / u.beam, u.K, u.mK, FLUX 
 
 @pytest.mark.parametrize("unit", PER_PIXEL)
 def test_fluxes_per_pixel(unit):
-    assert flux_kind(unit) == "per-pixel"
-    assert flux_kind(unit, "surface-brightness") == "surface-brightness"
+    assert flux_convention(unit) == "per-pixel"
+    assert flux_convention(unit, "surface-brightness") == "surface-brightness"
 
 
 @pytest.mark.parametrize("unit", BRIGHTNESS)
 def test_surface_brightness(unit):
-    assert flux_kind(unit) == "surface-brightness"
-    assert flux_kind(unit, "per-pixel") == "per-pixel"
+    assert flux_convention(unit) == "surface-brightness"
+    assert flux_convention(unit, "per-pixel") == "per-pixel"
 
 
 @pytest.mark.parametrize("text", ["foo/arcsec2", "Blob/beam", "lumps sr-1"])
 def test_unknown_surface_brightness(text):
-    assert flux_kind(parse_unit(text, silent=True)) == "surface-brightness"
+    assert flux_convention(parse_unit(text, silent=True)) == "surface-brightness"
 
 
 @pytest.mark.parametrize(("unit", "told"), [
@@ -87,13 +88,13 @@ def test_unknown_surface_brightness(text):
     (parse_unit("blorp", silent=True), "the unit 'blorp'")])
 def test_what_is_assumed_is_said(unit, told):
     with pytest.warns(LensSRWarning, match=f"the image has {told}: its values are taken as flux"):
-        assert flux_kind(unit) == "per-pixel"
-    assert flux_kind(unit, "surface-brightness") == "surface-brightness"
+        assert flux_convention(unit) == "per-pixel"
+    assert flux_convention(unit, "surface-brightness") == "surface-brightness"
 
 
 def test_flux_must_be_one_of_three():
     with pytest.raises(ValueError, match="`flux` must be one of 'auto', .* got 'sum'"):
-        flux_kind(u.Jy, "sum")
+        flux_convention(u.Jy, "sum")
 
 
 @pytest.mark.parametrize("unit", [*PER_PIXEL, *BRIGHTNESS, u.dimensionless_unscaled, u.percent,

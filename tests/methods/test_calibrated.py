@@ -11,14 +11,19 @@ from photutils.aperture import CircularAperture
 
 import lenssr
 from lenssr import superresolve
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.image._lags import LAGS, fold
-from lenssr.methods import Run, make_method
-from lenssr.methods._calibrated import CROWD_KNOTS, KNOTS, conformal_factor, doubted
-from lenssr.methods._domain import FEATURES, describe_image, guard, widen
-from lenssr.networks import build
-from lenssr.networks._error import ErrorHead, negative_log_likelihood
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions, image_features, make_method
+from lenssr.networks import ErrorHead, build_network, negative_log_likelihood
+from lenssr.uncertainty import (
+    DOMAIN_FEATURES,
+    MAX_LAG,
+    conformal_factor,
+    domain_inflation,
+    feature_envelope,
+    inflate_isolated_peaks,
+    to_quadrant,
+)
+from lenssr.uncertainty._calibration import CROWDING_KNOTS, SNR_KNOTS
 from lenssr.weights import error_file, load_error_head, read_card, save_calibrated, save_network
 
 NETWORKS = {
@@ -28,9 +33,9 @@ NETWORKS = {
 PSF = gaussian_psf(4.0)
 FACTORS = [[row * column for column in (1.0, 1.1, 1.3, 1.6, 2.0)]
            for row in (1.5, 2.0, 2.5, 3.0, 3.5)]  # by signal to noise, and crowding
-ANYTHING = {name: [-1e9, 1e9] for name in FEATURES}
-LAG = np.hypot(*np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1])
-CORRELATION = {name: fold(np.exp(-LAG / length)) for name, length in (("faint", 3), ("bright", 1))}
+ANYTHING = {name: [-1e9, 1e9] for name in DOMAIN_FEATURES}
+LAG = np.hypot(*np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1])
+CORRELATION = {name: to_quadrant(np.exp(-LAG / length)) for name, length in (("faint", 3), ("bright", 1))}
 
 # Networks that were never trained contradict the data.
 pytestmark = pytest.mark.filterwarnings("ignore:the result.*brought back to the data")
@@ -53,7 +58,7 @@ def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     folder.mkdir(exist_ok=True)
     torch.manual_seed(2)
     plain = folder / "small.safetensors"
-    save_network(plain, build(**sizes), name="small", network=sizes)
+    save_network(plain, build_network(**sizes), name="small", network=sizes)
     head = head_of(sizes["scale"], told)
     scales = sizes["scale"] if isinstance(sizes["scale"], list) else [sizes["scale"]]
     return save_calibrated(plain, folder, head, {
@@ -78,7 +83,7 @@ def plane(shape=(70, 60), noise=0.5):
 def restore(weights, image, tile=None, scale=2, probes=1):
     name, path = weights
     method = make_method(name, scale, {"weights": path, "n_probes": probes})
-    return method.restore(image, Run(scale, tile=tile))
+    return method.restore(image, RunOptions(scale, tile=tile))
 
 
 @pytest.mark.filterwarnings("ignore:.*masked pixels were filled")
@@ -99,7 +104,7 @@ def test_sums_have_whole_errors_too(weights):
                                  np.sqrt(np.maximum(std**2 - level**2, 0))),
                                 result.correlation.kernels[k]):
             amplitude = (weight * part)[weight > 0]
-            variance += amplitude @ kernel[LAGS + lags[..., 0], LAGS + lags[..., 1]] @ amplitude
+            variance += amplitude @ kernel[MAX_LAG + lags[..., 0], MAX_LAG + lags[..., 1]] @ amplitude
     assert error == pytest.approx(np.sqrt(variance), rel=0.02)
     np.testing.assert_allclose(result.correlation.kernels[1, 0], np.exp(-LAG / 3), atol=1e-4)
     assert error > aperture.do_photometry(result.data, error=result.uncertainty.array)[1][0]
@@ -145,7 +150,7 @@ def test_doubt_by_hand():
     value = np.array([3.9, 5.0, 6.0, -60.0, 60.0])
     # Nothing stands out below two; from three on it is the mean of the logarithms.
     expected = [2.0, 2 * 4**0.25, 4.0, 4.0, 2.0]
-    np.testing.assert_allclose(doubted(std, measured, value), expected)
+    np.testing.assert_allclose(inflate_isolated_peaks(std, measured, value), expected)
 
 
 def test_doubt_raises_errors_of_what_stands_out(weights, tmp_path):
@@ -236,17 +241,17 @@ def test_damaged_head(tmp_path, change, words):
 
 
 def test_factor_is_that_of_the_cell_and_smooth_between():
-    places = np.meshgrid(KNOTS, CROWD_KNOTS, indexing="ij")
+    places = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS, indexing="ij")
     np.testing.assert_allclose(conformal_factor(*places, FACTORS), FACTORS)
     ends = conformal_factor(np.array([0.0, 1e9]), np.array([0.0, 1.0]), FACTORS)
     np.testing.assert_allclose(ends, [1.5, 7.0])
-    middle = [np.sqrt([knots[1] * knots[2]]) for knots in (KNOTS, CROWD_KNOTS)]
+    middle = [np.sqrt([knots[1] * knots[2]]) for knots in (SNR_KNOTS, CROWDING_KNOTS)]
     found = conformal_factor(*middle, FACTORS)
     np.testing.assert_allclose(found, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
 
 
 def test_factors_of_earlier_cards_are_those_of_any_crowding():
-    places = np.meshgrid(KNOTS, CROWD_KNOTS)
+    places = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS)
     np.testing.assert_allclose(conformal_factor(*places, [1.5, 2.0, 2.5, 3.0, 3.5]),
                                [[1.5, 2.0, 2.5, 3.0, 3.5]] * 5)
 
@@ -271,7 +276,7 @@ def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
 def domain():
     """That of sixty images of one kind."""
     rng = np.random.default_rng(1)
-    return widen([describe_image(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5), seed=k))
+    return feature_envelope([image_features(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5), seed=k))
                   for k in range(60)])
 
 
@@ -279,7 +284,7 @@ def test_inside_the_domain_all_is_silent(domain):
     for k in range(200, 220):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert guard(describe_image(sky(peak=100, seed=k)), domain) == 1.0
+            assert domain_inflation(image_features(sky(peak=100, seed=k)), domain) == 1.0
 
 
 @pytest.mark.parametrize(("image", "words"), [
@@ -288,7 +293,7 @@ def test_inside_the_domain_all_is_silent(domain):
 ])
 def test_outside_the_domain_is_told_with_its_range(domain, image, words):
     with pytest.warns(lenssr.LensSRWarning, match=words) as told:
-        assert guard(describe_image(image), domain) > 1
+        assert domain_inflation(image_features(image), domain) > 1
     assert all("errors are multiplied by" in str(w.message) for w in told)
 
 
@@ -303,13 +308,13 @@ def test_saturated_and_correlated_images_are_told(domain):
                         (smooth + image.data - sky(peak=0.0).data, "correlation of the noise")):
         bad = LensImage(data, image.sigma, image.mask, image.psf, 1.0)
         with pytest.warns(lenssr.LensSRWarning) as told:
-            assert guard(describe_image(bad), domain) > 1
+            assert domain_inflation(image_features(bad), domain) > 1
         assert any(words in str(w.message) for w in told)
 
 
 @pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")
 def test_factor_grows_with_the_distance(domain):
-    factors = [guard(describe_image(sky(width=width)), domain) for width in (4.0, 6.0, 8.0, 12.0)]
+    factors = [domain_inflation(image_features(sky(width=width)), domain) for width in (4.0, 6.0, 8.0, 12.0)]
     assert factors[0] == 1 and (np.diff(factors) > 0).all()
     # One more for each width of the range, in the logarithm.
     low, high = np.log(domain["psf_fwhm"])

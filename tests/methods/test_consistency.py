@@ -9,13 +9,10 @@ from astropy import units as u
 from scipy import ndimage
 
 from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
-from lenssr.image import parse_image
-from lenssr.image._kernels import gaussian_psf, target_psf
-from lenssr.image._mask import expand_mask
-from lenssr.methods import Restoration
+from lenssr.image import expand_mask, gaussian_psf, parse_image, target_psf
+from lenssr.methods import DataResidual, RegularisedInverse, Restoration
 from lenssr.methods import _registry as registry
-from lenssr.methods._consistency import Misfit, chi2_range
-from lenssr.methods._projection import RegularisedInverse
+from lenssr.methods._consistency import chi2_range
 
 SHAPE = (40, 44)
 PSF = gaussian_psf(3.0)
@@ -32,7 +29,7 @@ def observed(sharp, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
     """What the telescope makes of it, with noise, as a `LensImage`."""
     shape = tuple(n // scale for n in sharp.shape)
     plane = parse_image(np.zeros(shape), uncertainty=sigma, psf=psf, unit="adu").planes[0]
-    data = Misfit(plane, scale).operator.forward(sharp)
+    data = DataResidual(plane, scale).operator.forward(sharp)
     data = data + np.random.default_rng(seed).normal(0, sigma, shape)
     return parse_image(data, uncertainty=sigma, psf=psf, unit="adu", mask=mask).planes[0]
 
@@ -61,7 +58,7 @@ def method():
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_noise_about_the_right_answer(scale):
     sharp = fine(SHAPE, scale)
-    misfit = Misfit(observed(sharp, scale=scale), scale)
+    misfit = DataResidual(observed(sharp, scale=scale), scale)
     assert misfit.chi2(sharp) == pytest.approx(1, abs=4 * np.sqrt(2 / np.prod(SHAPE)))
     found = misfit.chi2_map(sharp)
     assert found.shape == sharp.shape and np.mean(found) == pytest.approx(1, abs=0.15)
@@ -73,7 +70,7 @@ def test_without_blur_each_pixel_is_its_own_datum():
     """A PSF of one pixel, the same scale: the map is the squared residual itself."""
     plane = parse_image(np.random.default_rng(1).normal(0, 3, (9, 11)), uncertainty=1.5,
                         psf=gaussian_psf(0.1, 3), unit="adu").planes[0]
-    misfit = Misfit(plane, 1)
+    misfit = DataResidual(plane, 1)
     sharp = np.full(plane.shape, 0.5)  # what no blur changes
     squares = ((plane.data - 0.5) / 1.5) ** 2
     np.testing.assert_allclose(misfit.chi2_map(sharp), squares, rtol=1e-9, atol=1e-12)
@@ -83,7 +80,7 @@ def test_without_blur_each_pixel_is_its_own_datum():
 def test_a_wrong_place_is_found_where_it_is():
     sharp = fine(SHAPE)
     wrong = sharp + fine(SHAPE, at=(8, 33), width=1.0, flux=200.0)
-    found = Misfit(observed(sharp), 2).chi2_map(wrong)
+    found = DataResidual(observed(sharp), 2).chi2_map(wrong)
     y, x = np.unravel_index(np.argmax(found), found.shape)
     assert np.hypot(y - 16.5, x - 66.5) < 3
     assert np.median(found) < 1.2
@@ -92,9 +89,9 @@ def test_a_wrong_place_is_found_where_it_is():
 def test_masked_data_do_not_count():
     sharp, mask = fine(SHAPE), np.zeros(SHAPE, bool)
     mask[5:20, 6:21] = True   # wider than the PSF
-    clean, image = Misfit(observed(sharp), 2), observed(sharp, mask=mask)
+    clean, image = DataResidual(observed(sharp), 2), observed(sharp, mask=mask)
     image.data[mask] = 1e6
-    misfit = Misfit(image, 2)
+    misfit = DataResidual(image, 2)
     assert misfit.count == mask.size - 225
     squares = clean.residual(sharp)[~mask] ** 2
     assert misfit.chi2(sharp) == pytest.approx(squares.mean())
@@ -111,7 +108,7 @@ def test_light_from_beyond_the_image_is_not_held_against_a_result(flux):
     image = observed(whole, seed=3)
     rows, sharp = slice(14, 54), whole[28:108]
     part = parse_image(image.data[rows], uncertainty=SIGMA, psf=PSF, unit="adu").planes[0]
-    misfit = Misfit(part, 2)
+    misfit = DataResidual(part, 2)
     assert misfit.chi2(sharp) == pytest.approx(1, abs=3.5 * np.sqrt(2 / misfit.count))
     # Little is left out, far from what shines, and none of it where nothing does.
     left_out = misfit.weight == 0
@@ -138,7 +135,7 @@ def test_superresolve_fills_it(unit, tmp_path):
     image = plane.data * u.Unit(unit)
     result = superresolve(image, "wiener", psf=PSF, uncertainty=SIGMA)
     share = 0.25 if unit == "nJy" else 1
-    wanted = Misfit(plane, 2)
+    wanted = DataResidual(plane, 2)
     np.testing.assert_allclose(result.consistency, wanted.chi2_map(result.data / share), rtol=1e-6)
     assert result.header["SRCHI2"] == pytest.approx(wanted.chi2(result.data / share), rel=1e-4)
     assert "SRCHI2IN" not in result.header
@@ -220,7 +217,7 @@ def small():
     mask[2, 3] = True
     plane = parse_image(rng.normal(0, 9, shape), uncertainty=rng.uniform(1, 3, shape),
                         psf=gaussian_psf(2.0, 5), unit="adu", mask=mask).planes[0]
-    misfit = Misfit(plane, 2)
+    misfit = DataResidual(plane, 2)
     return misfit, dense(misfit, (14, 16))
 
 
@@ -309,7 +306,7 @@ def test_a_wrong_result_is_brought_to_the_data(method):
 def test_results_within_the_noise_ball_stay(method):
     sharp = fine(SHAPE)
     image = observed(sharp, seed=3)
-    assert Misfit(image, 2).chi2(sharp) < 1
+    assert DataResidual(image, 2).chi2(sharp) < 1
     given = {"psf": PSF, "unit": "K", "uncertainty": SIGMA, "data_consistent": True}
     result = superresolve(image.data, method(lambda image: sharp), **given)
     np.testing.assert_array_equal(result.data, sharp)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf, oversample_psf, target_psf
-from lenssr.methods._base import Run
-from lenssr.methods._probe import monte_carlo_error
+from lenssr.image import LensImage, gaussian_psf, oversample_psf, target_psf
+from lenssr.methods import RunOptions
 from lenssr.methods._richardson_lucy import RichardsonLucy
 from lenssr.methods._wiener import Wiener, fit_spectrum, wiener_kernel
+from lenssr.uncertainty import monte_carlo_error
 
 SIGMA = 2.3548200450309493  # FWHM of a Gaussian of unit standard deviation
 FAST = RichardsonLucy(n_probes=1)
@@ -59,7 +58,7 @@ def test_gaussian_source_has_its_own_width_and_the_targets(method, tolerance, sc
     """A linear filter must widen what noise hides, hence its tolerance."""
     source = 3.0
     image = blob(source, psf=3.0, snr=2000)
-    flux, y, x, fwhm = measure(method.restore(image, Run(scale)).mean / scale**2)
+    flux, y, x, fwhm = measure(method.restore(image, RunOptions(scale)).mean / scale**2)
     np.testing.assert_allclose(fwhm, np.hypot(scale * source, 2), rtol=tolerance)
     np.testing.assert_allclose([y, x], [scale * 16.8 - 0.5, scale * 16.1 - 0.5], atol=0.02)
     np.testing.assert_allclose(flux, 1e4, rtol=0.01)
@@ -68,7 +67,7 @@ def test_gaussian_source_has_its_own_width_and_the_targets(method, tolerance, sc
 def test_point_source_reaches_the_declared_resolution():
     """One at the centre of an output pixel, where the model can hold it."""
     image = blob(source=0, psf=3.5, snr=1000, y=16.25, x=15.75)
-    flux, y, x, fwhm = measure(FAST.restore(image, Run(2)).mean / 4)
+    flux, y, x, fwhm = measure(FAST.restore(image, RunOptions(2)).mean / 4)
     np.testing.assert_allclose(fwhm, 2, rtol=0.05)
     np.testing.assert_allclose([y, x], [33, 32], atol=0.02)
     np.testing.assert_allclose(flux, 1e4, rtol=0.01)
@@ -79,7 +78,7 @@ def test_point_source_is_sharpened_by_wiener():
     image = blob(source=0, psf=3.5, snr=1000)
     # without the noise that it declares, which moves the centre by 0.014 pixels
     image = replace(image, data=1e4 * gaussian(33, 3.5, 16.3, 15.6))
-    result = Wiener().restore(image, Run(2)).mean / 4
+    result = Wiener().restore(image, RunOptions(2)).mean / 4
     _, y, x, fwhm = measure(result)
     assert 2 < fwhm < 3.7
     np.testing.assert_allclose([y, x], [33.1, 31.7], atol=1e-4)
@@ -129,7 +128,7 @@ def test_wiener_reaches_the_least_error_of_a_random_field(noise):
     truth = np.fft.ifft2(np.fft.fft2(scene) * target).real
     # away from the borders, beyond which the field is periodic and the filter does not know it
     inside = slice(40 * scale, -40 * scale)
-    error = (Wiener().restore(image, Run(scale)).mean - truth)[inside, inside]
+    error = (Wiener().restore(image, RunOptions(scale)).mean - truth)[inside, inside]
     np.testing.assert_allclose(np.mean(error**2), least, rtol=0.1)
 
 
@@ -159,7 +158,7 @@ def test_wiener_errors_are_those_of_repeated_observations(monkeypatch):
     results = []
     for _ in range(draws):
         data = image.data + sigma * rng.normal(size=sigma.shape)
-        results.append(Wiener().restore(replace(image, data=data, sigma=sigma), Run(2)))
+        results.append(Wiener().restore(replace(image, data=data, sigma=sigma), RunOptions(2)))
     ratio = np.std([r.mean for r in results], axis=0) / results[0].measurement_std
     inside = slice(2 * 17, -2 * 17)
     np.testing.assert_allclose(np.sqrt(np.mean(ratio[inside, inside] ** 2)), 1, atol=0.03)
@@ -195,9 +194,9 @@ def test_richardson_lucy_errors_are_those_of_repeated_observations():
     truth = 1e4 * gaussian(19, np.hypot(2, 3), 9.2, 9)
     noise, psf = truth.max() / 50, gaussian_psf(3.0, 13)
     first = observe(truth, noise, psf, seed=100)
-    claimed = RichardsonLucy(n_iter=20, n_probes=16).restore(first, Run(2)).measurement_std
+    claimed = RichardsonLucy(n_iter=20, n_probes=16).restore(first, RunOptions(2)).measurement_std
     method = RichardsonLucy(n_iter=20, n_probes=1)
-    results = [method.restore(observe(truth, noise, psf, seed=k), Run(2)).mean for k in range(40)]
+    results = [method.restore(observe(truth, noise, psf, seed=k), RunOptions(2)).mean for k in range(40)]
     source = np.kron(truth > truth.max() / 4, np.ones((2, 2), bool))
     ratio = claimed[source] / np.std(results, axis=0)[source]
     np.testing.assert_allclose(np.median(ratio), 1, atol=0.15)
@@ -211,7 +210,7 @@ def test_richardson_lucy_stops_before_it_fits_noise():
     truth = 4e4 * gaussian(66, np.hypot(6, 2), y, x)
 
     def error(method):
-        return np.sqrt(np.mean((method.restore(image, Run(2)).mean - truth) ** 2))
+        return np.sqrt(np.mean((method.restore(image, RunOptions(2)).mean - truth) ** 2))
 
     chosen = error(FAST)
     assert chosen < 0.8 * error(RichardsonLucy(n_iter=200, n_probes=1))
@@ -221,9 +220,9 @@ def test_richardson_lucy_stops_before_it_fits_noise():
 @pytest.mark.parametrize("method", [FAST, Wiener()])
 def test_tiles_change_nothing(method):
     image = blob(n=37)
-    whole = method.restore(image, Run(2))
+    whole = method.restore(image, RunOptions(2))
     for tile in (8, 20):
-        tiled = method.restore(image, Run(2, tile=tile))
+        tiled = method.restore(image, RunOptions(2, tile=tile))
         np.testing.assert_allclose(tiled.mean, whole.mean, atol=1e-6 * image.noise)
         np.testing.assert_allclose(
             tiled.measurement_std, whole.measurement_std, atol=1e-6 * image.noise
@@ -237,7 +236,7 @@ def test_constants_in_small_images(method, level, shape):
     """A sky of any level is a sky of that level, also in one pixel under a broad PSF."""
     psf = gaussian_psf(4.0, 25)
     image = LensImage(np.full(shape, level), np.ones(shape), np.zeros(shape, bool), psf, 1.0)
-    result = method.restore(image, Run(2))
+    result = method.restore(image, RunOptions(2))
     np.testing.assert_allclose(result.mean, level, atol=0.02)
     assert result.measurement_std.shape == result.mean.shape
     assert np.all(np.isfinite(result.measurement_std) & (result.measurement_std >= 0))
@@ -248,7 +247,7 @@ def test_masked_values_do_not_reach_richardson_lucy():
     mask[15:17, 14:16] = mask[2, :] = True
     image = replace(blob(), mask=mask)
     other = replace(image, data=np.where(mask, 1e6, image.data))
-    one, two = (FAST.restore(i, Run(2)) for i in (image, other))
+    one, two = (FAST.restore(i, RunOptions(2)) for i in (image, other))
     np.testing.assert_allclose(two.mean, one.mean, rtol=1e-12)
     np.testing.assert_array_equal(one.missing, np.kron(mask, np.ones((2, 2), bool)))
     # the PSF spreads the source over its neighbours, so the hole is filled from them
@@ -258,14 +257,14 @@ def test_masked_values_do_not_reach_richardson_lucy():
 def test_source_outside_the_frame_darkens_nothing():
     """Half a source on the edge comes out as the half that it is."""
     image = blob(source=3, psf=3, snr=1000, x=0.0)
-    result = FAST.restore(image, Run(2)).mean
+    result = FAST.restore(image, RunOptions(2)).mean
     truth = 4e4 * gaussian(66, np.hypot(6, 2), 33.1, 0.5)
     np.testing.assert_allclose(result, truth, atol=0.07 * truth.max())
 
 
 @pytest.mark.parametrize("method", [FAST, Wiener()])
 def test_target_is_declared(method):
-    result = method.restore(blob(), Run(2))
+    result = method.restore(blob(), RunOptions(2))
     np.testing.assert_array_equal(result.psf, target_psf())
     assert result.psf_kind == "target"
     assert all(len(key) <= 8 for key in result.facts)
@@ -275,9 +274,9 @@ def test_target_is_declared(method):
 def test_what_cannot_be_deconvolved(method):
     image = blob()
     with pytest.raises(ValueError, match="`psf` must be given"):
-        method.restore(replace(image, psf=None), Run(2))
+        method.restore(replace(image, psf=None), RunOptions(2))
     with pytest.raises(ValueError, match="`mask` must leave at least one valid pixel"):
-        method.restore(replace(image, mask=np.ones(image.shape, bool)), Run(2))
+        method.restore(replace(image, mask=np.ones(image.shape, bool)), RunOptions(2))
 
 
 @pytest.mark.parametrize("name", ["n_iter", "max_iter", "n_probes"])

@@ -7,11 +7,10 @@ from astropy import units as u
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssr import LensSRWarning, superresolve
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods import Run, make_method
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions, make_method
 from lenssr.methods import _memory as memory
-from lenssr.networks import build
+from lenssr.networks import build_network
 from lenssr.weights import find_weights, read_card, save_network
 
 BASE = "fsrcnn-x2"
@@ -28,7 +27,7 @@ def weights(tmp_path_factory):
     torch.manual_seed(2)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     sizes = {**SIZES, "base_sha256": read_card(find_weights(BASE)).sha256}
-    network = build(**sizes)
+    network = build_network(**sizes)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
@@ -47,7 +46,7 @@ def drawn(weights, n, data=None, seed=0, tile=None, **options):
     options = {"n_probes": 1, "steps": 4, "precision": "float32", **options}
     method = make_method("diffusion", 2, {"weights": weights, **options})
     return method.restore(plane() if data is None else data,
-                          Run(2, tile=tile, n_samples=n, seed=seed))
+                          RunOptions(2, tile=tile, n_samples=n, seed=seed))
 
 
 def test_mean_and_spread(weights):
@@ -167,7 +166,7 @@ def test_bad_options(weights, options, message):
 
 
 def test_base_must_be_the_one(weights, tmp_path):
-    network = build(**{**SIZES, "base_sha256": "0" * 64})
+    network = build_network(**{**SIZES, "base_sha256": "0" * 64})
     path = tmp_path / "other.safetensors"
     save_network(path, network, name="other", network={**SIZES, "base_sha256": "0" * 64})
     with pytest.raises(ValueError, match="`weights` were trained on what the weights 'fsrcnn-x2'"):

@@ -6,9 +6,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage.transform import resize
 
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods._base import Run
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions
 from lenssr.methods._interpolate import Interpolate
 
 KINDS = ["bilinear", "bicubic", "lanczos"]
@@ -27,7 +26,7 @@ def test_bilinear_is_scikit_images(scale):
     """Borders included."""
     data = np.random.default_rng(1).normal(size=(13, 20))
     expected = resize(data, (13 * scale, 20 * scale), order=1, mode="symmetric")
-    result = Interpolate("bilinear").restore(plane(data), Run(scale))
+    result = Interpolate("bilinear").restore(plane(data), RunOptions(scale))
     np.testing.assert_allclose(result.mean, expected, atol=1e-13)
 
 
@@ -41,7 +40,7 @@ def test_cubic_and_lanczos_are_pillows(kind, filter_, scale):
     data = np.random.default_rng(2).normal(size=(16, 21))
     size = (21 * scale, 16 * scale)
     expected = np.asarray(Image.fromarray(data.astype(np.float32)).resize(size, filter_))
-    result = Interpolate(kind).restore(plane(data), Run(scale)).mean
+    result = Interpolate(kind).restore(plane(data), RunOptions(scale)).mean
     inside = slice(3 * scale, -3 * scale)
     np.testing.assert_allclose(result[inside, inside], expected[inside, inside], atol=3e-6)
 
@@ -52,7 +51,7 @@ def test_pixel_centres(kind):
     scale, n = 3, 40
     grid = np.arange(n)
     data = np.exp(-((grid[:, None] - 18.3) ** 2 + (grid - 21.6) ** 2) / 2 / 2.5**2)
-    result = Interpolate(kind).restore(plane(data), Run(scale)).mean
+    result = Interpolate(kind).restore(plane(data), RunOptions(scale)).mean
     centroid = ndimage.center_of_mass(result)
     np.testing.assert_allclose(centroid, [18.8 * scale - 0.5, 22.1 * scale - 0.5], atol=1e-3)
 
@@ -62,7 +61,7 @@ def test_pixel_centres(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_flux_and_constants(kind, scale, shape):
     data = np.random.default_rng(3).normal(5, 1, shape)
-    method, run = Interpolate(kind), Run(scale)
+    method, run = Interpolate(kind), RunOptions(scale)
     mean = method.restore(plane(data), run).mean
     assert mean.shape == (shape[0] * scale, shape[1] * scale)
     np.testing.assert_allclose(mean.sum() / scale**2, data.sum(), rtol=1e-12)
@@ -75,7 +74,7 @@ def test_flux_and_constants(kind, scale, shape):
 def test_errors_are_the_diagonal_of_the_propagated_covariance(kind, scale):
     """J S J^T, with J found by sending one pixel at a time through."""
     sigma = np.random.default_rng(4).uniform(0.5, 2, (6, 7))
-    method, run = Interpolate(kind), Run(scale)
+    method, run = Interpolate(kind), RunOptions(scale)
     pixels = np.eye(42).reshape(42, 6, 7)
     jacobian = np.stack([method.restore(plane(p), run).mean.ravel() for p in pixels], axis=1)
     expected = np.sqrt(np.diag(jacobian @ np.diag(sigma.ravel() ** 2) @ jacobian.T))
@@ -95,14 +94,14 @@ def test_psf_is_the_mean_response_to_point_sources(kind, scale):
         for b in range(scale):
             y, x = ((k + 0.5) / scale - 0.5 for k in (a, b))
             data = np.exp(-((offset[:, None] - y) ** 2 + (offset - x) ** 2) / 2 / sigma**2)
-            mean = Interpolate(kind).restore(plane(data), Run(scale)).mean
+            mean = Interpolate(kind).restore(plane(data), RunOptions(scale)).mean
             row, column = scale * (n // 2) + a, scale * (n // 2) + b
             half = size // 2
             responses.append(
                 mean[row - half : row + half + 1, column - half : column + half + 1]
                 / (2 * np.pi * sigma**2 * scale**2)
             )
-    result = Interpolate(kind).restore(plane(data, psf=gaussian_psf(3.2, 25)), Run(scale))
+    result = Interpolate(kind).restore(plane(data, psf=gaussian_psf(3.2, 25)), RunOptions(scale))
     cut = (len(result.psf) - size) // 2
     psf = result.psf[cut : cut + size, cut : cut + size]
     np.testing.assert_allclose(psf, np.mean(responses, axis=0), atol=2e-5 * psf.max())
@@ -111,14 +110,14 @@ def test_psf_is_the_mean_response_to_point_sources(kind, scale):
 
 
 def test_no_psf_gives_none():
-    assert Interpolate("bicubic").restore(plane(np.ones((4, 4))), Run(2)).psf is None
+    assert Interpolate("bicubic").restore(plane(np.ones((4, 4))), RunOptions(2)).psf is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_missing_pixels(kind):
     mask = np.zeros((12, 12), bool)
     mask[5, 6] = mask[8:11, 2:5] = True
-    missing = Interpolate(kind).restore(plane(np.ones((12, 12)), mask=mask), Run(2)).missing
+    missing = Interpolate(kind).restore(plane(np.ones((12, 12)), mask=mask), RunOptions(2)).missing
     parent = np.kron(mask, np.ones((2, 2), bool))
     assert missing[parent].all()
     # no output pixel of a valid one rests mostly on these
@@ -129,7 +128,7 @@ def test_valid_pixel_among_masked_ones_is_missing_at_its_corners():
     """Three of four quarters of the weight are on masked pixels there: 7/16 is left."""
     mask = np.ones((7, 7), bool)
     mask[3, 3] = False
-    missing = Interpolate("bilinear").restore(plane(np.ones((7, 7)), mask=mask), Run(4)).missing
+    missing = Interpolate("bilinear").restore(plane(np.ones((7, 7)), mask=mask), RunOptions(4)).missing
     # bilinear weights of the centre: 7/8 and 5/8 of a pixel, squared or multiplied
     expected = np.ones((28, 28), bool)
     own = np.array([5, 7, 7, 5]) / 8

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
+from lenssr._forward_model import ForwardModel
 from lenssr.methods._lensmodel import search
-from lenssr.methods._operator import Degrade
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
@@ -117,7 +117,7 @@ def test_a_hole_where_too_much_was_subtracted():
     pair = lens(population=replace(LENSES, kinds=(0, 1, 0, 0, 0, 0), residuals=0.0))
     y, x = np.indices(pair.hr.shape) - (pair.hr.shape[0] - 1) / 2
     hole = -np.exp(-0.5 * (y**2 + x**2) / 2.0**2)
-    seen = Degrade(pair.lr.psf.data, 2, pair.lr.shape).forward(hole)
+    seen = ForwardModel(pair.lr.psf.data, 2, pair.lr.shape).forward(hole)
     hole *= 15 * np.median(pair.lr.uncertainty.array) / -seen.min()
     seen *= hole.sum() / seen.sum()
     holed = copy.deepcopy(pair.lr)

@@ -5,7 +5,7 @@ import pytest
 from astropy import units as u
 
 from lenssr import superresolve
-from lenssr.image._kernels import gaussian_psf
+from lenssr.image import gaussian_psf
 from lenssr.methods._lens_equation import LARGEST
 
 

@@ -10,10 +10,9 @@ from photutils.aperture import CircularAperture
 
 import lenssr
 from lenssr import list_methods, superresolve
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods import Run, make_method
-from lenssr.networks import build
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions, make_method
+from lenssr.networks import build_network
 from lenssr.weights import load_network, save_network
 
 SIZES = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=2, features=8,
@@ -28,7 +27,7 @@ def weights(tmp_path_factory):
     """Weights of a small network that was never trained."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_network(path, build(**SIZES), name="small", network=SIZES)
+    save_network(path, build_network(**SIZES), name="small", network=SIZES)
     return path
 
 
@@ -42,7 +41,7 @@ def plane(shape=(100, 90), noise=0.5, bright=300.0):
 def test_tiles_change_nothing(weights):
     image = plane()
     whole, tiled = (make_method("rcan", 2, {"weights": weights, "n_probes": 1}).restore(
-        image, Run(2, tile=tile)) for tile in (None, 16))
+        image, RunOptions(2, tile=tile)) for tile in (None, 16))
     assert np.abs(whole.mean - tiled.mean).max() < 1e-5 * image.noise
     assert np.abs(whole.measurement_std - tiled.measurement_std).max() < 1e-5 * image.noise
 
@@ -96,7 +95,7 @@ def test_probes_follow_the_noise(weights):
     for noise in (1e-3, 2e-3):
         image = LensImage(np.zeros(shape), np.full(shape, noise), np.zeros(shape, bool), PSF, 1.0)
         method = make_method("rcan", 2, {"weights": weights, "n_probes": 4})
-        errors.append(method.restore(image, Run(2)).measurement_std)
+        errors.append(method.restore(image, RunOptions(2)).measurement_std)
     np.testing.assert_allclose(errors[1], 2 * errors[0], rtol=1e-2)
 
 
@@ -183,7 +182,7 @@ def test_psf_outside_the_training_warns(weights, fwhm):
 @pytest.mark.parametrize("name", ["srcnn", "fsrcnn", "fsrcnn_equivariant", "fsrcnn_hybrid", "edsr",
                                   "rdn", "srresnet", "srgan", "fast"])
 def test_network_with_weights_of_ones_own(name, tmp_path):
-    from lenssr.networks import build
+    from lenssr.networks import build_network
     from lenssr.weights import save_network
 
     rows = list_methods()
@@ -199,6 +198,6 @@ def test_network_with_weights_of_ones_own(name, tmp_path):
              "srresnet": dict(blocks=1, features=8), "srgan": dict(blocks=1, features=8)}.get(
                  name, dict(d=4, s=2, m=1))
     path = tmp_path / "own.safetensors"
-    save_network(path, build(**sizes, **small), name="own", network={**sizes, **small})
+    save_network(path, build_network(**sizes, **small), name="own", network={**sizes, **small})
     result = superresolve(np.eye(12), name, scale=3, weights=path, n_probes=1, **image)
     assert result.shape == (36, 36) and np.isfinite(result.data).all()

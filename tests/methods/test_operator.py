@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from lenssr.image._kernels import gaussian_psf, oversample_psf
-from lenssr.methods._operator import BlurBin, Degrade, PhaseKernel, convolve_tiled
+from lenssr._forward_model import ForwardModel, PolyphaseConvolution, PSFConvolution, convolve_tiled
+from lenssr.image import gaussian_psf, oversample_psf
 from lenssr.simulate import simulate_pair
 
 
@@ -31,7 +31,7 @@ def test_definition(scale, shape):
             column = round((j - place[1][b] + 3 / 2) * scale - 0.5)
             if 0 <= row < kernel.shape[0] and 0 <= column < kernel.shape[1]:
                 expected[i, j] += kernel[row, column] * scene[a, b]
-    np.testing.assert_allclose(BlurBin(psf, scale, shape).forward(scene), expected, rtol=1e-12)
+    np.testing.assert_allclose(PSFConvolution(psf, scale, shape).forward(scene), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -42,7 +42,7 @@ def test_blurred_gaussian_is_the_broader_gaussian(scale):
     scene = gaussian(source, fine - y, fine - x) / scale**2
     coarse = np.arange(n)
     expected = gaussian(np.hypot(source, psf), coarse - y, coarse - x)
-    seen = BlurBin(gaussian_psf(psf, 27), scale, (n, n)).forward(scene)
+    seen = PSFConvolution(gaussian_psf(psf, 27), scale, (n, n)).forward(scene)
     np.testing.assert_allclose(seen, expected, atol=2e-6 * expected.max())
 
 
@@ -50,7 +50,7 @@ def test_blurred_gaussian_is_the_broader_gaussian(scale):
 @pytest.mark.parametrize("shape", [(1, 1), (17, 30)])
 def test_adjoint(shape, tile):
     rng = np.random.default_rng(3)
-    operator = BlurBin(rng.random((7, 9)), 2, shape, tile)
+    operator = PSFConvolution(rng.random((7, 9)), 2, shape, tile)
     scene, data = rng.normal(size=[2 * n for n in shape]), rng.normal(size=shape)
     there, back = np.vdot(data, operator.forward(scene)), np.vdot(operator.adjoint(data), scene)
     np.testing.assert_allclose(there, back, rtol=1e-11)
@@ -59,7 +59,7 @@ def test_adjoint(shape, tile):
 @pytest.mark.parametrize("shape", [(1, 1), (17, 30)])
 def test_degrade_adjoint(shape):
     rng = np.random.default_rng(3)
-    operator = Degrade(gaussian_psf(3.0, 7), 2, shape, tile=8)
+    operator = ForwardModel(gaussian_psf(3.0, 7), 2, shape, tile=8)
     image, data = rng.normal(size=[2 * n for n in shape]), rng.normal(size=shape)
     there, back = np.vdot(data, operator.forward(image)), np.vdot(operator.adjoint(data), image)
     np.testing.assert_allclose(there, back, rtol=1e-11)
@@ -73,14 +73,14 @@ def test_degraded_gaussian_is_the_broader_gaussian(scale):
     sharp = gaussian(np.hypot(source, 2 / scale), fine - y, fine - x)
     coarse = np.arange(n)
     expected = gaussian(np.hypot(source, psf), coarse - y, coarse - x)
-    seen = Degrade(gaussian_psf(psf, 31), scale, (n, n)).forward(sharp)
+    seen = ForwardModel(gaussian_psf(psf, 31), scale, (n, n)).forward(sharp)
     np.testing.assert_allclose(seen, expected, atol=5e-4 * expected.max())
 
 
 def test_degrade_keeps_a_constant_and_agrees_with_the_simulator():
     pair = simulate_pair("hsc-hst", seed=4, index=3, size=64)
     sharp = np.asarray(pair.hr.data) * 4
-    operator = Degrade(np.asarray(pair.lr.psf), 2, pair.lr.shape)
+    operator = ForwardModel(np.asarray(pair.lr.psf), 2, pair.lr.shape)
     np.testing.assert_allclose(operator.forward(np.ones(sharp.shape)), 1, rtol=1e-12)
     residual = (np.asarray(pair.lr.data) - operator.forward(sharp)) / pair.lr.uncertainty.array
     inner = residual[12:-12, 12:-12]
@@ -92,7 +92,7 @@ def test_degrade_keeps_a_constant_and_agrees_with_the_simulator():
 def test_tiles_agree(tile):
     rng = np.random.default_rng(4)
     psf, scene, data = rng.random((9, 9)), rng.random((66, 90)), rng.random((33, 45))
-    whole, tiled = BlurBin(psf, 2, data.shape), BlurBin(psf, 2, data.shape, tile)
+    whole, tiled = PSFConvolution(psf, 2, data.shape), PSFConvolution(psf, 2, data.shape, tile)
     np.testing.assert_allclose(tiled.forward(scene), whole.forward(scene), rtol=1e-12)
     np.testing.assert_allclose(tiled.adjoint(data), whole.adjoint(data), rtol=1e-12)
 
@@ -107,6 +107,6 @@ def test_convolution_is_scipys(tile):
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`kernel` must have 2 times an odd number"):
-        PhaseKernel(np.ones((8, 6)), 2, (5, 5))
+        PolyphaseConvolution(np.ones((8, 6)), 2, (5, 5))
     with pytest.raises(ValueError, match="`tile` must be a positive integer or None, got 0"):
-        BlurBin(np.ones((3, 3)), 2, (5, 5), tile=0)
+        PSFConvolution(np.ones((3, 3)), 2, (5, 5), tile=0)

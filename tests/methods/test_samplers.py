@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
+from lenssr.image import LensImage, gaussian_psf
 from lenssr.methods._levels import check_levels, dynamic_levels, spectrum_of, static_levels
 from lenssr.methods._samplers import SAMPLERS, draw, spread_gain
 

@@ -6,11 +6,10 @@ import torch
 from astropy import units as u
 
 from lenssr import superresolve
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods import Run, make_method
-from lenssr.methods._unrolled import short
-from lenssr.networks import build
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import RunOptions, make_method
+from lenssr.methods._unrolled import truncate_psf
+from lenssr.networks import build_network
 from lenssr.weights import save_network
 
 SIZES = dict(architecture="unrolled", channels=1, scale=[2, 3, 4], iterations=2, blocks=1,
@@ -25,7 +24,7 @@ def weights(tmp_path_factory):
     """Weights of a small network that does something, though nothing useful."""
     torch.manual_seed(2)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    network = build(**SIZES)
+    network = build_network(**SIZES)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.03 * torch.randn_like(parameter)
@@ -46,7 +45,7 @@ def test_tiles_change_nothing(weights, scale):
     image = plane()
     method = make_method("unrolled", scale, {"weights": weights, "n_probes": 1,
                                              "precision": "float64"})
-    whole, tiled = (method.restore(image, Run(scale, tile=tile)) for tile in (None, 32))
+    whole, tiled = (method.restore(image, RunOptions(scale, tile=tile)) for tile in (None, 32))
     assert whole.mean.shape == (90 * scale, 80 * scale)
     assert np.abs(whole.mean - tiled.mean).max() < 1e-9 * image.noise
     assert np.abs(whole.measurement_std - tiled.measurement_std).max() < 1e-9 * image.noise
@@ -79,8 +78,8 @@ def test_what_it_needs(weights):
 
 
 def test_rims_of_psfs_are_cut_where_they_hold_no_light():
-    assert short(gaussian_psf(2.0, 41)).shape == (9, 9)
-    assert short(gaussian_psf(6.0, 41)).shape == (17, 17)
+    assert truncate_psf(gaussian_psf(2.0, 41)).shape == (9, 9)
+    assert truncate_psf(gaussian_psf(6.0, 41)).shape == (17, 17)
     wide = gaussian_psf(20.0, 61)
-    assert short(wide).shape == (31, 31)
-    assert short(gaussian_psf(2.0, 7)).shape == (7, 7)
+    assert truncate_psf(wide).shape == (31, 31)
+    assert truncate_psf(gaussian_psf(2.0, 7)).shape == (7, 7)

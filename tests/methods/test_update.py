@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods import Run
-from lenssr.methods._consistency import Misfit
+from lenssr.image import LensImage, gaussian_psf
+from lenssr.methods import DataResidual, RunOptions
 from lenssr.methods._update import KalmanUpdate
 
 SHAPE, FINE = (9, 10), (18, 20)
@@ -20,7 +18,7 @@ def case():
     mask[4, 5] = True
     sigma, std = rng.uniform(0.5, 1.5, SHAPE), rng.uniform(1, 9, FINE)
     image = LensImage(rng.normal(0, 4, SHAPE), sigma, mask, gaussian_psf(2.0, 7), 1.0)
-    operator, matrix = Misfit(image, 2).operator, []
+    operator, matrix = DataResidual(image, 2).operator, []
     for k in range(np.prod(FINE)):
         impulse = np.zeros(FINE)
         impulse.flat[k] = 1
@@ -39,7 +37,7 @@ def posterior(image, std, matrix, used, noise):
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
 def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
     image, std, matrix = case
-    update = KalmanUpdate(image, Run(2, seed=4), std, correlation)
+    update = KalmanUpdate(image, RunOptions(2, seed=4), std, correlation)
     rng = np.random.default_rng(5)
     weight = update.misfit.weight
     used = weight > 0
@@ -60,7 +58,7 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
 
 def test_a_sample_is_moved_by_its_number(case):
     image, std, _ = case
-    update = KalmanUpdate(image, Run(2, seed=4), std, 0.0)
+    update = KalmanUpdate(image, RunOptions(2, seed=4), std, 0.0)
     one, same, other = (update(np.zeros(FINE), k) for k in (3, 3, 4))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 0.1

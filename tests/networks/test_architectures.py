@@ -8,7 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lenssr.networks import ARCHITECTURES, GENERATIVE, GENERATORS, PHYSICAL, build
+from lenssr.networks import (
+    ARCHITECTURES,
+    GENERATIVE_ARCHITECTURES,
+    GENERATORS,
+    PHYSICS_ARCHITECTURES,
+    build_network,
+)
 
 # Small ones, as deep as it takes to see that depth counts.
 SMALL = {
@@ -25,7 +31,7 @@ SMALL = {
 }
 # Those that are told of the telescope, draw samples, or are given random numbers, are called in
 # another way, and tried in test_unrolled, test_diffusion and test_arcs.
-BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICAL) - set(GENERATIVE) - set(GENERATORS))
+BLIND = sorted(ARCHITECTURES.keys() - set(PHYSICS_ARCHITECTURES) - set(GENERATIVE_ARCHITECTURES) - set(GENERATORS))
 SKIP = [name for name in SMALL if "srcnn" in name]
 
 everyone = pytest.mark.parametrize("name", BLIND)
@@ -35,7 +41,7 @@ scales = pytest.mark.parametrize("scale", [2, 3, 4])
 def small(name, seed=1, **sizes):
     """A small network with weights and biases that all count, in double precision."""
     torch.manual_seed(seed)
-    network = build(name, **SMALL[name], **sizes).double().eval()
+    network = build_network(name, **SMALL[name], **sizes).double().eval()
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.uniform_(parameter, 0.05, 0.3)
@@ -54,15 +60,15 @@ def test_every_architecture_is_tried():
 
 def test_srcnn_as_published():
     # "8,032 parameters" (Dong et al. 2016, the 9-1-5 network): weights without biases.
-    assert count(build("srcnn")) == 8032 + (64 + 32 + 1)
+    assert count(build_network("srcnn")) == 8032 + (64 + 32 + 1)
 
 
 def test_fsrcnn_as_published():
     # "12464 parameters" of FSRCNN(56, 12, 4): weights without biases and slopes of the
     # rectifiers. At even scales the last kernel is 10x10, not 9x9.
     others = 2 * (56 + 12 + 4 * 12 + 56) + 1
-    assert count(build("fsrcnn", scale=3)) == 12464 + others
-    assert count(build("fsrcnn", scale=2)) == 12464 + others + 56 * (100 - 81)
+    assert count(build_network("fsrcnn", scale=3)) == 12464 + others
+    assert count(build_network("fsrcnn", scale=2)) == 12464 + others + 56 * (100 - 81)
 
 
 # Published in millions, for three colours; the tolerance is the last digit that is printed. It
@@ -79,7 +85,7 @@ def test_fsrcnn_as_published():
 ])
 def test_millions_as_published(name, sizes, millions, digit):
     with torch.device("meta"):
-        network = build(name, channels=3, **sizes)
+        network = build_network(name, channels=3, **sizes)
     assert count(network) / 1e6 == pytest.approx(millions, abs=digit)
 
 
@@ -94,7 +100,7 @@ def test_shape(name, scale):
 @everyone
 def test_scale_it_cannot_do(name):
     with pytest.raises(ValueError, match="`scale` must be 2, 3 or 4, got 5"):
-        build(name, scale=5, **SMALL[name])
+        build_network(name, scale=5, **SMALL[name])
 
 
 @scales
@@ -145,7 +151,7 @@ def test_output_is_centred_on_the_input(name, scale):
 
 @pytest.mark.parametrize("name", SKIP)
 def test_skip_starts_from_the_interpolated_image(name):
-    network = build(name, scale=2, skip=True, **SMALL[name])
+    network = build_network(name, scale=2, skip=True, **SMALL[name])
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
     # A plane is its own mean over the fine pixels of a coarse one, unless they are shifted.
@@ -187,11 +193,11 @@ def test_srresnet_without_normalisation_keeps_brightness():
     x = torch.rand(2, 1, 12, 12)
     x = torch.cat([x, 3 * x])
     for norm in (True, False):
-        network = build("srresnet", norm=norm, **SMALL["srresnet"])
+        network = build_network("srresnet", norm=norm, **SMALL["srresnet"])
         alone, together = network(x[:2]), network(x)[:2]
         assert torch.allclose(alone, together, atol=1e-5) == (not norm)
 
 
 def test_kernels_of_srcnn_must_have_a_middle():
     with pytest.raises(ValueError, match=r"`kernels` must be odd, got \(9, 2, 5\)"):
-        build("srcnn", kernels=(9, 2, 5))
+        build_network("srcnn", kernels=(9, 2, 5))

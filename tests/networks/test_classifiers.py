@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lenssr.networks import CLASSIFIERS, build
-from lenssr.networks._starlet import SPLINE, starlet
+from lenssr.networks import CLASSIFIERS, build_network, starlet
+from lenssr.networks._starlet import SPLINE
 
 PUBLISHED = dict(channels=3, classes=1000, softening=[1.0], scales=0)  # colours as they are
 SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
@@ -24,7 +24,7 @@ SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
 ])
 def test_published_numbers_of_parameters(architecture, sizes, parameters):
     with torch.device("meta"):
-        network = build(architecture, **PUBLISHED, **sizes)
+        network = build_network(architecture, **PUBLISHED, **sizes)
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
@@ -32,7 +32,7 @@ def test_published_numbers_of_parameters(architecture, sizes, parameters):
 @pytest.mark.parametrize("architecture", sorted(CLASSIFIERS))
 def test_images_of_all_sizes(architecture, side):
     torch.manual_seed(0)
-    network = build(architecture, classes=4, **SMALL[architecture])
+    network = build_network(architecture, classes=4, **SMALL[architecture])
     image = torch.rand(2, 1, side, side)
     maps = network.features(image)
     assert network(image).shape == (2, 4)
@@ -46,7 +46,7 @@ def test_images_of_all_sizes(architecture, side):
 @pytest.mark.parametrize("architecture", sorted(CLASSIFIERS))
 def test_the_unit_of_the_flux_does_not_matter(architecture):
     torch.manual_seed(0)
-    network = build(architecture, **SMALL[architecture]).eval()
+    network = build_network(architecture, **SMALL[architecture]).eval()
     image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
     network.double()
     torch.testing.assert_close(network(image), network(1e-6 * image), rtol=1e-9, atol=1e-9)
@@ -73,4 +73,4 @@ def test_wavelet_scales_are_those_of_a_spline():
     ("inception", {}, "architecture")])
 def test_wrong_sizes(architecture, sizes, name):
     with pytest.raises(ValueError, match=name):
-        build(architecture, **sizes)
+        build_network(architecture, **sizes)

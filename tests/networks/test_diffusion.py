@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from lenssr.networks import build
-from lenssr.networks._metadata import METADATA, TOLD, encode_metadata
+from lenssr.networks import METADATA, N_METADATA_CHANNELS, build_network, encode_metadata
 from lenssr.networks.diffusion import Latent
 
 
 def small(scale=2, **sizes):
     torch.manual_seed(1)
-    network = build("diffusion", base="none", scale=scale, features=8, blocks=2, depth=1, **sizes)
+    network = build_network("diffusion", base="none", scale=scale, features=8, blocks=2, depth=1, **sizes)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -20,7 +19,7 @@ def small(scale=2, **sizes):
 def observed(network, n=2, side=24):
     torch.manual_seed(2)
     planes = [10 * torch.randn(n, 1, side * network.scale, side * network.scale),
-              *(torch.randn(n, 1, side, side) for _ in range(3)), torch.randn(n, TOLD)]
+              *(torch.randn(n, 1, side, side) for _ in range(3)), torch.randn(n, N_METADATA_CHANNELS)]
     return [plane.double() for plane in planes]
 
 
@@ -53,7 +52,7 @@ def test_whitening_is_undone(scale):
 
 
 def test_untrained_denoiser_is_that_of_unit_variance():
-    network = build("diffusion", base="none", features=8, blocks=1, depth=1).double()
+    network = build_network("diffusion", base="none", features=8, blocks=1, depth=1).double()
     noisy, sigma = torch.randn(2, 16, 6, 6).double(), torch.tensor([0.5, 3.0]).double()
     planes = [plane[..., :12 * (2 if k == 0 else 1), :12 * (2 if k == 0 else 1)]
               if plane.dim() == 4 else plane for k, plane in enumerate(observed(network))]
@@ -90,7 +89,7 @@ def test_what_is_not_known_is_told_as_such():
     numbers = torch.full((2, 5 + len(METADATA)), torch.nan)
     numbers[:, :5] = 0.0
     told = encode_metadata(numbers)
-    assert told.shape == (2, TOLD) and torch.equal(told, torch.zeros(2, TOLD))
+    assert told.shape == (2, N_METADATA_CHANNELS) and torch.equal(told, torch.zeros(2, N_METADATA_CHANNELS))
     numbers[0, 5 + list(METADATA).index("pixel_scale")] = 0.168
     told = encode_metadata(numbers)
     # In the middle of its range, and known.

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenssr.networks import CONDITIONS, build, describe_psf
+from lenssr.networks import FLIP_SIGNS, N_PSF_FEATURES, ROTATION_SIGNS, build_network, psf_features
 from lenssr.networks._group import ORDER, GroupConv, act
-from lenssr.networks._range import FLIP, TURN
 
 SIZES = dict(d=8, s=4, m=2)
 
@@ -14,7 +13,7 @@ SIZES = dict(d=8, s=4, m=2)
 def network(name="fsrcnn_equivariant", **sizes):
     """A network whose biases are not zero and whose output is not small."""
     torch.manual_seed(0)
-    made = build(name, conditions=CONDITIONS, **SIZES, **sizes).eval()
+    made = build_network(name, conditions=N_PSF_FEATURES, **SIZES, **sizes).eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return made
@@ -22,7 +21,7 @@ def network(name="fsrcnn_equivariant", **sizes):
 
 def turned(conditions, k):
     """Conditions of the turned image, from the PSF's own definition: see the test below."""
-    signs = torch.tensor([[t ** (k % 4) * f ** (k // 4) for t, f in zip(TURN, FLIP)]])
+    signs = torch.tensor([[t ** (k % 4) * f ** (k // 4) for t, f in zip(ROTATION_SIGNS, FLIP_SIGNS)]])
     return conditions * signs
 
 
@@ -30,7 +29,7 @@ def turned(conditions, k):
 def test_signs_of_the_conditions(k):
     psf = torch.rand(3, 11, 11) ** 4
     psf /= psf.sum(dim=(-2, -1), keepdim=True)
-    torch.testing.assert_close(describe_psf(act(psf, k)), turned(describe_psf(psf), k))
+    torch.testing.assert_close(psf_features(act(psf, k)), turned(psf_features(psf), k))
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -38,7 +37,7 @@ def test_signs_of_the_conditions(k):
 @pytest.mark.parametrize("k", range(1, ORDER))
 def test_a_turned_image_gives_the_turned_result(k, scale, skip):
     net = network(scale=scale, channels=2, skip=skip)
-    x, told = torch.randn(1, 2, 11, 14), torch.randn(1, CONDITIONS)
+    x, told = torch.randn(1, 2, 11, 14), torch.randn(1, N_PSF_FEATURES)
     with torch.inference_mode():
         straight, other = act(net(x, told), k), net(act(x, k), turned(told, k))
     assert (other - straight).abs().max() < 1e-5 * straight.abs().max()
@@ -48,7 +47,7 @@ def test_a_turned_image_gives_the_turned_result(k, scale, skip):
 def test_the_told_ellipticity_matters(k):
     # Were it dropped, the network would commute with symmetries of the image alone.
     net = network()
-    x, told = torch.randn(1, 1, 11, 14), torch.randn(1, CONDITIONS)
+    x, told = torch.randn(1, 1, 11, 14), torch.randn(1, N_PSF_FEATURES)
     with torch.inference_mode():
         straight, other = act(net(x, told), k), net(act(x, k), told)
     assert (other - straight).abs().max() > 1e-2 * straight.abs().max()
@@ -77,13 +76,13 @@ def test_hybrid_with_the_kernels_of_the_equivariant():
     hybrid.body.load_state_dict(equivariant.body.state_dict())
     hybrid.tail.weight.data = equivariant.tail.kernel()
     hybrid.tail.bias.data = equivariant.tail.bias.data
-    x, told = torch.randn(1, 1, 9, 9), torch.randn(1, CONDITIONS)
+    x, told = torch.randn(1, 1, 9, 9), torch.randn(1, N_PSF_FEATURES)
     torch.testing.assert_close(hybrid(x, told), equivariant(x, told))
 
 
 def test_hybrid_need_not_commute():
     net = network("fsrcnn_hybrid")
-    x, told = torch.randn(1, 1, 9, 9), torch.zeros(1, CONDITIONS)
+    x, told = torch.randn(1, 1, 9, 9), torch.zeros(1, N_PSF_FEATURES)
     assert (act(net(x, told), 1) - net(act(x, 1), told)).abs().max() > 1e-3
 
 
@@ -97,4 +96,4 @@ def test_a_kernel_without_direction_is_an_ordinary_one():
 
 def test_more_conditions_than_are_known():
     with pytest.raises(ValueError, match="`conditions` must be at most 5.*got 6"):
-        build("fsrcnn_equivariant", conditions=6)
+        build_network("fsrcnn_equivariant", conditions=6)

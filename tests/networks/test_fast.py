@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from lenssr.networks import build
+from lenssr.networks import build_network
 
 
 def trained(**sizes):
     """A network whose weights have all moved."""
     torch.manual_seed(0)
-    network = build("fast", conditions=5, **sizes).eval()
+    network = build_network("fast", conditions=5, **sizes).eval()
     for parameter in network.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return network
@@ -17,7 +17,7 @@ def trained(**sizes):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_size_collapsed(scale):
-    network = build("fast", scale=scale, conditions=5, collapsed=True)
+    network = build_network("fast", scale=scale, conditions=5, collapsed=True)
     assert sum(p.numel() for p in network.parameters()) < 200_000
 
 
@@ -36,7 +36,7 @@ def test_collapsed_is_plain_and_loads():
     plain = trained(blocks=2, features=8).collapse()
     kinds = {type(m) for m in plain.modules() if not list(m.children())}
     assert kinds == {torch.nn.Conv2d, torch.nn.PReLU}
-    other = build("fast", blocks=2, features=8, conditions=5, collapsed=True).eval()
+    other = build_network("fast", blocks=2, features=8, conditions=5, collapsed=True).eval()
     other.load_state_dict(plain.state_dict())
     x, told = torch.rand(1, 1, 9, 9), torch.randn(1, 5)
     torch.testing.assert_close(other(x, told), plain(x, told))

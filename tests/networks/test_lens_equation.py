@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import relative_kernel
-from lenssr.networks import build, compress
-from lenssr.networks._lattice import Lattice
+from lenssr.image import relative_kernel
+from lenssr.lensing import SceneGrid
+from lenssr.networks import asinh_scale, build_network
 from lenssr.networks.lens_equation import RADII
+from lenssr.train import Recipe, Training
 from lenssr.train._batch import Batch
 from lenssr.train._losses import MISFIT
 from lenssr.train._misfit import MisfitTrainer
-from lenssr.train._recipe import Recipe, Training
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return build("lens_equation", scale=[2, 3], guesses=3, features=8).eval()
+    return build_network("lens_equation", scale=[2, 3], guesses=3, features=8).eval()
 
 
 def telescope(scale=2):
@@ -32,7 +32,7 @@ def scene(network, radius=5.0):
     values = torch.tensor([np.log(radius), 2.0, 0.1, 0.0, 0.3, -0.2, 0.02, 0.0,
                            0.3, -0.2, 1.0, 0.7, 0.1, 0.0,
                            1.3, 0.5, 0.3, 0.2, 0.0, 0.1]).float().repeat(2, 1, 1)
-    lattice = Lattice((24, 24), 2, 1, telescope())
+    lattice = SceneGrid((24, 24), 2, 1, telescope())
     amplitudes = torch.tensor([4.0, 9.0]).reshape(1, 1, 2, 1, 1)
     sharp = lattice.sharp((network.scene(values, lattice) * amplitudes).sum(dim=2))
     return values, lattice.data(sharp), lattice.inner(sharp), lattice
@@ -65,7 +65,7 @@ def test_gradients_lead_to_the_truth(network):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_one_network_for_all_scales(network, scale):
-    x = compress(torch.randn(2, 1, 24, 24))
+    x = asinh_scale(torch.randn(2, 1, 24, 24))
     with torch.no_grad():
         image = network(x, torch.ones_like(x), telescope(scale), torch.zeros(2), scale)
     assert image.shape == (2, 1, 24 * scale, 24 * scale)
@@ -73,7 +73,7 @@ def test_one_network_for_all_scales(network, scale):
 
 
 def test_guesses_share_out_the_radii(network):
-    x = compress(torch.randn(2, 1, 24, 24))
+    x = asinh_scale(torch.randn(2, 1, 24, 24))
     with torch.no_grad():
         values, scores = network.guess(x, torch.ones_like(x), torch.full((2,), 2.5))
     radii, width = values[..., 0], (RADII[1] - RADII[0]) / 3

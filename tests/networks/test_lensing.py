@@ -6,17 +6,17 @@ import torch
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
 
-from lenssr.image._kernels import relative_kernel
-from lenssr.methods._operator import Degrade
-from lenssr.networks._lattice import Lattice
-from lenssr.networks._lensing import (
-    deflect,
-    deflect_slopes,
-    sersic,
-    sersic_slopes,
-    terms_for,
+from lenssr._forward_model import ForwardModel
+from lenssr.image import relative_kernel
+from lenssr.lensing import (
+    Potential,
+    SceneGrid,
+    deflection,
+    deflection_derivatives,
+    series_terms,
+    sersic_derivatives,
+    sersic_profile,
 )
-from lenssr.networks._splines import Potential
 
 MACRO = torch.tensor([[np.log(7.0), 2.2, 0.2, -0.15, 0.7, -0.4, 0.03, -0.05],
                       [np.log(3.0), 1.8, -0.3, 0.25, -1.1, 0.3, -0.08, 0.02],
@@ -40,15 +40,15 @@ def test_rays_are_those_of_lenstronomy(dtype, accuracy):
         true = model.alpha(*flat(), [
             dict(theta_E=np.exp(log_radius), gamma=gamma, e1=e1, e2=e2, center_x=x, center_y=y),
             dict(gamma1=g1, gamma2=g2, ra_0=0, dec_0=0)])
-        found = deflect(X.to(dtype), Y.to(dtype), macro.to(dtype))
+        found = deflection(X.to(dtype), Y.to(dtype), macro.to(dtype))
         for one, other in zip(found, true):
             assert np.abs(one.numpy().ravel() - other).max() < accuracy
 
 
 def test_fewer_terms_for_rounder_lenses():
-    full = deflect(X, Y, MACRO[:1], 40)[0]
-    assert terms_for(MACRO[:1]) < 12
-    assert (deflect(X, Y, MACRO[:1], terms_for(MACRO[:1]))[0] - full).abs().max() < 1e-4
+    full = deflection(X, Y, MACRO[:1], 40)[0]
+    assert series_terms(MACRO[:1]) < 12
+    assert (deflection(X, Y, MACRO[:1], series_terms(MACRO[:1]))[0] - full).abs().max() < 1e-4
 
 
 def test_light_is_that_of_lenstronomy():
@@ -57,31 +57,31 @@ def test_light_is_that_of_lenstronomy():
         true = LightModel(["SERSIC_ELLIPSE"]).surface_brightness(*flat(), [
             dict(amp=1.0, R_sersic=np.exp(log_radius), n_sersic=np.exp(log_n), e1=e1, e2=e2,
                  center_x=x, center_y=y)])
-        found = sersic(X, Y, light).numpy().ravel()
+        found = sersic_profile(X, Y, light).numpy().ravel()
         np.testing.assert_allclose(found, true, rtol=2e-3, atol=1e-6)
 
 
 def test_slopes_of_deflection():
-    alpha, slopes = deflect_slopes(X, Y, MACRO, 40)
-    values = torch.stack(deflect(X, Y, MACRO, 40))
+    alpha, slopes = deflection_derivatives(X, Y, MACRO, 40)
+    values = torch.stack(deflection(X, Y, MACRO, 40))
     torch.testing.assert_close(torch.stack([alpha.real, alpha.imag]), values)
     # Where it is round, the derivatives along the ellipticity have a cusp.
     for k in range(8):
         step = torch.zeros(8, dtype=torch.float64)
         step[k] = 1e-6
-        change = (torch.stack(deflect(X, Y, MACRO[:2] + step, 40))
-                  - torch.stack(deflect(X, Y, MACRO[:2] - step, 40))) / 2e-6
+        change = (torch.stack(deflection(X, Y, MACRO[:2] + step, 40))
+                  - torch.stack(deflection(X, Y, MACRO[:2] - step, 40))) / 2e-6
         for part, other in zip((slopes[k, :2].real, slopes[k, :2].imag), change):
             torch.testing.assert_close(part, other, rtol=1e-5, atol=1e-5)
 
 
 def test_slopes_of_light():
-    values, slopes = sersic_slopes(X, Y, LIGHT)
-    torch.testing.assert_close(values, sersic(X, Y, LIGHT))
+    values, slopes = sersic_derivatives(X, Y, LIGHT)
+    torch.testing.assert_close(values, sersic_profile(X, Y, LIGHT))
     for k in range(6):
         step = torch.zeros(6, dtype=torch.float64)
         step[k] = 1e-6
-        change = (sersic(X, Y, LIGHT + step) - sersic(X, Y, LIGHT - step)) / 2e-6
+        change = (sersic_profile(X, Y, LIGHT + step) - sersic_profile(X, Y, LIGHT - step)) / 2e-6
         torch.testing.assert_close(slopes[k], change, rtol=1e-5, atol=1e-6)
 
 
@@ -105,14 +105,14 @@ def test_the_telescope_is_that_of_the_package(scale):
     psf = np.exp(-0.5 * (offset[:, None] ** 2 + 1.3 * offset**2) / 1.5**2)
     psf /= psf.sum()
     kernel = torch.from_numpy(relative_kernel(psf, scale))[None]
-    lattice = Lattice((20, 24), scale, 2, kernel)
+    lattice = SceneGrid((20, 24), scale, 2, kernel)
     # A galaxy well inside, so that what is beyond the frame does not matter.
-    light = sersic(lattice.x, lattice.y, torch.tensor([[1.0, -2.0, 0.3, -0.4, 0.1, 0.0]],
+    light = sersic_profile(lattice.x, lattice.y, torch.tensor([[1.0, -2.0, 0.3, -0.4, 0.1, 0.0]],
                                                       dtype=torch.float64))
     sharp = lattice.sharp(light)
     inner = lattice.inner(sharp)[0].numpy()
     assert inner.shape == (20 * scale, 24 * scale)
-    expected = Degrade(psf, scale, (20, 24)).forward(inner)
+    expected = ForwardModel(psf, scale, (20, 24)).forward(inner)
     found = lattice.data(sharp[None])[0, 0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
     # Surface brightness is kept.
@@ -122,7 +122,7 @@ def test_the_telescope_is_that_of_the_package(scale):
 
 def test_a_point_has_the_declared_resolution():
     kernel = torch.ones(1, 2, 2, dtype=torch.float64)
-    lattice = Lattice((16, 16), 2, 2, kernel)
+    lattice = SceneGrid((16, 16), 2, 2, kernel)
     place = torch.tensor([0.3], dtype=torch.float64)
     profile = lattice.profile("x", place)[0]
     assert float(profile.sum()) / 2 == pytest.approx(1.0, abs=1e-3)
@@ -133,7 +133,7 @@ def test_a_point_has_the_declared_resolution():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_wings_of_the_declared_gaussian_are_no_denormal_numbers(dtype):
-    lattice = Lattice((40, 40), 2, 1, torch.ones(1, 2, 2, dtype=dtype))
+    lattice = SceneGrid((40, 40), 2, 1, torch.ones(1, 2, 2, dtype=dtype))
     for blur in lattice.blur:
         weights = blur[blur != 0]
         assert blur.dtype == dtype and 0 < len(weights) < blur.numel()

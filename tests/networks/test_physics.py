@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import relative_kernel
-from lenssr.methods._operator import Degrade
-from lenssr.networks._physics import Observation
+from lenssr._forward_model import BatchForwardModel, ForwardModel
+from lenssr.image import relative_kernel
 
 SHAPES = [(1, 1), (2, 3), (17, 30)]
 
@@ -17,7 +16,7 @@ def operators(scale, shape, size=(7, 9)):
     psfs = [np.exp(-(y[:, None] ** 2 + (x - shift) ** 2) / 4) + 0.01 * rng.random(size)
             for shift in (0.0, 0.4)]
     kernels = torch.stack([torch.from_numpy(relative_kernel(p, scale)) for p in psfs])
-    return [Degrade(p, scale, shape) for p in psfs], Observation(kernels, scale, shape)
+    return [ForwardModel(p, scale, shape) for p in psfs], BatchForwardModel(kernels, scale, shape)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

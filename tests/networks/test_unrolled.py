@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lenssr.image._kernels import gaussian_psf, relative_kernel
-from lenssr.networks import build, compress
+from lenssr.image import gaussian_psf, relative_kernel
+from lenssr.networks import asinh_scale, build_network
 from lenssr.networks._layers import enlarge
 
 
@@ -12,7 +12,7 @@ def told(n=12, scale=2, fwhm=3.0, batch=2):
     kernel = torch.from_numpy(relative_kernel(gaussian_psf(fwhm, 11), scale)).float()
     generator = torch.Generator().manual_seed(3)
     image = torch.randn(batch, 1, n, n, generator=generator) * 3
-    return (compress(image), torch.ones(batch, 1, n, n), kernel.expand(batch, -1, -1),
+    return (asinh_scale(image), torch.ones(batch, 1, n, n), kernel.expand(batch, -1, -1),
             torch.zeros(batch))
 
 
@@ -27,7 +27,7 @@ def shaken(network, size=0.05):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_starts_from_interpolation_at_every_scale(scale):
-    network = build("unrolled", scale=[2, 3, 4], iterations=2, blocks=1, features=8)
+    network = build_network("unrolled", scale=[2, 3, 4], iterations=2, blocks=1, features=8)
     x, *more = told(scale=scale)
     out = network(x, *more, scale)
     assert out.shape == (2, 1, 12 * scale, 12 * scale)
@@ -35,14 +35,14 @@ def test_starts_from_interpolation_at_every_scale(scale):
 
 
 def test_size_of_the_shipped_network():
-    network = build("unrolled", scale=[2, 3, 4])
+    network = build_network("unrolled", scale=[2, 3, 4])
     assert sum(p.numel() for p in network.parameters()) < 600_000
 
 
 @torch.no_grad()
 def test_masked_pixels_say_nothing():
     """Where nothing was observed it does not matter through what."""
-    network = shaken(build("unrolled", iterations=2, blocks=1, features=8))
+    network = shaken(build_network("unrolled", iterations=2, blocks=1, features=8))
     x, sigma, kernel, correlation = told()
     kernel = kernel.clone()
     kernel[:, :, :4] += 0.02
@@ -59,13 +59,13 @@ def test_masked_pixels_say_nothing():
 def test_the_last_iteration_is_repeated():
     """As if there were another of the same weights."""
     sizes = dict(blocks=1, features=8)
-    twice = shaken(build("unrolled", iterations=2, repeats=1, **sizes))
-    three = build("unrolled", iterations=3, **sizes).eval()
+    twice = shaken(build_network("unrolled", iterations=2, repeats=1, **sizes))
+    three = build_network("unrolled", iterations=3, **sizes).eval()
     state = twice.state_dict()
     three.load_state_dict({**state, **{name.replace("steps.1.", "steps.2."): value
                                        for name, value in state.items()}})
     torch.testing.assert_close(twice(*told()), three(*told()))
-    once = build("unrolled", iterations=2, **sizes).eval()
+    once = build_network("unrolled", iterations=2, **sizes).eval()
     once.load_state_dict(state)
     assert not torch.allclose(once(*told()), twice(*told()))
 
@@ -73,7 +73,7 @@ def test_the_last_iteration_is_repeated():
 @torch.no_grad()
 @pytest.mark.parametrize("sizes", [{"iterations": 2}, {"iterations": 1, "repeats": 1}])
 def test_nothing_beyond_the_halo_matters(sizes):
-    network = shaken(build("unrolled", blocks=1, features=8, **sizes)).double()
+    network = shaken(build_network("unrolled", blocks=1, features=8, **sizes)).double()
     x, sigma, kernel, correlation = (t.double() for t in told(n=80, batch=1, fwhm=9.0))
     halo = network.halo(5)
     other = x.clone()
@@ -88,4 +88,4 @@ def test_nothing_beyond_the_halo_matters(sizes):
 
 def test_other_channels_are_refused():
     with pytest.raises(ValueError, match="`channels` must be 1"):
-        build("unrolled", channels=2)
+        build_network("unrolled", channels=2)

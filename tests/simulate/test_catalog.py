@@ -279,7 +279,7 @@ def test_folder_that_holds_something_else(catalog, tmp_path):
 
 
 def catalog_population(catalog):
-    from lenssr.simulate._presets import find_preset
+    from lenssr.simulate import find_preset
 
     return find_preset(catalog.preset).population
 

@@ -7,11 +7,7 @@ from astropy.cosmology import FlatLambdaCDM, LambdaCDM, Planck18
 from lenstronomy.Cosmo.lens_cosmo import LensCosmo
 from lenstronomy.Util import constants as theirs
 
-from lenssr.simulate import (
-    critical_surface_density,
-    einstein_radius,
-    point_mass_einstein_radius,
-)
+from lenssr.simulate import critical_surface_density, einstein_radius, point_mass_einstein_radius
 
 COSMOLOGIES = [None, Planck18, FlatLambdaCDM(H0=70, Om0=0.3),
                LambdaCDM(H0=70, Om0=0.3, Ode0=0.5), LambdaCDM(H0=70, Om0=0.4, Ode0=0.9)]

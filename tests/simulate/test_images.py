@@ -5,16 +5,14 @@ import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
-from lenssr.simulate import Grid, Population
-from lenssr.simulate._images import image_positions
-from lenssr.simulate._model import SceneModel
-from lenssr.simulate._scene import shooter
+from lenssr.lensing._point_images import image_positions
+from lenssr.simulate import Grid, Population, SceneModel, ray_shooting
 
 GRID = Grid(160, 0.05)
 
 
 def solve(scene, x, y):
-    trace = shooter(scene)
+    trace = ray_shooting(scene)
     beta = [b.reshape(GRID.n, GRID.n) for b in trace(*GRID.coordinates())]
     return image_positions(trace, GRID, beta, x, y)
 
@@ -25,7 +23,7 @@ def test_as_many_images_as_the_analytical_solver_finds(seed):
     source = scene.quasar["x"], scene.quasar["y"]
     x, y, magnification = solve(scene, *source)
     # Each is one.
-    np.testing.assert_allclose(np.stack(shooter(scene)(x, y)).T, [source] * len(x), atol=1e-7)
+    np.testing.assert_allclose(np.stack(ray_shooting(scene)(x, y)).T, [source] * len(x), atol=1e-7)
     lens = LensModel(scene.lens_models)
     np.testing.assert_allclose(magnification, lens.magnification(x, y, scene.lens_kwargs),
                                rtol=1e-4)

@@ -7,11 +7,17 @@ import pytest
 import torch
 from lenstronomy.SimulationAPI.ObservationConfig import DES, HST, JWST, LSST, Euclid, Roman
 
-from lenssr.simulate import INSTRUMENTS, Instrument, Population, simulate_pair
-from lenssr.simulate._draws import BatchDraws
-from lenssr.simulate._model import SceneModel
-from lenssr.simulate._observe import observe
-from lenssr.simulate._optics import Optics, moffat
+from lenssr.simulate import (
+    INSTRUMENTS,
+    BatchDraws,
+    Instrument,
+    Optics,
+    Population,
+    SceneModel,
+    observe_batch,
+    simulate_pair,
+)
+from lenssr.simulate._optics import moffat
 
 PRESETS = {
     "DES": DES.DES(band="i"), "LSST": LSST.LSST(band="i"), "Euclid VIS": Euclid.Euclid(band="VIS"),
@@ -88,7 +94,7 @@ def test_noise_is_as_declared():
     optics = Optics(96, 2, 2)
     scenes = torch.zeros(600, 96, 96, dtype=torch.float64)
     scenes[:, 40:56, 40:56] = 1 / 256
-    seen = observe(camera, optics, scenes, None,
+    seen = observe_batch(camera, optics, scenes, None,
                    BatchDraws(torch.Generator().manual_seed(1), len(scenes)))
     unit = (seen.electrons / seen.sky).reshape(-1, 1, 1)
     noise = (seen.lr - seen.clean) * unit

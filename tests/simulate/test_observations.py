@@ -14,8 +14,8 @@ from skimage.filters import window
 from skimage.registration import phase_cross_correlation
 
 from lenssr import LensSRWarning, superresolve
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods._operator import BlurBin
+from lenssr._forward_model import PSFConvolution
+from lenssr.image import gaussian_psf
 from lenssr.simulate import pair_observations
 
 PIXEL, FINE = 0.2, 0.05    # arcsec
@@ -323,7 +323,7 @@ def degraded(pair):
 
     Convolution commutes: `hr` through the PSF of `lr`, and `lr` through the Gaussian.
     """
-    two = BlurBin(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
+    two = PSFConvolution(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
     one = ndimage.gaussian_filter(pair.lr.data, SIGMA)  # a FWHM of one pixel of `lr`
     use = ndimage.binary_erosion(np.isfinite(pair.truth["residual"]), iterations=2)
     return one, two, use

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import TARGET_FWHM, gaussian_psf, relative_kernel
-from lenssr.methods._operator import Degrade
-from lenssr.simulate import Instrument
-from lenssr.simulate._draws import BatchDraws
-from lenssr.simulate._observe import correlate, observe
-from lenssr.simulate._optics import Optics, moffat
+from lenssr._forward_model import ForwardModel
+from lenssr.image import TARGET_FWHM, gaussian_psf, relative_kernel
+from lenssr.simulate import BatchDraws, Instrument, Optics, observe_batch
+from lenssr.simulate._observe import correlate
+from lenssr.simulate._optics import moffat
 
 N, SCALE, FINE = 96, 2, 2
 SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
@@ -109,11 +108,11 @@ def test_told_psf_is_the_whole_of_it(scale, beta):
     r2 = (x - 0.48 * side) ** 2 + (y - 0.53 * side) ** 2
     scene[0] = torch.exp(-r2 / 2 / (1.5 * scale * fine) ** 2)
     instrument = Instrument(seeing=(0.9, 0.9), beta=(beta, beta), snr=(1e9, 1e9))
-    seen = observe(instrument, optics, scene, torch.zeros(1, 1, 3, dtype=torch.float64),
+    seen = observe_batch(instrument, optics, scene, torch.zeros(1, 1, 3, dtype=torch.float64),
                    BatchDraws(torch.Generator().manual_seed(0), 1))
     psf = optics.effective_psf(seen.transfer)[0].double().numpy()
     assert psf.shape == (31, 31) and psf[0].max() < 1e-4 * psf.max()
-    found = Degrade(psf, scale, (48, 48)).forward(seen.hr[0].double().numpy())
+    found = ForwardModel(psf, scale, (48, 48)).forward(seen.hr[0].double().numpy())
     expected = seen.clean[0].double().numpy()
     np.testing.assert_allclose(found, expected, atol=1e-3 * expected.max())
 
@@ -140,7 +139,7 @@ def test_correlated_noise(width):
 def test_noise_is_as_declared():
     optics = Optics(N, SCALE, FINE)
     scenes = gaussian_scene(8.0, 47.5, 47.5).float().repeat(2000, 1, 1)
-    seen = observe(Instrument(snr=(50, 50), depth=(30, 30)), optics, scenes,
+    seen = observe_batch(Instrument(snr=(50, 50), depth=(30, 30)), optics, scenes,
                    torch.zeros(2000, 1, 3), BatchDraws(torch.Generator().manual_seed(0), 2000))
     pull = (seen.lr - seen.clean) / seen.sigma
     assert pull.std().item() == pytest.approx(1, rel=0.005)

@@ -6,9 +6,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods._operator import BlurBin
-from lenssr.simulate import reobserve
+from lenssr._forward_model import PSFConvolution
+from lenssr.image import gaussian_psf
+from lenssr.simulate import simulate_observation
 
 NATIVE, PIXEL = 2.2, 0.05  # FWHM in pixels and pixel (arcsec) of the sharp images here
 # y, x and flux of point sources in the sharp image
@@ -49,7 +49,7 @@ def sharp():
 def observe(image, **options):
     # so little noise that a thousandth of the peak is far above it
     settings = dict(psf=gaussian_psf(NATIVE), pixel_scale=PIXEL, seeing=0.7, snr=1e7)
-    return reobserve(image, **{**settings, **options})
+    return simulate_observation(image, **{**settings, **options})
 
 
 @pytest.mark.parametrize("scale, bin, beta",
@@ -74,7 +74,7 @@ def test_declared_psf_is_what_the_scene_is_seen_through(sharp):
     pair = observe(gaussians(sharp.shape, point, NATIVE))
     scene = np.zeros(pair.hr.shape)
     scene[28, 27] = 10.0
-    seen = BlurBin(pair.lr.psf, 2, pair.lr.shape).forward(scene)
+    seen = PSFConvolution(pair.lr.psf, 2, pair.lr.shape).forward(scene)
     assert abs(pair.lr.data - seen).max() < 1e-3 * seen.max()
     assert pair.lr.psf.shape[0] % 2 == 1
     assert pair.lr.psf.sum() == pytest.approx(1)
@@ -161,7 +161,7 @@ def test_missing_pixels_never_enter(sharp):
 
 def test_psf_and_unit_of_the_image(sharp):
     image = CCDData(sharp, unit="adu", psf=gaussian_psf(NATIVE))
-    pair = reobserve(image, pixel_scale=PIXEL * u.arcsec, seeing=700 * u.mas, snr=1e7)
+    pair = simulate_observation(image, pixel_scale=PIXEL * u.arcsec, seeing=700 * u.mas, snr=1e7)
     assert pair.lr.unit == u.adu
     assert np.allclose(pair.hr.data, observe(sharp).hr.data)
 
@@ -196,7 +196,7 @@ def test_nothing_to_see():
 def test_real_lens_keeps_its_flux(shared_data):
     folder = shared_data / "hst_slacs0946"
     image, psf = fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits")
-    pair = reobserve(image, psf, pixel_scale=0.05, seeing=0.75, snr=100, unit="electron / s")
+    pair = simulate_observation(image, psf, pixel_scale=0.05, seeing=0.75, snr=100, unit="electron / s")
     assert pair.hr.data.sum() == pytest.approx(image[:280, :280].sum(), rel=2e-3)
     # the blur takes light out of the frame and brings its mirror image in
     assert pair.lr.data.sum() == pytest.approx(pair.hr.data.sum(), rel=5e-3)

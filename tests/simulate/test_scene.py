@@ -5,9 +5,9 @@ import pytest
 from astropy.wcs.utils import proj_plane_pixel_scales
 from photutils.centroids import centroid_2dg
 
-from lenssr.simulate import Grid, Population, render, simulate_pair
-from lenssr.simulate._bank import MAX_POINTS, SceneBank, draw_scene
-from lenssr.simulate._model import KINDS, SceneModel, sersic
+from lenssr.simulate import Grid, Population, SceneCache, SceneModel, render, simulate_pair
+from lenssr.simulate._bank import MAX_POINTS, draw_scene
+from lenssr.simulate._model import KINDS, sersic
 
 
 def test_sersic_has_its_flux():
@@ -99,7 +99,7 @@ def test_galaxy_that_is_no_profile_leaves_rings():
 
 
 def test_bank_is_the_series_of_its_seed(tmp_path):
-    bank = SceneBank(tmp_path, 3, Grid(16, 0.5), seed=4)
+    bank = SceneCache(tmp_path, 3, Grid(16, 0.5), seed=4)
     bank.build()
     assert len(bank) == 250
     scenes, points = bank.take(bank.open(), [7, 2])

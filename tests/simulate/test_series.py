@@ -9,20 +9,21 @@ from photutils.centroids import centroid_com
 from scipy import ndimage, stats
 from scipy.special import erf
 
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf
 from lenssr.simulate import (
     PRESETS,
     Defects,
+    GivenSeries,
     Instrument,
+    PairSeries,
     PairStream,
     Population,
+    SceneModel,
     Subhalos,
+    find_preset,
     simulate_pair,
 )
-from lenssr.simulate._given import GivenSeries
-from lenssr.simulate._model import KINDS, SceneModel
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import PairSeries
+from lenssr.simulate._model import KINDS
 
 GEOMETRY = {  # side and pixel (arcsec) of the target
     "any-telescope": (96, 0.084), "arcs": (96, 0.084),

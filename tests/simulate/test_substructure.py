@@ -10,19 +10,21 @@ from scipy import stats
 from lenssr.simulate import (
     SUBSTRUCTURES,
     Grid,
+    LensPlane,
+    PairSeries,
     Population,
+    SceneModel,
     Subhalos,
     Vortex,
+    parse_substructure,
     render,
     simulate_pair,
+    truncated_nfw,
 )
 from lenssr.simulate._bank import draw_scene
-from lenssr.simulate._cosmology import LensPlane
 from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._model import SceneModel, sersic
-from lenssr.simulate._series import PairSeries
-from lenssr.simulate._subhalos import truncated_nfw
-from lenssr.simulate._substructure import add_substructure, parse_substructure
+from lenssr.simulate._model import sersic
+from lenssr.simulate._substructure import add_substructure
 
 PLANE = LensPlane(1.2, 0.1, -0.2, 0.5, 1.0)
 GRID = Grid(48, 0.17)

@@ -7,12 +7,19 @@ import pytest
 import torch
 from lenstronomy.LensModel.lens_model import LensModel
 
-from lenssr.simulate import Grid, Population, Subhalos, render, render_batch
+from lenssr.simulate import (
+    Grid,
+    Population,
+    SceneModel,
+    Subhalos,
+    draw_model,
+    parse_substructure,
+    render,
+    render_batch,
+)
 from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._model import KINDS, SceneModel
-from lenssr.simulate._series import draw_model
-from lenssr.simulate._substructure import parse_substructure
+from lenssr.simulate._model import KINDS
 from lenssr.simulate._torch_scene import _shoot
 
 GRID = Grid(96, 0.066)

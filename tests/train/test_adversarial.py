@@ -7,13 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenssr.networks import build, compress
-from lenssr.networks.srgan import Discriminator
-from lenssr.train import Recipe, fit
+from lenssr.networks import Discriminator, asinh_scale, build_network
+from lenssr.train import Adversarial, Distributed, Recipe, fit, open_pairs
 from lenssr.train._adversarial import SRGANTrainer, balanced, relativistic
-from lenssr.train._data import open_pairs
-from lenssr.train._distributed import Processes
-from lenssr.train._recipe import Adversarial
 from lenssr.train._validation import power_error
 from lenssr.train._views import details, views
 from lenssr.weights import load_network
@@ -54,7 +50,7 @@ def test_penalty_is_the_squared_gradient(game, tmp_path):
             return Sum()
 
     trainer = Simple(dataclasses.replace(game, training=dataclasses.replace(
-        game.training, clip=100.0)), tmp_path, Processes("cpu"))
+        game.training, clip=100.0)), tmp_path, Distributed("cpu"))
     trainer.judge_optimizer = torch.optim.SGD(trainer.judge.parameters(), 1e-3)
     real, fake = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), -0.5)
     loss = trainer.teach(real, fake)
@@ -84,7 +80,7 @@ def test_views_show_what_is_too_smooth():
     truth = 1000 * torch.rand(2, 1, 32, 32)
     true = views(truth, truth)
     smooth = views(functional.avg_pool2d(truth, 3, 1, 1), truth)
-    torch.testing.assert_close(true[:, :1], compress(truth))
+    torch.testing.assert_close(true[:, :1], asinh_scale(truth))
     sizes = torch.sinh(true[:, 1:]).square().mean(dim=(-2, -1)).sqrt()
     torch.testing.assert_close(sizes, torch.ones_like(sizes), rtol=0.02, atol=0)
     assert smooth[:, 1].square().mean() < 0.3 * true[:, 1].square().mean()
@@ -124,7 +120,7 @@ def test_power_error_by_hand(recipe):
 
     class Known(torch.nn.Module):
         def forward(self, *inputs):
-            return compress(0.9 * self.truth)
+            return asinh_scale(0.9 * self.truth)
 
     network = Known()
     batches = list(pairs.batches())
@@ -143,7 +139,7 @@ def test_resumed_run_equals_one_in_one_go(game, values, tmp_path):
     pairs = open_pairs(game)
     for stop in (2, 4):
         (tmp_path / "parts").mkdir(exist_ok=True)
-        trainer = SRGANTrainer(game, tmp_path / "parts", Processes("cpu"))
+        trainer = SRGANTrainer(game, tmp_path / "parts", Distributed("cpu"))
         trainer.begin()
         while trainer.step < stop:
             trainer.losses.append(trainer.advance(pairs))
@@ -157,7 +153,7 @@ def test_resumed_run_equals_one_in_one_go(game, values, tmp_path):
 
 def test_both_sides_learn(game, tmp_path):
     """All parameters of both move, and the judge gets better at telling images apart."""
-    trainer = SRGANTrainer(game, tmp_path, Processes("cpu"))
+    trainer = SRGANTrainer(game, tmp_path, Distributed("cpu"))
     pairs, told = open_pairs(game), []
     teach = trainer.teach
     trainer.teach = lambda *images: told.append(teach(*images))
@@ -182,4 +178,4 @@ def test_recipes_that_do_not_fit(game, recipe):
 
 def test_recipes_without_are_as_they_were(recipe):
     assert "adversarial" not in recipe.as_dict()
-    assert isinstance(build("srgan", scale=2), type(build("srresnet", scale=2)))
+    assert isinstance(build_network("srgan", scale=2), type(build_network("srresnet", scale=2)))

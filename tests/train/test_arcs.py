@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import TARGET_FWHM, gaussian_psf
-from lenssr.networks.arcs import ArcGenerator, brighten, dim
-from lenssr.train import Data, Recipe, draw_arcs, evaluate_weights, fit
+from lenssr.image import TARGET_FWHM, gaussian_psf
+from lenssr.networks import from_asinh, to_asinh
+from lenssr.networks.arcs import ArcGenerator
+from lenssr.train import (
+    Adversarial,
+    Data,
+    Distributed,
+    Recipe,
+    draw_arcs,
+    evaluate_weights,
+    fit,
+    open_pairs,
+)
 from lenssr.train._arcs import ArcImages, ArcTrainer
-from lenssr.train._data import open_pairs
-from lenssr.train._distributed import Processes
-from lenssr.train._recipe import Adversarial
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +41,8 @@ def test_light_is_positive_and_dim_has_an_inverse():
     assert images.shape == (5, 1, 32, 32) and (images > 0).all()
     light = torch.rand(3, 8, 8, dtype=torch.float64) * 40
     peak = light.amax(dim=(1, 2), keepdim=True)
-    torch.testing.assert_close(brighten(dim(light)), light / peak)
-    assert dim(torch.zeros(1, 4, 4)).abs().max() == 0
+    torch.testing.assert_close(from_asinh(to_asinh(light)), light / peak)
+    assert to_asinh(torch.zeros(1, 4, 4)).abs().max() == 0
     with pytest.raises(ValueError, match="`side` must be a multiple of 16, got 40"):
         ArcGenerator(side=40)
 
@@ -48,14 +55,14 @@ def test_images_are_the_scenes(arcs):
     assert batch.images.shape == (4, 1, 48, 48) and not points[..., 2].any()
     binned = scenes.reshape(4, 48, 2, 48, 2).sum(axis=(2, 4))
     for image, true in zip(batch.images[:, 0], binned):
-        light = np.sort(brighten(image.double()).numpy().ravel())
+        light = np.sort(from_asinh(image.double()).numpy().ravel())
         np.testing.assert_allclose(light, np.sort(true.ravel()) / true.max(), atol=1e-5)
     again = ArcImages(arcs).batch(0, 4)
     assert torch.equal(batch.images, again.images)
 
 
 def test_resumed_run_equals_one_in_one_go(arcs, weights, values, tmp_path):
-    trainer, pairs = ArcTrainer(arcs, tmp_path, Processes("cpu")), ArcImages(arcs)
+    trainer, pairs = ArcTrainer(arcs, tmp_path, Distributed("cpu")), ArcImages(arcs)
     trainer.begin()
     for _ in range(4):
         trainer.losses.append(trainer.advance(pairs))
@@ -110,9 +117,9 @@ def test_a_generated_pair_is_one_sky_seen_twice(mixed):
 
 
 def _draws(n):
-    from lenssr.train._batch import pair_draws
+    from lenssr.train._batch import sample_rng
 
-    return pair_draws(1, range(n))
+    return sample_rng(1, range(n))
 
 
 def test_share_of_generated_pairs(mixed):

@@ -10,26 +10,17 @@ import pytest
 import torch
 
 from lenssr import superresolve
+from lenssr._forward_model import ForwardModel
 from lenssr.cli import main
-from lenssr.image import LensImage
-from lenssr.image._kernels import gaussian_psf, widened_psf
-from lenssr.image._noise import sky_level
-from lenssr.image._psf import measure_fwhm
-from lenssr.methods import make_method
-from lenssr.methods._consistency import Misfit
-from lenssr.methods._operator import Degrade
-from lenssr.networks import build
+from lenssr.image import LensImage, gaussian_psf, psf_fwhm, widened_psf
+from lenssr.methods import DataResidual, make_method
+from lenssr.networks import build_network
 from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.train import Calibration, Data, _conformal, _restored, calibrate, fit
 from lenssr.train import _calibrate as module
 from lenssr.train._held import as_known, open_images
-from lenssr.weights import (
-    error_file,
-    find_weights,
-    load_error_head,
-    read_card,
-    save_network,
-)
+from lenssr.uncertainty import sky_level
+from lenssr.weights import error_file, find_weights, load_error_head, read_card, save_network
 
 SMALL = dict(images=20, blank=8, held_out=6, steps=4, batch=4, features=4, blocks=1, n_probes=1)
 
@@ -136,7 +127,7 @@ def test_bad_options(weights, tmp_path, options, words):
 
 def test_weights_without_a_recipe_need_one(recipe, tmp_path):
     path = tmp_path / "bare.safetensors"
-    save_network(path, build(**recipe.network), name="bare", network=recipe.network)
+    save_network(path, build_network(**recipe.network), name="bare", network=recipe.network)
     with pytest.raises(ValueError, match="`recipe` must be given for weights without one"):
         calibrate(path, tmp_path / "none", progress=False)
     found = calibrate(path, tmp_path / "made", recipe=recipe, device="cpu", progress=False, **SMALL)
@@ -165,7 +156,7 @@ def test_pairs_of_a_catalogue(recipe, tmp_path):
     own = dataclasses.replace(recipe, data=Data(catalog=str(tmp_path / "pairs"), size=8,
                                                 validation_share=0.3))
     path = tmp_path / "own.safetensors"
-    save_network(path, build(**recipe.network), name="own", network=recipe.network,
+    save_network(path, build_network(**recipe.network), name="own", network=recipe.network,
                  recipe=own.as_dict())
     shares = [open_images(own, 2, Calibration(**SMALL), held) for held in (False, True)]
     assert not set(shares[0].pairs.chosen) & set(shares[1].pairs.chosen)
@@ -183,7 +174,7 @@ def test_several_scales_through_the_telescope(recipe, tmp_path):
                  features=4, memory=2)
     own = dataclasses.replace(recipe, network=sizes)
     path = tmp_path / "own.safetensors"
-    save_network(path, build(**sizes), name="own", network=sizes, recipe=own.as_dict())
+    save_network(path, build_network(**sizes), name="own", network=sizes, recipe=own.as_dict())
     path = calibrate(path, tmp_path / "out", device="cpu", progress=False,
                      **{**SMALL, "images": 8, "held_out": 4})
     assert set(read_card(path).calibration["scales"]) == {"2", "3"}
@@ -197,7 +188,7 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
     psf = gaussian_psf(4.0, 25)
     wide = widened_psf(psf, factor)
     assert wide.sum() == pytest.approx(1)
-    assert measure_fwhm(wide) == pytest.approx(4.0 * factor, rel=0.01)
+    assert psf_fwhm(wide) == pytest.approx(4.0 * factor, rel=0.01)
 
 
 def test_noise_and_psf_are_known_as_well_as_is_said():
@@ -206,7 +197,7 @@ def test_noise_and_psf_are_known_as_well_as_is_said():
     found = [as_known(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
              for k in range(200)]
     assert np.std(np.log([image.noise for image in found])) == pytest.approx(0.1, rel=0.2)
-    widths = np.array([np.log(measure_fwhm(image.psf) / measure_fwhm(psf)) for image in found])
+    widths = np.array([np.log(psf_fwhm(image.psf) / psf_fwhm(psf)) for image in found])
     wrong = np.array([np.abs(image.psf - psf).max() > 1e-6 for image in found])
     assert wrong.mean() == pytest.approx(0.5, abs=0.15)
     assert widths[wrong].std() == pytest.approx(0.05, rel=0.2)
@@ -217,7 +208,7 @@ def test_truths_are_what_the_images_show(recipe):
     """Seen through the telescope they are the data but for their noise."""
     how = Calibration(**{**SMALL, "held_out": 12}, psf_wrong=0, noise_error=0, masked=0)
     for image, truth in open_images(recipe, 2, how, True).take(range(12)):
-        misfit = Misfit(image, 2)
+        misfit = DataResidual(image, 2)
         assert misfit.chi2(truth) == pytest.approx(1, abs=4 * np.sqrt(2 / misfit.count))
 
 
@@ -225,7 +216,7 @@ def test_truths_are_what_the_images_show(recipe):
 def test_errors_are_those_of_results_at_any_level_of_the_sky(weights, tmp_path):
     psf = gaussian_psf(4.0, 25)
     truth = 20 + 50 * np.exp(-((np.mgrid[:48, :48] - 23.5) ** 2).sum(0) / 20)
-    data = Degrade(psf, 2, (24, 24)).forward(truth)
+    data = ForwardModel(psf, 2, (24, 24)).forward(truth)
     data += np.random.default_rng(2).normal(size=data.shape)
     image = LensImage(data, np.ones((24, 24)), np.zeros((24, 24), bool), psf, 1.0)
     images = SimpleNamespace(n=1, take=lambda indices: [(image, truth)])
@@ -246,7 +237,7 @@ def test_spread_of_samples(recipe, tmp_path):
     sizes = dict(architecture="diffusion", base="fsrcnn-x2", scale=2, features=16, blocks=2,
                  base_sha256=read_card(base).sha256, depth=1,
                  ranges={"correlation": [0.0, 0.7], "pixel_scale": [0.168, 0.168]})
-    network = build(**sizes)
+    network = build_network(**sizes)
     weights = tmp_path / "drawer.safetensors"
     save_network(weights, network, name="drawer", network=sizes)
     path = calibrate(weights, tmp_path / "run", recipe=recipe, device="cpu", progress=False,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from lenssr.image._lags import LAGS, unfold
-from lenssr.methods._calibrated import CROWD_KNOTS, KNOTS, conformal_factor
 from lenssr.train._conformal import WITHIN, conformal_factors, coverage, rest_correlation
+from lenssr.uncertainty import MAX_LAG, conformal_factor, from_quadrant
+from lenssr.uncertainty._calibration import CROWDING_KNOTS, SNR_KNOTS
 
 
 def test_shares_are_those_of_the_normal_distribution():
@@ -64,7 +64,7 @@ def test_cell_without_pixels_has_the_factor_of_the_nearest():
     few = (snr < 3) & (crowd < 0.1)
     error = 2 * std * rng.normal(size=len(std))
     found = np.array(conformal_factors(*(each[few] for each in (error, std, snr, crowd))))
-    assert found.shape == (len(KNOTS), len(CROWD_KNOTS))
+    assert found.shape == (len(SNR_KNOTS), len(CROWDING_KNOTS))
     np.testing.assert_array_equal(found[2:], np.tile(found[1], (3, 1)))
     np.testing.assert_array_equal(found[:, 3:], np.tile(found[:, 2:3], 2))
 
@@ -77,7 +77,7 @@ def test_of_too_few_pixels_there_is_one_factor():
 
 def gaussian(width):
     """Correlation by lag of white noise smoothed by a Gaussian."""
-    y, x = np.mgrid[-LAGS:LAGS + 1, -LAGS:LAGS + 1]
+    y, x = np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1]
     return np.exp(-(x**2 + y**2) / (4 * width**2))
 
 
@@ -100,7 +100,7 @@ def test_correlations_of_faint_and_bright_errors_are_found():
     snr = np.where(rest > level, 20.0, 0.0)
     found = rest_correlation(arrays, np.hypot(measurement, rest), snr, 2)
     for name, width in (("faint", 1.0), ("bright", 2.5)):
-        np.testing.assert_allclose(unfold(found[name]), gaussian(width), atol=0.07)
+        np.testing.assert_allclose(from_quadrant(found[name]), gaussian(width), atol=0.07)
         assert np.asarray(found[name])[0, 0] == 1
     # What can't be told from chance is none.
-    assert np.count_nonzero(found["faint"]) < 0.5 * (LAGS + 1)**2
+    assert np.count_nonzero(found["faint"]) < 0.5 * (MAX_LAG + 1)**2

@@ -7,18 +7,22 @@ import pytest
 import torch
 
 from lenssr import LensSRWarning
-from lenssr.image._correlation import neighbours_correlation as in_the_sky
-from lenssr.image._noise import estimate_sky
-from lenssr.networks import describe_psf
-from lenssr.networks._physics import Observation
-from lenssr.simulate import simulate_catalog, simulate_pair
-from lenssr.simulate._draws import BatchDraws
-from lenssr.simulate._observe import correlate, neighbours_correlation
-from lenssr.simulate._presets import find_preset
-from lenssr.train import Data, _data, fit
-from lenssr.train._batch import epoch_order, numbered, turned
+from lenssr._forward_model import BatchForwardModel
+from lenssr.networks import psf_features
+from lenssr.simulate import (
+    BatchDraws,
+    find_preset,
+    kernel_neighbour_correlation,
+    simulate_catalog,
+    simulate_pair,
+)
+from lenssr.simulate._observe import correlate
+from lenssr.train import Data, _data, apply_symmetry, fit, open_pairs
+from lenssr.train._batch import epoch_order, sample_indices
 from lenssr.train._catalog import CatalogPairs
-from lenssr.train._data import BankPairs, StreamPairs, open_pairs
+from lenssr.train._data import BankPairs, StreamPairs
+from lenssr.uncertainty import estimate_sky
+from lenssr.uncertainty import neighbour_correlation as in_the_sky
 
 KNOWN = dict(noise_error=0.0, psf_known=1.0, correlated=0.0)
 
@@ -45,14 +49,14 @@ def same(one, other):
 
 def test_every_scene_once_before_any_again():
     for window in (None, 7):
-        orders = [epoch_order(numbered(step, 4, 0, 1), 22, 4, 1, window) for step in range(10)]
+        orders = [epoch_order(sample_indices(step, 4, 0, 1), 22, 4, 1, window) for step in range(10)]
         for epoch in (orders[:5], orders[5:]):
             assert len(set(np.concatenate(epoch))) == 20
         assert not np.array_equal(orders[5], orders[0])
 
 
 def test_windows_are_read_two_at_a_time():
-    order = np.concatenate([epoch_order(numbered(s, 8, 0, 1), 64, 8, 1, 8) for s in range(8)])
+    order = np.concatenate([epoch_order(sample_indices(s, 8, 0, 1), 64, 8, 1, 8) for s in range(8)])
     assert all(len(np.unique(order[k:k + 16] // 8)) == 2 for k in (0, 16, 32, 48))
 
 
@@ -149,8 +153,8 @@ def test_ellipticity_turns_with_the_patch():
     assert BankPairs(Data(scenes=20, size=8), 2).batch(0, 20).conditions.shape == (20, 5)
     square = torch.zeros(1, 5, 5)
     square[0, 2] = torch.tensor([1.0, 2, 3, 2, 1])
-    upright = describe_psf(square / square.sum())[0]
-    right = describe_psf(turned(square[0], 1)[None] / square.sum())[0]
+    upright = psf_features(square / square.sum())[0]
+    right = psf_features(apply_symmetry(square[0], 1)[None] / square.sum())[0]
     assert upright[3] > 0
     torch.testing.assert_close(right[3], -upright[3])
 
@@ -265,7 +269,7 @@ def test_telescope_is_the_one_that_looked(source, catalog):
     sigma, kernel, correlation = batch.telescope
 
     def misfit(kernel):
-        seen = Observation(kernel, batch.scale, batch.lr.shape[-2:]).forward(batch.truth)
+        seen = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(batch.truth)
         # Beyond the edge of a patch there is light that its observation does not know of.
         return ((batch.lr - seen) / sigma)[..., edge:-edge, edge:-edge].square().mean()
 
@@ -298,6 +302,6 @@ def test_correlation_that_is_told_is_that_of_the_noise():
     width = torch.tensor([0.0, 0.4, 0.8])
     noise = correlate(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)), width)
     found = (noise[..., 1:] * noise[..., :-1]).mean(dim=(-2, -1))
-    np.testing.assert_allclose(found, neighbours_correlation(width), atol=0.02)
+    np.testing.assert_allclose(found, kernel_neighbour_correlation(width), atol=0.02)
     sky = noise[2].numpy().astype(float)
     assert in_the_sky(sky, np.zeros(sky.shape, bool)) == pytest.approx(found[2].item(), abs=0.03)

@@ -7,14 +7,12 @@ import pytest
 import torch
 
 from lenssr import superresolve
-from lenssr.image._kernels import gaussian_psf
+from lenssr.image import gaussian_psf
 from lenssr.methods._samplers import draw
-from lenssr.networks._metadata import METADATA
-from lenssr.train import Recipe, Training, evaluate_weights, fit
+from lenssr.networks import METADATA
+from lenssr.train import Distributed, Recipe, Training, evaluate_weights, fit, run_steps
 from lenssr.train import _residuals as residuals
 from lenssr.train._diffusion import DiffusionTrainer, ResidualPairs, noise_levels
-from lenssr.train._distributed import Processes
-from lenssr.train._loop import run_steps
 from lenssr.weights import find_weights, read_card
 
 SIZES = dict(architecture="diffusion", base="fsrcnn-x2", scale=2, features=24, blocks=2, depth=1)
@@ -55,7 +53,7 @@ def toy(tmp_path_factory):
     recipe = Recipe("toy", SIZES, training=Training(
         steps=400, batch=16, learning_rate=1e-2, warmup=40, ema=0.98, optimizer="muon",
         precision="float32", validate_every=200, loss={"mse": 0.1}))
-    trainer = DiffusionTrainer(recipe, tmp_path_factory.mktemp("toy"), Processes("cpu"))
+    trainer = DiffusionTrainer(recipe, tmp_path_factory.mktemp("toy"), Distributed("cpu"))
     pairs, unseen = (ResidualPairs(Toy(n, seed), 1, seed == 1) for n, seed in ((1500, 0), (32, 1)))
     trainer.begin()
     trainer.plan(pairs)
@@ -143,7 +141,7 @@ def test_trained_kept_and_used(tiny, tmp_path):
 def test_resumed_to_the_bit(tiny, tmp_path, values):
     straight = fit(tiny, tmp_path / "straight", device="cpu", progress=False)
     half = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training))
-    trainer = DiffusionTrainer(half, tmp_path / "resumed", Processes("cpu"))
+    trainer = DiffusionTrainer(half, tmp_path / "resumed", Distributed("cpu"))
     (tmp_path / "resumed").mkdir()
     pairs = ResidualPairs(residuals.ResidualBank(tiny.data, BASE), tiny.training.seed)
     trainer.begin()

@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.networks import compress
-from lenssr.networks._error import ErrorHead
-from lenssr.networks._range import describe_psf
-from lenssr.train import Recipe, Training
-from lenssr.train._batch import turned
+from lenssr.networks import ErrorHead, asinh_scale, psf_features
+from lenssr.train import Distributed, Recipe, Training, apply_symmetry, run_steps
 from lenssr.train._conformal import WITHIN, coverage
 from lenssr.train._data import ScalesPairs
-from lenssr.train._distributed import Processes
 from lenssr.train._error_head import ErrorPairs, ErrorTrainer, turned_numbers
-from lenssr.train._loop import run_steps
 
 BLOCKS, PIXELS = 25.0, 0.25  # variances of blocks of 2x2 pixels, and of the pixels about them
 SIZES = dict(scale=2, told=5, features=8, blocks=1)
@@ -50,7 +45,7 @@ def recipe():
 
 @pytest.fixture(scope="module")
 def head(recipe, tmp_path_factory):
-    trainer = ErrorTrainer(recipe, tmp_path_factory.mktemp("toy"), Processes("cpu"))
+    trainer = ErrorTrainer(recipe, tmp_path_factory.mktemp("toy"), Distributed("cpu"))
     trainer.begin()
     pairs = [ErrorPairs(sky(n, seed=seed)[0], slice(None), 12, 1)
              for n, seed in ((1500, 0), (40, 1))]
@@ -63,7 +58,7 @@ def test_head_finds_the_posterior_variance(head):
     arrays, variance = sky(200, seed=7)
     tensors = [torch.from_numpy(arrays[name])[:, None] for name in ("mean", "data", "weight")]
     with torch.no_grad():
-        found = head(compress(tensors[0]), compress(tensors[1]), tensors[2],
+        found = head(asinh_scale(tensors[0]), asinh_scale(tensors[1]), tensors[2],
                      torch.zeros(200, 5), torch.zeros_like(tensors[1])).exp()[:, 0].numpy()
     inner = np.s_[:, 4:-4, 4:-4]
     ratio = found[inner] / variance[inner]
@@ -87,7 +82,7 @@ def test_misfit_tells_which_errors_are_large(recipe, tmp_path):
         return {name: value.astype(np.float32) for name, value in arrays.items()}, wrong
 
     own = dataclasses.replace(recipe, network={**recipe.network, "misfit": True})
-    trainer = ErrorTrainer(own, tmp_path, Processes("cpu"))
+    trainer = ErrorTrainer(own, tmp_path, Distributed("cpu"))
     trainer.begin()
     run_steps(trainer, *(ErrorPairs(seen(n, seed)[0], slice(None), 12, 1)
                          for n, seed in ((600, 0), (40, 1))), progress=False)
@@ -109,7 +104,7 @@ def test_resumed_training_equals_one_in_one_go(recipe, tmp_path):
         folder = tmp_path / str(len(stops))
         folder.mkdir()
         for stop in stops:
-            trainer = ErrorTrainer(short, folder, Processes("cpu"))
+            trainer = ErrorTrainer(short, folder, Distributed("cpu"))
             trainer.begin()
             while trainer.step < stop:
                 trainer.losses.append(trainer.advance(pairs))
@@ -140,6 +135,6 @@ def test_numbers_of_the_psf_turn_with_the_image(turn):
     y, x = torch.meshgrid(torch.arange(-8.0, 9), torch.arange(-8.0, 9), indexing="ij")
     psf = torch.exp(-(x**2 + 1.2 * y**2 + 0.1 * x * y) / 6)
     psf /= psf.sum()
-    told, expected = describe_psf(psf[None])[0], describe_psf(turned(psf, turn)[None])[0]
+    told, expected = psf_features(psf[None])[0], psf_features(apply_symmetry(psf, turn)[None])[0]
     torch.testing.assert_close(turned_numbers(told, turn), expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(turned_numbers(told[:2], turn), told[:2])

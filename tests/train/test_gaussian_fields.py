@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lenssr._forward_model import ForwardModel
 from lenssr.evaluate import OptimalLinearFilter
-from lenssr.image._kernels import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf, relative_kernel
-from lenssr.methods._operator import Degrade
-from lenssr.networks import describe_psf, expand
-from lenssr.train import Recipe, Training
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf, relative_kernel
+from lenssr.networks import psf_features, sinh_scale
+from lenssr.train import Distributed, Recipe, Trainer, Training
 from lenssr.train._batch import Batch, Pairs
-from lenssr.train._distributed import Processes
-from lenssr.train._trainer import Trainer
 
 SCALE, SIDE, SEEING = 2, 32, 3.0  # sides in input pixels; FWHM of the effective PSF
 LEVEL = 10.0  # rms of a field in units of the noise
@@ -114,7 +112,7 @@ class Fields(Pairs):
         count = len(lr)
         psf = torch.as_tensor(self.psf, dtype=torch.float32).expand(count, -1, -1)
         kernel = torch.as_tensor(self.kernel, dtype=torch.float32).expand(count, -1, -1)
-        return Batch(lr, hr, describe_psf(psf), hr, list(range(count)),
+        return Batch(lr, hr, psf_features(psf), hr, list(range(count)),
                      (torch.ones_like(lr), kernel, torch.zeros(count)))
 
 
@@ -132,7 +130,7 @@ def test_transfer_is_the_telescope(fields):
     spectrum = np.fft.fft2(fields.draw(1, rng)[1][0])
     seen = np.fft.ifft2(spectrum * fields.transfer).real[::SCALE, ::SCALE]
     image = np.fft.ifft2(spectrum).real
-    expected = Degrade(fields.psf, SCALE, (SIDE, SIDE)).forward(image)
+    expected = ForwardModel(fields.psf, SCALE, (SIDE, SIDE)).forward(image)
     np.testing.assert_allclose(seen[8:-8, 8:-8], expected[8:-8, 8:-8], atol=1e-9)
 
 
@@ -185,7 +183,7 @@ def trained(fields, folder, steps, rate, sizes):
         "fields", dict(architecture="unrolled", scale=SCALE, **sizes),
         training=Training(steps=steps, batch=8, learning_rate=rate, warmup=50, ema=0.99,
                           weight_decay=0.0, precision="float32", loss={"mse_linear": 1.0}))
-    with Processes("cpu") as team:
+    with Distributed("cpu") as team:
         trainer = Trainer(recipe, folder, team)
         trainer.begin()
         trainer.plan(fields)
@@ -201,7 +199,7 @@ def excess(network, fields, count=64):
     for _ in range(count // 8):
         data, truth = fields.draw(8, rng)
         with torch.no_grad():
-            found = expand(network(*fields.as_batch(data, truth).inputs("cpu"))).numpy()
+            found = sinh_scale(network(*fields.as_batch(data, truth).inputs("cpu"))).numpy()
         exact = np.stack([fields.wiener(y) for y in data])
         errors.append([np.mean((image - truth) ** 2) for image in (found[:, 0, crop, crop], exact)])
     return decibel(*np.mean(errors, axis=0))

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.image._kernels import relative_kernel
-from lenssr.methods._operator import Degrade
-from lenssr.networks import compress, expand
-from lenssr.train import Recipe, Training
+from lenssr._forward_model import ForwardModel
+from lenssr.image import relative_kernel
+from lenssr.networks import asinh_scale, sinh_scale
+from lenssr.train import Distributed, Recipe, Training
 from lenssr.train._batch import Batch
-from lenssr.train._distributed import Processes
 from lenssr.train._losses import (
     LOSSES,
     flux_error,
@@ -30,15 +29,15 @@ def images(seed=0, side=24):
 
 def test_losses_by_hand():
     image, truth = map(torch.from_numpy, images())
-    output = compress(image)
-    peak = compress(truth).amax(dim=(1, 2, 3))
-    linear, seen = (image - truth).numpy(), (output - compress(truth)).numpy()
+    output = asinh_scale(image)
+    peak = asinh_scale(truth).amax(dim=(1, 2, 3))
+    linear, seen = (image - truth).numpy(), (output - asinh_scale(truth)).numpy()
     by_hand = {
         "mse": (seen**2).mean(), "l1": abs(seen).mean(), "charbonnier": np.hypot(seen, 1e-3).mean(),
         "mse_linear": (linear**2).mean(), "l1_linear": abs(linear).mean(),
         "charbonnier_linear": np.hypot(linear, 1e-3).mean(),
         "composite": float(restoration_loss(output, truth, 2, 0.015, 0.002)),
-        "ssim": float(1 - structural_similarity(output, compress(truth), peak).mean())}
+        "ssim": float(1 - structural_similarity(output, asinh_scale(truth), peak).mean())}
     assert set(by_hand) == set(LOSSES) - {"perceptual"}  # which has tests of its own
     for name, value in by_hand.items():
         found = training_loss(output, truth, 2, Training(loss=name))
@@ -51,11 +50,11 @@ def test_losses_by_hand():
 def test_every_loss_is_lowest_at_the_truth(name):
     image, truth = map(torch.from_numpy, images())
     training = Training(loss=name)
-    output = compress(image).requires_grad_()
+    output = asinh_scale(image).requires_grad_()
     worse = training_loss(output, truth, 2, training)
     worse.backward()
     assert torch.isfinite(output.grad).all() and output.grad.abs().max() > 0
-    best = training_loss(compress(truth), truth, 2, training)
+    best = training_loss(asinh_scale(truth), truth, 2, training)
     # A step against the gradient is a step towards it.
     better = training_loss((output - 1e-3 * output.grad / output.grad.norm()).detach(), truth, 2,
                            training)
@@ -106,8 +105,8 @@ def test_loss_of_an_empty_image_is_finite():
     loss = restoration_loss(output, truth, 2, 0.015, 0.002)
     loss.backward()
     assert torch.isfinite(output.grad).all()
-    np.testing.assert_allclose(compress(truth).numpy(), 0)
-    np.testing.assert_allclose(expand(compress(truth + 5)).numpy(), 5, rtol=1e-6)
+    np.testing.assert_allclose(asinh_scale(truth).numpy(), 0)
+    np.testing.assert_allclose(sinh_scale(asinh_scale(truth + 5)).numpy(), 5, rtol=1e-6)
 
 
 def test_fresh_weights_may_say_anything():
@@ -127,7 +126,7 @@ def observed(scale=2, side=30, masked=True):
     truth = np.stack([peak * np.exp(-(x**2 + y**2) / 50) for peak in (5, 4000)])
     psf = 1.0 * (np.hypot(*np.mgrid[-2:3, -2:3]) < 1.8)
     psf /= psf.sum()
-    operator = Degrade(psf, scale, (side, side))
+    operator = ForwardModel(psf, scale, (side, side))
     sigma = rng.uniform(1, 2, (2, side, side))
     mask = rng.random(sigma.shape) < 0.1 * masked
     noise = sigma * rng.normal(size=sigma.shape)
@@ -149,9 +148,9 @@ def test_inconsistency_by_hand():
         for images in (image, batch.truth)]
     ratio = np.log((np.array(chi2[0]) + 1) / (np.array(chi2[1]) + 1))
     assert abs(ratio[0]) < 0.01 and ratio[1] > 1  # two per cent are nothing to a faint image
-    found = inconsistency(compress(image), batch).item()
+    found = inconsistency(asinh_scale(image), batch).item()
     assert found == pytest.approx(np.maximum(ratio, 0).mean(), rel=1e-6)
-    assert inconsistency(compress(batch.truth), batch).item() == pytest.approx(0, abs=1e-9)
+    assert inconsistency(asinh_scale(batch.truth), batch).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_consistency_is_added_by_its_weight(tmp_path):
@@ -162,7 +161,7 @@ def test_consistency_is_added_by_its_weight(tmp_path):
     losses = []
     for loss in ({"mse": 1.0}, {"mse": 1.0, "consistency": 0.5}):
         recipe = Recipe("tiny", sizes, training=Training(steps=1, loss=loss, precision="float32"))
-        trainer = ConsistentTrainer(recipe, tmp_path, Processes("cpu"))
+        trainer = ConsistentTrainer(recipe, tmp_path, Distributed("cpu"))
         trainer.network.double()
         output = trainer.network(*batch.inputs("cpu"))
         losses.append(trainer.content(output, batch))

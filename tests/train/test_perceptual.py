@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from lenssr.networks.vgg19 import MEAN, SPREAD, VGG19
+from lenssr.networks import VGG19
+from lenssr.networks.vgg19 import MEAN, SPREAD
 from lenssr.train import Training, fit
 from lenssr.train import _perceptual as module
 from lenssr.train._losses import training_loss

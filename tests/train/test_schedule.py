@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.train import LearningRates, Training
+from lenssr.train import LearningRateSweep, Training
 from lenssr.train._schedule import flux_weight, learning_rate, scheduled
 
 
@@ -61,7 +61,7 @@ def test_learning_rates_of_a_known_curve():
     rates = np.geomspace(1e-6, 1, 241)
     log = np.log10(rates)
     losses = 1 / (1 + 10 ** (2 * (log + 3))) + 0.05 * np.maximum(log + 1.5, 0) ** 2
-    found = LearningRates.of(rates, losses)
+    found = LearningRateSweep.of(rates, losses)
     # The running mean lags by about nine steps, a quarter of a decade.
     assert -3.1 < np.log10(found.steepest) < -2.5
     assert -2.5 < np.log10(found.tenth) < -2.0

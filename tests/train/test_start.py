@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.networks import build
+from lenssr.networks import build_network
 from lenssr.train import Data, Recipe, Training, evaluate_weights, fit
 from lenssr.train._start import freeze, still, warm_start
 from lenssr.weights import load_network, save_network
@@ -45,7 +45,7 @@ def test_fine_tuning_in_two_stages(base, trained, tmp_path):
 
 
 def test_statistics_of_frozen_parts_stay():
-    network = build(**SIZES).train()
+    network = build_network(**SIZES).train()
     freeze(network, ["body.0"])
     still(network, ["body.0"])
     before = {k: v.clone() for k, v in network.named_buffers()}
@@ -62,11 +62,11 @@ def test_statistics_of_frozen_parts_stay():
 ])
 def test_bad_freezing(patterns, words):
     with pytest.raises(ValueError, match=words):
-        freeze(build(**SIZES), patterns)
+        freeze(build_network(**SIZES), patterns)
 
 
 def test_a_prefix_ends_at_a_dot():
-    network = build(**{**SIZES, "blocks": 11})
+    network = build_network(**{**SIZES, "blocks": 11})
     freeze(network, ["body.1"])
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     assert frozen and all(name.startswith("body.1.") for name in frozen)
@@ -79,12 +79,12 @@ def test_a_prefix_ends_at_a_dot():
 def test_weights_that_do_not_fit(trained, change, words):
     sizes = {**SIZES, **change}
     with pytest.raises(ValueError, match=words):
-        warm_start(build(**sizes), str(trained), sizes)
+        warm_start(build_network(**sizes), str(trained), sizes)
     other = dict(architecture="edsr", scale=2, blocks=1, features=8)
     with pytest.raises(ValueError, match="must be weights of architecture 'edsr', .* 'srresnet'"):
-        warm_start(build(**other), str(trained), other)
+        warm_start(build_network(**other), str(trained), other)
     # SRGAN's generator is SRResNet.
-    generator = build(**{**SIZES, "architecture": "srgan"})
+    generator = build_network(**{**SIZES, "architecture": "srgan"})
     warm_start(generator, str(trained), {**SIZES, "architecture": "srgan"})
     assert all(map(torch.equal, generator.state_dict().values(),
                    load_network(str(trained))[0].state_dict().values()))
@@ -97,7 +97,7 @@ def test_card_is_measured_again(trained):
 
 
 def test_card_without_a_recipe(tmp_path):
-    save_network(tmp_path / "bare.safetensors", build(**SIZES), name="bare", network=SIZES)
+    save_network(tmp_path / "bare.safetensors", build_network(**SIZES), name="bare", network=SIZES)
     with pytest.raises(ValueError, match="must have a recipe in their card, 'bare' has none"):
         evaluate_weights(tmp_path / "bare.safetensors")
 

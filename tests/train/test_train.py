@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.train import Recipe, Training, find_learning_rate, fit
+from lenssr.train import Distributed, Recipe, Trainer, Training, find_learning_rate, fit, open_pairs
 from lenssr.train import _curves as curves_module
-from lenssr.train._data import open_pairs
-from lenssr.train._distributed import Processes
-from lenssr.train._trainer import Trainer
 from lenssr.weights import load_network
 
 
@@ -25,7 +22,7 @@ def changed(recipe, **training):
 
 
 def begun(recipe, folder):
-    return Trainer(recipe, folder, Processes("cpu"))
+    return Trainer(recipe, folder, Distributed("cpu"))
 
 
 def table(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.networks import compress
+from lenssr.networks import asinh_scale
 from lenssr.simulate import open_catalog, simulate_pair, write_pairs
 from lenssr.train import Data, adapt, finetune, fit
 from lenssr.train._adapt import disagreement
@@ -114,11 +114,11 @@ def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
     write_pairs(bright, tmp_path / "pairs")
     data = Data(catalog=str(tmp_path / "pairs"), size=24, noise_error=0.0, validation_share=0.2)
     batch = CatalogPairs(data, 2, telescope=True).batch(0, 4)
-    truth = compress(batch.truth)
+    truth = asinh_scale(batch.truth)
     right = disagreement(truth, batch).item()
     # Of normal residuals the mean of sqrt(1 + r^2) - 1 is 0.355.
     assert right == pytest.approx(0.355, abs=0.06)
-    for wrong in (compress(0.8 * batch.truth), truth.roll(2, -1)):
+    for wrong in (asinh_scale(0.8 * batch.truth), truth.roll(2, -1)):
         assert disagreement(wrong, batch).item() > 1.5 * right
     # Where there is no datum nothing is compared.
     sigma, *others = batch.telescope
@@ -171,10 +171,10 @@ def test_features_are_what_enters_the_last_part(source):
     features, output = encode(network, x, told)
     torch.testing.assert_close(network.tail(features), output)
     torch.testing.assert_close(network(x, told), output)
-    from lenssr.networks import build
+    from lenssr.networks import build_network
 
     with pytest.raises(ValueError, match="`weights` must be of a network with an up-sampling part"):
-        encode(build("srcnn"))
+        encode(build_network("srcnn"))
 
 
 @pytest.mark.parametrize(("options", "words"), [

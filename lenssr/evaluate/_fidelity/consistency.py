@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from lenssr.methods._consistency import Misfit
-
-from .part import Part, make_table, middle, snr_bins
+from lenssr.evaluate._fidelity.part import Part, make_table, middle, snr_bins
+from lenssr.methods import DataResidual
 
 __all__ = ["Consistency"]
 
@@ -21,7 +20,7 @@ class Consistency(Part):
         plane = one.ready.plane
         if plane.psf is None:
             return {}
-        chi2 = Misfit(plane, one.scale).chi2(one.truth * one.ready.span)
+        chi2 = DataResidual(plane, one.scale).chi2(one.truth * one.ready.span)
         return {"truth": [{"snr": one.snr, "chi2": chi2}]}
 
     def measure(self, restored):

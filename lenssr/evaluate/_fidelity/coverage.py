@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from lenssr.image._snr import BINS, local_snr, snr_bin
-
-from .covers import count_within, shares
-from .fluxes import RADII, circles
-from .part import Part, make_table
+from lenssr.evaluate._fidelity.covers import count_within, shares
+from lenssr.evaluate._fidelity.fluxes import RADII, circles
+from lenssr.evaluate._fidelity.part import Part, make_table
+from lenssr.uncertainty import SNR_BINS, local_snr, snr_bin
 
 __all__ = ["Coverage"]
 
@@ -64,7 +63,7 @@ def _splits(one):
     radius = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2) / (min(ny, nx) / 2)
     splits = {"all": np.full(local.shape, "all")}
     rings = np.digitize(radius, list(RINGS.values())[:-1])
-    for split, bins, names in (("snr", snr_bin(local), BINS), ("radius", rings, RINGS)):
+    for split, bins, names in (("snr", snr_bin(local), SNR_BINS), ("radius", rings, RINGS)):
         splits[split] = np.array(list(names))[bins]
     if sample.kind:
         splits["kind"] = np.full(local.shape, sample.kind)
@@ -73,7 +72,7 @@ def _splits(one):
 
 def _order(key):
     split, name = key
-    known = [*BINS, *RINGS]
+    known = [*SNR_BINS, *RINGS]
     return (("all", "snr", "radius", "kind").index(split),
             known.index(name) if name in known else 0, name)
 

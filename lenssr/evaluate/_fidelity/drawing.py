@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .covers import EXPECTED
-from .slopes import Curve
+from lenssr.evaluate._fidelity.covers import EXPECTED
+from lenssr.evaluate._fidelity.slopes import Curve
 
 __all__ = ["draw"]
 

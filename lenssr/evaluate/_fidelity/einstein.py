@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from lenssr.image._kernels import target_psf
-
-from .lensfit import fit_lens, parameters
-from .part import Part, make_table, middle
-from .scenes import lenses
+from lenssr.evaluate._fidelity.lensfit import fit_lens, parameters
+from lenssr.evaluate._fidelity.part import Part, make_table, middle
+from lenssr.evaluate._fidelity.scenes import lenses
+from lenssr.image import target_psf
 
 __all__ = ["Einstein"]
 

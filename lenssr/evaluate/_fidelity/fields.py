@@ -3,12 +3,11 @@
 import numpy as np
 from astropy.stats import mad_std
 
-from lenssr.image._psf import measure_fwhm
-
-from .detections import count_sources, rate_limits
-from .part import Part, make_table, middle
-from .scenes import LAGS, blanks, stars
-from .starfit import measure_stars
+from lenssr.evaluate._fidelity.detections import count_sources, rate_limits
+from lenssr.evaluate._fidelity.part import Part, make_table, middle
+from lenssr.evaluate._fidelity.scenes import LAGS, blanks, stars
+from lenssr.evaluate._fidelity.starfit import measure_stars
+from lenssr.image import psf_fwhm
 
 __all__ = ["Blank", "Stars"]
 
@@ -23,7 +22,7 @@ class Stars(Part):
         psf, places = one.result.psf, one.sample.pair.truth["places"]
         if psf is None:
             return []
-        width = measure_fwhm(psf)
+        width = psf_fwhm(psf)
         declared = measure_stars(psf, [[(n - 1) / 2 for n in psf.shape[::-1]]], width)
         found = measure_stars(one.image, places, width)
         return [{"fwhm": fwhm, "declared": declared["fwhm"][0], "shift": place - true,

@@ -3,23 +3,22 @@
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._checks import natural_integer, positive_integer, positive_number
-from lenssr._files import check_absent
-
-from .._entrants import LINEAR, method_names
-from .._experiments import find_experiment
-from .consistency import Consistency
-from .coverage import Coverage
-from .einstein import Einstein
-from .fields import Blank, Stars
-from .light import Flux, Shift, Transfer
-from .restorer import Restorer
-from .result import Fidelity, files
-from .samples import Sample
-from .scenes import find_site
-from .shape import Shape
-from .summary import summarise
-from .twins import Twins
+from lenssr._io import check_overwrite
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.evaluate._entrants import LINEAR, method_names
+from lenssr.evaluate._experiments import find_experiment
+from lenssr.evaluate._fidelity.consistency import Consistency
+from lenssr.evaluate._fidelity.coverage import Coverage
+from lenssr.evaluate._fidelity.einstein import Einstein
+from lenssr.evaluate._fidelity.fields import Blank, Stars
+from lenssr.evaluate._fidelity.light import Flux, Shift, Transfer
+from lenssr.evaluate._fidelity.restorer import Restorer
+from lenssr.evaluate._fidelity.result import Fidelity, files
+from lenssr.evaluate._fidelity.samples import Sample
+from lenssr.evaluate._fidelity.scenes import find_site
+from lenssr.evaluate._fidelity.shape import Shape
+from lenssr.evaluate._fidelity.summary import summarise
+from lenssr.evaluate._fidelity.twins import Twins
 
 __all__ = ["PARTS", "fidelity"]
 
@@ -100,15 +99,15 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
     A method that cannot work on such pairs is listed with its reason, and one that warns with
     its warning. What is measured, and how, is told in the user guide.
     """
-    n, seed = positive_integer("n", n), natural_integer("seed", seed)
+    n, seed = check_positive_int("n", n), check_nonnegative_int("seed", seed)
     told = {"told_psf": told_psf, "told_noise": told_noise}
     for argument, factor in told.items():
-        positive_number(argument, factor)
+        check_positive_number(argument, factor)
     chosen = _chosen(parts)
     names = _names(methods)
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
     if out is not None:
-        check_absent([files(out, experiment.name, ())["figure"]], overwrite)
+        check_overwrite([files(out, experiment.name, ())["figure"]], overwrite)
     run = _Run(Restorer(names, weights, experiment.scale, device, **told), seed, progress)
     run.on_pairs(chosen, experiment, psf)
     run.on_scenes(chosen, experiment, n, psf)

@@ -3,9 +3,8 @@
 import numpy as np
 from scipy.optimize import least_squares
 
-from lenssr.methods._operator import BlurBin
-from lenssr.simulate import Grid, render
-from lenssr.simulate._model import SceneModel
+from lenssr._forward_model import PSFConvolution
+from lenssr.simulate import Grid, SceneModel, render
 
 __all__ = ["fit_lens", "parameters", "scene"]
 
@@ -65,7 +64,7 @@ def fit_lens(image, psf, pixel, fine, start):
     values : `~numpy.ndarray`
         The best parameters.
     """
-    blur = BlurBin(psf, fine, image.shape)
+    blur = PSFConvolution(psf, fine, image.shape)
     grid = Grid(fine * len(image), pixel / fine)
     unit = np.linalg.norm(image)
 

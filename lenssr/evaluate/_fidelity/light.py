@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from lenssr.image._power import FREQUENCIES, ring_power, transfer
-
-from .fluxes import RADII, flux_ratio
-from .part import BRIGHT, SNR_EDGES, Part, make_table, middle, snr_bins
-from .shifts import measure_shift
+from lenssr.evaluate._fidelity.fluxes import RADII, flux_ratio
+from lenssr.evaluate._fidelity.part import BRIGHT, SNR_EDGES, Part, make_table, middle, snr_bins
+from lenssr.evaluate._fidelity.shifts import measure_shift
+from lenssr.evaluate._power_spectrum import FREQUENCIES, radial_power, transfer_function
 
 __all__ = ["Flux", "Shift", "Transfer"]
 
@@ -65,7 +64,7 @@ class Transfer(Part):
 
     def measure(self, restored):
         (one,) = restored
-        power = ring_power(one.image, one.sample.truth)
+        power = radial_power(one.image, one.sample.truth)
         total = power[1].sum()
         return [{"snr": one.sample.snr, "power": power / total}] if total > 0 else []
 
@@ -74,7 +73,7 @@ class Transfer(Part):
         for label, lines in rows.items():
             for least in (SNR_EDGES[0], BRIGHT):
                 power = [line["power"] for line in lines if line["snr"] >= least]
-                t, r = transfer(np.sum(power, axis=0)) if power else 2 * [
+                t, r = transfer_function(np.sum(power, axis=0)) if power else 2 * [
                     np.full(len(FREQUENCIES), np.nan)]
                 found += [{"method": label, "snr_low": least, "n": len(power), "k": k,
                            "transfer": t_k, "correlation": r_k}

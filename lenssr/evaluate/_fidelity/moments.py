@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssr.image._kernels import FWHM_PER_SIGMA
+from lenssr.image import FWHM_PER_SIGMA
 
 __all__ = ["Moments", "adaptive_moments", "ellipticity"]
 

@@ -4,12 +4,11 @@ import numpy as np
 from astropy.nddata import StdDevUncertainty
 
 from lenssr import superresolve
-from lenssr.image._kernels import widened_psf
+from lenssr.evaluate._entrants import check_scale, weight_files
+from lenssr.evaluate._fidelity.samples import Restored
+from lenssr.evaluate._notes import Notes
+from lenssr.image import widened_psf
 from lenssr.methods import make_method
-
-from .._entrants import check_scale, weight_files
-from .._notes import Notes
-from .samples import Restored
 
 __all__ = ["Restorer"]
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._files import check_absent, write_report
-
-from .slopes import Curve
+from lenssr._io import check_overwrite, write_tables_and_figure
+from lenssr.evaluate._fidelity.slopes import Curve
 
 __all__ = ["Fidelity", "files", "shortened"]
 
@@ -90,7 +89,7 @@ class Fidelity:
         figure : `~matplotlib.figure.Figure`
             A panel for each part that was run.
         """
-        from .drawing import draw
+        from lenssr.evaluate._fidelity.drawing import draw
 
         return draw(self)
 
@@ -111,8 +110,8 @@ class Fidelity:
             If a file is there already and ``overwrite`` is false.
         """
         paths = files(folder, self.name, self.tables)
-        check_absent(paths.values(), overwrite)
-        write_report({paths[name]: table for name, table in self.tables.items()}, self.figure(),
+        check_overwrite(paths.values(), overwrite)
+        write_tables_and_figure({paths[name]: table for name, table in self.tables.items()}, self.figure(),
                      paths["figure"])
 
 

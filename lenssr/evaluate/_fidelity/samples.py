@@ -4,12 +4,11 @@ from functools import cached_property
 
 import numpy as np
 
-from lenssr.image._mask import expand_mask
-from lenssr.image._noise import sigma_from, sky_level
-from lenssr.methods._operator import Degrade
-
-from .._prepare import prepare
-from .moments import adaptive_moments
+from lenssr._forward_model import ForwardModel
+from lenssr.evaluate._fidelity.moments import adaptive_moments
+from lenssr.evaluate._prepare import prepare
+from lenssr.image import expand_mask, sigma_from
+from lenssr.uncertainty import sky_level
 
 __all__ = ["Restored", "Sample"]
 
@@ -76,7 +75,7 @@ class Sample:
         plane, light = self.ready.plane, np.where(where, self.truth * self.ready.span, 0.0)
         light[self.mask] = 0.0
         if plane.psf is not None:
-            seen = Degrade(plane.psf, self.scale, plane.shape).forward(light)
+            seen = ForwardModel(plane.psf, self.scale, plane.shape).forward(light)
         else:
             (ny, nx), s = plane.shape, self.scale
             seen = light.reshape(ny, s, nx, s).mean(axis=(1, 3))

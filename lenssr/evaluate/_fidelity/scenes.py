@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from lenssr.image._parse import pixel_scale
-from lenssr.simulate import Instrument, Population
-from lenssr.simulate._given import GivenSeries
-from lenssr.simulate._model import SceneModel
-from lenssr.simulate._observe import neighbours_correlation
-from lenssr.simulate._presets import find_preset
-from lenssr.simulate._series import draw_model
-
-from .samples import Sample
+from lenssr.evaluate._fidelity.samples import Sample
+from lenssr.image import pixel_scale
+from lenssr.simulate import (
+    GivenSeries,
+    Instrument,
+    Population,
+    SceneModel,
+    draw_model,
+    find_preset,
+    kernel_neighbour_correlation,
+)
 
 __all__ = ["LAGS", "Site", "blanks", "find_site", "galaxies", "lens_population", "lenses",
            "stars"]
@@ -139,7 +141,7 @@ def _width(lag):
 
     def excess(width):
         width = torch.tensor([width], dtype=torch.float64)
-        return neighbours_correlation(width, 256).item() - lag
+        return kernel_neighbour_correlation(width, 256).item() - lag
 
     return optimize.brentq(excess, 0.05, 5.0)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .moments import adaptive_moments
-from .part import Part, make_table, snr_bins
-from .scenes import galaxies
-from .slopes import Curve, fit_curve, slope
+from lenssr.evaluate._fidelity.moments import adaptive_moments
+from lenssr.evaluate._fidelity.part import Part, make_table, snr_bins
+from lenssr.evaluate._fidelity.scenes import galaxies
+from lenssr.evaluate._fidelity.slopes import Curve, fit_curve, slope
 
 __all__ = ["Shape"]
 

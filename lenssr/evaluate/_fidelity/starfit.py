@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .moments import adaptive_moments
+from lenssr.evaluate._fidelity.moments import adaptive_moments
 
 __all__ = ["measure_stars"]
 

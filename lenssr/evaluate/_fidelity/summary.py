@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .part import BRIGHT, COLUMNS, make_table
+from lenssr.evaluate._fidelity.part import BRIGHT, COLUMNS, make_table
 
 __all__ = ["summarise"]
 

@@ -5,15 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lenssr.simulate._scene import shooter
-from lenssr.simulate._series import draw_model
-from lenssr.simulate._subhalos import truncated_nfw
+from lenssr.evaluate._fidelity.differences import compare
+from lenssr.evaluate._fidelity.part import Part, make_table, middle
+from lenssr.evaluate._fidelity.scenes import lens_population
+from lenssr.simulate import draw_model, ray_shooting, truncated_nfw
 
-from .differences import compare
-from .part import Part, make_table, middle
-from .scenes import lens_population
-
-__all__ = ["MASSES", "Twins", "twins", "with_subhalo"]
+__all__ = ["MASSES", "Twins", "twins", "add_subhalo"]
 
 MASSES = (1e9, 1e10)
 """Masses of the subhalos, solar masses."""
@@ -23,7 +20,7 @@ RINGS = np.linspace(0.8, 1.2, 9)  # Einstein radii at which a subhalo may be
 ANGLES = 128
 
 
-def with_subhalo(scene, mass):
+def add_subhalo(scene, mass):
     """
     A lens with one more truncated NFW halo, where the arcs are brightest.
 
@@ -45,7 +42,7 @@ def with_subhalo(scene, mass):
     radius = plane.theta_e * RINGS[:, None]
     x, y = (plane.x + radius * np.cos(angle)).ravel(), (plane.y + radius * np.sin(angle)).ravel()
     light = LightModel(scene.source_models).surface_brightness(
-        *shooter(scene)(x, y), scene.source_kwargs)
+        *ray_shooting(scene)(x, y), scene.source_kwargs)
     best = np.argmax(light)
     scene.lens_models.append("TNFW")
     scene.lens_kwargs.append(truncated_nfw(mass, plane, 1.0) | {
@@ -72,7 +69,7 @@ def twins(site, n, seed):
         instrument = replace(instrument, zero_point=25.0, read_noise=depth, exposures=1,
                              exposure_time=1.0, sky_brightness=np.inf, magnitude=2 * (magnitude,))
         group = []
-        for each in (scene, *(with_subhalo(scene, mass) for mass in MASSES)):
+        for each in (scene, *(add_subhalo(scene, mass) for mass in MASSES)):
             group += site.observe([each] * 2, seed + k, instrument=instrument)
         yield group
 

@@ -4,9 +4,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from lenssr.image._wcs_check import finer
-
-from ._checks import degraded, fwhm_of
+from lenssr.evaluate._report._checks import degraded, fwhm_of
+from lenssr.image import to_fine_pixel
 
 __all__ = ["apertures"]
 
@@ -36,7 +35,7 @@ def apertures(subject, centre, pixel=None):
     image, scale = subject.image, subject.scale
     radii = _radii(image, np.array(centre))
     own = [_circle(centre, r) for r in radii]
-    fine = [_circle(finer(np.array(centre), scale), r * scale) for r in radii]
+    fine = [_circle(to_fine_pixel(np.array(centre), scale), r * scale) for r in radii]
     area = scale**2 * subject.share
     table = Table({"radius": radii * scale * (pixel or 1)}, masked=True)
     table["radius"].unit = u.arcsec if pixel else u.pix

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from lenssr._files import save_figure
+from lenssr._io import save_figure
 from lenssr.evaluate._benchmark_result import Benchmark, condition_lines
 from lenssr.evaluate._benchmark_table import layout
-
-from ._gains import gains_figure
-from ._html import data_uri, foot, listing, page, section, table, tag
+from lenssr.evaluate._report._gains import gains_figure
+from lenssr.evaluate._report._html import data_uri, foot, listing, page, section, table, tag
 
 __all__ = ["benchmark_page"]
 

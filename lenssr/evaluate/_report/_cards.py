@@ -4,7 +4,7 @@ import re
 
 from astropy.table import Table
 
-from ._html import NONE
+from lenssr.evaluate._report._html import NONE
 
 __all__ = ["card_table", "source_cards", "warnings_of"]
 

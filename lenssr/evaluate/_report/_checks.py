@@ -4,8 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from lenssr.evaluate._metrics import WINDOW, image_metrics
-from lenssr.image._kernels import resampled_psf
-from lenssr.image._psf import measure_fwhm
+from lenssr.image import psf_fwhm, resampled_psf
 
 __all__ = ["chi2", "data_residual", "degraded", "figures", "fwhm_of"]
 
@@ -103,7 +102,7 @@ def fwhm_of(psf):
     from skimage.measure import find_contours
 
     if any(n % 2 == 0 for n in psf.shape):
-        return measure_fwhm(psf)  # of someone else's making: without a central pixel
+        return psf_fwhm(psf)  # of someone else's making: without a central pixel
     fine = np.pad(resampled_psf(psf, FINER), 1)
     y, x = max(find_contours(fine, fine.max() / 2), key=len).T
     area = abs(y[:-1] @ x[1:] - y[1:] @ x[:-1]) / 2

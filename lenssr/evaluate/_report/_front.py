@@ -5,16 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._checks import natural_integer, positive_integer
-from lenssr._files import whole_file
-from lenssr._warned import kept_warnings, texts
+from lenssr._io import atomic_write
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr._warnings import record_warnings, unique_messages
 from lenssr.evaluate._benchmark_result import Benchmark
 from lenssr.evaluate._parts import parts_of
-
-from ._benchmark_page import benchmark_page
-from ._gather import gather, match
-from ._result_page import result_page
-from ._window import window_of
+from lenssr.evaluate._report._benchmark_page import benchmark_page
+from lenssr.evaluate._report._gather import gather, match
+from lenssr.evaluate._report._result_page import result_page
+from lenssr.evaluate._report._window import window_of
 
 __all__ = ["report"]
 
@@ -84,7 +83,7 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
         raise OSError(f"`path` {str(path)!r} exists already; say overwrite=True to replace it")
     if not path.parent.is_dir():
         raise OSError(f"`path` must be in a folder that is there, got {str(path)!r}")
-    plane, size = natural_integer("plane", plane), positive_integer("size", size)
+    plane, size = check_nonnegative_int("plane", plane), check_positive_int("size", size)
     given = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
              "unit": unit}
     if _is_benchmark(subject):
@@ -95,15 +94,15 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
                 raise ValueError(f"`{name}` goes with a result, got a benchmark as `subject`")
         text = benchmark_page(subject, title)
     else:
-        with kept_warnings() as caught:
+        with record_warnings() as caught:
             found = gather(match(subject, data, given), truth=truth, compare=compare,
                            prior_map=None if prior_map is True else prior_map, plane=plane)
             if prior_map is True:
                 found.prior = parts_of(found).share
             window = window_of(found, center, size)
             file = Path(subject).stem if isinstance(subject, str | os.PathLike) else None
-            text = result_page(found, window, title, file, texts(caught))
-    with whole_file(path) as beside:
+            text = result_page(found, window, title, file, unique_messages(caught))
+    with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 

@@ -6,15 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from astropy import units as u
 
+from lenssr.evaluate._report._sky import apart
+from lenssr.evaluate._report._subject import Restored, Subject
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import Parsed, SuperResolvedImage, flux_kind, parse_image
-from lenssr.image._accept import accept
-from lenssr.image._fits import header_from, is_file
-from lenssr.image._mask import combine_masks
-from lenssr.image._noise import sigma_from
-
-from ._sky import apart
-from ._subject import Restored, Subject
+from lenssr.image import (
+    Parsed,
+    SuperResolvedImage,
+    combine_masks,
+    flux_convention,
+    header_from,
+    is_file,
+    parse_image,
+    parse_input,
+    sigma_from,
+)
 
 __all__ = ["gather", "match"]
 
@@ -77,7 +82,7 @@ def match(result, data, given):
         raise ValueError(f"`data` must have the {planes} planes of `subject`, "
                          f"got {len(parsed.planes)}")
     scale = _scale(parsed.planes[0].shape, result.shape[-2:])
-    kind = result.meta.get("SRFLUX") or flux_kind(result.unit)
+    kind = result.meta.get("SRFLUX") or flux_convention(result.unit)
     share = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
     return Matched(result, parsed, scale, share)
 
@@ -208,7 +213,7 @@ def _like(name, array, plane, shape):
 
 
 def _truth(truth, plane, result):
-    raw = accept(truth, None, {"mask", "unit"})
+    raw = parse_input(truth, None, {"mask", "unit"})
     values = np.asarray(raw.data, dtype=float)
     factor = 1.0 if raw.unit is None else _factor("truth", raw.unit, result.unit)
     missing = combine_masks(raw.mask, values, raw.mask_bits)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssr.image._mask import expand_mask
-
-from ._checks import data_residual
+from lenssr.evaluate._report._checks import data_residual
+from lenssr.image import expand_mask
 
 __all__ = ["Layer", "layers_of"]
 

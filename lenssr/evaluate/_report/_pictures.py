@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lenssr.image._noise import sky_level
-
-from ._html import data_uri
+from lenssr.evaluate._report._html import data_uri
+from lenssr.uncertainty import sky_level
 
 __all__ = ["STRETCHES", "Scale", "indexed_png", "scales_of"]
 

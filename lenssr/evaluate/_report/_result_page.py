@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from lenssr.image._wcs_check import finer
-
-from ._apertures import apertures
-from ._cards import card_table, source_cards, warnings_of
-from ._checks import figures
-from ._html import foot, listing, page, section, table, tag
-from ._layers import layers_of
-from ._pictures import STRETCHES, scales_of
-from ._sky import floats, sky_of
-from ._viewer import viewer
+from lenssr.evaluate._report._apertures import apertures
+from lenssr.evaluate._report._cards import card_table, source_cards, warnings_of
+from lenssr.evaluate._report._checks import figures
+from lenssr.evaluate._report._html import foot, listing, page, section, table, tag
+from lenssr.evaluate._report._layers import layers_of
+from lenssr.evaluate._report._pictures import STRETCHES, scales_of
+from lenssr.evaluate._report._sky import floats, sky_of
+from lenssr.evaluate._report._viewer import viewer
+from lenssr.image import to_fine_pixel
 
 __all__ = ["result_page"]
 
@@ -117,7 +116,7 @@ def _bar(layer, scale, stretch):
 def _checks(subject, window, sky, checks):
     best = {"PSNR": "max", "SSIM": "max"} if len(subject.results) > 1 else None
     flux = apertures(subject, window.centre, sky and sky.pixel)
-    x, y = (finer(c, subject.scale) for c in window.centre)
+    x, y = (to_fine_pixel(c, subject.scale) for c in window.centre)
     return section(
         "Checks", table(checks, "Resolution, flux, agreement with the data"
                         + (" and with the truth" if subject.truth is not None else ""), best),

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy import units as u
 
-from lenssr.image._parse import celestial, pixel_scale
-from lenssr.image._wcs_check import finer
+from lenssr.image import get_skycoord, pixel_scale, to_fine_pixel
 
 __all__ = ["Sky", "apart", "floats", "sky_of"]
 
@@ -98,14 +97,14 @@ def apart(wcs, finer_wcs, shape, scale, plane=0):
         return None
     y, x = ((n - 1) / 2 for n in shape)
     here = _place(wcs, y, x, plane)
-    there = _place(finer_wcs, finer(y, scale), finer(x, scale), plane)
+    there = _place(finer_wcs, to_fine_pixel(y, scale), to_fine_pixel(x, scale), plane)
     return float((here.separation(there) / pixel).to_value(u.one))
 
 
 def _place(wcs, y, x, plane):
     y, x = (np.asarray(each, dtype=float) for each in np.broadcast_arrays(y, x))
     further = (np.full(x.shape, float(plane)) for _ in range(wcs.low_level_wcs.pixel_n_dim - 2))
-    return celestial(wcs.pixel_to_world(x, y, *further))
+    return get_skycoord(wcs.pixel_to_world(x, y, *further))
 
 
 def _vectors(wcs, y, x, plane):

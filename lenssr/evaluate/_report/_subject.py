@@ -6,9 +6,8 @@ from functools import cached_property
 import numpy as np
 from astropy.io import fits
 
-from lenssr.image import LensImage
-from lenssr.image._mask import expand_mask
-from lenssr.methods._consistency import Misfit
+from lenssr.image import LensImage, expand_mask
+from lenssr.methods import DataResidual
 
 __all__ = ["Restored", "Subject"]
 
@@ -95,7 +94,7 @@ class Subject:
     @cached_property
     def misfit(self):
         """What brings a result to the resolution and the pixels of the input, and compares them."""
-        return Misfit(self.image, self.scale)
+        return DataResidual(self.image, self.scale)
 
     def degrades(self, restored):
         """Whether the resolution of a result and of the data are known, to go from one to other."""

@@ -2,8 +2,8 @@
 
 import math
 
-from ._html import Html, section, tag
-from ._pictures import STRETCHES
+from lenssr.evaluate._report._html import Html, section, tag
+from lenssr.evaluate._report._pictures import STRETCHES
 
 __all__ = ["viewer"]
 

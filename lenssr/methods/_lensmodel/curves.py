@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage.measure import find_contours
 
 from lenssr.image import LensSolution
-from lenssr.networks._lensing import MACRO, sersic
+from lenssr.lensing import LENS_PARAMETERS, sersic_profile
 
 __all__ = ["critical_curves", "solution"]
 
@@ -77,7 +77,7 @@ def solution(posterior, scale, noise):
     unit = np.array([radius, 1, 1, 1, scale, scale, 1, 1])
     found = np.array([radius, *values[1:4], *(scale * values[4:6] + middle), *values[6:]])
     covariance = covariance * np.outer(unit, unit)
-    names = ["theta_E", *(p.name for p in MACRO[1:])]
+    names = ["theta_E", *(p.name for p in LENS_PARAMETERS[1:])]
     table = Table({"name": names, "value": found, "error": np.sqrt(np.diag(covariance)),
                    "unit": ["pix" if name in ("theta_E", "x", "y") else "" for name in names]})
     beta = [b.double().numpy() for b in model.rays(state)]
@@ -104,7 +104,7 @@ def _source(model, state):
     inside = [m + (b - m) * edge for b, m in zip((x, y), middle)]
     image = grid.light(inside, model.source(state))[0]
     for part, amplitude in zip(model.layout.slices("source"), state.amplitudes):
-        image = image + amplitude * sersic(x, y, state.values[None, part])[0]
+        image = image + amplitude * sersic_profile(x, y, state.values[None, part])[0]
     return image, axes
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .scene import Layout, Priors, SceneModel
+from lenssr.methods._lensmodel.scene import Layout, Priors, SceneModel
 
 __all__ = ["Data", "Fit", "evidence", "fit", "normal_parts",
            "parts_cost"]

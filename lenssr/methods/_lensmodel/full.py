@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from lenssr.networks._lensing import deflect_slopes, sersic_slopes, terms_for
-from lenssr.networks._splines import Potential
-
-from .scene import Priors, SceneModel
-from .source import SourceGrid
+from lenssr.lensing import Potential, deflection_derivatives, series_terms, sersic_derivatives
+from lenssr.methods._lensmodel.scene import Priors, SceneModel
+from lenssr.methods._lensmodel.source import SourceGrid
 
 __all__ = ["FullModel", "State"]
 
@@ -87,7 +85,7 @@ class FullModel:
         """Where rays meet the source plane, and the slopes of the deflection of the lens."""
         lattice, lens = self.lattice, self.layout.slices("lens")[0]
         macro = state.values[None, lens].to(self.scene.dtype)
-        alpha, slopes = deflect_slopes(lattice.x, lattice.y, macro, terms_for(macro))
+        alpha, slopes = deflection_derivatives(lattice.x, lattice.y, macro, series_terms(macro))
         more = self.potential.deflect(lattice.x.ravel(), lattice.y.ravel(),
                                       state.bent * self.bent_unit)
         beta = (lattice.x - alpha.real[0] - more[0], lattice.y - alpha.imag[0] - more[1])
@@ -107,7 +105,7 @@ class FullModel:
         beta = self.rays(state)
         light = self.grid.light(beta, self.source(state))[0]
         for part, amplitude in zip(self.layout.slices("source"), state.amplitudes):
-            light = light + amplitude.to(light.dtype) * sersic_slopes(
+            light = light + amplitude.to(light.dtype) * sersic_derivatives(
                 *beta, state.values[None, part].to(light.dtype))[0][0]
         return sharp + self.lattice.sharp(light)
 
@@ -137,7 +135,7 @@ class FullModel:
         value, by_x, by_y = self.grid.light(beta, self.source(state))
         lensed = []
         for part, amplitude in zip(layout.slices("source"), amplitudes):
-            light, own = sersic_slopes(*beta, state.values[None, part].to(dtype))
+            light, own = sersic_derivatives(*beta, state.values[None, part].to(dtype))
             parts[part] = lattice.sharp(amplitude * own[:, 0])
             lensed.append(lattice.sharp(light[0]))
             by_x, by_y = by_x - amplitude * own[0, 0], by_y - amplitude * own[1, 0]

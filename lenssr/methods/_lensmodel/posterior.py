@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from .fit import parts_cost
-from .full import FullModel, State
-from .source import SIDE
+from lenssr.methods._lensmodel.fit import parts_cost
+from lenssr.methods._lensmodel.full import FullModel, State
+from lenssr.methods._lensmodel.source import SIDE
 
 __all__ = ["Posterior", "infer"]
 

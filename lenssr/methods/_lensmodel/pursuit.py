@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from .fit import Fit, evidence, fit, normal_parts
-from .scene import Layout, SceneModel
+from lenssr.methods._lensmodel.fit import Fit, evidence, fit, normal_parts
+from lenssr.methods._lensmodel.scene import Layout, SceneModel
 
 __all__ = ["grow"]
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from lenssr.networks._lensing import (
-    LIGHT,
-    MACRO,
-    deflect,
-    deflect_slopes,
-    sersic,
-    sersic_slopes,
-    terms_for,
+from lenssr.lensing import (
+    LENS_PARAMETERS,
+    LIGHT_PARAMETERS,
+    deflection,
+    deflection_derivatives,
+    series_terms,
+    sersic_derivatives,
+    sersic_profile,
 )
 
 __all__ = ["Layout", "Priors", "SceneModel"]
@@ -25,7 +25,7 @@ SOURCE = ((0.0, 6.0), (0.0, 6.0), (0.4, 0.9), (0.2, 0.5), (0.0, 0.2), (0.0, 0.2)
 #: The same of other galaxies and of points: anywhere.
 PLACE = ((0.0, 12.0), (0.0, 12.0))
 NEIGHBOUR = ((0.3, 0.8), (0.4, 0.5), (0.0, 0.2), (0.0, 0.2))
-LENGTHS = {"lens": len(MACRO), "light": len(LIGHT), "source": len(LIGHT), "point": 2}
+LENGTHS = {"lens": len(LENS_PARAMETERS), "light": len(LIGHT_PARAMETERS), "source": len(LIGHT_PARAMETERS), "point": 2}
 
 #: How far the light of a lens is off its mass: place in pixels, ellipticity.
 OFFSET, TWIST = 0.1, 0.05
@@ -106,7 +106,7 @@ class Priors:
             if kind == "source":
                 table = SOURCE
             elif kind == "lens" or part in galaxies:
-                table = [(p.mean, p.width) for p in (MACRO if kind == "lens" else LIGHT)]
+                table = [(p.mean, p.width) for p in (LENS_PARAMETERS if kind == "lens" else LIGHT_PARAMETERS)]
             else:
                 table = (*PLACE, *NEIGHBOUR)[:LENGTHS[kind]]
             mean += [m for m, _ in table]
@@ -153,7 +153,7 @@ class SceneModel:
 
     def shoot(self, macro):
         """Where rays from the lattice meet the source plane, ``(batch, ny, nx)`` each."""
-        ax, ay = deflect(self.lattice.x, self.lattice.y, macro, terms_for(macro))
+        ax, ay = deflection(self.lattice.x, self.lattice.y, macro, series_terms(macro))
         return self.lattice.x - ax, self.lattice.y - ay
 
     def planes(self, values, with_slopes=False):
@@ -180,19 +180,19 @@ class SceneModel:
             lens = layout.slices("lens")[0]
             macro = values[:, lens]
             if with_slopes:
-                alpha, bent = deflect_slopes(lattice.x, lattice.y, macro, terms_for(macro))
+                alpha, bent = deflection_derivatives(lattice.x, lattice.y, macro, series_terms(macro))
                 beta = lattice.x - alpha.real, lattice.y - alpha.imag
             else:
                 beta = self.shoot(macro)
         for part in layout.slices("source"):
             if with_slopes:
-                light, own = sersic_slopes(*beta, values[:, part])
+                light, own = sersic_derivatives(*beta, values[:, part])
                 # A ray that is moved meets what a source moved the other way would show it.
                 through = own[0] * bent.real + own[1] * bent.imag
                 changes += [(len(found), part, lattice.sharp(own)),
                             (len(found), lens, lattice.sharp(through))]
             else:
-                light = sersic(*beta, values[:, part])
+                light = sersic_profile(*beta, values[:, part])
             found.append(lattice.sharp(light))
         for kind, image in (("light", self._galaxy), ("point", self._point)):
             for part in layout.slices(kind):
@@ -226,8 +226,8 @@ class SceneModel:
             return lattice.sharp(light) + blurs[1] @ more @ blurs[0].transpose(1, 2)
 
         if not with_slopes:
-            return image(sersic(lattice.x, lattice.y, values), sersic(x, y, values)), None
-        whole, near = (sersic_slopes(*places, values) for places in (
+            return image(sersic_profile(lattice.x, lattice.y, values), sersic_profile(x, y, values)), None
+        whole, near = (sersic_derivatives(*places, values) for places in (
             (lattice.x, lattice.y), (x, y)))
         return image(whole[0], near[0]), image(whole[1], near[1])
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import torch
 
-from lenssr.networks._lensing import LIGHT, MACRO
-
-from .fit import RARE, Fit, evidence, fit, normal_parts
-from .posterior import infer
-from .pursuit import grow
-from .scene import Layout, Priors, SceneModel
+from lenssr.lensing import LENS_PARAMETERS, LIGHT_PARAMETERS
+from lenssr.methods._lensmodel.fit import RARE, Fit, evidence, fit, normal_parts
+from lenssr.methods._lensmodel.posterior import infer
+from lenssr.methods._lensmodel.pursuit import grow
+from lenssr.methods._lensmodel.scene import Layout, Priors, SceneModel
 
 __all__ = ["search", "starts"]
 
@@ -47,7 +46,7 @@ def starts(guesses, side, radius=None, fan=FIRST):
     values : `~torch.Tensor`
         Those of the layout of one lens, source and galaxy.
     """
-    macro, galaxy, source = guesses.double().split([len(MACRO), len(LIGHT), len(LIGHT)], dim=-1)
+    macro, galaxy, source = guesses.double().split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
     values = torch.cat([macro, source, galaxy], dim=-1)
     (low, share), (count, turns, _) = FAN, fan
     radii = [low * (share * side / low) ** (k / (count - 1)) for k in range(count)]
@@ -58,7 +57,7 @@ def starts(guesses, side, radius=None, fan=FIRST):
             other, angle = Priors(Layout()).mean[None].clone(), 2 * math.pi * turn / turns
             other[0, 0] = math.log(each)
             for k, component in enumerate((math.cos(angle), math.sin(angle))):
-                other[0, len(MACRO) + k] = other[0, 4 + k] + BEHIND * each * component
+                other[0, len(LENS_PARAMETERS) + k] = other[0, 4 + k] + BEHIND * each * component
             others.append(other)
     return torch.cat(others)
 
@@ -103,7 +102,7 @@ def search(guesses, radius, coarse, fine, data, parts=6):
         Logarithm of the evidence of the best lens over that of light alone.
     """
     side = min(data.values.shape)
-    galaxy = guesses[:1, len(MACRO):len(MACRO) + len(LIGHT)].double()
+    galaxy = guesses[:1, len(LENS_PARAMETERS):len(LENS_PARAMETERS) + len(LIGHT_PARAMETERS)].double()
     tried = [_alone(galaxy, coarse, data, parts)]
     for fan, holes in ((FIRST, False), (SECOND, True)):
         data = replace(data, holes=holes)
@@ -160,7 +159,7 @@ def _roughly(values, lattice, data, kept):
     """Fits with a single source, with the light of the lens galaxy and without, the best few."""
     found = []
     for layout, start in ((Layout(), values),
-                          (Layout(lights=0, galaxy=False), values[:, :-len(LIGHT)])):
+                          (Layout(lights=0, galaxy=False), values[:, :-len(LIGHT_PARAMETERS)])):
         rough = Fit(layout, start)
         for share, steps in ROUGH:
             rough = fit(rough, lattice, data.forgiving(share), steps)

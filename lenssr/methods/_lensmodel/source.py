@@ -2,7 +2,7 @@
 
 import torch
 
-from lenssr.networks._lensing import sersic
+from lenssr.lensing import sersic_profile
 
 __all__ = ["SourceGrid"]
 
@@ -45,7 +45,7 @@ class SourceGrid:
     def smooth(self):
         """Surface brightness of the profiles at the pixels, ``(side, side)``."""
         x, y = self.axes()
-        light = sersic(x[None, :], y[:, None], self.profiles)
+        light = sersic_profile(x[None, :], y[:, None], self.profiles)
         return (self.amplitudes[:, None, None] * light).sum(0)
 
     def root(self):

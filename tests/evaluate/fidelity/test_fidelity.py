@@ -9,13 +9,12 @@ from astropy.table import Table
 from scipy import ndimage, special, stats
 
 from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
+from lenssr._forward_model import ForwardModel
 from lenssr.cli import main
 from lenssr.evaluate import fidelity
-from lenssr.image._kernels import gaussian_psf, target_psf
-from lenssr.image._psf import measure_fwhm
+from lenssr.image import gaussian_psf, psf_fwhm, target_psf
 from lenssr.methods import Restoration, _registry
-from lenssr.methods._operator import Degrade
-from lenssr.networks import build
+from lenssr.networks import build_network
 from lenssr.simulate import LensPair
 from lenssr.simulate._pair import make_ccd
 from lenssr.weights import save_network
@@ -106,7 +105,7 @@ def test_consistency_is_that_of_the_results_and_of_the_truth():
     pairs = []
     for pair in make_pairs(8):
         truth = ndimage.gaussian_filter(pair.hr.data, 2) * 4
-        seen = Degrade(psf, 2, (SIDE, SIDE)).forward(truth)
+        seen = ForwardModel(psf, 2, (SIDE, SIDE)).forward(truth)
         lr = make_ccd(seen + rng.normal(0, SIGMA, seen.shape), 0.2, psf=psf,
                       sigma=np.full(seen.shape, SIGMA))
         pairs.append(LensPair(lr, make_ccd(truth / 4, 0.1), {}))
@@ -154,7 +153,7 @@ def test_coverage_of_pixels(found):
 def test_methods_are_told_what_is_wrong(found):
     """Noise of half as much makes error bars those of the bold one; the PSF is seen wider."""
     def seen(image, run):
-        widths.append(measure_fwhm(image.psf))
+        widths.append(psf_fwhm(image.psf))
         return Repeat().restore(image, run)
 
     widths = []
@@ -225,7 +224,7 @@ def test_who_fails_is_left_out_with_the_reason(tmp_path):
         network = {"architecture": "srcnn", "scale": scale, "features": (4, 4),
                    "kernels": (3, 1, 3), "skip": True}
         file = tmp_path / f"net{scale}.safetensors"
-        save_network(file, build(**network).eval(), name="net", network=network)
+        save_network(file, build_network(**network).eval(), name="net", network=network)
         weights[f"x{scale}"] = [file] * 2 if scale == 2 else file
     pairs = list(make_pairs(3))
     for pair in pairs:

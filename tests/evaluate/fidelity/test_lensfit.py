@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from lenssr._forward_model import PSFConvolution
 from lenssr.evaluate._fidelity.lensfit import fit_lens, parameters, scene
-from lenssr.image._kernels import gaussian_psf
-from lenssr.methods._operator import BlurBin
+from lenssr.image import gaussian_psf
 from lenssr.simulate import Grid, render
 
 TRUTH = np.array([1.1, 0.1, -0.06, 0.02, -0.03, 0.03, -0.02, 0.2, 1.2, 0.15, 0.1, 0.12, -0.08])
@@ -43,7 +43,7 @@ def test_the_lens_is_found(fwhm, pixel):
 
 def test_noise_moves_the_radius_by_as_much_as_it_should():
     rng, psf = np.random.default_rng(0), gaussian_psf(2.5)
-    blur, grid = BlurBin(psf, 2, (20, 20)), Grid(40, 0.1)
+    blur, grid = PSFConvolution(psf, 2, (20, 20)), Grid(40, 0.1)
     image = blur.forward(render(scene(TRUTH), grid)[0])
     slope = (blur.forward(render(scene(TRUTH + 1e-3 * np.eye(13)[0]), grid)[0]) - image) / 1e-3
     noise = image.max() / 100

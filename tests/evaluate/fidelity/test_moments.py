@@ -6,7 +6,7 @@ from photutils.psf import GaussianPSF
 from scipy import ndimage
 
 from lenssr.evaluate._fidelity.moments import adaptive_moments, ellipticity
-from lenssr.image._kernels import FWHM_PER_SIGMA
+from lenssr.image import FWHM_PER_SIGMA
 
 
 def gaussian(shape, centre, covariance):

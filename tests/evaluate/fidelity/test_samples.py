@@ -5,10 +5,8 @@ import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 
 from lenssr.evaluate._fidelity.samples import Sample
-from lenssr.image._kernels import gaussian_psf, target_psf
-from lenssr.simulate import Instrument, LensPair
-from lenssr.simulate._given import GivenSeries
-from lenssr.simulate._model import SceneModel
+from lenssr.image import gaussian_psf, target_psf
+from lenssr.simulate import GivenSeries, Instrument, LensPair, SceneModel
 
 
 def star(snr=200, scale=2):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
+from lenssr.evaluate import add_subhalo
 from lenssr.evaluate._experiments import find_experiment
 from lenssr.evaluate._fidelity.scenes import (
     LAGS,
@@ -17,13 +18,17 @@ from lenssr.evaluate._fidelity.scenes import (
     lenses,
     stars,
 )
-from lenssr.evaluate._fidelity.twins import MASSES, twins, with_subhalo
-from lenssr.image._kernels import gaussian_psf
-from lenssr.image._psf import measure_fwhm
-from lenssr.simulate import Instrument, LensPair, Population, simulate_pair
+from lenssr.evaluate._fidelity.twins import MASSES, twins
+from lenssr.image import gaussian_psf, psf_fwhm
+from lenssr.simulate import (
+    Instrument,
+    LensPair,
+    Population,
+    draw_model,
+    ray_shooting,
+    simulate_pair,
+)
 from lenssr.simulate._pair import make_ccd
-from lenssr.simulate._scene import shooter
-from lenssr.simulate._series import draw_model
 
 SITE = Site(Instrument(), Population(), 40, 2)
 
@@ -73,7 +78,7 @@ def test_lenses_are_smooth():
 
 def test_a_subhalo_deflects_as_its_mass_says():
     scene = draw_model(Population(kinds=(1, 0, 0, 0, 0, 0)), 3, 0)
-    heavy = with_subhalo(scene, 1e10)
+    heavy = add_subhalo(scene, 1e10)
     assert len(scene.lens_models) == 2
     halo = heavy.lens_kwargs[-1]
     place = np.array([halo["center_x"], halo["center_y"]])
@@ -81,7 +86,7 @@ def test_a_subhalo_deflects_as_its_mass_says():
     assert 0.79 < np.hypot(*(place - [plane.x, plane.y])) / plane.theta_e < 1.21
     # Far out, where all of a truncated halo is within, a deflection is that of its mass.
     far = place + [200.0, 0.0]
-    with_it, without = (np.array(shooter(each)(*far[:, None])) for each in (heavy, scene))
+    with_it, without = (np.array(ray_shooting(each)(*far[:, None])) for each in (heavy, scene))
     expected = 1e10 / (np.pi * plane.critical * 200.0)
     assert (without - with_it).ravel() == pytest.approx([expected, 0], rel=0.02, abs=1e-9)
 
@@ -100,10 +105,10 @@ def test_twins_differ_in_what_they_should():
         assert pair.truth["sky"] == without.truth["sky"]
         assert np.array_equal(pair.lr.psf, without.lr.psf)
     # With and without a subhalo, at the same noise: the noise of the difference is gone.
-    from lenssr.methods._operator import Degrade
+    from lenssr._forward_model import ForwardModel
 
     for k in (0, 2):
-        true = Degrade(without.lr.psf, 2, without.lr.shape).forward(
+        true = ForwardModel(without.lr.psf, 2, without.lr.shape).forward(
             4 * (rest[k].hr.data - without.hr.data))
         difference = rest[k].lr.data - without.lr.data
         assert (difference - true).std() < 0.1 * sigma.min()
@@ -127,7 +132,7 @@ def test_sites():
     site = find_site(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))
     assert site.instrument.pixel_scale == pytest.approx(0.2)
     (field,) = next(iter(stars(site, 1, 0)))
-    assert measure_fwhm(field.lr.psf) == pytest.approx(3.0, rel=0.02)
+    assert psf_fwhm(field.lr.psf) == pytest.approx(3.0, rel=0.02)
     other.lr.wcs = None
     with pytest.raises(ValueError, match="no PSF or no pixel scale"):
         find_site(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))

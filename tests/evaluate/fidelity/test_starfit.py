@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lenssr.evaluate._fidelity.starfit import measure_stars
-from lenssr.image._kernels import FWHM_PER_SIGMA, gaussian_psf
+from lenssr.image import FWHM_PER_SIGMA, gaussian_psf
 
 
 def field(places, fwhm, q=1.0, shape=(90, 80)):

@@ -13,7 +13,7 @@ from astropy.stats import mad_std, sigma_clipped_stats
 from photutils.segmentation import deblend_sources, detect_sources
 from scipy import ndimage
 
-from ._galaxies import FILE, half_light_radius
+from lenssr.data._galaxies import FILE, half_light_radius
 
 SCALE = 0.03                # arcsec, pixels of all of them
 LEVELS = 4                  # wavelet planes

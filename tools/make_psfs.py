@@ -12,7 +12,7 @@ from astropy.io import fits
 from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
-from ._psfs import FILE
+from lenssr.data._psfs import FILE
 
 HALF = 20                   # pixels, the most on either side of the centre
 CORE = 7                    # pixels on either side in which the centroid is taken

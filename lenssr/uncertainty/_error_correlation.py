@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._correlation import autocovariance
-from ._factors import SHARES, SIZES, sum_factor
-from ._lags import LAGS, at_steps, sum_variance
+from lenssr.uncertainty._autocorrelation import MAX_LAG, decimate, sum_variance
+from lenssr.uncertainty._factors import APERTURE_AREAS, APERTURE_FRACTIONS, aperture_sum_factor
+from lenssr.uncertainty._noise_correlation import autocovariance
 
-__all__ = ["ErrorCorrelation", "measure_correlation"]
+__all__ = ["ErrorCorrelation", "measure_error_correlation"]
 
 FAINT, BRIGHT = 1.5, 2.0  # of the level: up to which errors are of the sky, from which of sources
 LEAST = 100   # pixels of which a correlation is measured
@@ -47,7 +47,7 @@ class ErrorCorrelation:
 
     def __post_init__(self):
         if self.factors is None:
-            shape = *np.shape(self.levels), len(SHARES), len(SIZES) - 1
+            shape = *np.shape(self.levels), len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1
             object.__setattr__(self, "factors", np.ones(shape))
 
     @classmethod
@@ -76,7 +76,7 @@ class ErrorCorrelation:
 
     def at_steps(self, item, ndim):
         """Of an image of which every so many pixels were taken; see `lenssr.image._lags`."""
-        return replace(self, kernels=at_steps(self.kernels, item, ndim))
+        return replace(self, kernels=decimate(self.kernels, item, ndim))
 
     def sum_variance(self, weights, stds):
         """
@@ -92,7 +92,7 @@ class ErrorCorrelation:
         if not np.any(weights):
             return 0.0
         parts, share, size = self.sum_parts(weights, stds)
-        factor = float(sum_factor(share, size, self.factors[-1]))
+        factor = float(aperture_sum_factor(share, size, self.factors[-1]))
         # What the noise alone does is no less for what the calibration found of all errors.
         return max(factor**2 * sum(parts), parts[0])
 
@@ -124,7 +124,7 @@ class ErrorCorrelation:
         return parts, sky / max(sum(parts), np.finfo(float).tiny), float(size)
 
 
-def measure_correlation(errors, std):
+def measure_error_correlation(errors, std):
     """
     Correlation of errors of one image.
 
@@ -154,11 +154,11 @@ def measure_correlation(errors, std):
         found = 0.0
         for error in errors:
             # Pixels count by their variance: so sums do, in which the brightest are most.
-            mean, pairs = autocovariance(error, use, LAGS)
+            mean, pairs = autocovariance(error, use, MAX_LAG)
             found = found + mean * np.minimum(pairs / (THIN * use.sum()), 1)
-        if found[LAGS, LAGS] > 0:
-            kernels.append(found / found[LAGS, LAGS])
+        if found[MAX_LAG, MAX_LAG] > 0:
+            kernels.append(found / found[MAX_LAG, MAX_LAG])
     if not kernels:
-        kernels.append(np.zeros((2 * LAGS + 1, 2 * LAGS + 1)))
-        kernels[0][LAGS, LAGS] = 1.0
+        kernels.append(np.zeros((2 * MAX_LAG + 1, 2 * MAX_LAG + 1)))
+        kernels[0][MAX_LAG, MAX_LAG] = 1.0
     return ErrorCorrelation(np.stack([kernels[0], kernels[-1]])[None], np.array([level]))

@@ -3,13 +3,13 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["BINS", "CROWDS", "crowd_bin", "crowding", "local_snr", "snr_bin"]
+__all__ = ["SNR_BINS", "CROWDING_BINS", "crowding_bin", "crowding", "local_snr", "snr_bin"]
 
 #: Upper ends of the bins of the local signal to noise, by their names.
-BINS = {"below 1": 1, "1-3": 3, "3-10": 10, "10-30": 30, "above 30": np.inf}
+SNR_BINS = {"below 1": 1, "1-3": 3, "3-10": 10, "10-30": 30, "above 30": np.inf}
 
 #: Upper ends of the bins of the crowding: what lies around pixels, from nothing to sources alone.
-CROWDS = (0.003, 0.02, 0.1, 0.4, 1.0)
+CROWDING_BINS = (0.003, 0.02, 0.1, 0.4, 1.0)
 
 AROUND = 8.0  # input pixels, standard deviation of the Gaussian in which pixels are counted
 
@@ -32,7 +32,7 @@ def local_snr(image, level, noise):
 
 def snr_bin(snr):
     """Which of `BINS`, from 0, each signal to noise is in."""
-    return np.digitize(snr, list(BINS.values())[:-1])
+    return np.digitize(snr, list(SNR_BINS.values())[:-1])
 
 
 def crowding(snr, valid, scale):
@@ -61,6 +61,6 @@ def crowding(snr, valid, scale):
     return np.clip(source / np.maximum(known, 1e-9), 0, 1)
 
 
-def crowd_bin(share):
+def crowding_bin(share):
     """Which of `CROWDS`, from 0, each crowding is in."""
-    return np.digitize(share, CROWDS[:-1])
+    return np.digitize(share, CROWDING_BINS[:-1])

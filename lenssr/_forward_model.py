@@ -1,18 +1,25 @@
 """The observation ``y = bin(psf * scene)`` as an operator, and its adjoint."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import fft
 
-from lenssr.image._kernels import oversample_psf, relative_kernel
-from lenssr.image._tiles import check_tile, tiles
+from lenssr.image import check_tile, oversample_psf, relative_kernel, tiles
 
-__all__ = ["BlurBin", "Degrade", "PhaseKernel", "convolve_tiled"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LOG_AREA_OFFSET", "PSFConvolution", "ForwardModel", "BatchForwardModel", "PolyphaseConvolution", "convolve_tiled",
+           "covered_area"]
 
 #: Side of a tile in input pixels where the caller sets none.
 DEFAULT_TILE = 256
 
 
-class PhaseKernel:
+class PolyphaseConvolution:
     """
     Convolution between a grid and one ``scale`` times finer, tile by tile.
 
@@ -121,7 +128,7 @@ class PhaseKernel:
         return block
 
 
-class BlurBin(PhaseKernel):
+class PSFConvolution(PolyphaseConvolution):
     """
     What a telescope makes of a scene: blurred by the PSF, binned into pixels.
 
@@ -148,7 +155,7 @@ class BlurBin(PhaseKernel):
         super().__init__(oversample_psf(psf, scale), scale, shape, tile)
 
 
-class Degrade:
+class ForwardModel:
     """
     What a telescope makes of an image of the declared resolution.
 
@@ -173,7 +180,7 @@ class Degrade:
         self.scale = scale
         self.margin = tuple(n // 2 for n in psf.shape)
         padded = tuple(n + 2 * m for n, m in zip(shape, self.margin, strict=True))
-        self._kernel = PhaseKernel(relative_kernel(psf, scale), scale, padded, tile)
+        self._kernel = PolyphaseConvolution(relative_kernel(psf, scale), scale, padded, tile)
 
     def forward(self, image):
         """
@@ -241,10 +248,86 @@ def convolve_tiled(image, kernel, tile=None):
     convolved : `~numpy.ndarray`
         Shape ``(ny, nx)``.
     """
-    return PhaseKernel(kernel, 1, image.shape, tile).forward(image)
+    return PolyphaseConvolution(kernel, 1, image.shape, tile).forward(image)
 
 
 def _split(fine, scale):
     """View of the interleaved phases, shape ``(scale, scale, ny, nx)``."""
     ny, nx = (n // scale for n in fine.shape)
     return fine.reshape(ny, scale, nx, scale).transpose(1, 3, 0, 2)
+
+#: Logarithm of the pixels that a PSF of middling width covers, which is told as zero.
+LOG_AREA_OFFSET = 2.5
+
+
+class BatchForwardModel:
+    """
+    What telescopes make of images, each through a kernel of its own, and the transpose.
+
+    The twin of `lenssr.methods._operator.Degrade` that can be differentiated: surface
+    brightness on both grids, and beyond its frame an image goes on as its edge.
+
+    Parameters
+    ----------
+    kernel : `~torch.Tensor`
+        Kernels as `lenssr.image._kernels.relative_kernel` makes them, shape
+        ``(batch, scale * n, scale * m)`` with ``n`` and ``m`` odd.
+    scale : int
+        Output pixels per input pixel along each axis.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the data.
+    """
+
+    def __init__(self, kernel: torch.Tensor, scale: int, shape: tuple):
+        import torch
+        from torch.nn import functional
+
+        self.scale, self.shape = scale, tuple(shape)
+        self.margin = tuple(n // scale // 2 for n in kernel.shape[-2:])
+        self.sides = tuple(n + 2 * m for n, m in zip(self.shape, self.margin))
+        # y_i = sum_m K_a[i - m + margin] x[scale m + a] with K_a = K[scale - 1 - a :: scale],
+        # as in PhaseKernel; what wraps around falls into the margins, which are cut.
+        phases = functional.pixel_unshuffle(kernel.flip(-2, -1)[:, None], scale).flip(-2, -1)
+        self.transfer = torch.fft.rfft2(phases, s=self.sides) / scale**2
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """The data, ``(batch, 1, ny, nx)``, that images, ``scale`` times finer, mean."""
+        import torch
+        from torch.nn import functional
+
+        (my, mx), s = self.margin, self.scale
+        image = functional.pad(image, (s * mx, s * mx, s * my, s * my), mode="replicate")
+        spectrum = torch.fft.rfft2(functional.pixel_unshuffle(image, s))
+        data = torch.fft.irfft2((spectrum * self.transfer).sum(dim=1, keepdim=True), s=self.sides)
+        return data[..., 2 * my:, 2 * mx:]
+
+    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
+        """The transpose of `forward`, of data ``(batch, 1, ny, nx)``."""
+        import torch
+        from torch.nn import functional
+
+        (my, mx), s = self.margin, self.scale
+        spectrum = torch.fft.rfft2(functional.pad(data, (2 * mx, 0, 2 * my, 0)))
+        image = functional.pixel_shuffle(
+            torch.fft.irfft2(spectrum * self.transfer.conj(), s=self.sides), s)
+        return _folded(_folded(image, s * my, -2), s * mx, -1)
+
+
+def covered_area(kernel: torch.Tensor, scale: int) -> torch.Tensor:
+    """How many input pixels kernels cover, ``(batch,)``: noise averages down by as many."""
+    return scale**2 / (kernel**2).sum(dim=(-2, -1))
+
+
+def _folded(image, m, dim):
+    """Transpose of continuing an axis by its edges."""
+    if not m:
+        return image
+    import torch
+
+    n = image.shape[dim] - 2 * m
+    before, inner, after = image.split([m, n, m], dim)
+    edges = [before.sum(dim, keepdim=True), after.sum(dim, keepdim=True)]
+    if n == 1:
+        return inner + edges[0] + edges[1]
+    first, middle, last = inner.split([1, n - 2, 1], dim)
+    return torch.cat([first + edges[0], middle, last + edges[1]], dim)

@@ -4,14 +4,14 @@ import numpy as np
 from scipy import fft
 from scipy.signal.windows import hann
 
-__all__ = ["FREQUENCIES", "ring_power", "transfer"]
+__all__ = ["FREQUENCIES", "radial_power", "transfer_function"]
 
 EDGES = np.linspace(0.0, 0.5, 17)
 FREQUENCIES = (EDGES[1:] + EDGES[:-1]) / 2
 """Middles of the rings in which power is summed, cycles per pixel."""
 
 
-def ring_power(image, truth):
+def radial_power(image, truth):
     """
     Power of two images and of what they share, in rings of spatial frequency.
 
@@ -39,7 +39,7 @@ def ring_power(image, truth):
         :len(FREQUENCIES)] for p in power])
 
 
-def transfer(power):
+def transfer_function(power):
     r"""
     Transfer function and correlation of the sums of `ring_power`.
 

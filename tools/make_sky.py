@@ -13,7 +13,7 @@ from astropy.stats import mad_std
 from photutils.segmentation import detect_sources
 from scipy import ndimage, signal
 
-from ._sky import BANDS, FILE, lag_one
+from lenssr.data._sky import BANDS, FILE, lag_one
 
 STEP = 1 / 32               # of the noise, in which the file counts
 COVERED = 0.35              # share of a field above which sources leave too little sky

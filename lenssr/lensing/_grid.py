@@ -6,14 +6,14 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn import functional
 
-from ._physics import Observation
+from lenssr._forward_model import BatchForwardModel
 
-__all__ = ["Lattice"]
+__all__ = ["SceneGrid"]
 
 SIGMA = 2 / (2 * math.sqrt(2 * math.log(2)))  # of the declared Gaussian, output pixels
 
 
-class Lattice:
+class SceneGrid:
     """
     Points at which scenes are evaluated, and what becomes of them.
 
@@ -41,7 +41,7 @@ class Lattice:
         self.step = 1 / (scale * fine)
         like = dict(dtype=kernel.dtype, device=kernel.device)
         padded = tuple(n + 2 * margin for n in shape)
-        self.observation = Observation(kernel, scale, padded)
+        self.observation = BatchForwardModel(kernel, scale, padded)
         points = [self._places(n, scale * fine, like) for n in padded]
         pixels = [self._places(n, scale, like) for n in padded]
         self.y, self.x = points[0][:, None], points[1][None, :]

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from lenssr.simulate import reobserve
-
-from ._demo_lens import FILE
+from lenssr.data._demo_lens import FILE
+from lenssr.simulate import simulate_observation
 
 NATIVE = 0.05               # arcsec, pixels of the HST image
 POSITION = 146.7361, 10.1147  # deg (2008ApJ...682..964B)
@@ -22,7 +21,7 @@ SETTINGS = dict(scale=2, bin=2, seeing=0.75, snr=100.0, depth=200.0, margin=3, s
 def main(folder):
     """Write the file into the package."""
     folder = Path(folder)
-    pair = reobserve(fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits"),
+    pair = simulate_observation(fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits"),
                      pixel_scale=NATIVE, unit="electron / s", **SETTINGS)
     primary = fits.PrimaryHDU()
     for key, value, comment in (

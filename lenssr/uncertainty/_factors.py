@@ -3,16 +3,16 @@
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-__all__ = ["SHARES", "SIZES", "grid_factor", "sum_factor"]
+__all__ = ["APERTURE_FRACTIONS", "APERTURE_AREAS", "interpolate_factors", "aperture_sum_factor"]
 
 #: Shares of the rest of the sky in the variance of a sum to which its factors belong.
-SHARES = (0.001, 0.01, 0.05, 0.15, 0.4, 0.8)
+APERTURE_FRACTIONS = (0.001, 0.01, 0.05, 0.15, 0.4, 0.8)
 
 #: Pixels of a sum, as many as have its weights, to which its factors belong; that of one is one.
-SIZES = (1.0, 12.0, 60.0, 300.0)
+APERTURE_AREAS = (1.0, 12.0, 60.0, 300.0)
 
 
-def grid_factor(values, knots, factors):
+def interpolate_factors(values, knots, factors):
     """
     Factors at places between those that they are known at.
 
@@ -34,7 +34,7 @@ def grid_factor(values, knots, factors):
     return np.exp(found).reshape(place.shape[1:])
 
 
-def sum_factor(share, size, factors):
+def aperture_sum_factor(share, size, factors):
     """
     What errors of sums over several pixels are multiplied by.
 
@@ -46,4 +46,4 @@ def sum_factor(share, size, factors):
         At `SHARES` and `SIZES` but the first, shape ``(6, 3)``.
     """
     factors = np.pad(np.asarray(factors, float), ((0, 0), (1, 0)), constant_values=1.0)
-    return grid_factor((share, size), (SHARES, SIZES), factors)
+    return interpolate_factors((share, size), (APERTURE_FRACTIONS, APERTURE_AREAS), factors)

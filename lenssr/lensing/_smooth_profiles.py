@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["LIGHT", "MACRO", "deflect", "deflect_slopes", "sersic", "sersic_slopes", "terms_for"]
+__all__ = ["LIGHT_PARAMETERS", "LENS_PARAMETERS", "deflection", "deflection_derivatives", "sersic_profile", "sersic_derivatives", "series_terms"]
 
 #: Terms of the power law's series: 1e-7 for axis ratios down to a third.
-TERMS = 20
+SERIES_TERMS = 20
 
 #: Squared radii, in pixels, within which lens and light are flat.
 LENS_CORE, LIGHT_CORE = 1e-8, 1e-4
@@ -25,13 +25,13 @@ class Parameter(NamedTuple):
 #: The macroscopic lens: elliptical power law and external shear. Lengths in pixels of the data.
 #: Slopes as of SLACS (Auger et al., 2010ApJ...724..511A), shears and shapes twice as wide as
 #: those of mocks that lens finders learn from (Collett, 2015ApJ...811...20C).
-MACRO = (Parameter("log_theta_E", 1.9, 0.7), Parameter("gamma", 2.05, 0.15),
+LENS_PARAMETERS = (Parameter("log_theta_E", 1.9, 0.7), Parameter("gamma", 2.05, 0.15),
          Parameter("e1", 0.0, 0.2), Parameter("e2", 0.0, 0.2),
          Parameter("x", 0.0, 4.0), Parameter("y", 0.0, 4.0),
          Parameter("gamma1", 0.0, 0.06), Parameter("gamma2", 0.0, 0.06))
 
 #: A Sersic profile; its amplitude is linear.
-LIGHT = (Parameter("x", 0.0, 4.0), Parameter("y", 0.0, 4.0), Parameter("log_R", 1.0, 0.8),
+LIGHT_PARAMETERS = (Parameter("x", 0.0, 4.0), Parameter("y", 0.0, 4.0), Parameter("log_R", 1.0, 0.8),
          Parameter("log_n", 0.6, 0.5), Parameter("e1", 0.0, 0.2), Parameter("e2", 0.0, 0.2))
 
 
@@ -40,7 +40,7 @@ def _stretched(dx, dy, e1, e2):
     return dx - e1 * dx - e2 * dy, dy - e2 * dx + e1 * dy
 
 
-def deflect(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int = TERMS) -> tuple:
+def deflection(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int = SERIES_TERMS) -> tuple:
     r"""
     Deflection of an elliptical power law with external shear.
 
@@ -88,7 +88,7 @@ def deflect(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int = 
     return ax + g1 * x + g2 * y, ay + g2 * x - g1 * y
 
 
-def sersic(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+def sersic_profile(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     """
     Elliptical Sersic profile, one at its half-light radius.
 
@@ -110,8 +110,8 @@ def sersic(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> torch.Tenso
     return torch.exp((b * (1 - power)).clamp(min=-60.0))
 
 
-def deflect_slopes(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
-                   terms: int = TERMS) -> tuple:
+def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
+                   terms: int = SERIES_TERMS) -> tuple:
     """
     Deflections of `deflect` and their derivatives, in closed form.
 
@@ -163,7 +163,7 @@ def deflect_slopes(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
     return alpha + torch.complex(g1, g2) * plane.conj(), torch.stack(found)
 
 
-def sersic_slopes(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tuple:
+def sersic_derivatives(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tuple:
     """
     The profile of `sersic`, and its derivatives in closed form, ``(6, batch, ny, nx)``.
 
@@ -192,7 +192,7 @@ def sersic_slopes(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tupl
         by_square * (-ex * dy - ey * dx + inner * e2)])
 
 
-def terms_for(macro: torch.Tensor, accuracy: float = 1e-6) -> int:
+def series_terms(macro: torch.Tensor, accuracy: float = 1e-6) -> int:
     """Terms of the series that the most elliptical of lenses needs."""
     worst = float(macro[..., 2:4].norm(dim=-1).max().clamp(0.02, 0.95))
     return max(3, math.ceil(math.log(accuracy) / math.log(worst)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ._torch_lens import CENTRE, Profile
+from lenssr.lensing._lens_profiles import CENTRE, Profile
 
 __all__ = ["INTERPOL", "LIGHTS", "interpol"]
 

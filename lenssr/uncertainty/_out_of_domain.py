@@ -1,24 +1,16 @@
-"""Whether an image is like those of the training, and how far it is from them if not."""
+"""Comparison of the features of an image with the range of the training images."""
 
 import warnings
 
 import numpy as np
-from scipy import stats
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._correlation import neighbours_correlation
-from lenssr.image._noise import find_sky, sky_level
-from lenssr.image._psf import measure_fwhm
 
-__all__ = ["describe_image", "guard", "widen"]
+__all__ = ["DOMAIN_FEATURES", "domain_inflation", "feature_envelope"]
 
-PATCH = 1024      # side of the part of an image whose sky is looked at
-NEGATIVE = 4.0    # standard deviations below the sky
-FLAT, BRIGHT = 0.01, 50.0  # of a peak that is flat; noises from which it is looked at
 MARGIN = 0.1      # of its width by which the range that was seen is made wider
-
 # What it is called, whether it is compared by its logarithm, and the least width of a range.
-FEATURES = {
+DOMAIN_FEATURES = {
     "psf_fwhm": ("the FWHM of the PSF in pixels", True, 0.05),
     "psf_ellipticity": ("the ellipticity of the PSF", False, 0.05),
     "psf_concentration": ("the peak of the PSF times the area that it covers", True, 0.05),
@@ -31,51 +23,7 @@ FEATURES = {
 }
 
 
-def describe_image(image):
-    """
-    Features by which an image is compared with those of the training.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The image.
-
-    Returns
-    -------
-    features : dict
-        Numbers by the names of `FEATURES`; those of the PSF only where there is one.
-    """
-    level = sky_level(image.data, image.mask, image.noise)
-    snr = np.where(image.mask, 0.0, (image.data - level) / image.sigma)
-    found = {} if image.psf is None else _of_psf(image.psf)
-    peak = snr.max()
-    found["peak_snr"] = max(peak, 1.0)
-    found["negative_share"] = (snr < -NEGATIVE).mean()
-    # A saturated source is flat on top; the PSFs that are known have one or two such pixels.
-    top = image.data - level
-    top = np.where(image.mask, -np.inf, top)
-    found["flat_peak"] = (top > (1 - FLAT) * top.max()).sum() if peak > BRIGHT else 1
-    middle = tuple(slice(max(0, (n - PATCH) // 2), (n + PATCH) // 2) for n in image.shape)
-    data, mask, sigma = image.data[middle], image.mask[middle], image.sigma[middle]
-    noise, sky = find_sky(data, mask)
-    if noise > 0 and sky.any():
-        found["noise_ratio"] = noise / np.median(sigma[sky])
-        values = (data[sky] - np.median(data[sky])) / noise
-        found["sky_skewness"] = stats.skew(np.clip(values, -10, 10))
-        found["noise_correlation"] = neighbours_correlation(data, mask)
-    return {name: float(found[name]) for name in FEATURES if name in found}
-
-
-def _of_psf(psf):
-    square = psf**2
-    y, x = (np.arange(n) - n // 2 for n in psf.shape)
-    y, x = np.meshgrid(y, x, indexing="ij")
-    xx, yy, xy = ((square * product).sum() for product in (x * x, y * y, x * y))
-    return {"psf_fwhm": measure_fwhm(psf), "psf_concentration": psf.max() / square.sum(),
-            "psf_ellipticity": np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12)}
-
-
-def widen(several):
+def feature_envelope(several):
     """
     The domain of a calibration from the features of its images.
 
@@ -90,7 +38,7 @@ def widen(several):
         Lower and upper end by name: least and largest value, and a tenth of the range beyond.
     """
     domain = {}
-    for name, (_, log, least) in FEATURES.items():
+    for name, (_, log, least) in DOMAIN_FEATURES.items():
         values = np.array([each[name] for each in several if name in each])
         if not len(values):
             continue
@@ -100,7 +48,7 @@ def widen(several):
     return domain
 
 
-def guard(features, domain):
+def domain_inflation(features, domain):
     """
     How much larger errors may be for an image that is unlike those of the training.
 
@@ -126,7 +74,7 @@ def guard(features, domain):
     for name, value in features.items():
         if name not in domain:
             continue
-        words, log, least = FEATURES[name]
+        words, log, least = DOMAIN_FEATURES[name]
         low, high = domain[name]
         a, b, v = (_scale(number, log) for number in (low, high, value))
         distance = max(a - v, v - b, 0.0) / max(b - a, least)

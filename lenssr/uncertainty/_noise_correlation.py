@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from ._noise import find_sky
+from lenssr.uncertainty._sky import find_sky
 
-__all__ = ["autocovariance", "neighbours_correlation", "sky_correlation"]
+__all__ = ["autocovariance", "neighbour_correlation", "sky_correlation"]
 
 LAGS = 4      # pixels beyond which resampling does not correlate the noise of two of them
 SOURCE = 3.0  # standard deviations of the smoothed image above which there is a source
@@ -81,7 +81,7 @@ def sky_correlation(values, mask):
     return found, float(excess)
 
 
-def neighbours_correlation(values, mask):
+def neighbour_correlation(values, mask):
     """Correlation of the noise of neighbouring pixels, mean over both axes; zero if unknown."""
     if min(values.shape) <= 2 * LAGS:
         return 0.0

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from lenssr._checks import positive_integer
-from lenssr.image._error_correlation import measure_correlation
+from lenssr._validation import check_positive_int
+from lenssr.uncertainty._error_correlation import measure_error_correlation
 
 __all__ = ["monte_carlo_error"]
 
@@ -65,7 +65,7 @@ def monte_carlo_error(restore_mean, image, n_probes=8, seed=0, *, mean=None, smo
     eight probes; smoothing with the default lowers it where neighbouring errors
     are independent. What the data do not determine is no part of this error.
     """
-    n_probes = positive_integer("n_probes", n_probes)
+    n_probes = check_positive_int("n_probes", n_probes)
     rng = np.random.default_rng(seed)
     if mean is None:
         mean = restore_mean(image)
@@ -86,4 +86,4 @@ def monte_carlo_error(restore_mean, image, n_probes=8, seed=0, *, mean=None, smo
     if smooth:
         variance = ndimage.gaussian_filter(variance, smooth, mode="reflect")
     std = np.sqrt(variance, out=variance)
-    return std, measure_correlation(probes, std[part])
+    return std, measure_error_correlation(probes, std[part])

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import signal
 
-__all__ = ["LAGS", "at_steps", "centred", "fold", "kernel_correlation", "sum_variance", "unfold"]
+__all__ = ["MAX_LAG", "decimate", "centred", "to_quadrant", "kernel_correlation", "sum_variance", "from_quadrant"]
 
-LAGS = 24  # output pixels beyond which errors are taken as independent
+MAX_LAG = 24  # output pixels beyond which errors are taken as independent
 
 
 def kernel_correlation(kernel):
@@ -24,7 +24,7 @@ def kernel_correlation(kernel):
         that an output pixel may have in an input pixel.
     """
     found = signal.correlate(kernel, kernel, method="fft")
-    return centred(found / found.max(), LAGS)
+    return centred(found / found.max(), MAX_LAG)
 
 
 def centred(array, lags):
@@ -35,7 +35,7 @@ def centred(array, lags):
     return np.pad(array, [(lags - n // 2,) * 2 for n in array.shape])
 
 
-def at_steps(correlation, item, ndim):
+def decimate(correlation, item, ndim):
     """
     Correlation of an image of which every so many pixels were taken.
 
@@ -64,7 +64,7 @@ def at_steps(correlation, item, ndim):
     return correlation
 
 
-def fold(correlation):
+def to_quadrant(correlation):
     """
     The quarter of a correlation that says all of one without direction, rounded, as lists.
 
@@ -78,7 +78,7 @@ def fold(correlation):
     return np.mean(eight, axis=0)[middle:, middle:].round(4).tolist()
 
 
-def unfold(quarter):
+def from_quadrant(quarter):
     """The correlation by lag of which `fold` gave a quarter."""
     quarter = np.asarray(quarter)
     right = np.concatenate([quarter[:0:-1], quarter])
