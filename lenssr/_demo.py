@@ -16,30 +16,7 @@ METHODS = ("bilinear", "richardson_lucy", "rcan", "unrolled")
 
 
 def run_demo(folder, *, overwrite=False, device=None):
-    """
-    Super-resolve the lens that comes with lenssr, and compare with its truth.
-
-    Parameters
-    ----------
-    folder : path-like
-        Gets ``input.fits``, ``truth.fits``, a FITS file for each method, and
-        ``demo.png``.
-    overwrite : bool
-        Replace files that are there.
-    device : str, optional
-        Torch device.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        For each method PSNR (dB), SSIM, and the ratio of its total flux to the
-        truth's.
-
-    Raises
-    ------
-    OSError
-        If a file is there already and ``overwrite`` is false.
-    """
+    """Super-resolve the lens that comes with lenssr, and compare with its truth."""
     folder = Path(folder)
     names = ["input.fits", "truth.fits", *(f"{m}.fits" for m in METHODS), "demo.png"]
     there = [name for name in names if (folder / name).exists()]

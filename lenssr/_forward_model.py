@@ -20,34 +20,7 @@ DEFAULT_TILE = 256
 
 
 class PolyphaseConvolution:
-    """
-    Convolution between a grid and one ``scale`` times finer, tile by tile.
-
-    With ``u_j = (j + 0.5) / scale - 0.5`` the place of fine pixel ``j`` in
-    coarse pixels, `forward` is ``y_i = sum_j K(u_i - u_j) x_j`` and `adjoint`
-    its transpose; both grids are zero outside. Neither convolves on the fine
-    grid: the fine image is split into its ``scale**2`` interleaved phases, and
-    each meets its own phase of the kernel on the coarse grid.
-
-    Parameters
-    ----------
-    kernel : `~numpy.ndarray`
-        Values of ``K``, shape ``(scale * n, scale * m)`` with ``n`` and ``m``
-        odd, at the offsets that `~lenssr.image._kernels.oversample_psf` uses.
-    scale : int
-        Fine pixels per coarse pixel along each axis.
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the coarse grid.
-    tile : int, optional
-        Side of the tiles in coarse pixels. Results agree to rounding for every
-        ``tile``; beside arrays of the size of the image, memory depends on it
-        and on the kernel alone.
-
-    Raises
-    ------
-    ValueError
-        If ``kernel`` has another shape or ``tile`` is not a positive integer.
-    """
+    """Convolution between a grid and one ``scale`` times finer, tile by tile."""
 
     def __init__(self, kernel, scale, shape, tile=None):
         size = [n // scale for n in kernel.shape]
@@ -70,19 +43,7 @@ class PolyphaseConvolution:
         self._transfer = fft.rfft2(phases, s=self._lengths)
 
     def forward(self, fine):
-        """
-        Carry a fine image to the coarse grid.
-
-        Parameters
-        ----------
-        fine : `~numpy.ndarray`
-            Shape ``(scale * ny, scale * nx)``.
-
-        Returns
-        -------
-        coarse : `~numpy.ndarray`
-            Shape ``(ny, nx)``.
-        """
+        """Carry a fine image to the coarse grid."""
         phases = _split(fine, self.scale)
         coarse = np.empty(self.shape)
         skip = tuple(slice(2 * r, None) for r in self.radius)
@@ -95,19 +56,7 @@ class PolyphaseConvolution:
         return coarse
 
     def adjoint(self, coarse):
-        """
-        Carry a coarse image to the fine grid by the transpose of `forward`.
-
-        Parameters
-        ----------
-        coarse : `~numpy.ndarray`
-            Shape ``(ny, nx)``.
-
-        Returns
-        -------
-        fine : `~numpy.ndarray`
-            Shape ``(scale * ny, scale * nx)``.
-        """
+        """Carry a coarse image to the fine grid by the transpose of `forward`."""
         fine = np.empty(tuple(self.scale * n for n in self.shape))
         phases = _split(fine, self.scale)
         for tile in self._tiles:
@@ -129,52 +78,14 @@ class PolyphaseConvolution:
 
 
 class PSFConvolution(PolyphaseConvolution):
-    """
-    What a telescope makes of a scene: blurred by the PSF, binned into pixels.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF (optics and pixel response) on the grid of the data, odd
-        in both axes, centred, of sum one. Since it holds the pixel's response,
-        sampling ``psf * scene`` at the centres of pixels is all the binning.
-    scale : int
-        Pixels of the scene per pixel of the data along each axis.
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the data.
-    tile : int, optional
-        Side of the tiles in pixels of the data; changes no result.
-
-    Notes
-    -----
-    The scene is a grid of point sources at the centres of its pixels, in flux
-    per pixel of the scene; `forward` gives flux per pixel of the data.
-    """
+    """What a telescope makes of a scene: blurred by the PSF, binned into pixels."""
 
     def __init__(self, psf, scale, shape, tile=None):
         super().__init__(oversample_psf(psf, scale), scale, shape, tile)
 
 
 class ForwardModel:
-    """
-    What a telescope makes of an image of the declared resolution.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF of the data on their own grid, odd in both axes, centred.
-    scale : int
-        Output pixels per pixel of the data along each axis.
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the data.
-    tile : int, optional
-        Side of the tiles in pixels of the data; changes no result.
-
-    Notes
-    -----
-    Both images are surface brightness: a constant stays the constant. Outside its frame
-    the restored image goes on as its edge; what is beyond an edge is not known.
-    """
+    """What a telescope makes of an image of the declared resolution."""
 
     def __init__(self, psf, scale, shape, tile=None):
         self.scale = scale
@@ -183,37 +94,13 @@ class ForwardModel:
         self._kernel = PolyphaseConvolution(relative_kernel(psf, scale), scale, padded, tile)
 
     def forward(self, image):
-        """
-        The data that a restored image means, without noise.
-
-        Parameters
-        ----------
-        image : `~numpy.ndarray`
-            Shape ``(scale * ny, scale * nx)``.
-
-        Returns
-        -------
-        data : `~numpy.ndarray`
-            Shape ``(ny, nx)``.
-        """
+        """The data that a restored image means, without noise."""
         padded = np.pad(image, [(self.scale * m,) * 2 for m in self.margin], mode="edge")
         (my, mx), data = self.margin, self._kernel.forward(padded) / self.scale**2
         return data[my:data.shape[0] - my, mx:data.shape[1] - mx]
 
     def adjoint(self, data):
-        """
-        The transpose of `forward`.
-
-        Parameters
-        ----------
-        data : `~numpy.ndarray`
-            Shape ``(ny, nx)``.
-
-        Returns
-        -------
-        image : `~numpy.ndarray`
-            Shape ``(scale * ny, scale * nx)``.
-        """
+        """The transpose of `forward`."""
         image = self._kernel.adjoint(np.pad(data, [(m, m) for m in self.margin]))
         image /= self.scale**2
         for axis, m in enumerate(self.margin):
@@ -231,23 +118,7 @@ def _fold_edges(padded, m):
 
 
 def convolve_tiled(image, kernel, tile=None):
-    """
-    Convolve an image with a small kernel, keeping its shape, zero outside.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Shape ``(ny, nx)``.
-    kernel : `~numpy.ndarray`
-        Odd in both axes, centred.
-    tile : int, optional
-        Side of the tiles in pixels of ``image``; changes no result.
-
-    Returns
-    -------
-    convolved : `~numpy.ndarray`
-        Shape ``(ny, nx)``.
-    """
+    """Convolve an image with a small kernel, keeping its shape, zero outside."""
     return PolyphaseConvolution(kernel, 1, image.shape, tile).forward(image)
 
 
@@ -261,22 +132,7 @@ LOG_AREA_OFFSET = 2.5
 
 
 class BatchForwardModel:
-    """
-    What telescopes make of images, each through a kernel of its own, and the transpose.
-
-    The twin of `lenssr.methods._operator.Degrade` that can be differentiated: surface
-    brightness on both grids, and beyond its frame an image goes on as its edge.
-
-    Parameters
-    ----------
-    kernel : `~torch.Tensor`
-        Kernels as `lenssr.image._kernels.relative_kernel` makes them, shape
-        ``(batch, scale * n, scale * m)`` with ``n`` and ``m`` odd.
-    scale : int
-        Output pixels per input pixel along each axis.
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the data.
-    """
+    """What telescopes make of images, each through a kernel of its own, and the transpose."""
 
     def __init__(self, kernel: torch.Tensor, scale: int, shape: tuple):
         import torch

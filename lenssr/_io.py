@@ -15,12 +15,7 @@ __all__ = ["ChunkCache", "atomic_write", "check_overwrite", "save_figure",
 
 @contextmanager
 def atomic_write(path):
-    """
-    Yield a temporary path next to ``path``, and rename it to ``path`` on success.
-
-    After an error, such as a full disk, an earlier file at ``path`` is unchanged and the
-    temporary file is removed.
-    """
+    """Yield a temporary path next to ``path``, and rename it to ``path`` on success."""
     path = Path(path)
     tmp_path = path.with_name(f".{path.name}.part")
     try:
@@ -59,26 +54,7 @@ def write_tables_and_figure(tables, figure, path):
 
 
 class ChunkCache:
-    """
-    Arrays that are computed in chunks and kept on disk.
-
-    An interrupted computation continues at the first missing chunk.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the chunks; created by `build`.
-    n : int
-        Number of items.
-    chunk_size : int
-        Items of a chunk; the last chunk may hold fewer.
-    compute : callable
-        ``compute(range) -> {name: array}``, whose arrays have the items along the first axis.
-    names : sequence of str
-        Names of the arrays.
-    label : str
-        Label of the progress bar.
-    """
+    """Arrays that are computed in chunks and kept on disk."""
 
     def __init__(self, folder, n, chunk_size, compute, names, label="computing"):
         self.folder, self.n, self.chunk_size = Path(folder), n, chunk_size

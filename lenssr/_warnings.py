@@ -23,11 +23,7 @@ def collect_warnings():
 
 @contextmanager
 def record_warnings():
-    """
-    Yield a list that receives the warnings of the block, and emit them all at its end.
-
-    A `LensSRWarning` is attributed to the caller of the function that holds the block.
-    """
+    """Yield a list that receives the warnings of the block, and emit them all at its end."""
     caught = []
     try:
         with collect_warnings() as caught:

@@ -9,19 +9,7 @@ __all__ = ["main"]
 
 
 def main(arguments=None):
-    """
-    Run ``lenssr``.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        Words of the command; those of the process by default.
-
-    Returns
-    -------
-    status : int
-        0, or 1 after an error, which is told in one line.
-    """
+    """Run ``lenssr``."""
     from lenssr import LensSRWarning
 
     options = _parser().parse_args(arguments)

@@ -286,17 +286,16 @@ def run_evaluate(out):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tables = {"benchmark": benchmark(pairs, ["bilinear", "wiener", "fast"], training=2),
-                  "fidelity": fidelity(["bilinear", "fast"], n=4, progress=False)}
+                  "fidelity": fidelity(pairs, ["bilinear", "fast"], n=4)}
         prior = prior_map(result, pair.lr)
-    for key, value in tables.items():
-        for name in ("table", "images", "rows", "summary"):
-            table = getattr(value, name, None)
-            for column in getattr(table, "colnames", ()):
-                if table[column].dtype.kind in "fi" and "time" not in column:
-                    out[f"{key}/{name}/{column}"] = np.asarray(table[column], float)
-    for name, value in vars(prior).items() if hasattr(prior, "__dict__") else ():
-        if isinstance(value, np.ndarray):
-            out[f"prior/{name}"] = value
+    stored = {"benchmark/summary": tables["benchmark"].summary,
+             "benchmark/images": tables["benchmark"].images,
+             **{f"fidelity/{name}": table for name, table in tables["fidelity"].tables.items()}}
+    for key, table in stored.items():
+        for k, column in enumerate(table.colnames):
+            if table[column].dtype.kind in "fi" and "time" not in column:
+                out[f"{key}/{k}"] = np.asarray(table[column], float)
+    out["prior"] = np.asarray(prior)
 
 
 SECTIONS = {name.removeprefix("run_"): function for name, function in list(globals().items())

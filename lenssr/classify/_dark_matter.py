@@ -154,32 +154,14 @@ def _others(seen, n, seed):
 
 
 def judged(judges, images):
-    """
-    Probabilities, and distances from what is known, by classifier and way.
-
-    Those that know one way alone are shown those of `OWN`.
-    """
+    """Probabilities, and distances from what is known, by classifier and way."""
     found = {(name, way): judge(pictures) for name, judge in judges.items()
              for way, pictures in images.items() if way in OWN.get(name, images)}
     return tuple({pair: each[part] for pair, each in found.items()} for part in (0, 1))
 
 
 class _Seen:
-    """
-    Images of series by all ways, kept in pieces.
-
-    Parameters
-    ----------
-    folder : `~pathlib.Path`
-        Where they are kept.
-    sights : `~lenssr.classify._sights.Sights`
-        The ways.
-    marks : dict
-        By way the beginning of the checksum of its weights, if it has any: what other weights
-        made is not taken for theirs.
-    progress : bool
-        Show progress bars.
-    """
+    """Images of series by all ways, kept in pieces."""
 
     def __init__(self, folder, sights, marks, progress):
         self.folder, self.sights, self.marks = folder, sights, marks

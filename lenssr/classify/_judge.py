@@ -18,23 +18,7 @@ AT_ONCE = 64  # images that are looked at together
 
 @torch.no_grad()
 def judge(network, images):
-    """
-    Mean of what a classifier says over the eight symmetries of the square.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        A classifier in evaluation mode.
-    images : `~torch.Tensor`
-        Linear, shape ``(n, 1, ny, nx)``.
-
-    Returns
-    -------
-    logits : `~numpy.ndarray`
-        Shape ``(n, classes)``.
-    features : `~numpy.ndarray`
-        Means of its last features over the pixels, shape ``(n, c)``.
-    """
+    """Mean of what a classifier says over the eight symmetries of the square."""
     logits, features = 0.0, 0.0
     for turn in range(TURNS):
         # The axes of images come first there.
@@ -47,18 +31,7 @@ def judge(network, images):
 
 @dataclass
 class Judge:
-    """
-    A trained classifier.
-
-    Attributes
-    ----------
-    network : `torch.nn.Module`
-        The network.
-    card : `~lenssr.weights.Card`
-        That of its weights.
-    device : `torch.device`
-        Where it computes.
-    """
+    """A trained classifier."""
 
     network: torch.nn.Module
     card: object
@@ -75,22 +48,7 @@ class Judge:
         return self.card.classifier.get("restored_by", "none")
 
     def __call__(self, images):
-        """
-        Probabilities, and distances from what it knows.
-
-        Parameters
-        ----------
-        images : `~numpy.ndarray`
-            On a sky of zero, linear, shape ``(n, ny, nx)``.
-
-        Returns
-        -------
-        chances : `~numpy.ndarray`
-            Shape ``(n, classes)``.
-        far : `~numpy.ndarray`
-            Distance of each from the nearest class, over that which is still inside: above one
-            it is unlike the images of the training.
-        """
+        """Probabilities, and distances from what it knows."""
         said, found = [], []
         for start in range(0, len(images), AT_ONCE):
             part = torch.as_tensor(np.asarray(images[start:start + AT_ONCE], dtype=np.float32))
@@ -103,23 +61,7 @@ class Judge:
 
 
 def open_judge(classifier, device=None):
-    """
-    The `Judge` of a file of weights.
-
-    Parameters
-    ----------
-    classifier : str or path-like
-        Name of shipped weights, or a ``.safetensors`` file with its card.
-    device : str, optional
-        Torch device; CUDA where there is one by default.
-
-    Raises
-    ------
-    ValueError
-        If the weights are damaged, or of no classifier.
-    FileNotFoundError
-        If there are none.
-    """
+    """The `Judge` of a file of weights."""
     network, card = load_network(classifier)
     if not card.classifier:
         raise ValueError(f"`classifier` must be weights of a classifier, got {card.name!r} of "

@@ -9,25 +9,7 @@ DIGITS = 5
 
 
 def known_images(features, labels, classes):
-    """
-    Where the features of images that a classifier knows lie.
-
-    Parameters
-    ----------
-    features : `~numpy.ndarray`
-        Means over the pixels of its last features, shape ``(n, c)``, of images that it was not
-        trained on.
-    labels : `~numpy.ndarray`
-        Numbers of the classes of these.
-    classes : int
-        How many classes there are.
-
-    Returns
-    -------
-    domain : dict
-        ``means`` of each class and ``widths`` of all, and the largest ``distance`` that is
-        still inside, which one image in 200 of the same kind exceeds.
-    """
+    """Where the features of images that a classifier knows lie."""
     means = np.stack([features[labels == k].mean(axis=0) for k in range(classes)])
     spread = (features - means[labels]).std(axis=0)
     widths = np.maximum(spread, 1e-3 * spread.max() + 1e-12)
@@ -42,13 +24,6 @@ def distance(features, domain):
 
     :math:`\sqrt{\min_k \frac{1}{c} \sum_j (f_j - \mu_{kj})^2 / \sigma_j^2}`, that of Mahalanobis
     (Lee et al. 2018, arXiv:1807.03888) with the widths of features alone.
-
-    Parameters
-    ----------
-    features : `~numpy.ndarray`
-        Shape ``(n, c)``.
-    domain : dict
-        What `known_images` gives.
     """
     means, widths = np.asarray(domain["means"]), np.asarray(domain["widths"])
     offset = (features[:, None] - means) / widths

@@ -16,22 +16,7 @@ DECADES = 2.0  # of the noise that is added
 
 
 class Viewer:
-    """
-    Images of a batch of pairs as a classifier is shown them.
-
-    Parameters
-    ----------
-    looks : `~lenssr.classify._recipe.Looks`
-        Which images.
-    device : `torch.device`
-        Where they are restored.
-
-    Attributes
-    ----------
-    restored_by : str
-        What results have as their ``SRWEIGHT``: first digits of the sha256 of the weights that
-        restore, or ``"none"``.
-    """
+    """Images of a batch of pairs as a classifier is shown them."""
 
     def __init__(self, looks, device):
         self.looks, self.device, self.restorer, self.sizes = looks, device, None, None
@@ -47,16 +32,7 @@ class Viewer:
 
     @torch.no_grad()
     def __call__(self, batch, noisy=False):
-        """
-        The images, linear, shape ``(batch, 1, n, n)``.
-
-        Parameters
-        ----------
-        batch : `~lenssr.train._batch.Batch`
-            The pairs.
-        noisy : bool
-            Add the noise that the recipe asks for.
-        """
+        """The images, linear, shape ``(batch, 1, n, n)``."""
         if self.looks.input == "hr":
             image = batch.truth
         elif self.looks.input == "lr":
@@ -74,22 +50,7 @@ class Viewer:
 
 
 class Labels:
-    """
-    Classes of pairs by their numbers.
-
-    Parameters
-    ----------
-    classes : tuple of str
-        Names of the classes.
-    catalog : str, optional
-        Folder of a catalogue, whose table tells; without one the classes take turns, as they
-        do in every series of pairs.
-
-    Raises
-    ------
-    ValueError
-        If a catalogue does not tell what its pairs are, or has another class.
-    """
+    """Classes of pairs by their numbers."""
 
     def __init__(self, classes, catalog=None):
         self.classes, self.known = classes, None
@@ -117,24 +78,7 @@ def labels_of(catalog, classes):
 
 
 def open_views(recipe, device, progress=False):
-    """
-    Pairs to train with and to validate with, their viewer, and their labels.
-
-    Parameters
-    ----------
-    recipe : `~lenssr.classify.ClassifierRecipe`
-        The recipe.
-    device : `torch.device`
-        Where images are restored.
-    progress : bool
-        Show how far the rendering of scenes is.
-
-    Returns
-    -------
-    pairs, unseen : `~lenssr.train._batch.Pairs`
-    viewer : `Viewer`
-    labels : `Labels`
-    """
+    """Pairs to train with and to validate with, their viewer, and their labels."""
     viewer = Viewer(recipe.looks, device)
     source = recipe.pairs(viewer.sizes)
     pairs, unseen = (open_pairs(source, validation, progress) for validation in (False, True))

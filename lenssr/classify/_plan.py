@@ -29,20 +29,6 @@ class Plan:
     """
     The trainings of the experiment, made as they are asked for; what is there, or comes with lenssr
     by the same recipe, is not made again.
-
-    Restorers differ by the classes that they have seen. Classifiers differ by `TUNED` from that of
-    sharp images, with whose weights all others begin.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the runs.
-    preset : str
-        Whose pairs these are.
-    effort : float
-        Share of the steps that is taken.
-    device, progress
-        As for `lenssr.train.fit`.
     """
 
     def __init__(self, folder, preset="classification", *, effort=1.0, device=None,
@@ -65,20 +51,7 @@ class Plan:
                                    training=self._training(found))
 
     def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
-        """
-        File of weights of a classifier.
-
-        Parameters
-        ----------
-        looks : {"hr", "lr", "sr"}
-            What it is trained on.
-        restorer : str, optional
-            One of the `RESTORERS`, for ``"sr"``.
-        noise : float
-            As `Looks` takes it.
-        preset : str, optional
-            In place of the plan's.
-        """
+        """File of weights of a classifier."""
         return self._made(self.classifier_recipe(looks, restorer, noise, preset),
                           train_classifier)
 

@@ -14,23 +14,7 @@ def one_vs_rest(labels, k):
 
 
 def roc(score, positive):
-    """
-    Receiver operating characteristic: the share of positives found against that of false ones.
-
-    Parameters
-    ----------
-    score : `~numpy.ndarray`
-        The higher, the more likely positive.
-    positive : `~numpy.ndarray`
-        What is true.
-
-    Returns
-    -------
-    false_positive, true_positive : `~numpy.ndarray`
-        Shares, from 0 to 1; both begin at zero.
-    threshold : `~numpy.ndarray`
-        Least score that counts as positive at each point; infinite at the first.
-    """
+    """Receiver operating characteristic: the share of positives found against that of false ones."""
     order = np.argsort(-score, kind="stable")
     score, positive = np.asarray(score)[order], np.asarray(positive)[order]
     last = np.append(np.diff(score) != 0, True)  # one point for all of the same score
@@ -56,39 +40,13 @@ def auc(score, positive):
 
 
 def confusion(labels, said, classes):
-    """
-    Confusion matrix.
-
-    Returns
-    -------
-    matrix : `~numpy.ndarray`
-        Numbers of images: rows are true classes, columns those that were said.
-    """
+    """Confusion matrix."""
     return np.bincount(np.asarray(labels) * classes + said,
                        minlength=classes**2).reshape(classes, classes)
 
 
 def bootstrap(figure, labels, *arrays, seed=0, resamples=RESAMPLES, level=LEVEL):
-    """
-    Interval of a figure, by drawing the images again with replacement.
-
-    Parameters
-    ----------
-    figure : callable
-        Of ``labels`` and the arrays, whose first axis is that of the images.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes, within each of which images are drawn.
-    *arrays : `~numpy.ndarray`
-        What else it takes.
-    seed, resamples : int
-        Of the draws.
-    level : float
-        Share of the draws that is within.
-
-    Returns
-    -------
-    low, high : float
-    """
+    """Interval of a figure, by drawing the images again with replacement."""
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
     places = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     values = []

@@ -23,21 +23,7 @@ MOVED = ", data-consistent"
 
 
 def lens_images(batch):
-    """
-    Observed images of a batch of pairs, as methods receive them, and their truths.
-
-    Parameters
-    ----------
-    batch : `~lenssr.simulate._series.PairBatch`
-        The pairs.
-
-    Returns
-    -------
-    images : list of `~lenssr.image.LensImage`
-        In units of the noise of the sky of each.
-    truths : `~numpy.ndarray`
-        Sharp images in surface brightness, the same units.
-    """
+    """Observed images of a batch of pairs, as methods receive them, and their truths."""
     sky = batch.seen.electrons.double().numpy()
     scale = batch.truth.shape[-1] // batch.lr.shape[-1]
     images = []
@@ -81,14 +67,7 @@ def consistent(way, image, scale=2):
 
 
 class Sights:
-    """
-    Images of pairs by all ways.
-
-    Parameters
-    ----------
-    ways : dict
-        Maps from a `~lenssr.image.LensImage` to an image, by label.
-    """
+    """Images of pairs by all ways."""
 
     def __init__(self, ways):
         self.ways = {"HR": None, **ways}
@@ -107,14 +86,7 @@ class Sights:
         return found
 
     def __call__(self, batch):
-        """
-        Images by label, each ``(n, scale m, scale m)``, of a batch of pairs.
-
-        Parameters
-        ----------
-        batch : `~lenssr.simulate._series.PairBatch`
-            The pairs.
-        """
+        """Images by label, each ``(n, scale m, scale m)``, of a batch of pairs."""
         images, truths = lens_images(batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)

@@ -15,25 +15,7 @@ MASSES = (1e7, 1e8, 1e9, 1e10)
 
 
 def twin_series(preset, n, seed):
-    """
-    Series of the same smooth lenses with a subhalo of each mass on their brightest arc.
-
-    Pair ``i`` has the same lens, source, telescope and noise in all of them.
-
-    Parameters
-    ----------
-    preset : str
-        Whose lenses these are.
-    n : int
-        How many.
-    seed : int
-        Of all that is drawn.
-
-    Returns
-    -------
-    series : dict
-        `~lenssr.simulate._given.GivenSeries` by mass.
-    """
+    """Series of the same smooth lenses with a subhalo of each mass on their brightest arc."""
     found = find_preset(preset)
     smooth = [draw_model(found.population, seed, i) for i in range(n)]
     return {mass: GivenSeries([add_subhalo(scene, mass) for scene in smooth], found.instrument,
@@ -41,30 +23,7 @@ def twin_series(preset, n, seed):
 
 
 def subhalo_table(smooth, twins, own, seed=0):
-    """
-    Completeness and false positives.
-
-    Parameters
-    ----------
-    smooth : dict
-        Chances, by ``(classifier, way)``, that smooth lenses are not smooth, the same lenses
-        for all.
-    twins : dict
-        By mass the same of lenses with a subhalo of that mass.
-    own : dict
-        By classifier the way whose images it was trained on: those of its thresholds.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        A row for each: ``false_positive``, the share of smooth lenses that are taken for
-        others, by thresholds that other smooth lenses gave; ``ratio``, that over the share of
-        the same lenses that the classifier of sharp images takes for others, of sharp images,
-        with an interval of 95 per cent; ``found_MASS``, the share of lenses with a subhalo that
-        are found.
-    """
+    """Completeness and false positives."""
     rows = []
     whole = {name: smooth_threshold(smooth[name, way]) for name, way in own.items()}
     crossed = {name: crossed_thresholds(smooth[name, way]) for name, way in own.items()}

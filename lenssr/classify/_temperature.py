@@ -9,38 +9,14 @@ RANGE = (0.05, 20.0)  # of temperatures
 
 
 def probabilities(logits, temperature=1.0):
-    """
-    Softmax of logits over a temperature.
-
-    Parameters
-    ----------
-    logits : `~numpy.ndarray`
-        Shape ``(..., classes)``.
-    temperature : float
-        Above one: less sure than the network is.
-    """
+    """Softmax of logits over a temperature."""
     z = np.asarray(logits, dtype=float) / temperature
     z = np.exp(z - z.max(axis=-1, keepdims=True))
     return z / z.sum(axis=-1, keepdims=True)
 
 
 def find_temperature(logits, labels):
-    """
-    The temperature that makes labels most likely (Guo et al. 2017, arXiv:1706.04599).
-
-    It changes no decision. On images that the network was not trained on.
-
-    Parameters
-    ----------
-    logits : `~numpy.ndarray`
-        Shape ``(n, classes)``.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes, shape ``(n,)``.
-
-    Returns
-    -------
-    temperature : float
-    """
+    """The temperature that makes labels most likely (Guo et al. 2017, arXiv:1706.04599)."""
     from scipy.optimize import minimize_scalar
 
     rows = np.arange(len(labels))
@@ -54,24 +30,7 @@ def find_temperature(logits, labels):
 
 
 def calibration_error(chances, labels, bins=BINS):
-    """
-    Expected calibration error: how far confidence is from accuracy (Naeini et al. 2015).
-
-    Parameters
-    ----------
-    chances : `~numpy.ndarray`
-        Probabilities, shape ``(n, classes)``.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes.
-    bins : int
-        Bins of equal width of the confidence, which is the largest probability.
-
-    Returns
-    -------
-    error : float
-        Mean over the images of the absolute difference between the mean confidence and the
-        accuracy of the bin that the image is in.
-    """
+    """Expected calibration error: how far confidence is from accuracy (Naeini et al. 2015)."""
     confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(place, confidence - right, minlength=bins)

@@ -70,18 +70,7 @@ def train_classifier(recipe, folder, *, device=None, workers=None, progress=True
 
 
 class ClassifierTrainer(Trainer):
-    """
-    A `~lenssr.train._trainer.Trainer` of a classifier, by cross-entropy.
-
-    Parameters
-    ----------
-    recipe, folder, team
-        As that takes them.
-    viewer : `~lenssr.classify._looks.Viewer`
-        What it is shown of pairs.
-    labels : `~lenssr.classify._looks.Labels`
-        What they are.
-    """
+    """A `~lenssr.train._trainer.Trainer` of a classifier, by cross-entropy."""
 
     best_by = "accuracy"
 
@@ -126,27 +115,7 @@ def figures_in_use(logits, true, temperature):
 
 
 def look(network, pairs, viewer, labels, how=judge):
-    """
-    What a classifier says of all pairs that there are to validate with.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        The classifier.
-    pairs : `~lenssr.train._batch.Pairs`
-        The pairs.
-    viewer : `~lenssr.classify._looks.Viewer`
-        What it is shown of them.
-    labels : `~lenssr.classify._looks.Labels`
-        What they are.
-    how : callable
-        Like `judge`, by default as in use: the mean over all symmetries.
-
-    Returns
-    -------
-    logits, labels, features : `~numpy.ndarray`
-        As `judge` gives them, and the numbers of the true classes between.
-    """
+    """What a classifier says of all pairs that there are to validate with."""
     said, true, found = [], [], []
     for batch in pairs.batches():
         logits, features = how(network, viewer(batch))

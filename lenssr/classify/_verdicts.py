@@ -16,30 +16,7 @@ BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100, np.inf)}
 
 
 def scores_table(verdicts, labels, classes, far, snr, seed=0):
-    """
-    Accuracy, areas under the curves with their intervals, calibration, and warnings.
-
-    Parameters
-    ----------
-    verdicts : dict
-        Probabilities ``(n, classes)`` by ``(classifier, way)``.
-    labels : `~numpy.ndarray`
-        Numbers of the true classes.
-    classes : tuple of str
-        Their names.
-    far : dict
-        Distances ``(n,)`` from what a classifier knows, by ``(classifier, way)``, above one where
-        an image is unlike all of it.
-    snr : `~numpy.ndarray`
-        Of the observed images, at their peaks.
-    seed : int
-        Of the bootstrap; intervals hold 95 per cent.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        A row for each classifier and way.
-    """
+    """Accuracy, areas under the curves with their intervals, calibration, and warnings."""
     rows = []
     for (classifier, way), chances in verdicts.items():
         said = chances.argmax(axis=1)
@@ -65,33 +42,12 @@ def scores_table(verdicts, labels, classes, far, snr, seed=0):
 
 
 def smooth_threshold(chances, share=FALSE):
-    """
-    The threshold that a share of smooth lenses exceeds.
-
-    Parameters
-    ----------
-    chances : `~numpy.ndarray`
-        Chances, of smooth lenses, that they are not.
-    share : float
-        The share.
-    """
+    """The threshold that a share of smooth lenses exceeds."""
     return float(np.quantile(chances, 1 - share))
 
 
 def crossed_thresholds(chances, share=FALSE):
-    """
-    That threshold for each lens, by lenses that it is not one of: every other one's by the rest.
-
-    Parameters
-    ----------
-    chances, share
-        As `smooth_threshold` takes them.
-
-    Returns
-    -------
-    thresholds : `~numpy.ndarray`
-        Shape of ``chances``.
-    """
+    """That threshold for each lens, by lenses that it is not one of: every other one's by the rest."""
     found = np.empty(len(chances))
     for half in (0, 1):
         found[half::2] = smooth_threshold(chances[1 - half::2], share)

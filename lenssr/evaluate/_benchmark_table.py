@@ -43,25 +43,7 @@ def decibels(mse):
 
 
 def summarise(images, entrants, n_pixels):
-    """
-    One row for each method.
-
-    Parameters
-    ----------
-    images : `~astropy.table.Table`
-        A row for each image: ``method``, ``run`` and ``pair``, ``ms``, and for each of
-        `AGAINST` the `FIGURES`, with those of the ``floor`` of each pair.
-    entrants : dict
-        `Entrant` by method and run.
-    n_pixels : int
-        Pixels of an input.
-
-    Returns
-    -------
-    summary : `~astropy.table.Table`
-        ``method``, ``runs``, and the mean over runs of each column, with the ``_spread`` over
-        them where there are several.
-    """
+    """One row for each method."""
     against = [name for name in AGAINST if f"{name}_mse" in images.colnames]
     method = np.asarray(images["method"])
     rows, bilinear = [], images[method == "bilinear"]
@@ -126,14 +108,7 @@ def _describe(column, name):
 
 
 def layout(summary):
-    """
-    The parts in which a summary is printed.
-
-    Returns
-    -------
-    parts : list of tuple
-        Title and `~astropy.table.Table` of each.
-    """
+    """The parts in which a summary is printed."""
     parts = []
     titles = {"target": "Against the target", "truth": "Against the truth, without noise"}
     for name in AGAINST:

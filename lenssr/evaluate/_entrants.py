@@ -22,23 +22,7 @@ BASELINES = ("bilinear", "bicubic", LINEAR, "richardson_lucy", "wiener")
 
 @dataclass
 class Entrant:
-    """
-    One who takes part.
-
-    Attributes
-    ----------
-    label : str
-        Its row in the table; networks of several seeds share one.
-    apply : callable
-        Maps a `Prepared` pair to surface brightness in the unit of its plane.
-    passes : int
-        How many estimates a call makes: those of the error count.
-    parameters, macs : float
-        Trained values; multiply-accumulates for an image. NaN where the question makes no
-        sense.
-    known : dict
-        Preset and seeds of the pairs that it has seen before, if it has a card.
-    """
+    """One who takes part."""
 
     label: str
     apply: object
@@ -49,17 +33,7 @@ class Entrant:
 
 
 class LevelledFilter:
-    """
-    `OptimalLinearFilter` between images whose level has been taken off.
-
-    A pedestal of the input is no image: the level is the median along the edges, and as much
-    of it is put back as the targets have of it, by least squares.
-
-    Parameters
-    ----------
-    scale : int
-        Output pixels per input pixel.
-    """
+    """`OptimalLinearFilter` between images whose level has been taken off."""
 
     def __init__(self, scale):
         self.filter = OptimalLinearFilter(scale=scale)
@@ -85,19 +59,7 @@ def constant(pair):
 
 
 def method_names(methods):
-    """
-    The methods that are asked for, bilinear interpolation first: all is measured by it.
-
-    Parameters
-    ----------
-    methods : sequence of str or None
-        Names; by default `BASELINES` and every network that has weights.
-
-    Raises
-    ------
-    ValueError
-        If one is unknown.
-    """
+    """The methods that are asked for, bilinear interpolation first: all is measured by it."""
     table = list_methods()
     known = [*map(str, table["name"]), LINEAR]
     if methods is None:
@@ -126,27 +88,7 @@ def registered(name, scale, shape, device):
 
 
 def weight_files(weights, names):
-    """
-    Files of weights with their labels.
-
-    Parameters
-    ----------
-    weights : path-like, sequence of them, or dict
-        Files, each called by its name, or labels with a file or several, the same network
-        from several seeds.
-    names : list of str
-        Labels that are taken.
-
-    Returns
-    -------
-    found : list of tuple
-        Label, file and card.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If a file is missing or damaged, or a label taken.
-    """
+    """Files of weights with their labels."""
     if not isinstance(weights, dict):
         weights = [weights] if isinstance(weights, str | os.PathLike) else weights
         weights = {Path(file).stem: file for file in weights}

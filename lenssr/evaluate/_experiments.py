@@ -18,24 +18,7 @@ CLASSES = ("no_sub", "cdm", "axion")
 
 @dataclass
 class Experiment:
-    """
-    Pairs of a benchmark.
-
-    Attributes
-    ----------
-    name : str
-        What its files are called.
-    source : str
-        Where the pairs are from, in words.
-    scale : int
-        Output pixels per input pixel.
-    size, spare : int
-        How many pairs are tested, and how many more the linear filter may learn from.
-    test, training : callable
-        The pairs, one after the other.
-    preset, seed : str and int, or None
-        Of the series, where they are one.
-    """
+    """Pairs of a benchmark."""
 
     name: str
     source: str
@@ -49,29 +32,7 @@ class Experiment:
 
 
 def find_experiment(pairs, *, n, seed, scale, training, name=None):
-    """
-    The experiment that ``pairs`` means.
-
-    Parameters
-    ----------
-    pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
-        As `benchmark` takes it.
-    n : int
-        How many pairs are tested, at most.
-    training : int or sequence of `~lenssr.simulate.LensPair`
-        How many are learnt from, at most, or which.
-    seed : int
-        Seed of the series, or of the choice from a folder.
-    scale : int or None
-        What it has to be.
-    name : str, optional
-        In place of its own.
-
-    Raises
-    ------
-    ValueError
-        If there are no such pairs.
-    """
+    """The experiment that ``pairs`` means."""
     from lenssr.simulate import PRESETS, open_catalog
 
     preset = EXPERIMENTS.get(pairs, pairs) if isinstance(pairs, str) else None

@@ -23,39 +23,7 @@ SHOWN = 3  # pairs whose images are kept for the figure
 
 
 class Measurement:
-    """
-    All who take part, and what was measured so far.
-
-    Parameters
-    ----------
-    experiment : `Experiment`
-        The pairs.
-    names : list of str
-        Methods.
-    files : list of tuple
-        Label, file and card of further networks.
-    ready : callable
-        Makes a `Prepared` of a pair, or None.
-    device : str or None
-        Torch device.
-    progress : bool
-        Show progress bars.
-
-    Attributes
-    ----------
-    entrants : dict
-        `Entrant` by label and run, which tells networks of one label apart.
-    not_run : dict
-        Why a method could not work on these pairs, by label.
-    notes : `Notes`
-        What a method, or the input, warned of.
-    shown : list
-        The first pairs, with results by label.
-    n_pairs, left_out : int
-        Pairs that were measured, and those on which there is nothing to see.
-    shape, noise_from
-        Of the input of the first pair.
-    """
+    """All who take part, and what was measured so far."""
 
     def __init__(self, experiment, names, files, ready, device=None, progress=False):
         self.experiment, self.names, self.files = experiment, names, files

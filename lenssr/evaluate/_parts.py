@@ -16,14 +16,7 @@ CHANCE = 3.0     # standard deviations of the power of noise beyond which there 
 
 
 class Parts(NamedTuple):
-    """
-    A result in two parts, as surface brightness in the values of the data.
-
-    Attributes
-    ----------
-    measured, imagined : `~numpy.ndarray`
-        What the data determine of it, and the rest; their sum is the result above the sky.
-    """
+    """A result in two parts, as surface brightness in the values of the data."""
 
     measured: np.ndarray
     imagined: np.ndarray
@@ -38,18 +31,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(subject):
-    """
-    What was measured and what was imagined of the first result of a `Subject`.
-
-    Parameters
-    ----------
-    subject : `~lenssr.evaluate._report._subject.Subject`
-        Result and data.
-
-    Returns
-    -------
-    parts : `Parts`
-    """
+    """What was measured and what was imagined of the first result of a `Subject`."""
     image, result = subject.image, subject.result
     if image.psf is None:
         raise ValueError("`psf` must be given for a prior map, got None")
@@ -61,24 +43,7 @@ def parts_of(subject):
 
 
 def split(image, values, scale, level=0.0):
-    """
-    The parts of an image of the declared resolution.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The data, with their PSF.
-    values : `~numpy.ndarray`
-        The image above the sky, as surface brightness in the values of the data.
-    scale : int
-        Output pixels per input pixel along each axis.
-    level : float
-        Sky of the data.
-
-    Returns
-    -------
-    parts : `Parts`
-    """
+    """The parts of an image of the declared resolution."""
     # What is beyond the image is no matter of the method.
     misfit = DataResidual(image, scale, edges=True)
     inverse = RegularisedInverse(misfit, _scene_variance(misfit, level), ACCURACY)

@@ -12,21 +12,7 @@ FREQUENCIES = (EDGES[1:] + EDGES[:-1]) / 2
 
 
 def radial_power(image, truth):
-    """
-    Power of two images and of what they share, in rings of spatial frequency.
-
-    Parameters
-    ----------
-    image, truth : `~numpy.ndarray`
-        Shape ``(ny, nx)``; both are apodised by a Hann window in each axis, which keeps what
-        crosses the frame from leaking into high frequencies.
-
-    Returns
-    -------
-    power : `~numpy.ndarray`
-        Shape ``(3, n)`` for the `FREQUENCIES`: sums over a ring of the power of the image, of
-        the truth, and of the real part of the cross power.
-    """
+    """Power of two images and of what they share, in rings of spatial frequency."""
     window = np.outer(*(hann(n, sym=False) for n in truth.shape))
     one, two = (fft.rfft2(window * each) for each in (image, truth))
     fy, fx = fft.fftfreq(truth.shape[0])[:, None], fft.rfftfreq(truth.shape[1])[None, :]
@@ -40,20 +26,6 @@ def radial_power(image, truth):
 
 
 def transfer_function(power):
-    r"""
-    Transfer function and correlation of the sums of `ring_power`.
-
-    Parameters
-    ----------
-    power : `~numpy.ndarray`
-        Shape ``(3, ...)``.
-
-    Returns
-    -------
-    transfer : `~numpy.ndarray`
-        :math:`T = \sqrt{P / P_\mathrm{true}}`: one where an image has the power that it should.
-    correlation : `~numpy.ndarray`
-        :math:`r = P_\times / \sqrt{P P_\mathrm{true}}`: one where it has it in the right place.
-    """
+    r"""Transfer function and correlation of the sums of `ring_power`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.sqrt(power[0] / power[1]), power[2] / np.sqrt(power[0] * power[1])

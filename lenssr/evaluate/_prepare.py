@@ -18,31 +18,7 @@ LEAST = 5.0  # noises of the input that the peak of a truth must have for there 
 
 @dataclass
 class Prepared:
-    """
-    A pair as surface brightness per input pixel, ready for methods and for metrics.
-
-    Attributes
-    ----------
-    plane : `~lenssr.image.LensImage`
-        The input, in its own unit.
-    span : float
-        Range of the data: what errors are compared with, in the same unit.
-    target : `~numpy.ndarray`
-        Image of high resolution, over ``span``.
-    truth : `~numpy.ndarray` or None
-        The same without noise, where it has some and that is known.
-    noise : float or None
-        Standard deviation of the noise of the target, over ``span``; zero if there is none,
-        None if that is not known.
-    mask : `~numpy.ndarray`
-        `True` where nothing is compared.
-    arc : `~numpy.ndarray`
-        `True` where the truth, or the target where it is all there is, is bright.
-    noise_from : str
-        Where the noise of the input is from: ``"pair"``, ``"declared"`` or ``"sky"``.
-    warned : list of str
-        What the input gave cause to warn of.
-    """
+    """A pair as surface brightness per input pixel, ready for methods and for metrics."""
 
     plane: LensImage
     span: float
@@ -66,28 +42,7 @@ class Prepared:
 
 
 def prepare(pair, *, psf=None, assumed_snr=22.0, data_range="peak", least=LEAST):
-    """
-    Make a `~lenssr.simulate.LensPair` ready.
-
-    Parameters
-    ----------
-    pair : `~lenssr.simulate.LensPair`
-        The pair.
-    psf : object, optional
-        PSF of the input, in place of its own, as `lenssr.superresolve` takes it.
-    assumed_snr : float or None
-        Peak over noise to declare where an input has no uncertainty; None: it is
-        estimated from the sky.
-    data_range : float or "peak"
-        Range of the data in the unit of the target, or the peak of each truth.
-    least : float
-        Noises of the input that the peak of a truth must have for there to be anything.
-
-    Returns
-    -------
-    prepared : `Prepared` or None
-        None if there is nothing to see in the truth.
-    """
+    """Make a `~lenssr.simulate.LensPair` ready."""
     lr, hr, known = pair.lr, pair.hr, pair.truth.get("hr")
     uncertainty, noise_from = None, "pair"
     if lr.uncertainty is None:

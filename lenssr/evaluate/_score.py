@@ -11,28 +11,7 @@ FIGURES = ("mse", "ssim", "mse_arc", "mse_matched", "ssim_matched", "mse_arc_mat
 
 
 def score(estimate, reference, mask, arc):
-    """
-    Figures of a result whose range is one.
-
-    Parameters
-    ----------
-    estimate, reference : `~numpy.ndarray`
-        Result, and what it ought to be.
-    mask, arc : `~numpy.ndarray`
-        Where nothing is compared, and where the reference is bright.
-
-    Returns
-    -------
-    figures : dict
-        Mean square error and SSIM; the former over the bright pixels alone; and all three
-        again after the constant between the images, fitted by least squares, was taken off.
-
-    Raises
-    ------
-    ValueError
-        If the result has another shape, or values that are not finite: where a method
-        fails must not be left out of its score.
-    """
+    """Figures of a result whose range is one."""
     if estimate.shape != reference.shape:
         raise ValueError(f"the result has the shape {estimate.shape}, not {reference.shape}")
     if not np.isfinite(estimate).all():

@@ -19,31 +19,7 @@ HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
 def parse_input(data, hdu, wanted):
-    """
-    What an image carries, whatever holds it.
-
-    Parameters
-    ----------
-    data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
-        The image.
-    hdu : int, str, tuple or None
-        Which HDU of a file.
-    wanted : set of str
-        What else to look for: not what the user gives.
-
-    Returns
-    -------
-    raw : `Raw`
-
-    Raises
-    ------
-    TypeError
-        If it is nothing of the kind.
-    ValueError
-        If a file is damaged or has no image; if ``hdu`` is given without a file.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """What an image carries, whatever holds it."""
     if isinstance(data, fits.HDUList):
         return read_hdulist(data, hdu, wanted)
     if is_file(data):

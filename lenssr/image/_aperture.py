@@ -9,34 +9,14 @@ __all__ = ["ApertureSum", "sum_apertures"]
 
 
 class ApertureSum(NamedTuple):
-    """
-    Sums of an image over apertures.
-
-    Attributes
-    ----------
-    flux, error : `~astropy.units.Quantity`
-        Sums of the pixels and their standard deviations, in the unit of the image.
-    """
+    """Sums of an image over apertures."""
 
     flux: u.Quantity
     error: u.Quantity
 
 
 def sum_apertures(image, aperture):
-    """
-    Sum an image over apertures, as `SuperResolvedImage.aperture_sum` does.
-
-    Parameters
-    ----------
-    image : `SuperResolvedImage`
-        The image.
-    aperture : `~photutils.aperture.Aperture` or sequence of them
-        In pixels or on the sky.
-
-    Returns
-    -------
-    sums : `ApertureSum`
-    """
+    """Sum an image over apertures, as `SuperResolvedImage.aperture_sum` does."""
     if image.correlation is None or image.measurement_std is None:
         raise ValueError("`aperture_sum` needs the correlation of the errors, which this image "
                          "lacks: it comes with the results of `superresolve` and is kept by "

@@ -28,28 +28,7 @@ def is_file(data):
 
 @contextmanager
 def open_fits(source, name="data"):
-    """
-    An open `~astropy.io.fits.HDUList`.
-
-    Parameters
-    ----------
-    source : path or file object
-        A file object is left open.
-    name : str
-        The argument that errors name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no FITS file, or a damaged one.
-
-    Warns
-    -----
-    LensSRWarning
-        If something follows that is no HDU.
-    """
+    """An open `~astropy.io.fits.HDUList`."""
     is_path = isinstance(source, (str, os.PathLike))
     what = repr(os.fspath(source)) if is_path else "the file"
     if is_path:
@@ -93,26 +72,7 @@ def has_pixels(hdu):
 
 
 def pixels(hdu, name="data"):
-    """
-    Pixels of an image HDU.
-
-    Parameters
-    ----------
-    hdu : HDU
-        The HDU.
-    name : str
-        The argument that errors name.
-
-    Returns
-    -------
-    array : `~numpy.ndarray`
-        In the byte order of the machine.
-
-    Raises
-    ------
-    ValueError
-        If it has none, or they cannot be read.
-    """
+    """Pixels of an image HDU."""
     try:
         with np.errstate(all="ignore"):  # scaling what is missing may overflow
             array = hdu.data
@@ -125,12 +85,7 @@ def pixels(hdu, name="data"):
 
 
 def merged_header(primary, extension):
-    """
-    Cards of the primary header and of an extension, the latter's winning.
-
-    Cards are copied as they are, duplicates and unreadable ones too. An extension
-    with ``INHERIT = F`` has its own cards only, as the FITS standard (4.4.2.6) says.
-    """
+    """Cards of the primary header and of an extension, the latter's winning."""
     if extension.get("INHERIT") is False:
         return extension.copy()
     own = set(extension)
@@ -140,11 +95,7 @@ def merged_header(primary, extension):
 
 
 def without_layout(header):
-    """
-    Copy of a header without the cards that describe the layout of its file.
-
-    Blank cards at the end, room for more, are among those.
-    """
+    """Copy of a header without the cards that describe the layout of its file."""
     kept = [copy.copy(card) for card in header.cards if not LAYOUT.fullmatch(card.keyword)]
     while kept and kept[-1].is_blank:
         kept.pop()
@@ -152,23 +103,7 @@ def without_layout(header):
 
 
 def header_from(meta):
-    """
-    A FITS header from any mapping.
-
-    Parameters
-    ----------
-    meta : `~astropy.io.fits.Header`, mapping or None
-        Metadata.
-
-    Returns
-    -------
-    header : `~astropy.io.fits.Header`
-
-    Warns
-    -----
-    LensSRWarning
-        If there is metadata that FITS cannot hold, which is dropped.
-    """
+    """A FITS header from any mapping."""
     if isinstance(meta, fits.Header):
         return meta.copy()
     header, lost = fits.Header(), []

@@ -17,27 +17,7 @@ FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 def gaussian_psf(fwhm, size=None):
-    """
-    Circular Gaussian sampled at the centres of pixels.
-
-    Parameters
-    ----------
-    fwhm : float
-        Full width at half maximum in pixels.
-    size : int, optional
-        Odd number of pixels on a side; by default wide enough (2.5 FWHM from
-        the centre, 5.9 standard deviations) that what is cut off is below 1e-7.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`
-        Shape ``(size, size)``, centred, of sum one.
-
-    Raises
-    ------
-    ValueError
-        If ``fwhm`` is not positive and finite or ``size`` not odd and positive.
-    """
+    """Circular Gaussian sampled at the centres of pixels."""
     if not (np.isfinite(fwhm) and fwhm > 0):
         raise ValueError(f"`fwhm` must be a positive number of pixels, got {fwhm}")
     if size is None:
@@ -56,77 +36,19 @@ def target_psf():
 
     A finite resolution that the grid samples well, rather than an infinite one
     that it cannot hold, as in STARRED (doi:10.21105/joss.05340).
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`
-        Gaussian of FWHM `TARGET_FWHM` output pixels, odd, centred, of sum one.
     """
     return gaussian_psf(TARGET_FWHM)
 
 
 def oversample_psf(psf, scale):
-    """
-    An effective PSF at the offsets between input and output pixel centres.
-
-    Pixel ``j`` of the output lies at ``u_j = (j + 0.5) / scale - 0.5`` in input
-    pixels, so the offsets ``u_i - u_j`` are odd multiples of ``1 / (2 scale)``
-    when ``scale`` is even, and multiples of ``1 / scale`` when it is odd. The
-    effective PSF ``P`` already holds the response of the input pixel, which is
-    why a point source of unit flux at ``u_j`` gives ``P(u_i - u_j)`` to input
-    pixel ``i`` and no further integration is due.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF on the grid of the input, odd in both axes, centred.
-    scale : int
-        Output pixels per input pixel.
-
-    Returns
-    -------
-    kernel : `~numpy.ndarray`
-        Shape ``(scale * n, scale * m)`` for a PSF of shape ``(n, m)``; element
-        ``k`` of an axis is the offset ``(k + 0.5) / scale - n / 2``. Each of
-        the ``scale**2`` phases ``kernel[a::scale, b::scale]`` has sum one: a
-        source keeps its flux wherever in the input pixel it lies.
-
-    Raises
-    ------
-    ValueError
-        If ``psf`` is not a 2-D array, odd in both axes, of positive sum.
-
-    Notes
-    -----
-    See `_evaluate` for the interpolation and its accuracy.
-    """
+    """An effective PSF at the offsets between input and output pixel centres."""
     psf = _checked(psf)
     offsets = [(np.arange(scale * n) + 0.5) / scale - n / 2 for n in psf.shape]
     return _in_phase(_evaluate(psf, *offsets), scale)
 
 
 def resampled_psf(psf, scale):
-    """
-    An effective PSF carried to the output grid.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF on the grid of the input, odd in both axes, centred.
-    scale : int
-        Output pixels per input pixel.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray`
-        The same PSF sampled at multiples of ``1 / scale`` input pixels, odd in
-        both axes, centred, of sum one.
-
-    Raises
-    ------
-    ValueError
-        If ``psf`` is not a 2-D array, odd in both axes, of positive sum.
-    """
+    """An effective PSF carried to the output grid."""
     psf = _checked(psf)
     radii = [scale * n // 2 for n in psf.shape]
     kernel = _evaluate(psf, *(np.arange(-r, r + 1) / scale for r in radii))
@@ -144,29 +66,6 @@ def relative_kernel(psf, scale):
     r"""
     What is left of a PSF to apply to an image of the declared resolution.
 
-    Convolved with the Gaussian of `target_psf`, it gives what `oversample_psf` gives
-    for ``psf``: a restored image, blurred by it and taken at the centres of the input's
-    pixels, is the data without their noise.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF on the grid of the input, odd in both axes, centred.
-    scale : int
-        Output pixels per input pixel.
-
-    Returns
-    -------
-    kernel : `~numpy.ndarray`
-        In the shape and order of `oversample_psf`; each of its phases has sum one.
-
-    Raises
-    ------
-    ValueError
-        If ``psf`` is not a 2-D array, odd in both axes, of positive sum.
-
-    Notes
-    -----
     :math:`\hat R = \hat K \hat G (1 + \epsilon) / (\hat G^2 + \epsilon)` with
     :math:`\epsilon = 10^{-3}`, for the kernel :math:`K` and the Gaussian :math:`G`. A PSF as
     narrow as the target has frequencies that the target lacks; they are not restored.
@@ -210,16 +109,7 @@ def _moffat(parameters, y, x):
 
 
 def _evaluate(psf, dy, dx):
-    """
-    Values of a sampled PSF at the offsets ``dy`` x ``dx`` from its centre.
-
-    A ground PSF of FWHM 2 or 3 pixels is not band-limited on its own grid, and
-    every interpolator alone errs there: up to 8e-3 of the peak by sinc, 3e-3 by
-    quintic spline. So an elliptical Moffat profile is fitted and evaluated
-    exactly, and only the residual is interpolated, by quintic spline. For
-    Moffat profiles integrated over pixels that is good to 1.4e-4 of the peak at
-    a FWHM of 3 pixels and 1.4e-3 at 2, and for Gaussians to 1e-5.
-    """
+    """Values of a sampled PSF at the offsets ``dy`` x ``dx`` from its centre."""
     ny, nx = psf.shape
     y, x = np.arange(ny)[:, None] - ny // 2, np.arange(nx)[None, :] - nx // 2
     value, residual = 0.0, psf

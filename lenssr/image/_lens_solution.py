@@ -66,16 +66,7 @@ class LensSolution:
 
 
 def solution_hdus(solution, plane):
-    """
-    Extensions of a FITS file that hold a `LensSolution`.
-
-    Parameters
-    ----------
-    solution : `LensSolution`
-        The solution.
-    plane : int
-        Plane of a cube, from one, that it is of.
-    """
+    """Extensions of a FITS file that hold a `LensSolution`."""
     table = solution.parameters.copy()
     table["covariance"] = solution.covariance
     parameters = fits.table_to_hdu(table)
@@ -99,16 +90,7 @@ def solution_hdus(solution, plane):
 
 
 def solutions_from(hdus, planes):
-    """
-    The solutions that `solution_hdus` put into a file: a list, of None where there is none.
-
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        The file.
-    planes : int
-        Planes of the image.
-    """
+    """The solutions that `solution_hdus` put into a file: a list, of None where there is none."""
     return [_one(hdus, plane) if (PARAMETERS, plane) in hdus else None
             for plane in range(1, planes + 1)]
 

@@ -10,30 +10,7 @@ ENOUGH = 1e-3             # weight of valid pixels below which the next width is
 
 
 def combine_masks(mask, values, bits=None):
-    """
-    The pixels that are missing.
-
-    Parameters
-    ----------
-    mask : array-like, bool or None
-        Boolean mask, or an integer one with flags.
-    values : `~numpy.ndarray`
-        Pixel values: NaN and infinity are missing.
-    bits : int, optional
-        The flags of an integer mask that mean "missing"; by default each does.
-
-    Returns
-    -------
-    mask : `~numpy.ndarray`
-        Boolean, of the shape of ``values``.
-
-    Raises
-    ------
-    ValueError
-        If the shape does not match.
-    TypeError
-        If the mask is neither boolean nor integer.
-    """
+    """The pixels that are missing."""
     missing = ~np.isfinite(values)
     if mask is None:
         return missing
@@ -55,22 +32,7 @@ def combine_masks(mask, values, bits=None):
 
 
 def fill_masked(values, mask):
-    """
-    Values with masked pixels replaced by a mean of valid ones nearby.
-
-    Gaussian weights of width 1 pixel, then 4, then the median of all valid pixels:
-    what was in a masked pixel never enters.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Shape ``(ny, nx)``; at least one pixel must be valid.
-
-    Returns
-    -------
-    filled : `~numpy.ndarray`
-        Float64, finite.
-    """
+    """Values with masked pixels replaced by a mean of valid ones nearby."""
     filled = np.where(mask, 0.0, values).astype(float)
     if not mask.any():
         return filled

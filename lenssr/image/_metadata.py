@@ -19,24 +19,7 @@ JWST = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 44
 
 
 def band_wavelength(band):
-    """
-    Mean wavelength of a band in micrometres.
-
-    Parameters
-    ----------
-    band : str or `~astropy.units.Quantity`
-        Its name, such as ``"HSC-i"``, ``"r2"``, ``"VIS"`` or ``"F814W"``, or the wavelength.
-
-    Returns
-    -------
-    wavelength : float or None
-        `None` for a name that says nothing.
-
-    Raises
-    ------
-    ValueError
-        If a quantity is no positive wavelength.
-    """
+    """Mean wavelength of a band in micrometres."""
     if isinstance(band, u.Quantity):
         try:
             value = float(band.to_value(u.um))
@@ -56,22 +39,7 @@ def band_wavelength(band):
 
 
 def read_metadata(header, scale=None):
-    """
-    What a header tells of the observation.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header` or None
-        The header.
-    scale : `~astropy.units.Quantity` or None
-        Side of a pixel.
-
-    Returns
-    -------
-    metadata : dict
-        Those of ``pixel_scale`` (arcsec), ``wavelength`` (micrometres), ``z_lens`` and
-        ``z_source`` that are known.
-    """
+    """What a header tells of the observation."""
     found = {} if scale is None else {"pixel_scale": float(scale.to_value(u.arcsec))}
     if header is None:
         return found

@@ -23,34 +23,7 @@ def base_class(kind):
 
 
 def sigma_from(uncertainty, missing, unit):
-    """
-    Standard deviations from an uncertainty.
-
-    Parameters
-    ----------
-    uncertainty : NDUncertainty, `~astropy.units.Quantity`, array-like or float
-        An astropy uncertainty of standard deviation, variance or inverse variance;
-        anything else is a standard deviation.
-    missing : `~numpy.ndarray`
-        Missing pixels, of the shape of the data: there it may hold anything.
-    unit : `~astropy.units.UnitBase` or None
-        Unit of the data, to which the uncertainty is converted.
-
-    Returns
-    -------
-    sigma : `~numpy.ndarray`
-        Standard deviations, float64, of the shape of the data; infinite or NaN where
-        the data have no weight.
-    kind : type
-        The class of the uncertainty.
-
-    Raises
-    ------
-    ValueError
-        If shape or unit do not fit, or the values are negative.
-    TypeError
-        If it is no uncertainty.
-    """
+    """Standard deviations from an uncertainty."""
     kind, shape = StdDevUncertainty, missing.shape
     if isinstance(uncertainty, NDUncertainty):
         kind = type(uncertainty)
@@ -99,11 +72,7 @@ def as_uncertainty(sigma, kind, unit, dtype=np.float64):
 
 
 def safe_downcast(values, dtype):
-    """
-    The values in a floating type, or as they are where it can't hold them.
-
-    The inverse variance of 1e-20 erg/s/cm2, for one, is beyond single precision.
-    """
+    """The values in a floating type, or as they are where it can't hold them."""
     limits, sizes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
     most = sizes.max(initial=0)
     # What is small beside the rest may as well be zero.

@@ -22,29 +22,7 @@ MANY_PIXELS = 400  # above half of the maximum, from which they need not be cut 
 
 
 def parse_psfs(psf, n_planes, shape, pixel_scale=None):
-    """
-    The PSF of each plane of a cube.
-
-    Parameters
-    ----------
-    psf : object or sequence
-        What `parse_psf` takes, for all planes alike; or one for each of them: a list,
-        a 3-D array (or whatever holds one), or a 1-D Quantity of FWHMs.
-    n_planes : int
-        Number of planes; one for an image.
-    shape, pixel_scale
-        As for `parse_psf`.
-
-    Returns
-    -------
-    psfs : list of `~numpy.ndarray` or None
-        One and the same array if they were given as one.
-
-    Raises
-    ------
-    ValueError
-        If there is another number of them than of planes; else as `parse_psf`.
-    """
+    """The PSF of each plane of a cube."""
     psf = _opened(psf)
     # A list of rows of numbers is an array.
     is_list = isinstance(psf, (list, tuple)) and not all(np.ndim(row) == 1 for row in psf)
@@ -58,39 +36,7 @@ def parse_psfs(psf, n_planes, shape, pixel_scale=None):
 
 
 def parse_psf(psf, shape, pixel_scale=None):
-    """
-    An effective PSF on the grid of the image: odd, centred, of sum one.
-
-    Parameters
-    ----------
-    psf : array, Quantity, Model, NDData, HDU, HDUList, path, file or None
-        A sampled effective PSF (array, or anything that holds one); an astropy or
-        photutils PSF model, evaluated at the centres of pixels; or the FWHM of a
-        Gaussian as a `~astropy.units.Quantity` in pixels or as an angle.
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the image.
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Side of a pixel as an angle; needed for an angular FWHM.
-
-    Returns
-    -------
-    psf : `~numpy.ndarray` or None
-
-    Raises
-    ------
-    ValueError
-        If it holds NaN, has no positive sum, is not 2-D, or is broader than the
-        image; if an angular FWHM meets an image without a pixel scale.
-    TypeError
-        If it is nothing that a PSF can be made from.
-    FileNotFoundError
-        If there is no such file.
-
-    Warns
-    -----
-    LensSRWarning
-        If it had to be shifted to its centre.
-    """
+    """An effective PSF on the grid of the image: odd, centred, of sum one."""
     psf = _opened(psf)
     if psf is None:
         return None

@@ -57,28 +57,7 @@ class Raw:
 
 
 def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
-    """
-    The image of a FITS file with the extensions that belong to it.
-
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        The file.
-    hdu : int, str or tuple, optional
-        Which HDU; by default the first with a 2-D image (or a cube, if there is no
-        2-D image) that is not an error, mask, weight or PSF.
-    wanted : set of str
-        What to pick up beside the image: what the user gives is not looked for.
-
-    Returns
-    -------
-    raw : `Raw`
-
-    Raises
-    ------
-    ValueError
-        If there is no such image, or it is empty.
-    """
+    """The image of a FITS file with the extensions that belong to it."""
     image = _choose(hdus, hdu)
     raw = read_hdu(image, hdus, wanted)
 

@@ -29,23 +29,7 @@ WCS_OWN = "SRWCSOWN"
 
 
 def to_hdulist(image):
-    """
-    FITS from a `SuperResolvedImage`.
-
-    Parameters
-    ----------
-    image : `SuperResolvedImage`
-        The image.
-
-    Returns
-    -------
-    hdus : `~astropy.io.fits.HDUList`
-
-    Raises
-    ------
-    ValueError
-        If no file can hold the WCS.
-    """
+    """FITS from a `SuperResolvedImage`."""
     header, beside = without_layout(header_from(image.meta)), []
     if image.wcs is not None:
         header, beside = _with_wcs(header, image.wcs)
@@ -117,24 +101,7 @@ def write_whole(hdus, path):
 
 
 def from_hdulist(hdus):
-    """
-    What `to_hdulist` put into a file.
-
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        The file.
-
-    Returns
-    -------
-    arguments : dict
-        Those of `SuperResolvedImage`.
-
-    Raises
-    ------
-    ValueError
-        If it is another file, or damaged.
-    """
+    """What `to_hdulist` put into a file."""
     header = hdus[0].header
     if not has_pixels(hdus[0]) or "BUNIT" not in header:
         raise ValueError("`path` must be a file written by SuperResolvedImage.write, got one "

@@ -11,16 +11,7 @@ TILE = 768   # side of the tiles of larger ones
 
 @dataclass(frozen=True)
 class Tile:
-    """
-    A piece of a plane with the surroundings that influence it.
-
-    Attributes
-    ----------
-    core : tuple of slice
-        The piece; the cores of all tiles cover the plane once.
-    padded : tuple of slice
-        The piece with its halo, cut off at the borders of the plane.
-    """
+    """A piece of a plane with the surroundings that influence it."""
 
     core: tuple
     padded: tuple
@@ -49,22 +40,7 @@ def check_tile(tile):
 
 
 def tiles(shape, side, halo=(0, 0)):
-    """
-    Cut a plane into tiles.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the plane.
-    side : tuple of int
-        Sides of a tile.
-    halo : tuple of int
-        How far influence reaches along each axis.
-
-    Returns
-    -------
-    pieces : list of `Tile`
-    """
+    """Cut a plane into tiles."""
     def pieces(n, step, reach):
         for start in range(0, n, step):
             stop = min(start + step, n)
@@ -75,21 +51,6 @@ def tiles(shape, side, halo=(0, 0)):
 
 
 def network_tiles(shape, side, halo):
-    """
-    The tiles of a plane for a network.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the plane.
-    side : int or None
-        Side of the tiles; by default large planes are cut and others are not.
-    halo : int
-        How far influence reaches.
-
-    Returns
-    -------
-    pieces : list of `Tile`
-    """
+    """The tiles of a plane for a network."""
     side = check_tile(side) or (max(shape) if max(shape) <= WHOLE else TILE)
     return tiles(shape, (side, side), (halo, halo))

@@ -28,36 +28,7 @@ AS_THEY_ARE = {"MJY/SR": "MJy/sr", "mjy": "mJy"}
 
 
 def parse_unit(unit, name="unit", silent=False):
-    """
-    An astropy unit from a unit, a string as headers hold it, or `None`.
-
-    Parameters
-    ----------
-    unit : `~astropy.units.Unit`, str or None
-        The unit. A string that no parser knows is kept, as an unrecognised unit,
-        with a warning.
-    name : str
-        What an error calls it.
-    silent : bool
-        Keep an unknown unit without a warning.
-
-    Returns
-    -------
-    unit : `~astropy.units.UnitBase` or None
-        `None` where there is none or an empty string.
-
-    Raises
-    ------
-    ValueError
-        If the unit is logarithmic: magnitudes do not add.
-    TypeError
-        If it is neither unit nor string.
-
-    Warns
-    -----
-    LensSRWarning
-        If astropy does not know the unit.
-    """
+    """An astropy unit from a unit, a string as headers hold it, or `None`."""
     if unit is None or (isinstance(unit, str) and not unit.strip()):
         return None
     if isinstance(unit, str):
@@ -96,13 +67,7 @@ def _from_string(text):
 
 
 def unit_text(unit):
-    """
-    A unit as BUNIT holds it, so that `parse_unit` and `astropy.units.Unit` give it back.
-
-    As the FITS standard writes it where that knows it. "1" is dimensionless: an empty
-    string would be no unit at all, which `CCDData.read <astropy.nddata.CCDData.read>`
-    refuses.
-    """
+    """A unit as BUNIT holds it, so that `parse_unit` and `astropy.units.Unit` give it back."""
     if isinstance(unit, u.UnrecognizedUnit):
         return str(unit)
     if unit == u.dimensionless_unscaled:

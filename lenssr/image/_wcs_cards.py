@@ -68,12 +68,7 @@ PIXEL_SIZE_CARDS = (
 
 
 def plain_exponents(header):
-    """
-    The header, or a copy of it in which no number has the exponent written with D.
-
-    FITS allows 1.5D+02 (standard 4.0, section 4.2.4), but WCSLIB as astropy 7 and 8 build
-    it reads 1.5 there, without a word.
-    """
+    """The header, or a copy of it in which no number has the exponent written with D."""
     cards, found = list(header.cards), False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
@@ -90,34 +85,7 @@ _D_EXPONENT = re.compile(r"(.{8}= *[+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)(?= *(
 
 
 def strip_wcs(header, scale=1, *, keep_alternates=False):
-    """
-    Copy of a header without the cards that a new WCS replaces or makes false.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header`
-        Header of an image.
-    scale : int, optional
-        Pixels of the new image per pixel of the old one. Above 1 the cards that match
-        ``STALE_CARDS`` go too, and those of ``PIXEL_SIZE_CARDS`` are rescaled, or
-        go where their value is no number.
-    keep_alternates : bool, optional
-        Keep the cards of alternate WCSs, because they are of the new pixels already
-        (`rescale_alternates`).
-
-    Returns
-    -------
-    `~astropy.io.fits.Header`
-        The other cards as they were. Dates and observatory, which a WCS may also
-        write, are among them.
-
-    Raises
-    ------
-    TypeError
-        If ``header`` is of another type.
-    ValueError
-        If ``scale`` is no positive integer.
-    """
+    """Copy of a header without the cards that a new WCS replaces or makes false."""
     if not isinstance(header, fits.Header):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
     scale = check_positive_int("scale", scale)
@@ -143,32 +111,7 @@ def _resized(card, scale):
 
 
 def rescale_alternates(header, scale):
-    """
-    Cards of a header's alternate WCSs (A to Z), for finer pixels.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header`
-        Header of an image.
-    scale : int
-        Pixels of the new image per pixel of the old one.
-
-    Returns
-    -------
-    `~astropy.io.fits.Header`
-        Their cards, of which only CRPIX, CD or CDELT differ. SIP coefficients
-        have no letter: an alternate shares those of the primary WCS.
-
-    Raises
-    ------
-    ValueError
-        If ``scale`` is no positive integer.
-
-    Warns
-    -----
-    LensSRWarning
-        For each alternate that cannot be carried so, and is left out.
-    """
+    """Cards of a header's alternate WCSs (A to Z), for finer pixels."""
     scale, header = check_positive_int("scale", scale), plain_exponents(header)
     declared = [key for key in header if re.fullmatch(r"(CTYPE|CRPIX|CRVAL|CDELT)\d+[A-Z]", key)]
     result = fits.Header()

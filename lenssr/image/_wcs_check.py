@@ -55,23 +55,7 @@ def _grid(low):
 
 
 def check_same_sky(old, new, scale, reason):
-    """
-    Raise unless two WCS agree on the sky to a millionth of a pixel.
-
-    Parameters
-    ----------
-    old, new : WCS
-        WCS of an image, and of the image with finer pixels.
-    scale : int
-        Pixels of the new image per pixel of the old one.
-    reason : str
-        What to say of `wcs` in the message.
-
-    Raises
-    ------
-    ValueError
-        If they differ by more than that, or than the rounding of the coordinates.
-    """
+    """Raise unless two WCS agree on the sky to a millionth of a pixel."""
     pixels = _grid(old)
     moved = pixels.copy()
     moved[:2] = to_fine_pixel(pixels[:2], scale)

@@ -36,41 +36,7 @@ _GEOMETRY = re.compile(
 
 
 def read_wcs(header, hdulist=None):
-    """
-    WCS that a FITS header declares, as astropy reads it.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header`
-        Header of an image.
-    hdulist : `~astropy.io.fits.HDUList`, optional
-        File that the header is of: it holds distortion look-up tables (CPDIS,
-        D2IM), -TAB coordinates, and the gWCS that `wcs_to_fits` writes.
-
-    Returns
-    -------
-    `~astropy.wcs.WCS`, `gwcs.wcs.WCS` or None
-        Two axes, or three for a cube (NAXIS = 3). None where the header has no WCS.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of another type.
-    ValueError
-        If the header declares a WCS but none can be made from it, or only one
-        that ignores a card which moves the sky.
-
-    Warns
-    -----
-    LensSRWarning
-        Where a card that does not move the pixels is ignored, or the third axis of a cube.
-
-    Notes
-    -----
-    What astropy repairs in a non-standard header (`~astropy.wcs.FITSFixedWarning`) is
-    repaired without a warning. SIP coefficients without "-SIP" in CTYPE are applied, SCAMP's
-    PV with TAN are read as TPV and win over SIP unless CTYPE says "-SIP": all as astropy does.
-    """
+    """WCS that a FITS header declares, as astropy reads it."""
     if not isinstance(header, fits.Header):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
     if not isinstance(hdulist, fits.HDUList | None):
@@ -168,30 +134,7 @@ def _check_tables(header, hdulist):
 
 
 def wcs_to_fits(wcs):
-    """
-    Cards and extensions that hold a WCS in a FITS file.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`, `gwcs.wcs.WCS`, or a crop or plane of one
-        What to write.
-
-    Returns
-    -------
-    header_cards : `~astropy.io.fits.Header`
-        Cards for the image's header. ``header.extend(header_cards, unique=True)`` after
-        `strip_wcs` keeps their full precision and the dates that the header has already.
-    extra_hdus : list of `~astropy.io.fits.ImageHDU`
-        Distortion look-up tables; for a gWCS the bytes of an ASDF file (uint8,
-        EXTNAME WCSASDF), as FITS has no cards for it.
-
-    Raises
-    ------
-    TypeError
-        If ``wcs`` is no WCS.
-    ValueError
-        If it cannot be written, so that `wcs_from_hdus` gives the same sky.
-    """
+    """Cards and extensions that hold a WCS in a FITS file."""
     low = low_level(wcs)
     plain = resample_wcs(low)
     if plain is None:

@@ -32,16 +32,6 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
     """
     Any WCS, seen from an image whose pixels are finer.
 
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.wcsapi.BaseLowLevelWCS`
-        WCS of the image.
-    scale : int
-        Pixels of the new image per pixel of the old one, along the last two
-        axes of the array (the first two of the WCS).
-
-    Notes
-    -----
     It has both interfaces of APE 14 (https://doi.org/10.5281/zenodo.1188875), and
     is exact as far as ``wcs`` is; it cannot be written to a file.
     """
@@ -77,32 +67,6 @@ def rescale_wcs(wcs, scale):
     """
     WCS of an image with the same footprint and finer pixels.
 
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`, `gwcs.wcs.WCS` or any WCS of APE 14
-        WCS of the image, of two pixel axes or more.
-    scale : int
-        Pixels of the new image per pixel of the old one, along the last two axes
-        of the array, which are the first two of the WCS. Other axes (bands,
-        wavelengths) stay as they are.
-
-    Returns
-    -------
-    `~astropy.wcs.WCS`, `gwcs.wcs.WCS` or `RescaledWCS`
-        A FITS WCS (also a crop or a plane of one) gives a FITS WCS, a gWCS (also a
-        crop) a gWCS; every other WCS is wrapped. The argument is left alone.
-
-    Raises
-    ------
-    TypeError
-        If ``wcs`` is no WCS.
-    ValueError
-        If ``scale`` is no positive integer; if ``wcs`` has fewer than two pixel
-        axes or a sky that does not lie along the first two; if it cannot be
-        carried to a millionth of a pixel.
-
-    Notes
-    -----
     With s for ``scale``: CRPIX' = (CRPIX - 0.5) s + 0.5; CD, or CDELT, or the columns
     of PC, divided by s; SIP (`2005ASPC..347..491S
     <https://ui.adsabs.harvard.edu/abs/2005ASPC..347..491S>`_) A'_pq = A_pq s^(1-p-q),
@@ -135,11 +99,7 @@ def _check_plane(low):
 
 
 def resample_wcs(low, scale=1):
-    """
-    Return ``low`` as a plain FITS WCS or gWCS for finer pixels, None if neither fits.
-
-    A crop of a FITS WCS or gWCS becomes a WCS of its own, so that it can be written.
-    """
+    """Return ``low`` as a plain FITS WCS or gWCS for finer pixels, None if neither fits."""
     base, start = _uncrop(low)
     if isinstance(base, WCS):
         return _place_fits(base, low, scale, start)
@@ -215,12 +175,7 @@ def _divide_matrix(prm, step):
 
 
 def _is_linear(prm, pc):
-    """
-    Whether nothing but PC and CDELT acts between pixels and intermediate coordinates.
-
-    Astropy's attributes do not show TPV, TNX and their kin, which WCSLIB applies between
-    PC and CDELT, so that CDELT must stay.
-    """
+    """Whether nothing but PC and CDELT acts between pixels and intermediate coordinates."""
     offsets = np.vstack([np.zeros(len(pc)), 300 * np.eye(len(pc)), -300 * np.eye(len(pc))])
     pixels = prm.crpix + offsets
     found = prm.p2s(pixels, 1)["imgcrd"]

@@ -14,26 +14,7 @@ SIGMA = 2 / (2 * math.sqrt(2 * math.log(2)))  # of the declared Gaussian, output
 
 
 class SceneGrid:
-    """
-    Points at which scenes are evaluated, and what becomes of them.
-
-    Lengths are pixels of the data, from the middle of the image. The lattice reaches beyond the
-    frame by a margin, from which light comes in.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape ``(ny, nx)`` of the data.
-    scale : int
-        Output pixels per input pixel along each axis.
-    fine : int
-        Points per output pixel along each axis.
-    kernel : `~torch.Tensor`
-        PSFs relative to the declared resolution, as `Observation` takes them.
-    margin : int
-        Input pixels beyond the frame, at least; a few more where Fourier transforms are then
-        faster.
-    """
+    """Points at which scenes are evaluated, and what becomes of them."""
 
     def __init__(self, shape: tuple, scale: int, fine: int, kernel: torch.Tensor, margin: int = 3):
         margin = _fast_margin(shape, [n // scale // 2 for n in kernel.shape[-2:]], margin)

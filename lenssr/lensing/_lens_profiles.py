@@ -14,25 +14,7 @@ TNFW_CORE = 1e-3
 
 
 class Profile(NamedTuple):
-    """
-    A model of lens or light for many components at once.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Parameters other than the centre, as lenstronomy names them.
-    centre : tuple of str
-        The two parameters that are the centre, zero where they are left out.
-    evaluate : callable
-        ``evaluate(dx, dy, p)``: the offsets from the centres (arcsec), which
-        broadcast to ``(m, ny, nx)``, and a dict of the parameters, each of shape
-        ``(m, 1, 1)``. A model of which a scene has many takes two arguments more,
-        the ``slot`` of each component and their number, and gives sums over slots.
-    record : callable
-        From a scene's parameters of one component to those named here.
-    summed : bool
-        Whether ``evaluate`` gives sums.
-    """
+    """A model of lens or light for many components at once."""
 
     names: tuple
     centre: tuple
@@ -49,13 +31,7 @@ def _axis_ratio(e1, e2):
 
 
 def epl(dx, dy, p):
-    """
-    Elliptical power law: Tessore & Metcalf (2015A&A...580A..79T), eqs. 22 and 23.
-
-    The hypergeometric function is their series in the elliptical angle. Its
-    coefficients are real, so that Clenshaw's recursion sums sines and cosines
-    together in real numbers; they fall as the powers of (1 - q) / (1 + q).
-    """
+    """Elliptical power law: Tessore & Metcalf (2015A&A...580A..79T), eqs. 22 and 23."""
     f, cos, sin, q = _axis_ratio(p["e1"], p["e2"])
     t = p["gamma"] - 1
     x, y = cos * dx + sin * dy, cos * dy - sin * dx
@@ -82,11 +58,7 @@ def epl(dx, dy, p):
 
 
 def sie(dx, dy, p):
-    """
-    Isothermal ellipsoid in closed form: Kormann, Schneider & Bartelmann (1994A&A...284..285K).
-
-    The power law of slope two, without its series.
-    """
+    """Isothermal ellipsoid in closed form: Kormann, Schneider & Bartelmann (1994A&A...284..285K)."""
     f, cos, sin, q = _axis_ratio(p["e1"], p["e2"])
     # sqrt(1 - q^2), of the ellipticity itself: precise for nearly round lenses.
     f = f.clamp(min=1e-12)
@@ -111,12 +83,7 @@ def convergence(dx, dy, p):
 
 
 def point_masses(dx, dy, p, slot, n_slots):
-    """
-    Summed deflections of point masses, those of the same ``slot`` together.
-
-    Offsets on axes only: from the first mass they differ by a constant, so that all sums over
-    masses are one product of matrices.
-    """
+    """Summed deflections of point masses, those of the same ``slot`` together."""
     weight = (dx * dx + dy * dy).reciprocal_()
     on_x, on_y = dx == 0, dy == 0
     if (on_x.any(dim=2) & on_y.any(dim=1)).any():
@@ -132,14 +99,7 @@ def point_masses(dx, dy, p, slot, n_slots):
 
 
 def line_mass(dx, dy, p):
-    """
-    Uniform line of mass of Einstein radius ``theta_E`` between two points.
-
-    A point mass at ``w`` deflects by ``theta_E^2 / conj(z - w)``; the mean over the line from
-    ``-h`` to ``h`` is ``theta_E^2 / (2 conj(h)) conj(log((z + h) / (z - h)))``, whose branch cut
-    is the line itself. In units of ``h`` the real part is written such that it keeps its
-    precision far from a short line and near the ends of a long one.
-    """
+    """Uniform line of mass of Einstein radius ``theta_E`` between two points."""
     hx, hy = p["half_x"], p["half_y"]
     # A line of no length is a point, and so is one of two microarcseconds.
     is_point = hx * hx + hy * hy < 1e-12
@@ -170,11 +130,7 @@ def wave(dx, dy, p):
 
 
 def tnfw(dx, dy, p):
-    """
-    Truncated NFW halo: Baltz, Marshall & Oguri (2009JCAP...01..015B), appendix A.
-
-    Terms of order one cancel to the square of a small radius: always in double precision.
-    """
+    """Truncated NFW halo: Baltz, Marshall & Oguri (2009JCAP...01..015B), appendix A."""
     dtype = dx.dtype
     dx, dy = dx.double(), dy.double()
     scale, alpha, cut = (p[name].double() for name in ("Rs", "alpha_Rs", "r_trunc"))

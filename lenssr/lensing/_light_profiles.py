@@ -28,12 +28,7 @@ def _radius2(dx, dy, p):
 
 
 def sersic_ellipse(dx, dy, p):
-    """
-    Elliptical Sersic profile, ``amp`` at the half-light radius.
-
-    Its ``b`` is lenstronomy's linear fit, 1.9992 n - 0.3271; the cut that lenstronomy makes at a
-    thousand radii, where 1e-9 of ``amp`` is left at the most for n < 8, is not made.
-    """
+    """Elliptical Sersic profile, ``amp`` at the half-light radius."""
     radius = p["R_sersic"].clamp(min=SERSIC_CORE)
     b = (1.9992 * p["n_sersic"] - 0.3271).clamp(min=1e-5)
     # (r / R)^(1/n) through the logarithm: two to three times faster than pow.
@@ -51,21 +46,7 @@ def ellipsoid(dx, dy, p):
 
 
 def interpol(dx, dy, kwargs):
-    """
-    Image of a source, bilinear between its pixels and falling to zero over one pixel.
-
-    Parameters
-    ----------
-    dx, dy : `~torch.Tensor`
-        Offsets from the centre of the image (arcsec), which broadcast to ``(ny, nx)``.
-    kwargs : dict
-        lenstronomy's: ``image``, ``amp``, ``phi_G`` (radian) and ``scale`` (arcsec).
-
-    Returns
-    -------
-    values : `~torch.Tensor`
-        Surface brightness, shape ``(ny, nx)``.
-    """
+    """Image of a source, bilinear between its pixels and falling to zero over one pixel."""
     # FITS files give big-endian arrays, of which torch knows nothing.
     image = np.asarray(kwargs["image"], dtype=float)
     image = torch.as_tensor(image, dtype=dx.dtype, device=dx.device)

@@ -17,25 +17,7 @@ MOST = 50.0       # magnification, which is infinite for a point on a caustic
 
 
 def quasar_points(scene, shoot, grid, beta):
-    """
-    Images of the quasar of a scene.
-
-    Parameters
-    ----------
-    scene : `SceneModel`
-        A scene with a quasar.
-    shoot : callable
-        ``shoot(x, y)``: where rays meet the source plane (arcsec).
-    grid : `Grid`
-        Where to look.
-    beta : tuple of `~numpy.ndarray`
-        Where the rays of its pixels meet the source plane, two arrays ``(n, n)``.
-
-    Returns
-    -------
-    points : list of tuple
-        ``x``, ``y`` (arcsec) and flux, brightest image first before they flicker.
-    """
+    """Images of the quasar of a scene."""
     quasar = scene.quasar
     x, y, magnification = image_positions(shoot, grid, beta, quasar["x"], quasar["y"])
     magnification = np.minimum(np.abs(magnification), MOST)
@@ -52,20 +34,6 @@ def image_positions(shoot, grid, beta, x_source, y_source):
     Every square between four pixels of the grid is two triangles, which the lens maps into the
     source plane: where one holds the source, an image is near, and Newton's steps find it (as in
     Keeton, arXiv:astro-ph/0102340). Two images closer than a pixel to each other may be missed.
-
-    Parameters
-    ----------
-    shoot, grid, beta
-        As `quasar_points` takes them.
-    x_source, y_source : float
-        The point in the source plane, arcsec.
-
-    Returns
-    -------
-    x, y : `~numpy.ndarray`
-        Images, arcsec.
-    magnification : `~numpy.ndarray`
-        Their signed magnifications.
     """
     source = np.array([x_source, y_source])
     start = np.concatenate(list(_candidates(grid, beta, source)))

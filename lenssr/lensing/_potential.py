@@ -6,21 +6,7 @@ __all__ = ["Potential"]
 
 
 class Potential:
-    r"""
-    Potentials :math:`\psi = \sum_{jk} c_{jk} B(x / h - j)\, B(y / h - k)` with cubic B-splines.
-
-    The deflection is the gradient of that sum, in closed form, and so is free of rotation; the
-    convergence is continuous.
-
-    Parameters
-    ----------
-    centre : tuple of float
-        Middle ``(x, y)`` of the grid, pixels of the data.
-    step : float
-        Distance of its nodes.
-    side : int
-        Nodes along a side.
-    """
+    r"""Potentials :math:`\psi = \sum_{jk} c_{jk} B(x / h - j)\, B(y / h - k)` with cubic B-splines."""
 
     def __init__(self, centre: tuple, step: float, side: int):
         self.centre, self.step, self.side = tuple(centre), float(step), side
@@ -40,14 +26,7 @@ class Potential:
         return (inner**3 - 4 * outer**3) / 6
 
     def slopes(self, x: torch.Tensor, y: torch.Tensor) -> tuple:
-        """
-        Derivatives of the deflection in the coefficients, on axes ``x`` ``(nx,)``, ``y``.
-
-        Returns
-        -------
-        ax, ay : `~torch.Tensor`
-            Shape ``(side**2, ny, nx)``, the coefficients of a row of nodes together.
-        """
+        """Derivatives of the deflection in the coefficients, on axes ``x`` ``(nx,)``, ``y``."""
         bx, by = (self._basis(p, c, False) for p, c in zip((x, y), self.centre))
         dx, dy = (self._basis(p, c, True) for p, c in zip((x, y), self.centre))
         return tuple(torch.einsum("yk,xj->kjyx", one, two).flatten(0, 1)

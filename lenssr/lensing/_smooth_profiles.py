@@ -51,22 +51,6 @@ def deflection(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int
     .. math::
         \alpha = \frac{2 b}{1 + q} \left(\frac{b}{R}\right)^{t - 1} \frac{E}{|E|}
                  \sum_n c_n \left(- e^* \frac{E^2}{|E|^2}\right)^n .
-
-    The twin of `lenssr.simulate._torch_lens.epl`, which works in place, where no gradient can
-    pass.
-
-    Parameters
-    ----------
-    x, y : `~torch.Tensor`
-        Places, which broadcast with ``macro[..., k, None, None]``.
-    macro : `~torch.Tensor`
-        As `MACRO` lists them, last axis; the centre of the shear is the origin.
-    terms : int
-        Terms of the series.
-
-    Returns
-    -------
-    ax, ay : `~torch.Tensor`
     """
     log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in macro.unbind(-1))
     t = gamma - 1
@@ -89,18 +73,7 @@ def deflection(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int
 
 
 def sersic_profile(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
-    """
-    Elliptical Sersic profile, one at its half-light radius.
-
-    The twin of `lenssr.simulate._torch_light.sersic_ellipse`, for gradients.
-
-    Parameters
-    ----------
-    x, y : `~torch.Tensor`
-        Places, which broadcast with ``light[..., k, None, None]``.
-    light : `~torch.Tensor`
-        As `LIGHT` lists them, last axis.
-    """
+    """Elliptical Sersic profile, one at its half-light radius."""
     cx, cy, log_radius, log_n, e1, e2 = (p[..., None, None] for p in light.unbind(-1))
     ex, ey = _stretched(x - cx, y - cy, e1, e2)
     square = (ex * ex + ey * ey) / (1 - e1 * e1 - e2 * e2) + LIGHT_CORE
@@ -112,21 +85,7 @@ def sersic_profile(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tor
 
 def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
                    terms: int = SERIES_TERMS) -> tuple:
-    """
-    Deflections of `deflect` and their derivatives, in closed form.
-
-    Parameters
-    ----------
-    x, y, macro, terms
-        As `deflect` takes them.
-
-    Returns
-    -------
-    alpha : `~torch.Tensor`
-        Deflection, complex, ``(batch, ny, nx)``.
-    slopes : `~torch.Tensor`
-        Derivatives in the parameters, complex, ``(8, batch, ny, nx)``.
-    """
+    """Deflections of `deflect` and their derivatives, in closed form."""
     log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in macro.unbind(-1))
     t = gamma - 1
     z, e = torch.complex(x - cx, y - cy), torch.complex(e1, e2)
@@ -164,14 +123,7 @@ def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor
 
 
 def sersic_derivatives(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tuple:
-    """
-    The profile of `sersic`, and its derivatives in closed form, ``(6, batch, ny, nx)``.
-
-    Parameters
-    ----------
-    x, y, light
-        As `sersic` takes them.
-    """
+    """The profile of `sersic`, and its derivatives in closed form, ``(6, batch, ny, nx)``."""
     cx, cy, log_radius, log_n, e1, e2 = (p[..., None, None] for p in light.unbind(-1))
     dx, dy = x - cx, y - cy
     ex, ey = _stretched(dx, dy, e1, e2)

@@ -22,35 +22,7 @@ CHANCE = 4.0    # standard deviations of the reduced chi2 of noise
 
 
 class DataResidual:
-    r"""
-    Data minus a result at their resolution, over their noise.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The data, with their PSF.
-    scale : int
-        Output pixels per pixel of the data along each axis.
-    tile : int, optional
-        Side of the tiles in pixels of the data; changes no result.
-    edges : bool
-        Let all data along the edge count, whatever may shine in.
-
-    Attributes
-    ----------
-    operator : `~lenssr.methods._operator.Degrade`
-        What the telescope makes of a result.
-    weight : `~numpy.ndarray`
-        One over the noise, and zero where the data do not count.
-    count : int
-        Data that count.
-
-    Notes
-    -----
-    Data that are masked do not count, nor do those along the edge that show, for all that is
-    known, more than half of their noise of what lies beyond it: the share of the light of a
-    pixel that comes from there, times the brightest that the PSF finds within its FWHM.
-    """
+    r"""Data minus a result at their resolution, over their noise."""
 
     def __init__(self, image, scale, tile=None, edges=False):
         self.image, self.scale, self._tile = image, scale, tile
@@ -83,18 +55,7 @@ class DataResidual:
         return float(np.sum(self.operator.adjoint(impulse) ** 2))
 
     def residual(self, mean, data=None, expected=None):
-        """
-        Data minus result, in units of the noise; zero where the data do not count.
-
-        Parameters
-        ----------
-        mean : `~numpy.ndarray`
-            Result as surface brightness, in the values of the data.
-        data : `~numpy.ndarray`, optional
-            Other data of the same noise and mask.
-        expected : `~numpy.ndarray`, optional
-            The data that the result means, where they are known.
-        """
+        """Data minus result, in units of the noise; zero where the data do not count."""
         data = self.image.data if data is None else data
         expected = self.operator.forward(mean) if expected is None else expected
         return (data - expected) * self.weight
@@ -109,17 +70,6 @@ class DataResidual:
 
         Each datum that counts does so by the light :math:`P(u_i - u_j)` that it gets from the
         pixel: :math:`\sum_i P(u_i - u_j)\, v_i / \sum_i P(u_i - u_j)`.
-
-        Parameters
-        ----------
-        values : `~numpy.ndarray`
-            Shape of the data.
-
-        Returns
-        -------
-        mean : `~numpy.ndarray`
-            Shape of the result, NaN where less than a thousandth of the light of a pixel
-            falls on such data.
         """
         valid = self.weight > 0
         light = PSFConvolution(self._positive_psf, self.scale, self.image.shape, self._tile)
@@ -128,12 +78,7 @@ class DataResidual:
                          out=np.full(seen.shape, np.nan), where=seen > SEEN)
 
     def chi2_map(self, mean, expected=None):
-        """
-        Reduced chi-squared about each output pixel, of the data that got its light.
-
-        Where the data are noise about the result it is one in the mean, and scatters by
-        ``sqrt(2 sum(psf**2))``.
-        """
+        """Reduced chi-squared about each output pixel, of the data that got its light."""
         # Rounding of the Fourier transforms could bring a zero below.
         return np.maximum(self.local_mean(self.residual(mean, expected=expected) ** 2), 0)
 
@@ -142,20 +87,6 @@ def chi2_range(count, calibrated=None):
     r"""
     Range in which the reduced chi-squared of a good result is expected.
 
-    Parameters
-    ----------
-    count : int
-        Valid data.
-    calibrated : tuple of float, optional
-        Lowest and highest that results of the method have been seen to have, on images of
-        many pixels.
-
-    Returns
-    -------
-    low, high : float
-
-    Notes
-    -----
     By default from 0.5 to 1.2: an estimate that follows part of the noise, as all but the
     true sky do, stays below one, the more the sharper the PSF and the higher the
     signal-to-noise ratio; one that is off by half the noise at each pixel is at 1.25. The
@@ -168,39 +99,7 @@ def chi2_range(count, calibrated=None):
 
 
 def check_consistency(planes, restorations, run, method, data_consistent=False):
-    """
-    Bring results back to their data, and correct them if asked to.
-
-    Parameters
-    ----------
-    planes : list of `~lenssr.image.LensImage`
-        The data.
-    restorations : list of `~lenssr.methods.Restoration`
-        What the method made of them.
-    run : `~lenssr.methods.Run`
-        How it was run.
-    method : str
-        Its name.
-    data_consistent : bool
-        Whether results are to be moved onto the noise ball of the data.
-
-    Returns
-    -------
-    restorations : list of `~lenssr.methods.Restoration`
-        With their `consistency`, where the resolutions of data and result are known.
-    cards : dict
-        Cards ``SRCHI2`` and, of the results before they were moved, ``SRCHI2IN``.
-
-    Raises
-    ------
-    ValueError
-        If results are to be corrected that do not have the declared resolution.
-
-    Warns
-    -----
-    LensSRWarning
-        If a result does not explain its data, or follows their noise.
-    """
+    """Bring results back to their data, and correct them if asked to."""
     known = all(plane.psf is not None and each.psf is not None and each.psf_kind == "target"
                 and np.isfinite(each.mean).all() for plane, each in zip(planes, restorations))
     if not known:

@@ -34,46 +34,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class DiffusionSampler:
-    """
-    Samples of the skies that agree with an image, by diffusion in a latent.
-
-    A network restores the image, with weights that the card of these names; what it leaves
-    open is drawn. The result is the mean of the samples, and its uncertainty their spread; that of
-    one sample is another one's distance from it, root two times the predicted error.
-
-    Parameters
-    ----------
-    architecture : str
-        Architecture of the weights.
-    weights : str or path-like, optional
-        Name of shipped weights, or a ``.safetensors`` file with its card; by default the ones
-        shipped for the scale.
-    sampler : {"dpm", "ddim", "ddpm"}
-        DPM-Solver++(2M), of few steps; DDIM; or DDPM, which adds noise at each step.
-    schedule : {"dynamic", "static"} or sequence of float
-        Noise levels chosen by the PSF, signal to noise and noise correlation of the image; the
-        same for all; or such as they are to be.
-    steps : int, optional
-        Noise levels, by default as the dynamic schedule finds, and 10, 50 and 250 for the three
-        samplers otherwise.
-    correlation : float, optional
-        Correlation of the noise of neighbouring pixels; by default found in the sky.
-    pixel_scale : float or `~astropy.units.Quantity`, optional
-        Side of an input pixel, arcsec; by default from the WCS.
-    band : str or `~astropy.units.Quantity`, optional
-        Filter, or its mean wavelength; by default from the header (``FILTER``, ``BAND``).
-    z_lens, z_source : float, optional
-        Redshifts; by default from the header (``ZLENS``, ``ZSOURCE``).
-    keep_samples : bool
-        Whether the result has the samples; without, memory does not grow with their number.
-    n_probes : int
-        Number of probes of the measurement error.
-    precision : {"auto", "float32", "bfloat16"}
-        Arithmetic of the denoiser; ``"auto"`` takes bfloat16 where the hardware has it.
-    calibrated : bool
-        Multiply the distance of the samples from the restored image by the factors that the
-        calibration of the weights found, if they have one.
-    """
+    """Samples of the skies that agree with an image, by diffusion in a latent."""
 
     def __init__(self, architecture, weights=None, sampler="dpm", schedule="dynamic", steps=None,
                  correlation=None, pixel_scale=None, band=None, z_lens=None, z_source=None,
@@ -97,31 +58,7 @@ class DiffusionSampler:
         self._load = functools.cache(load_network)
 
     def restore(self, image, run):
-        """
-        Draw samples of one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane.
-        run : `~lenssr.methods.Run`
-            Scale, device, tile, number of samples, seed, progress.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods.Restoration`
-
-        Raises
-        ------
-        ValueError
-            If the weights are damaged, of another architecture or scale, or their base is not
-            the one that they were trained with; or the samples would not fit in memory.
-
-        Warns
-        -----
-        LensSRWarning
-            If there is no PSF, or what is told of the image is outside the range of the training.
-        """
+        """Draw samples of one plane."""
         n = run.n_samples or DEFAULT_SAMPLES
         shape = tuple(run.scale * side for side in image.shape)
         if self.keep_samples:
@@ -159,11 +96,7 @@ class DiffusionSampler:
             correlation=correlation, chi2_range=calibrated_chi2_range(card.calibration, run.scale))
 
     def prepare(self, image, run):
-        """
-        The network that restores, made ready for the image, and its card.
-
-        As `lenssr.methods._network.Network.prepare` gives them.
-        """
+        """The network that restores, made ready for the image, and its card."""
         from lenssr.methods._registry import make_method
 
         network, _ = load_for(self, run.scale)

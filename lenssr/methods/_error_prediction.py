@@ -23,35 +23,6 @@ def predict_error(head, calibration, apply, image, mean, snr, measured):
     :math:`f(q, c)\, d\, s`: what the head says, `doubted`, times the factor :math:`f` of the local
     signal to noise :math:`q` and the crowding :math:`c`, and that of the distance from the domain
     of the training, :math:`d`.
-
-    Parameters
-    ----------
-    head : `~lenssr.networks._error.ErrorHead`
-        The head.
-    calibration : dict
-        That of the card.
-    apply : `~lenssr.methods._network.Apply`
-        The network as it was applied to the image.
-    image : `~lenssr.image.LensImage`
-        The image.
-    mean : `~numpy.ndarray`
-        The restored image.
-    snr : `~numpy.ndarray`
-        What `snr_map` gives of it.
-    measured : `~numpy.ndarray`
-        Standard deviation of its error of measurement.
-
-    Returns
-    -------
-    std : `~numpy.ndarray`
-        Shape and unit of ``mean``.
-    facts : dict
-        Cards for the header.
-
-    Warns
-    -----
-    LensSRWarning
-        For what of the image is outside the domain of the training.
     """
     factor, facts = calibrated_factor(calibration, apply.scale, image, snr)
     std = error_map(head, apply, image, mean)
@@ -62,32 +33,7 @@ def predict_error(head, calibration, apply, image, mean, snr, measured):
 
 
 def calibrated_factor(calibration, scale, image, snr):
-    r"""
-    What errors of a calibrated network are multiplied by: :math:`f(q, c)\, d` of `predict_error`.
-
-    Parameters
-    ----------
-    calibration : dict
-        That of the card.
-    scale : int
-        Output pixels per input pixel.
-    image : `~lenssr.image.LensImage`
-        The image.
-    snr : `~numpy.ndarray`
-        What `snr_map` gives of its restored image.
-
-    Returns
-    -------
-    factor : `~numpy.ndarray`
-        Shape of ``snr``.
-    facts : dict
-        Cards for the header.
-
-    Warns
-    -----
-    LensSRWarning
-        For what of the image is outside the domain of the training.
-    """
+    r"""What errors of a calibrated network are multiplied by: :math:`f(q, c)\, d` of `predict_error`."""
     inflation = domain_inflation(image_features(image), calibration["domain"])
     crowd = crowding(snr, ~expand_mask(image.mask, scale), scale)
     factor = inflation * conformal_factor(
@@ -101,19 +47,7 @@ def snr_map(apply, image, mean):
 
 
 def error_map(head, apply, image, mean):
-    """
-    What the head says of an image, as a standard deviation, tile by tile.
-
-    Parameters
-    ----------
-    head, apply, image, mean
-        As `predict_error` takes them.
-
-    Returns
-    -------
-    std : `~numpy.ndarray`
-        Shape and unit of ``mean``.
-    """
+    """What the head says of an image, as a standard deviation, tile by tile."""
     torch, scale, noise = apply.torch, apply.scale, image.noise
     from lenssr.networks import asinh_scale
 
@@ -138,25 +72,7 @@ def error_map(head, apply, image, mean):
 
 
 def normalized_residual(image, scale, mean, tile=None):
-    """
-    What a restored image leaves of its data, in units of their noise.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The image.
-    scale : int
-        Output pixels per input pixel.
-    mean : `~numpy.ndarray`
-        The restored image.
-    tile : int, optional
-        Side of the tiles in pixels of the data; changes no result.
-
-    Returns
-    -------
-    residual : `~numpy.ndarray`
-        Shape of the data; zero where they are masked, and everywhere without a PSF.
-    """
+    """What a restored image leaves of its data, in units of their noise."""
     if image.psf is None:
         return np.zeros(image.shape)
     return DataResidual(image, scale, tile).residual(mean)

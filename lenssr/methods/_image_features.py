@@ -15,19 +15,7 @@ FLAT, BRIGHT = 0.01, 50.0  # of a peak that is flat; noises from which it is loo
 
 
 def image_features(image):
-    """
-    Features by which an image is compared with those of the training.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The image.
-
-    Returns
-    -------
-    features : dict
-        Numbers by the names of `FEATURES`; those of the PSF only where there is one.
-    """
+    """Features by which an image is compared with those of the training."""
     level = sky_level(image.data, image.mask, image.noise)
     snr = np.where(image.mask, 0.0, (image.data - level) / image.sigma)
     found = {} if image.psf is None else _of_psf(image.psf)

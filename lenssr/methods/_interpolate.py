@@ -33,27 +33,7 @@ KERNELS = {"bilinear": (_bilinear, 1), "bicubic": (_bicubic, 2), "lanczos": (_la
 
 
 class Interpolate:
-    """
-    Separable interpolation with pixel centres aligned.
-
-    Output pixel ``j`` lies at ``(j + 0.5) / scale - 0.5`` in input pixels. The
-    image is continued by reflection about the outer edges of its pixels, and
-    the weights of each output pixel are normalised to sum one. Both grids being
-    symmetric about those edges, each input pixel is then given ``scale`` times
-    along each axis, so that constants and total flux are exact.
-
-    Parameters
-    ----------
-    kind : str
-        ``"bilinear"``; ``"bicubic"``, cubic convolution with a = -1/2
-        (Keys 1981, doi:10.1109/TASSP.1981.1163711); or ``"lanczos"``, three
-        lobes (Duchon 1979, 1979JApMe..18.1016D).
-
-    Raises
-    ------
-    ValueError
-        If ``kind`` is none of these.
-    """
+    """Separable interpolation with pixel centres aligned."""
 
     def __init__(self, kind):
         if kind not in KERNELS:
@@ -61,27 +41,7 @@ class Interpolate:
         self.kind = kind
 
     def restore(self, image, run):
-        """
-        Interpolate one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane; a PSF is not needed.
-        run : `~lenssr.methods._base.Run`
-            Only the scale matters: no memory beyond the result is needed, so
-            there are no tiles.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods._base.Restoration`
-            ``measurement_std`` is the exact propagated error of independent
-            pixels. A pixel is missing where its own input pixel is, or where
-            more than half of the absolute weights lie on masked pixels.
-            Interpolation leaves the resolution as it was, so ``psf`` is that
-            of the image, convolved with the kernel and carried to the output
-            grid.
-        """
+        """Interpolate one plane."""
         rows, columns = (_weights(self.kind, n, run.scale) for n in image.shape)
         variance = _separable(rows.power(2), image.sigma**2, columns.power(2))
         absent = _separable(abs(rows), image.mask.astype(float), abs(columns))
@@ -103,13 +63,7 @@ class Interpolate:
         return kernel_correlation(response * response.T)
 
     def _psf(self, psf, scale):
-        """
-        What a point source becomes, on the output grid.
-
-        It depends on where in the input pixel the source lies. The mean over
-        the centres of the output pixels is the convolution of the kernel and
-        the PSF, both taken at the offsets between the two grids.
-        """
+        """What a point source becomes, on the output grid."""
         kernel, reach = KERNELS[self.kind]
         offsets = (np.arange((2 * reach + 1) * scale) + 0.5) / scale - reach - 0.5
         profile = kernel(offsets[np.abs(offsets) < reach])

@@ -12,23 +12,7 @@ TILE = 256     # side in cells of the tiles of large images
 
 
 class LatentField:
-    """
-    A diffusion network made ready for an image.
-
-    Noise is drawn for the whole image, and each evaluation of the denoiser goes over
-    tiles with all that influences them: a sample does not depend on the tiles.
-
-    Parameters
-    ----------
-    network : `~lenssr.networks.diffusion.Diffusion`
-        The network.
-    observed : dict
-        Planes ``mean``, ``data``, ``weight`` and ``residual``, and ``numbers``.
-    run : `~lenssr.methods.Run`
-        Scale, device and tile.
-    precision : {"auto", "float32", "bfloat16"}
-        Arithmetic of the denoiser.
-    """
+    """A diffusion network made ready for an image."""
 
     def __init__(self, network, observed, run, precision):
         import torch
@@ -80,25 +64,7 @@ class LatentField:
         return [range(k, min(k + together, n)) for k in range(0, n, together)]
 
     def draw(self, sampler, levels, numbers, seed):
-        """
-        Samples of what is open.
-
-        Parameters
-        ----------
-        sampler : str
-            One of `~lenssr.methods._samplers.SAMPLERS`.
-        levels : sequence of float
-            Decreasing noise levels.
-        numbers : sequence of int
-            Which samples: each is the same whatever others are drawn.
-        seed : int
-            Seed of all of them.
-
-        Returns
-        -------
-        errors : `~numpy.ndarray`
-            To be added to the mean, noise units, shape ``(n, scale * ny, scale * nx)``.
-        """
+        """Samples of what is open."""
         torch = self.torch
         rngs = [np.random.default_rng([seed, number, 13]) for number in numbers]
         shape = (self.network.side**2, *self.cells)

@@ -25,26 +25,7 @@ FINE = {2: 2, 3: 2, 4: 1}  # of the last ones, to an output pixel
 
 
 class LensEquation:
-    """
-    A lens, its source and other light, fitted to the image through the lens equation.
-
-    A network guesses the lens; the fit begins there, and is one to the data alone. What is
-    returned is the image of the model at the declared resolution, and the model itself as
-    ``lens``.
-
-    Parameters
-    ----------
-    architecture : str
-        Architecture of the weights.
-    weights : str or path-like, optional
-        Name of shipped weights, or a ``.safetensors`` file with its card.
-    theta_e : float, optional
-        Einstein radius in pixels of the image with which to begin, beside the guesses of the
-        network.
-    parts : int
-        Further profiles and points, of source, neighbours and stars, that may be added for what
-        is left; none: the lens, its galaxy and its source alone.
-    """
+    """A lens, its source and other light, fitted to the image through the lens equation."""
 
     def __init__(self, architecture, weights=None, theta_e=None, parts=6):
         if theta_e is not None and not (isinstance(theta_e, int | float) and 0 < theta_e < np.inf):
@@ -54,32 +35,7 @@ class LensEquation:
         self._load = functools.cache(load_network)
 
     def restore(self, image, run):
-        """
-        Restore one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane, with its PSF.
-        run : `~lenssr.methods.Run`
-            Scale, samples, seed.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods.Restoration`
-            ``lens`` holds the solution, where there is one.
-
-        Raises
-        ------
-        ValueError
-            If there is no PSF or only masked pixels, the image is too small or too large, or the
-            weights are damaged, of another architecture or another scale.
-
-        Warns
-        -----
-        LensSRWarning
-            If nothing in the image is lensed, or it can be explained without.
-        """
+        """Restore one plane."""
         import torch
 
         require_psf(image, f"method {self.architecture!r}")

@@ -27,14 +27,7 @@ def static_levels(steps):
 
 
 def check_levels(levels):
-    """
-    Levels that a user gave, as an array.
-
-    Raises
-    ------
-    ValueError
-        If they are no positive numbers that decrease.
-    """
+    """Levels that a user gave, as an array."""
     try:
         found = np.array(levels, dtype=float)
     except (TypeError, ValueError):
@@ -60,22 +53,6 @@ def spectrum_of(image, scale, side, snr, correlation):
     :math:`(1/P + A^2/N)^{-1}`: :math:`A` is the transfer function from an image of the declared
     resolution to the data, :math:`N` the power of their noise. Whitening by cells makes of it
     a field whose directions have a mean variance of one, but not each.
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The image; without a PSF, as if of a FWHM of four pixels.
-    scale, side : int
-        Output pixels per input pixel, and along a cell.
-    snr : float
-        Peak over noise.
-    correlation : float
-        Of the noise of neighbouring pixels.
-
-    Returns
-    -------
-    variance : `~numpy.ndarray`
-        Falling.
     """
     psf = image.psf
     if psf is None:
@@ -127,18 +104,6 @@ def dynamic_levels(variance, steps=None):
     :math:`\log \sigma` the faster the denoiser changes, by a power of the mean of
     :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. It is the shortest that `spread_gain` finds
     within the tolerance, on the average over the directions.
-
-    Parameters
-    ----------
-    variance : `~numpy.ndarray`
-        What `spectrum_of` gives.
-    steps : int, optional
-        A given number of steps.
-
-    Returns
-    -------
-    levels : `~numpy.ndarray`
-        Shape ``(steps,)``.
     """
     seen = variance[variance > CUT * variance.mean()]
     sample = np.quantile(seen, np.linspace(0, 1, 40))

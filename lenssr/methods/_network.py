@@ -29,28 +29,7 @@ PRECISIONS = ("float32", "float64", "bfloat16")
 
 
 class Network:
-    """
-    A feed-forward network that maps an image to a finer one.
-
-    The image goes in as ``asinh(data / 3 sigma)``, sigma being the noise of its sky,
-    and comes out the same way: the network sees every telescope's counts alike. Of
-    the PSF it is told width, concentration and ellipticity; without a PSF it has to
-    guess them from the image. Where the weights are calibrated, its results have the
-    whole error.
-
-    Parameters
-    ----------
-    architecture : str
-        Architecture of the weights.
-    weights : str or path-like, optional
-        Name of shipped weights, or a ``.safetensors`` file with its card; by
-        default the ones shipped for the scale.
-    n_probes : int
-        Number of probes of the measurement error.
-    precision : {"float32", "float64", "bfloat16"}
-        Arithmetic of the network; ``"bfloat16"`` is several times faster on
-        processors and GPUs that have it and good to about one per cent.
-    """
+    """A feed-forward network that maps an image to a finer one."""
 
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32"):
         self.n_probes = check_positive_int("n_probes", n_probes)
@@ -64,30 +43,7 @@ class Network:
         self._load_head = functools.cache(load_error_head)
 
     def restore(self, image, run):
-        """
-        Restore one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane.
-        run : `~lenssr.methods.Run`
-            Scale, device, tile, seed, progress.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods.Restoration`
-
-        Raises
-        ------
-        ValueError
-            If the weights are damaged, of another architecture or another scale.
-
-        Warns
-        -----
-        LensSRWarning
-            If there is no PSF, or the image is outside the range of the training.
-        """
+        """Restore one plane."""
         apply, card = self.prepare(image, run)
         mean = apply(image)
         std, correlation = monte_carlo_error(
@@ -113,26 +69,7 @@ class Network:
             estimator=apply, chi2_range=calibrated_chi2_range(calibration, run.scale))
 
     def prepare(self, image, run):
-        """
-        The network, made ready for a plane.
-
-        Parameters
-        ----------
-        image, run
-            As `restore` takes them.
-
-        Returns
-        -------
-        apply : `Apply`
-            The map from the plane to its mean.
-        card : `~lenssr.weights.Card`
-            That of the weights.
-
-        Raises
-        ------
-        ValueError
-            As `restore` does.
-        """
+        """The network, made ready for a plane."""
         network, card = load_for(self, run.scale)
         apply = self._apply(network, image, run, card.psf)
         if not card.calibration:
@@ -152,21 +89,7 @@ def weights_for(method, scale):
 
 
 def load_for(method, scale):
-    """
-    Network and card of the weights of a method.
-
-    Parameters
-    ----------
-    method : object
-        Has ``architecture``, ``weights`` and ``_load``, its `~lenssr.weights.load_network`.
-    scale : int
-        Output pixels per input pixel.
-
-    Raises
-    ------
-    ValueError
-        If the weights are damaged, of another architecture or another scale.
-    """
+    """Network and card of the weights of a method."""
     network, card = method._load(weights_for(method, scale), method.architecture)
     if scale not in card.scales:
         raise ValueError(f"`scale` must be {' or '.join(map(str, card.scales))}, for which "
@@ -175,23 +98,7 @@ def load_for(method, scale):
 
 
 def psf_conditioning(psf, limits=None):
-    """
-    What a network is told of a PSF: little more than it was told of any in training.
-
-    Parameters
-    ----------
-    psf : `~numpy.ndarray`
-        Effective PSF.
-    limits : dict, optional
-        As the card of the weights has them; those of the ground by default.
-
-    Returns
-    -------
-    conditions : `~torch.Tensor`
-        Shape ``(1, 5)``.
-    outside : bool
-        Whether the PSF is unlike those of the training.
-    """
+    """What a network is told of a PSF: little more than it was told of any in training."""
     import torch
 
     from lenssr.networks import psf_features

@@ -30,31 +30,13 @@ class RegularisedInverse:
 
     and :math:`u = W^{1/2}(r - A d)` is what it leaves of the residual. It is solved by
     conjugate gradients on the grid of the data.
-
-    Parameters
-    ----------
-    misfit : `~lenssr.methods._consistency.Misfit`
-        The telescope :math:`A`, and the weights :math:`W^{1/2}`.
-    variance : float or `~numpy.ndarray`
-        The diagonal :math:`V`, of the shape of the result.
-    accuracy : float
-        Of the conjugate gradients, relative to the residual.
     """
 
     def __init__(self, misfit, variance, accuracy=1e-6):
         self._misfit, self._variance, self._accuracy = misfit, variance, accuracy
 
     def left(self, residual, start=None):
-        """
-        What is left of a residual.
-
-        Parameters
-        ----------
-        residual : `~numpy.ndarray`
-            In units of the noise.
-        start : `~numpy.ndarray`, optional
-            A guess.
-        """
+        """What is left of a residual."""
         shape = residual.shape
 
         def apply(u):
@@ -90,33 +72,10 @@ def enforce_consistency(restoration, misfit, run):
     (Morozov 1966). Without predicted errors, or where what they leave free does not suffice,
     :math:`S = 1`. What no telescope like this could see of :math:`x` stays as it was.
 
-    Parameters
-    ----------
-    restoration : `~lenssr.methods.Restoration`
-        The result.
-    misfit : `~lenssr.methods._consistency.Misfit`
-        Its data.
-    run : `~lenssr.methods.Run`
-        Seed of the noise probes.
-
-    Returns
-    -------
-    restoration : `~lenssr.methods.Restoration`
-        The same where its reduced chi-squared is not above one, or can't be brought there.
-
-    Warns
-    -----
-    LensSRWarning
-        If it can't be brought there, or the errors remain those of the result before.
-
-    Notes
-    -----
     With :math:`\mu` held fixed, the errors are measured again by noise probes that go through
     method and correction. Samples are moved by the same map. A predictive error is kept:
     a projection onto a convex set takes no image further from any that is in it.
 
-    References
-    ----------
     Morozov 1966, Soviet Math. Dokl. 7, 414; Engl, Hanke & Neubauer 1996,
     doi:10.1007/978-94-009-1740-8; Schwab, Antholzer & Haltmeier 2019,
     doi:10.1088/1361-6420/aaf14a (what the data do not see is left to the network).
@@ -148,12 +107,7 @@ def enforce_consistency(restoration, misfit, run):
 
 
 def discrepancy_variance(misfit, residual, shape=1.0):
-    """
-    The variance of the correction that leaves a reduced chi-squared of one; None for none.
-
-    It is in proportion to `shape`, at most one, of the shape of the result. None that is larger
-    in the mean than what makes every residual as large as the largest is looked for.
-    """
+    """The variance of the correction that leaves a reduced chi-squared of one; None for none."""
     left = residual
 
     def excess(log_variance):

@@ -14,25 +14,7 @@ __all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """
-    What the registry holds of a method.
-
-    Attributes
-    ----------
-    name, family : str
-        Its name, and the kind of thing it is.
-    factory : callable
-        Makes the method from the user's options.
-    scales : tuple of int or None
-        Scales it can do; `None` for any. A network does those of its weights: where it
-        has none here, the user gives some.
-    reference : str
-        Bibcode, DOI or arXiv number.
-    weights : tuple of str
-        Names of the shipped weights.
-    samples : bool
-        Whether it can draw posterior samples.
-    """
+    """What the registry holds of a method."""
 
     name: str
     family: str

@@ -34,49 +34,11 @@ class RichardsonLucy:
     pedestal :math:`b`. The result is :math:`x` convolved with the declared
     target PSF.
 
-    Parameters
-    ----------
-    n_iter : int, optional
-        Exact number of iterations. By default they end when the misfit stalls
-        (see Notes).
-    max_iter : int
-        Most iterations when ``n_iter`` is `None`.
-    n_probes : int
-        Number of probes of the measurement error, each as long as the fit.
-
-    Raises
-    ------
-    ValueError
-        If an option is not a positive integer.
-
-    Notes
-    -----
-    *Pedestal.* The iteration is that of Poisson noise, whose variance is the
-    model; sky-subtracted data have Gaussian noise of nearly constant variance.
-    The pedestal, ten times the noise of the sky, brings the two together as the
-    subtracted sky would, and keeps almost all data positive (the rest is set to
-    zero) without giving up the positivity of the source. Where the sky was not
-    subtracted (its level is beyond three times the noise) it is taken off
-    first and put back. Negative sources come out as zero.
-
     *Speed.* Steps are extrapolated, as Biggs and Andrews (1997) do, but in the
     logarithm of the flux, which keeps it positive, and by Nesterov's sequence
     ``(k - 1) / (k + 2)``, which depends on no data: the fit is the same smooth
     map for all probes of the error. 60 such steps do the work of some 500.
 
-    *Stopping.* Iterating on fits the noise. While sources are being fitted, the
-    chi-square of the pixels where one is detected falls fast; when only noise
-    is left, it falls by a few resolution elements per e-fold of iterations.
-    That rate, rather than chi-square itself, depends neither on how well the
-    noise is known nor on the luck of the few pixels of one source.
-
-    *Errors.* Where sources are, ``measurement_std`` from eight probes scatters by
-    30 % about that of repeated observations and is right in the mean to 5 %. In
-    the empty sky, where the positivity of the source suppresses the noise, it
-    is only an order of magnitude.
-
-    References
-    ----------
     Richardson 1972, doi:10.1364/JOSA.62.000055; Lucy 1974, 1974AJ.....79..745L;
     Snyder et al. 1993, doi:10.1364/JOSAA.10.001014 (Gaussian noise as a
     pedestal); Biggs and Andrews 1997, doi:10.1364/AO.36.001766.
@@ -88,26 +50,7 @@ class RichardsonLucy:
         self.n_probes = check_positive_int("n_probes", n_probes)
 
     def restore(self, image, run):
-        """
-        Restore one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane, with its PSF.
-        run : `~lenssr.methods._base.Run`
-            Scale, tile and seed.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods._base.Restoration`
-            ``facts`` holds the number of iterations and of probes.
-
-        Raises
-        ------
-        ValueError
-            If the image has no PSF, or only masked pixels.
-        """
+        """Restore one plane."""
         fit = _Fit(image, run.scale, run.tile)
         bar = tqdm(desc="restoring", unit="step", disable=not run.progress, delay=2)
         with bar:
@@ -138,15 +81,7 @@ class RichardsonLucy:
 
 
 class _Stopping:
-    """
-    Says when the misfit has stalled.
-
-    It has when, per e-fold of the number of iterations ``k``, measured between
-    ``0.7 k`` and ``k``, the chi-square of the pixels where a source is detected
-    falls by less than ``STALL`` per resolution element. The number of elements
-    is the number of pixels times the sum of the squared PSF, the reciprocal of
-    the pixels that it effectively covers.
-    """
+    """Says when the misfit has stalled."""
 
     def __init__(self, image, level):
         sharpness = np.sum(image.psf**2)

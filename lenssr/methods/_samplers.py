@@ -8,20 +8,7 @@ __all__ = ["SAMPLERS", "draw", "spread_gain"]
 
 
 def dpm(latent, levels, denoise, fresh):
-    """
-    DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): one evaluation a step, second order.
-
-    Parameters
-    ----------
-    latent : `~torch.Tensor`
-        With noise of the first level.
-    levels : sequence of float
-        Decreasing noise levels.
-    denoise : callable
-        The expected latent, of a noisy one and its level.
-    fresh : callable
-        New standard normal numbers of the shape of the latent, of the number of a step.
-    """
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): one evaluation a step, second order."""
     before, step_before = None, None
     for here, there in zip(levels, levels[1:]):
         found = mean = denoise(latent, here)
@@ -54,28 +41,7 @@ SAMPLERS = {"dpm": (dpm, 10), "ddim": (ddim, 50), "ddpm": (ddpm, 250)}
 
 
 def draw(sampler, levels, denoise, start, fresh):
-    """
-    Draw latents.
-
-    Parameters
-    ----------
-    sampler : str
-        One of `SAMPLERS`.
-    levels : sequence of float
-        Decreasing noise levels.
-    denoise : callable
-        The expected latent, of a noisy one and its level.
-    start : `~torch.Tensor`
-        Standard normal numbers. A latent has a variance of one before noise is added.
-    fresh : callable
-        As `dpm` takes it.
-
-    Notes
-    -----
-    A sampler that adds no noise is a linear map of its start where the latent is Gaussian; so
-    the start is scaled such that a latent of variance one, which whitening aims at, comes out
-    with just that, however few the steps.
-    """
+    """Draw latents."""
     levels = [float(level) for level in levels]
     spread = math.hypot(levels[0], 1.0)
     if sampler != "ddpm":
@@ -90,15 +56,6 @@ def spread_gain(levels, variance, first_order=False):
     In a direction of variance :math:`\lambda` the exact denoiser is
     :math:`D(x; \sigma) = x \lambda / (\lambda + \sigma^2)`, and a sampler multiplies its start
     by a number.
-
-    Parameters
-    ----------
-    levels : sequence of float
-        Decreasing noise levels.
-    variance : `~numpy.ndarray`
-        Variances.
-    first_order : bool
-        Of DDIM in place of DPM-Solver++(2M).
     """
     variance = np.asarray(variance, dtype=float)
     whole = _gain(levels, variance, first_order) / np.sqrt(variance)

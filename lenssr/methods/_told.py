@@ -14,27 +14,7 @@ NEAR = 0.02  # of a number, by which it may lie outside of the range of the trai
 
 
 def told(ranges, metadata, given):
-    """
-    Of what is known beside the pixels, that of which the training knew the like.
-
-    Parameters
-    ----------
-    ranges : dict
-        Least and largest value in the training, by name.
-    metadata : dict
-        What is known.
-    given : container of str
-        Which of it the user gave.
-
-    Returns
-    -------
-    known : dict
-
-    Warns
-    -----
-    LensSRWarning
-        If a value is out of its range, or one that the user gave was never known.
-    """
+    """Of what is known beside the pixels, that of which the training knew the like."""
     known = {}
     for name, value in metadata.items():
         words = "band" if name == "wavelength" else name

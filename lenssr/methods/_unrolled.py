@@ -15,17 +15,7 @@ NEGLIGIBLE = 2e-3  # share of its light that may be cut off before
 
 
 class Unrolled(Network):
-    """
-    A network with the observation inside: any PSF, noise that varies, masked pixels.
-
-    Parameters
-    ----------
-    architecture, weights, n_probes, precision
-        As for the other networks.
-    correlation : float, optional
-        Correlation of the noise of neighbouring pixels, from 0 to 1; by default it is found
-        in the sky of the image.
-    """
+    """A network with the observation inside: any PSF, noise that varies, masked pixels."""
 
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32",
                  correlation=None):
@@ -33,27 +23,7 @@ class Unrolled(Network):
         self.correlation = None if correlation is None else check_fraction("correlation", correlation)
 
     def restore(self, image, run):
-        """
-        Restore one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane, with its PSF.
-        run : `~lenssr.methods.Run`
-            Scale, device, tile, seed, progress.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods.Restoration`
-            ``facts`` holds the correlation of the noise.
-
-        Raises
-        ------
-        ValueError
-            If there is no PSF or only masked pixels, or the weights are damaged, of another
-            architecture or another scale.
-        """
+        """Restore one plane."""
         require_psf(image, f"method {self.architecture!r}")
         return super().restore(image, run)
 
@@ -68,16 +38,7 @@ class Unrolled(Network):
 
 
 class ThroughTelescope(TiledInference):
-    """
-    The map from a plane to its mean of a network that is told of the telescope.
-
-    Parameters
-    ----------
-    network, image, run, precision, runs
-        As for `Apply`.
-    correlation : float
-        Of the noise of neighbouring pixels.
-    """
+    """The map from a plane to its mean of a network that is told of the telescope."""
 
     def __init__(self, network, image, run, precision, runs, correlation):
         self.kernel = relative_kernel(truncate_psf(image.psf), run.scale)

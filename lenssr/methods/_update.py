@@ -25,18 +25,6 @@ class KalmanUpdate:
     where :math:`\epsilon` is a draw of the noise :math:`N`, which keeps the spread of the samples
     that of their errors (Burgers, van Leeuwen & Evensen 1998,
     doi:10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2).
-
-    Parameters
-    ----------
-    image : `~lenssr.image.LensImage`
-        The data, with their PSF.
-    run : `~lenssr.methods.Run`
-        Scale, tile and seed.
-    std : `~numpy.ndarray`
-        Standard deviation of the samples, shape of the result, in the values of the data.
-    correlation : float
-        Of the noise of neighbouring pixels: where light is spread over several, such noise
-        counts as one that is ``1 + 2 correlation`` times as large.
     """
 
     def __init__(self, image, run, std, correlation):
@@ -45,16 +33,7 @@ class KalmanUpdate:
         self.inverse = RegularisedInverse(self.misfit, std**2, ACCURACY)
 
     def __call__(self, sample, number):
-        """
-        A sample, moved.
-
-        Parameters
-        ----------
-        sample : `~numpy.ndarray`
-            The sample, in the values of the data.
-        number : int
-            Its number, by which its noise is drawn.
-        """
+        """A sample, moved."""
         rng = np.random.default_rng([self.seed, number, 17])
         noise = rng.standard_normal(self.misfit.weight.shape) * (self.misfit.weight > 0)
         return sample + self.inverse(self.misfit.residual(sample) + noise)

@@ -37,43 +37,16 @@ class Wiener:
     cut to a finite kernel, made to keep flux, and applied tile by tile; outside
     the frame the image is continued by its median.
 
-    Notes
-    -----
     :math:`A`, :math:`k_0` and :math:`p` maximise the Whittle likelihood of the
     periodogram, the mean over blocks of 64 pixels of the squared cosine
     transform (whose reflecting boundaries make no edges), with weak priors on
     :math:`k_0` and :math:`p`.
 
-    ``measurement_std`` is the exact error that independent noise gives through
-    the filter; the scatter of the filter itself, which the data chose, and that
-    of the median, which matters only beside the frame's edge, are bounded there.
-
-    References
-    ----------
     Wiener 1949; Whittle 1953, doi:10.1007/BF02590998.
     """
 
     def restore(self, image, run):
-        """
-        Restore one plane.
-
-        Parameters
-        ----------
-        image : `~lenssr.image.LensImage`
-            The plane, with its PSF.
-        run : `~lenssr.methods._base.Run`
-            Scale and tile.
-
-        Returns
-        -------
-        restoration : `~lenssr.methods._base.Restoration`
-            ``facts`` holds the slope of the power spectrum.
-
-        Raises
-        ------
-        ValueError
-            If the image has no PSF, or only masked pixels.
-        """
+        """Restore one plane."""
         require_psf(image, "Wiener deconvolution")
         valid = ~image.mask
         noise = np.mean(image.sigma[valid] ** 2)
@@ -104,26 +77,7 @@ class Wiener:
 
 
 def fit_spectrum(data, psf, noise, scale):
-    """
-    Fit the power spectrum of the scene behind blurred, noisy data.
-
-    Parameters
-    ----------
-    data : `~numpy.ndarray`
-        Shape ``(ny, nx)``.
-    psf : `~numpy.ndarray`
-        Effective PSF on the grid of the data.
-    noise : float
-        Variance of the white noise.
-    scale : int
-        Aliases taken into account along each axis.
-
-    Returns
-    -------
-    spectrum : tuple of float
-        ``ln(A)``, ``ln(k0)`` and ``p``, ``k`` in cycles per pixel of the data;
-        the power is that of surface brightness, ``noise`` being that of noise.
-    """
+    """Fit the power spectrum of the scene behind blurred, noisy data."""
     side = tuple(min(BLOCK, n) for n in data.shape)
     starts = [
         np.unique(np.linspace(0, n - b, min(-(-n // b), MOST_BLOCKS)).astype(int))
@@ -159,24 +113,7 @@ def fit_spectrum(data, psf, noise, scale):
 
 
 def wiener_kernel(spectrum, psf, noise, scale):
-    """
-    Finite kernel of the Wiener filter.
-
-    Parameters
-    ----------
-    spectrum : tuple of float
-        As `fit_spectrum` returns it.
-    psf, noise, scale
-        As for `fit_spectrum`.
-
-    Returns
-    -------
-    kernel : `~numpy.ndarray`
-        Weights by the offset of the output from the input pixel, in the order
-        of `~lenssr.image._kernels.oversample_psf`. Its half-width is four
-        times that of the PSF's FWHM and at least 16 input pixels, where
-        the outer half is tapered; each of its ``scale**2`` phases has sum one.
-    """
+    """Finite kernel of the Wiener filter."""
     # FWHM of the Gaussian that covers effectively as many pixels as the PSF
     fwhm = FWHM_PER_SIGMA / np.sqrt(4 * np.pi * np.sum(psf**2))
     radius = max(16, int(np.ceil(4 * fwhm)))
@@ -211,12 +148,7 @@ def _spectrum(parameters, k2):
 
 
 def _transfer(psf, scale, grid):
-    """
-    Response of the data to a scene of surface brightness, on a periodic grid.
-
-    The phase is that of indices: output pixel 0 is at the corner of input pixel
-    0, and taking every ``scale``-th value is all that is left to do.
-    """
+    """Response of the data to a scene of surface brightness, on a periodic grid."""
     kernel = oversample_psf(psf, scale) / scale**2
     places = [
         (np.arange(size) - (scale * (n // 2 + 1) - 1)) % (scale * side)

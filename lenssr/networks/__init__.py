@@ -65,25 +65,7 @@ SCALE_FREE_ARCHITECTURES = ("lens_equation",)
 
 
 def build_network(architecture, **sizes):
-    """
-    Make a network with fresh weights.
-
-    Parameters
-    ----------
-    architecture : str
-        One of `ARCHITECTURES` or `CLASSIFIERS`.
-    **sizes
-        Parameters of the architecture.
-
-    Returns
-    -------
-    network : `torch.nn.Module`
-
-    Raises
-    ------
-    ValueError
-        If the architecture is unknown or takes no such parameter.
-    """
+    """Make a network with fresh weights."""
     found = ARCHITECTURES | CLASSIFIERS
     if architecture not in found:
         known = ", ".join(sorted(found))

@@ -22,23 +22,7 @@ def check_stem(stem: str) -> str:
 
 
 class Classifier(nn.Module):
-    """
-    A network that gives a number for each class, whose softmax are probabilities.
-
-    An image is seen relative to its peak, through asinh, so that the unit of its flux does not
-    matter and faint light counts beside bright; and in wavelet scales, since what dark matter
-    does to an arc is a per cent of it, within a pixel or two.
-
-    Parameters
-    ----------
-    channels : int
-        Bands of the image.
-    softening : sequence of float
-        Shares of the peak; of each there is an image, in which fainter light is seen in
-        proportion, and brighter as its logarithm.
-    scales : int
-        Wavelet scales of each.
-    """
+    """A network that gives a number for each class, whose softmax are probabilities."""
 
     def __init__(self, channels: int = 1, softening: tuple = (0.05, 0.002), scales: int = 3):
         super().__init__()
@@ -47,14 +31,7 @@ class Classifier(nn.Module):
         self.gain = [4.0 * 2.0 ** (scales - k) for k in range(scales)] + [1.0]
 
     def see(self, image: torch.Tensor) -> torch.Tensor:
-        """
-        The planes that the first layer takes, ``(batch, planes, ny, nx)``.
-
-        Parameters
-        ----------
-        image : `~torch.Tensor`
-            On a sky of zero, linear, shape ``(batch, channels, ny, nx)``.
-        """
+        """The planes that the first layer takes, ``(batch, planes, ny, nx)``."""
         # The brightest mean of 3x3 pixels, to which noise adds little.
         peak = functional.avg_pool2d(image, 3, 1, 1).amax(dim=(1, 2, 3), keepdim=True)
         image = image / peak.clamp(min=torch.finfo(image.dtype).tiny)
@@ -63,20 +40,7 @@ class Classifier(nn.Module):
         return starlet(seen, self.scales) * gain.to(seen)
 
     def features(self, image: torch.Tensor) -> list:
-        """
-        Maps of features on the way to the classes, the finest first.
-
-        Parameters
-        ----------
-        image : `~torch.Tensor`
-            As `see` takes it.
-
-        Returns
-        -------
-        maps : list of `~torch.Tensor`
-            Shape ``(batch, c, ny / f, nx / f)`` each; differences between those of two images
-            are what a perceptual loss compares.
-        """
+        """Maps of features on the way to the classes, the finest first."""
         maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)

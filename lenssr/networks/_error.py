@@ -22,25 +22,6 @@ class ErrorHead(nn.Module):
     tends to :math:`\log E[(\hat x - x)^2 \mid y]`, noise, prior and shortcomings of the
     network together. All layers work on the grid of the input, to which the restored image
     is folded, so that one stack of blocks serves all scales.
-
-    Parameters
-    ----------
-    scale : int or list of int
-        Output pixels per input pixel: one, or several of 2, 3 and 4.
-    told : int
-        Numbers that it is told of each image: of its PSF, or of what the network was told.
-    features, blocks : int
-        Channels, and residual blocks of two convolutions each.
-    misfit : bool
-        Whether it looks at what the restored image leaves of the data, which tells a wrong PSF.
-
-    Notes
-    -----
-    What is called has the restored image and the data in noise units through
-    `~lenssr.networks.compress`; ``weight``, the noise of the sky over that of each pixel, zero
-    where it is masked; the numbers ``told``, shape ``(batch, told)``; and ``misfit``, the data less
-    what the restored image means, in units of the noise, zero where they do not count or there is
-    no PSF. It gives squares of noise units.
     """
 
     def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3,
@@ -76,14 +57,5 @@ class ErrorHead(nn.Module):
 
 
 def negative_log_likelihood(log_square: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-    r"""
-    Mean of :math:`(\log s^2 + e^2 / s^2) / 2`, least where :math:`s^2` is the mean of the squares.
-
-    Parameters
-    ----------
-    log_square : `~torch.Tensor`
-        What the head says, :math:`\log s^2`.
-    error : `~torch.Tensor`
-        Errors :math:`e`, same shape.
-    """
+    r"""Mean of :math:`(\log s^2 + e^2 / s^2) / 2`, least where :math:`s^2` is the mean of the squares."""
     return (log_square + error.square() * torch.exp(-log_square)).mean() / 2

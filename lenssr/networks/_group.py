@@ -41,20 +41,7 @@ def characters(turn: tuple, flip: tuple) -> torch.Tensor:
 
 
 class Lifting(nn.Module):
-    """
-    Convolution of an image to a field: with each kernel in its eight positions.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels of the image; features of the field.
-    kernel : int
-        Side of the kernel, odd.
-    turn, flip : tuple of int
-        Signs that the last channels take under a quarter turn and under a flip.
-        They are constant; a kernel in position k sees them as they are for someone
-        who has turned with it.
-    """
+    """Convolution of an image to a field: with each kernel in its eight positions."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, turn: tuple = (), flip: tuple = ()):
         super().__init__()
@@ -75,16 +62,7 @@ class Lifting(nn.Module):
 
 
 class GroupConv(nn.Module):
-    """
-    Convolution of a field to a field, over pixels and symmetries.
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Features.
-    kernel : int
-        Side of the kernel, odd.
-    """
+    """Convolution of a field to a field, over pixels and symmetries."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int):
         super().__init__()
@@ -113,15 +91,7 @@ class GroupPReLU(nn.Module):
 
 
 class Projection(nn.Module):
-    """
-    Transposed convolution of a field to an image: the mean of the kernel's eight positions.
-
-    Parameters
-    ----------
-    like : `torch.nn.ConvTranspose2d`
-        An ordinary one, centred, from the field's features to the image, whose
-        kernel and stride are taken over.
-    """
+    """Transposed convolution of a field to an image: the mean of the kernel's eight positions."""
 
     def __init__(self, like: nn.ConvTranspose2d):
         super().__init__()

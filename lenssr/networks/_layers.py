@@ -54,11 +54,6 @@ class LocalMean(nn.Module):
     from those of the patches seen in training; a window of the size of the patches
     takes that away (Chu et al. 2022, arXiv:2112.04491), and makes the result at a
     pixel independent of what lies further off, so that tiles are exact.
-
-    Parameters
-    ----------
-    window : int
-        Side of the window in pixels, even.
     """
 
     def __init__(self, window: int):
@@ -85,12 +80,7 @@ class LocalMean(nn.Module):
 
 
 class Upsampler(nn.Sequential):
-    """
-    Sub-pixel convolutions to ``scale`` times the size (Shi et al. 2016, arXiv:1609.05158).
-
-    Powers of two go in steps of two, three in one step, as in EDSR and RCAN. With
-    ``prelu``, a rectifier follows each step, as in SRResNet.
-    """
+    """Sub-pixel convolutions to ``scale`` times the size (Shi et al. 2016, arXiv:1609.05158)."""
 
     def __init__(self, channels: int, scale: int, prelu: bool = False):
         steps = (2, 2) if check_scale(scale) == 4 else (scale,)
@@ -110,13 +100,7 @@ class Upsampler(nn.Sequential):
 
 
 class Deconvolution(nn.ConvTranspose2d):
-    """
-    Transposed convolution of FSRCNN, centred: output pixels halve, or third, the input's.
-
-    The published kernel is 9x9 at every scale. Its centre falls on a pixel of the
-    output, which at even scales is half a pixel off the centre of the input's; there
-    the kernel is 10x10.
-    """
+    """Transposed convolution of FSRCNN, centred: output pixels halve, or third, the input's."""
 
     def __init__(self, inputs: int, outputs: int, scale: int):
         kernel = 9 + (check_scale(scale) + 1) % 2

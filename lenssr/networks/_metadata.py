@@ -24,21 +24,7 @@ N_METADATA_CHANNELS = N_PSF_FEATURES + 2 * len(METADATA)
 
 
 def encode_metadata(numbers: torch.Tensor) -> torch.Tensor:
-    """
-    What a network is told: numbers of order one, and which of them are known.
-
-    Parameters
-    ----------
-    numbers : `~torch.Tensor`
-        What `~lenssr.networks.describe_psf` gives, zero for an unknown PSF, and the values of
-        `METADATA`, NaN where they are not known; shape ``(batch, 5 + len(METADATA))``.
-
-    Returns
-    -------
-    told : `~torch.Tensor`
-        Shape ``(batch, TOLD)``: those of the PSF; the values, zero where they are not known; and
-        for each of these one or zero.
-    """
+    """What a network is told: numbers of order one, and which of them are known."""
     psf, values = numbers[:, :N_PSF_FEATURES], numbers[:, N_PSF_FEATURES:]
     known = torch.isfinite(values)
     columns = []

@@ -14,10 +14,5 @@ def has_fast_bfloat16(device):
 
 
 def exact_float32():
-    """
-    Context in which single precision is that, on GPUs too.
-
-    Left alone, their convolutions round what they multiply to ten bits of mantissa: through asinh,
-    a per cent of the flux of a bright star.
-    """
+    """Context in which single precision is that, on GPUs too."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

@@ -62,19 +62,7 @@ def psf_features(psf: torch.Tensor) -> torch.Tensor:
 
 
 def psf_feature_range(conditions: torch.Tensor) -> dict:
-    """
-    Between what a network was told of PSFs.
-
-    Parameters
-    ----------
-    conditions : `~torch.Tensor`
-        From `describe_psf`, shape ``(n, 5)``, zeros for unknown PSFs.
-
-    Returns
-    -------
-    limits : dict
-        ``low`` and ``high``, lists of the last four numbers; empty if no PSF was known.
-    """
+    """Between what a network was told of PSFs."""
     known = conditions[conditions[:, 0] > 0, 1:].double()
     if not len(known):
         return {}

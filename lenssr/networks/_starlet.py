@@ -13,22 +13,6 @@ def starlet(image: torch.Tensor, scales: int, edge: str = "replicate") -> torch.
     Undecimated wavelet transform with a B3 spline: the isotropic one of astronomy.
 
     Starck & Murtagh (2006, doi:10.1007/978-3-540-33025-7), section 2.2.
-
-    Parameters
-    ----------
-    image : `~torch.Tensor`
-        Shape ``(batch, c, ny, nx)``.
-    scales : int
-        Number of wavelet scales, the first of which is a pixel wide.
-    edge : {"replicate", "reflect"}
-        How the image goes on beyond its frame. Mirrored, its sides must be above
-        ``2**(scales + 1)``.
-
-    Returns
-    -------
-    planes : `~torch.Tensor`
-        Shape ``(batch, c (scales + 1), ny, nx)``: of each channel the scales, finest first, and
-        what is left; their sum is the image.
     """
     planes, channels = [], image.shape[1]
     kernel = SPLINE.to(image).outer(SPLINE.to(image)).expand(channels, 1, 5, 5)

@@ -168,20 +168,7 @@ class Diffusion(nn.Module):
         return 2 + 2 * (len(self.encoder) - 1)
 
     def encode(self, mean, data, weight, residual, told) -> Features:
-        """
-        Features of observed images.
-
-        Parameters
-        ----------
-        mean : `~torch.Tensor`
-            Restored images in noise units, ``(batch, 1, scale ny, scale nx)``.
-        data, weight, residual : `~torch.Tensor`
-            In noise units the data; the noise of the sky over that of each pixel, zero where it
-            is masked; data less the observed mean over their noise, zero without a PSF. Shape
-            ``(batch, 1, ny, nx)``, both sides even.
-        told : `~torch.Tensor`
-            What `~lenssr.networks._metadata.encode_metadata` gives.
-        """
+        """Features of observed images."""
         seen = torch.cat([functional.pixel_unshuffle(asinh_scale(mean), self.side), *(
             functional.pixel_unshuffle(plane, LATENT_CELL)
             for plane in (asinh_scale(data), weight, asinh_scale(residual)))], dim=1)
@@ -194,18 +181,7 @@ class Diffusion(nn.Module):
                         self.told(told))
 
     def denoise(self, noisy, sigma, features: Features) -> torch.Tensor:
-        r"""
-        The expected latent, given itself with noise.
-
-        Parameters
-        ----------
-        noisy : `~torch.Tensor`
-            :math:`u + \sigma n`, ``(batch, k, n, m)``.
-        sigma : `~torch.Tensor`
-            Noise levels, ``(batch,)`` or ``(1,)``.
-        features : `Features`
-            Of as many images, or of one.
-        """
+        r"""The expected latent, given itself with noise."""
         sigma = sigma.reshape(-1, 1, 1, 1).to(noisy.dtype)
         total = torch.sqrt(1 + sigma**2)
         scales, shifts = self._film(sigma, features)
@@ -231,26 +207,7 @@ class Diffusion(nn.Module):
         return self.latent.decode(latent * torch.exp(features.log_variance / 2))
 
     def forward(self, mean, data, weight, residual, told, error, noise, sigma):
-        """
-        All that a step of the training needs.
-
-        Parameters
-        ----------
-        mean, data, weight, residual, told
-            As `encode` takes them.
-        error : `~torch.Tensor`
-            Truth less mean.
-        noise, sigma : `~torch.Tensor`
-            Standard normal numbers, ``(batch * draws, k, n, m)``, and levels, ``(batch * draws,)``.
-
-        Returns
-        -------
-        features : `Features`
-        coefficients, latent, denoised : `~torch.Tensor`
-            Coefficients of the errors; the latent and what the denoiser makes of it, for each
-            draw. No gradient goes through the latent to the encoder: what is to be drawn
-            is not made easy to draw.
-        """
+        """All that a step of the training needs."""
         features = self.encode(mean, data, weight, residual, told)
         coefficients = self.latent.encode(error)
         latent = coefficients.detach() * torch.exp(-features.log_variance.detach() / 2)

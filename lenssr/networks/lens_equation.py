@@ -87,26 +87,7 @@ class LensEquation(nn.Module):
         nn.init.zeros_(self.head[-1].bias)
 
     def guess(self, x: torch.Tensor, sigma: torch.Tensor, area: torch.Tensor) -> tuple:
-        """
-        Parameters of lens, galaxy and source.
-
-        Parameters
-        ----------
-        x : `~torch.Tensor`
-            Data through `compress`, ``(batch, 1, ny, nx)``.
-        sigma : `~torch.Tensor`
-            Their standard deviation, infinite where they are masked.
-        area : `~torch.Tensor`
-            Logarithm of the pixels that the PSF covers, ``(batch,)``.
-
-        Returns
-        -------
-        parameters : `~torch.Tensor`
-            Shape ``(batch, guesses, 20)``: those of ``MACRO``, and of ``LIGHT`` for galaxy and
-            source, lengths in input pixels from the middle of the image.
-        scores : `~torch.Tensor`
-            Logits of which is the best, ``(batch, guesses)``.
-        """
+        """Parameters of lens, galaxy and source."""
         ny, nx = x.shape[-2:]
         y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2
                           for n in (ny, nx))
@@ -147,25 +128,7 @@ class LensEquation(nn.Module):
             0.4 * torch.tanh(0.5 * source[..., 4:])], dim=-1)
 
     def look(self, data, weight, kernel, scale):
-        """
-        The guesses of one image, the best one first.
-
-        Parameters
-        ----------
-        data, weight : `~torch.Tensor`
-            Data in noise units and one over their variance, ``(ny, nx)``.
-        kernel : `~torch.Tensor`
-            PSF relative to the declared resolution at ``scale``.
-        scale : int
-            Output pixels per input pixel of the image that is compared.
-
-        Returns
-        -------
-        parameters : `~torch.Tensor`
-            As `guess` gives them.
-        misfits : `~torch.Tensor`
-            Of each, ``(1, guesses)``.
-        """
+        """The guesses of one image, the best one first."""
         data, sigma = data[None, None], weight.rsqrt()[None, None]
         parameters, _ = self.guess(asinh_scale(data), sigma, covered_area(kernel, scale).log())
         misfits, _ = self.explain(parameters, data, sigma,
@@ -185,24 +148,6 @@ class LensEquation(nn.Module):
         """
         How well parameters explain the data.
 
-        Parameters
-        ----------
-        parameters : `~torch.Tensor`
-            Shape ``(batch, k, 20)``.
-        data, sigma : `~torch.Tensor`
-            Noise units, ``(batch, 1, ny, nx)``.
-        lattice : `Lattice`
-            Where the scenes are evaluated.
-
-        Returns
-        -------
-        misfit : `~torch.Tensor`
-            Mean over the pixels of the squared misfit, robust, ``(batch, k)``.
-        sharp : `~torch.Tensor`
-            The images at the declared resolution.
-
-        Notes
-        -----
         At the best amplitudes the misfit does not change with them: its gradient in the
         parameters is that with the amplitudes held fixed (variable projection: Golub & Pereyra
         1973, doi:10.1137/0710036), so that none has to pass through their solution.

@@ -21,30 +21,7 @@ PIECE = 25  # scenes rendered at once
 
 
 def draw_scene(population, grid, seed, index, substructure="no_sub"):
-    """
-    Draw and render scene ``index`` of the series that ``seed`` begins.
-
-    Parameters
-    ----------
-    population : `Population`
-        Priors.
-    grid : `Grid`
-        Where to render.
-    seed, index : int
-        The scene depends on these two alone.
-    substructure : str, `Subhalos` or `Vortex`
-        Dark substructure of the lenses, as for `simulate_pair`. It comes from a series
-        of random numbers of its own: all else is the same whatever is chosen here.
-
-    Returns
-    -------
-    image : `~numpy.ndarray`
-        Flux per fine pixel, shape ``(n, n)``.
-    points : `~numpy.ndarray`
-        Point sources, shape ``(MAX_POINTS, 3)``, the faintest dropped beyond that.
-    model : `SceneModel`
-        The parameters.
-    """
+    """Draw and render scene ``index`` of the series that ``seed`` begins."""
     model = draw_model(population, seed, index, parse_substructure(substructure))
     image, points = render(model, grid)
     return image, brightest(points), model
@@ -75,25 +52,7 @@ def _write_chunk(folder, population, grid, seed, chunk, priors):
 
 
 class SceneCache:
-    """
-    Scenes of a population, rendered once and kept in a folder.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where the chunks lie; missing ones are made by `build`.
-    n_scenes : int
-        Number of scenes; rounded up to whole chunks of 250.
-    grid : `Grid`
-        Fine grid of the scenes.
-    population : `Population`, optional
-        Priors.
-    seed : int
-        Seed of the series of scenes.
-    priors : sequence of `Subhalos`, `Vortex` or None
-        Priors of dark substructure, which take turns along the series; without any, as by
-        default, the lenses have none.
-    """
+    """Scenes of a population, rendered once and kept in a folder."""
 
     def __init__(self, folder, n_scenes, grid, population=None, seed=0, priors=()):
         self.folder, self.grid, self.seed = Path(folder), grid, seed

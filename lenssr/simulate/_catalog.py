@@ -33,16 +33,7 @@ PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
 
 @dataclasses.dataclass(frozen=True)
 class CatalogSpec:
-    """
-    All that decides what a catalogue holds.
-
-    Attributes
-    ----------
-    n : int
-        Number of pairs.
-    options : dict
-        Options of `~lenssr.simulate._series.PairSeries`.
-    """
+    """All that decides what a catalogue holds."""
 
     n: int
     options: dict
@@ -167,14 +158,7 @@ def _pairs(chunks, spec):
 
 
 def prepare(path, spec):
-    """
-    Make the folder of a catalogue, or see that it is the one that is there.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds something else; nothing is changed then.
-    """
+    """Make the folder of a catalogue, or see that it is the one that is there."""
     manifest = spec.manifest()
     if path.exists() and not path.is_dir():
         raise ValueError(f"`path` must be a folder, got the file {str(path)!r}")

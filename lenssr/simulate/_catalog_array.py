@@ -10,16 +10,7 @@ __all__ = ["DamagedChunk", "LazyArray"]
 
 
 class LazyArray:
-    """
-    An array of a catalogue on disk: indexing reads the chunks that are needed.
-
-    Parameters
-    ----------
-    array : `zarr.Array`
-        The array.
-    name : str
-        Its name.
-    """
+    """An array of a catalogue on disk: indexing reads the chunks that are needed."""
 
     def __init__(self, array, name):
         self.array, self.name = array, name

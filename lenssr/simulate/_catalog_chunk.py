@@ -51,23 +51,7 @@ def create_arrays(path, spec):
 
 
 def make_chunk(path, spec, chunk):
-    """
-    Simulate a chunk and write it.
-
-    Parameters
-    ----------
-    path : path-like
-        Folder of the catalogue.
-    spec : `~lenssr.simulate._catalog.CatalogSpec`
-        What it holds.
-    chunk : int
-        Number of the chunk.
-
-    Returns
-    -------
-    chunk : int
-        The same number.
-    """
+    """Simulate a chunk and write it."""
     import torch
     import zarr
 

@@ -75,24 +75,7 @@ def open_catalog(path, *, pixel_scale=None):
 
 
 class Catalog:
-    """
-    A catalogue that `simulate_catalog` made.
-
-    Parameters
-    ----------
-    path : path-like
-        Its folder.
-
-    Attributes
-    ----------
-    manifest : dict
-        What it is, and by which versions of the software.
-    lr, hr : `LazyArray`
-        Images in electrons per pixel, shape ``(n, m, m)`` and ``(n, scale m, scale m)``.
-    arrays : dict
-        All arrays by name; beside these two ``psf`` and, where there is need, ``sigma``, the
-        noise of ``lr``, ``mask``, and ``truth``, ``hr`` without its noise.
-    """
+    """A catalogue that `simulate_catalog` made."""
 
     unit = u.electron
 
@@ -204,21 +187,7 @@ class Catalog:
         return found
 
     def remake(self, chunk):
-        """
-        Make one chunk again.
-
-        Parameters
-        ----------
-        chunk : int
-            Its number, as the error names it that told of damage.
-
-        Raises
-        ------
-        ValueError
-            If there is no such chunk, or the catalogue was made with a class of population
-            or with images of one's own, which it does not hold: delete the chunk's file in
-            ``truths`` then, and call `simulate_catalog` as before.
-        """
+        """Make one chunk again."""
         if check_nonnegative_int("chunk", chunk) >= self.n_chunks:
             raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
         make_chunk(self.path, self._spec(), chunk)
@@ -245,25 +214,7 @@ class Catalog:
         return CatalogSpec(len(self), dict(substructure=classes, **options, **own))
 
     def export(self, path, layout="fits", *, scaled=True):
-        """
-        Write the pairs as files.
-
-        Parameters
-        ----------
-        path : path-like
-            A new or empty folder.
-        layout : {"fits", "deeplense"}
-            ``fits``: ``lr-000000.fits`` and ``hr-000000.fits`` with WCS, unit, uncertainty,
-            mask and PSF, and the table of truths; ``deeplense``: ``LR/sample_0.npy`` and
-            ``HR/sample_0.npy``, single precision, shape ``(1, m, m)``.
-        scaled : bool
-            In ``deeplense``, bring each image to the range from 0 to 1, as its sets are.
-
-        Raises
-        ------
-        ValueError
-            If the layout is unknown or the folder holds something.
-        """
+        """Write the pairs as files."""
         from lenssr.simulate._layouts import export
 
         export(self, path, layout, scaled)

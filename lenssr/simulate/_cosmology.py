@@ -172,14 +172,7 @@ class LensPlane:
 
 
 def known_cosmology(cosmology):
-    """
-    The cosmology of a name; Planck18 for None.
-
-    Raises
-    ------
-    ValueError
-        If astropy knows none of that name; the known ones are listed.
-    """
+    """The cosmology of a name; Planck18 for None."""
     if not isinstance(cosmology, str | None):
         return cosmology
     from astropy.cosmology import realizations

@@ -7,18 +7,7 @@ __all__ = ["BatchDraws", "SeriesDraws"]
 
 
 class BatchDraws:
-    """
-    From one generator for the whole batch.
-
-    Parameters
-    ----------
-    generator : `~torch.Generator`
-        Source of randomness.
-    batch : int
-        Number of pairs.
-    device : str or `torch.device`, optional
-        Where the tensors are wanted.
-    """
+    """From one generator for the whole batch."""
 
     def __init__(self, generator, batch, device=None):
         self.generator, self.batch, self.device = generator, batch, device
@@ -39,18 +28,7 @@ class BatchDraws:
 
 
 class SeriesDraws:
-    """
-    From a generator for each pair: a pair does not depend on the others in its batch.
-
-    Parameters
-    ----------
-    rngs : sequence of `~numpy.random.Generator`
-        One for each pair.
-    dtype : `torch.dtype`
-        Of the tensors.
-    device : str or `torch.device`, optional
-        Where they are wanted.
-    """
+    """From a generator for each pair: a pair does not depend on the others in its batch."""
 
     def __init__(self, rngs, dtype=torch.float64, device=None):
         self.rngs, self.dtype, self.device = list(rngs), dtype, device

@@ -85,24 +85,7 @@ class _Images:
 
 
 class FolderCatalog:
-    """
-    Pairs in the layout of DeepLense, opened as a catalogue.
-
-    The images have no noise map, PSF or unit, and, unless ``pixel_scale`` is given, no WCS;
-    nothing is made up for them.
-
-    Parameters
-    ----------
-    path : path-like
-        Folder with ``HR/*.npy`` and ``LR/*.npy``.
-    pixel_scale : float, optional
-        Side of a pixel of the images of low resolution, arcsec.
-
-    Raises
-    ------
-    ValueError
-        If the files do not belong together.
-    """
+    """Pairs in the layout of DeepLense, opened as a catalogue."""
 
     unit = None
 
@@ -138,21 +121,7 @@ class FolderCatalog:
 
 
 class FitsCatalog:
-    """
-    Pairs in FITS files, opened as a catalogue: ``lr-000000.fits`` and ``hr-000000.fits``.
-
-    Parameters
-    ----------
-    path : path-like
-        Folder of the files, as `Catalog.export` or `write_pairs` makes it. All are read at
-        once.
-
-    Raises
-    ------
-    ValueError
-        If the files do not belong together, are of several sizes, or not all of them have
-        a noise map or a PSF where some have.
-    """
+    """Pairs in FITS files, opened as a catalogue: ``lr-000000.fits`` and ``hr-000000.fits``."""
 
     def __init__(self, path):
         self.path = Path(path)

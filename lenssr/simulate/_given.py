@@ -7,23 +7,7 @@ __all__ = ["GivenSeries"]
 
 
 class GivenSeries(PairSeries):
-    """
-    Pairs of images of given scenes; iterating makes them one by one.
-
-    Parameters
-    ----------
-    scenes : sequence of `SceneModel`
-        What is on the sky. They need not differ: pair ``i`` has the conditions and the noise
-        that ``seed`` and ``i`` give it.
-    instrument : `Instrument`
-        Who observes them.
-    size : int
-        Side of the observed image in pixels.
-    scale : int
-        Output pixels per input pixel.
-    seed : int
-        Seed of the observations.
-    """
+    """Pairs of images of given scenes; iterating makes them one by one."""
 
     def __init__(self, scenes, instrument, size, *, scale=2, seed=0):
         super().__init__(substructure="no_sub", instrument=instrument, scale=scale, size=size,

@@ -8,22 +8,7 @@ LINE_POINTS = 100  # as many as the public simulator of vortices has
 
 
 def lines_as_points(models, kwargs, n_points=LINE_POINTS):
-    """
-    Replace every ``LINE_MASS`` by equal point masses in the middles of equal pieces of it.
-
-    Parameters
-    ----------
-    models, kwargs : list
-        Lens models and their parameters; those of a line are its ends ``x1``, ``y1``,
-        ``x2``, ``y2`` and the Einstein radius ``theta_E`` of all its mass (arcsec).
-    n_points : int
-        Points in a line.
-
-    Returns
-    -------
-    models, kwargs : list
-        The same lenses without lines.
-    """
+    """Replace every ``LINE_MASS`` by equal point masses in the middles of equal pieces of it."""
     new_models, new_kwargs = [], []
     along = (np.arange(n_points) + 0.5) / n_points
     for model, kw in zip(models, kwargs, strict=True):
@@ -39,25 +24,7 @@ def lines_as_points(models, kwargs, n_points=LINE_POINTS):
 
 
 def line_deflection(x, y, kwargs):
-    """
-    Deflection by a uniform line of mass, in closed form.
-
-    A point mass at ``w`` deflects by ``theta_E**2 / conj(z - w)``; the mean over the line
-    from ``-h`` to ``h`` is ``theta_E**2 conj(log((z + h) / (z - h)) / (2 h))``, whose
-    branch cut is the line itself.
-
-    Parameters
-    ----------
-    x, y : `~numpy.ndarray`
-        Positions, arcsec.
-    kwargs : dict
-        Parameters of the line, as in `lines_as_points`.
-
-    Returns
-    -------
-    alpha_x, alpha_y : `~numpy.ndarray`
-        Deflection, arcsec.
-    """
+    """Deflection by a uniform line of mass, in closed form."""
     first, second = (complex(kwargs[f"x{i}"], kwargs[f"y{i}"]) for i in "12")
     z, half = x + 1j * y - (first + second) / 2, (second - first) / 2
     if abs(half) < 1e-6:

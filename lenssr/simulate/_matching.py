@@ -13,21 +13,11 @@ MOST_LOST = 0.03  # and share of the wanted PSF below that floor
 
 
 class PSFMatcher:
-    """
+    r"""
     Brings an image to other PSFs, sampled on coarser or finer pixels.
 
-    Parameters
-    ----------
-    data, psf : `~numpy.ndarray`
-        Image and its effective PSF.
-    reach : int
-        Pixels by which the image is mirrored at its edges: the radius of the
-        broadest PSF.
-
-    Notes
-    -----
     The transfer function of the PSF is undone by
-    :math:`\\hat P^* (1 + \\epsilon^2) / (|\\hat P|^2 + \\epsilon^2)`, a filter of
+    :math:`\hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`, a filter of
     Wiener's kind, exact at frequency zero: flux is flux. As in the matching of PSFs
     (Aniano et al. 2011, doi:10.1086/662219), this is well-posed only towards a
     broader PSF.
@@ -46,21 +36,7 @@ class PSFMatcher:
         return fft.fftfreq(self.sides[0])[:, None], fft.rfftfreq(self.sides[1])[None, :]
 
     def kernel(self, wanted, complaint):
-        """
-        What takes the image to another PSF.
-
-        Parameters
-        ----------
-        wanted : `~numpy.ndarray`
-            Spectrum of that PSF.
-        complaint : str
-            What an error begins with if the image is not sharp enough.
-
-        Returns
-        -------
-        kernel : `~numpy.ndarray`
-            Spectrum.
-        """
+        """What takes the image to another PSF."""
         undo = self.own.conj() * (1 + FLOOR**2) / (np.abs(self.own) ** 2 + FLOOR**2)
         kernel = wanted * undo
         gain = np.abs(kernel).max()
@@ -93,11 +69,7 @@ class PSFMatcher:
         return self._inside(fft.irfft2(self._padded(sigma**2) * squared, s=self.sides))
 
     def autocovariance(self, kernel, correlation):
-        """
-        Autocovariance of `apply` for noise of unit variance, no lag being in the middle.
-
-        ``correlation`` is that of the noise between pixels so far apart: odd, centred.
-        """
+        """Autocovariance of `apply` for noise of unit variance, no lag being in the middle."""
         power = np.abs(kernel) ** 2 * spectrum_of(correlation, self.sides).real
         return fft.fftshift(fft.irfft2(np.maximum(power, 0.0), s=self.sides))
 
@@ -111,26 +83,7 @@ class PSFMatcher:
         return float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
 
     def observe(self, wanted, step, name):
-        """
-        The image at another PSF, on coarser pixels.
-
-        Parameters
-        ----------
-        wanted : `~numpy.ndarray`
-            Spectrum of that PSF, moved from the centre of a pixel of the image to that of
-            a pixel of ``step``.
-        step : int
-            Side of the pixels to sample it on.
-        name : str
-            Argument to blame if that is impossible.
-
-        Returns
-        -------
-        image : `~numpy.ndarray`
-            Flux per pixel of the sharp image.
-        gain : float
-            Its noise for white noise of one in the sharp image.
-        """
+        """The image at another PSF, on coarser pixels."""
         kernel = self.kernel(wanted, f"`{name}` must be larger")
         return self.apply(kernel, step), self.white_gain(kernel)
 

@@ -13,32 +13,7 @@ KINDS = ("lens", "subtracted", "quasar", "galaxy", "field", "empty")
 
 @dataclass
 class SceneModel:
-    """
-    Everything that is on a patch of sky, in lenstronomy's parameters.
-
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    lens_models, lens_kwargs : list
-        lenstronomy lens models and their parameters (arcsec), or ``LINE_MASS``, a
-        uniform line from ``x1, y1`` to ``x2, y2`` of Einstein radius ``theta_E``.
-    source_models, source_kwargs : list
-        Light of the source, in the source plane (arcsec).
-    light_models, light_kwargs : list
-        Light that is not lensed: lens galaxy and neighbours (arcsec).
-    points : list of tuple
-        Unlensed point sources ``(x, y, flux)``: stars in the field (arcsec).
-    quasar : dict or None
-        Lensed point source: ``x``, ``y`` in the source plane (arcsec), its
-        intrinsic ``flux`` and the ``flicker`` of each image in magnitudes.
-    galaxy : str
-        Name of the real galaxy that the source is an image of; empty if it is none.
-    z_lens, z_source : float or None
-        Redshifts, where they are known.
-    substructure : `Substructure` or None
-        Dark substructure of the lens; its lens models are among the others.
-    """
+    """Everything that is on a patch of sky, in lenstronomy's parameters."""
 
     kind: str
     lens_models: list = field(default_factory=list)
@@ -55,11 +30,7 @@ class SceneModel:
     substructure: object | None = None
 
     def as_dict(self):
-        """
-        The scene in plain lists and numbers, as JSON takes them.
-
-        The image of a real galaxy is left out: ``galaxy`` names it.
-        """
+        """The scene in plain lists and numbers, as JSON takes them."""
         tree = _plain(vars(self))
         if self.substructure is not None:
             tree["substructure"] = self.substructure.as_dict()
@@ -67,16 +38,7 @@ class SceneModel:
 
     @classmethod
     def from_dict(cls, tree, images=None):
-        """
-        The scene of `as_dict`.
-
-        Parameters
-        ----------
-        tree : dict
-            What `as_dict` gave.
-        images : dict, optional
-            Images of real galaxies by their names; one that is missing stays left out.
-        """
+        """The scene of `as_dict`."""
         scene = cls(**tree)
         scene.points = [tuple(point) for point in scene.points]
         if scene.substructure is not None:

@@ -13,35 +13,7 @@ __all__ = ["ObservedBatch", "correlate", "kernel_neighbour_correlation", "observ
 
 @dataclass
 class ObservedBatch:
-    """
-    A batch of observed scenes, in flux per input pixel.
-
-    Attributes
-    ----------
-    lr, sigma : `~torch.Tensor`
-        Noisy images and the standard deviation of their noise,
-        shape ``(batch, m, m)``.
-    clean : `~torch.Tensor`
-        The same images without noise, pedestal and defects.
-    hr : `~torch.Tensor`
-        Noise-free truth at the target resolution, ``(batch, scale m, scale m)``.
-    sky : `~torch.Tensor`
-        Noise of the sky, shape ``(batch,)``; also where the noise was left out.
-    electrons : `~torch.Tensor`
-        The same in electrons, shape ``(batch,)``.
-    snr : `~torch.Tensor`
-        Peak of ``clean`` over ``sky``, shape ``(batch,)``; infinite without noise, zero
-        without light.
-    pedestal : `~torch.Tensor`
-        Constant added to ``lr``, shape ``(batch,)``.
-    transfer : `~torch.Tensor`
-        Transfer functions of the optics.
-    fwhm : `~torch.Tensor`
-        FWHM of the optics, of a measured PSF that of itself, in input pixels, shape
-        ``(batch,)``.
-    correlation : `~torch.Tensor`
-        Width of the kernel that correlates the noise, input pixels, shape ``(batch,)``.
-    """
+    """A batch of observed scenes, in flux per input pixel."""
 
     lr: torch.Tensor
     sigma: torch.Tensor
@@ -57,25 +29,7 @@ class ObservedBatch:
 
 
 def observe_batch(instrument, optics, scenes, points, draws):
-    """
-    Observe a batch under conditions drawn from an instrument's ranges.
-
-    Parameters
-    ----------
-    instrument : `Instrument`
-        What observes.
-    optics : `Optics`
-        Grids and transforms.
-    scenes, points : `~torch.Tensor`
-        As `Optics.transform` takes them.
-    draws : `BatchDraws` or `SeriesDraws`
-        Source of randomness.
-
-    Returns
-    -------
-    observation : `Observation`
-        Images, noise and truth.
-    """
+    """Observe a batch under conditions drawn from an instrument's ranges."""
     transfer, fwhm = _see(instrument, optics, draws)
     spectrum = optics.transform(scenes, points)
     clean, hr = optics.blurred(spectrum, transfer), optics.sharp(spectrum)

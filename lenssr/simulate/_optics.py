@@ -22,28 +22,7 @@ TAPER = 0.8     # share of that at which its wings begin to fade
 
 
 def moffat(n, fwhm, beta, e1, e2, device=None, reach=math.inf):
-    """
-    Moffat profiles on an ``(n, n)`` grid, wrapped so that the centre is pixel (0, 0).
-
-    Parameters
-    ----------
-    n : int
-        Side of the grid.
-    fwhm, beta, e1, e2 : `~torch.Tensor`
-        FWHM (fine pixels), exponent and ellipticity of each, shape ``(batch,)``.
-        Moffat (1969A&A.....3..455M), and a Gaussian where the exponent is infinite;
-        shape by a shear that keeps the area.
-    device : str or `torch.device`, optional
-        Where to compute.
-    reach : float
-        Fine pixels from the centre at which the profile ends; its wings fade before, by half a
-        cosine. A kernel of that radius then holds all of its light.
-
-    Returns
-    -------
-    profile : `~torch.Tensor`
-        Shape ``(batch, n, n)``, sum one.
-    """
+    """Moffat profiles on an ``(n, n)`` grid, wrapped so that the centre is pixel (0, 0)."""
     axis = torch.fft.fftfreq(n, 1.0 / n, device=device)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     fwhm, beta, e1, e2 = (v.reshape(-1, 1, 1) for v in (fwhm, beta, e1, e2))
@@ -61,25 +40,7 @@ def moffat(n, fwhm, beta, e1, e2, device=None, reach=math.inf):
 
 
 class Optics:
-    """
-    Both views of a batch of scenes.
-
-    Parameters
-    ----------
-    n : int
-        Side of the fine grid.
-    scale : int
-        Output pixels per input pixel.
-    fine : int
-        Fine pixels per output pixel.
-    device : str or `torch.device`, optional
-        Where to compute.
-
-    Attributes
-    ----------
-    psf_side : int
-        Side in input pixels of kernels that hold all light of a PSF, odd.
-    """
+    """Both views of a batch of scenes."""
 
     def __init__(self, n, scale, fine, device=None):
         if n % (scale * fine):
@@ -91,16 +52,7 @@ class Optics:
         self.fx = torch.fft.rfftfreq(n, device=device).reshape(1, -1)
 
     def transform(self, scenes, points=None):
-        """
-        Fourier transform of scenes and their point sources.
-
-        Parameters
-        ----------
-        scenes : `~torch.Tensor`
-            Flux per fine pixel, shape ``(batch, n, n)``.
-        points : `~torch.Tensor`, optional
-            Shape ``(batch, k, 3)``: fine-pixel ``x``, ``y``, flux (zero: no source).
-        """
+        """Fourier transform of scenes and their point sources."""
         spectrum = torch.fft.rfft2(scenes)
         if points is not None and points.shape[1]:
             x, y, flux = (points[..., i].reshape(*points.shape[:2], 1) for i in range(3))
@@ -115,17 +67,7 @@ class Optics:
         return torch.fft.rfft2(psf) * box
 
     def measured_transfer(self, kernel, step):
-        """
-        Transfer function of optics of which an effective PSF was measured.
-
-        Parameters
-        ----------
-        kernel : `~numpy.ndarray`
-            Optics with the response of a pixel, on such pixels, odd; it is centred on
-            its core and scaled to a sum of one.
-        step : float
-            Side of these pixels in fine pixels.
-        """
+        """Transfer function of optics of which an effective PSF was measured."""
         # Where the parser of images, too, takes its centre to be.
         centre = psf_centroid(np.asarray(kernel, float))
         kernel = torch.as_tensor(np.asarray(kernel, float), device=self.device)
@@ -165,14 +107,7 @@ class Optics:
         return comb
 
     def relative_kernel(self, transfer):
-        """
-        What `lenssr.image._kernels.relative_kernel` finds of a PSF, of its transfer function.
-
-        Parameters
-        ----------
-        transfer : `~torch.Tensor`
-            Transfer functions of the optics.
-        """
+        """What `lenssr.image._kernels.relative_kernel` finds of a PSF, of its transfer function."""
         n, s = self.n // self.fine, self.scale
         # Centres of output pixels lie half a pixel off those of the input's at even scales.
         shift = 0.5 * self.fine * (1 - s % 2)

@@ -15,20 +15,7 @@ __all__ = ["assemble_pair", "make_ccd", "make_pair", "simulate_pair", "truth_row
 
 
 def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=None):
-    """
-    A `~astropy.nddata.CCDData` with a TAN WCS whose reference is the image's centre.
-
-    Parameters
-    ----------
-    data : `~numpy.ndarray`
-        Pixels, shape ``(ny, nx)``.
-    pixel_scale : float or None
-        Side of a pixel, arcsec; None: no WCS.
-    sigma, psf, mask : `~numpy.ndarray`, optional
-        Noise, effective PSF and mask.
-    unit : `~astropy.units.Unit`
-        Unit of the data.
-    """
+    """A `~astropy.nddata.CCDData` with a TAN WCS whose reference is the image's centre."""
     wcs = None
     if pixel_scale is not None:
         ny, nx = data.shape
@@ -121,22 +108,7 @@ def truth_rows(series, batch):
 
 
 def assemble_pair(images, model, row, facts, mask=None):
-    """
-    A `LensPair` of arrays.
-
-    Parameters
-    ----------
-    images : dict
-        ``lr``, ``sigma``, ``hr``, ``psf``, and ``truth`` where the target has noise.
-    model : `SceneModel`
-        The scene.
-    row : dict
-        Its row of the table of truths.
-    facts : object
-        Has the ``instrument``, ``scale``, ``seed`` and ``preset``.
-    mask : `~numpy.ndarray`, optional
-        Where the observed image is spoilt; None where it is nowhere.
-    """
+    """A `LensPair` of arrays."""
     instrument, noise = facts.instrument, row["target_sigma"]
     pixel = instrument.pixel_scale
     lr = make_ccd(images["lr"], pixel, psf=images["psf"],

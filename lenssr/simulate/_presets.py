@@ -14,22 +14,7 @@ __all__ = ["PRESETS", "Preset", "find_preset"]
 
 @dataclass(frozen=True)
 class Preset:
-    """
-    What a series of pairs is drawn from.
-
-    Parameters
-    ----------
-    population : `Population`
-        Priors of the scenes.
-    instrument : `Instrument`
-        Who observes them.
-    size : int
-        Side of the observed image in pixels.
-    substructure : dict
-        Priors of the substructure by class.
-    target_noise : float
-        Noise of the target, as a share of its peak; zero for a target without noise.
-    """
+    """What a series of pairs is drawn from."""
 
     population: Population
     instrument: Instrument
@@ -118,14 +103,7 @@ PRESETS = tuple(_PRESETS)
 
 
 def find_preset(name):
-    """
-    The `Preset` of a name.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the known ones are listed.
-    """
+    """The `Preset` of a name."""
     if not isinstance(name, str) or name not in _PRESETS:
         near = difflib.get_close_matches(str(name), PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

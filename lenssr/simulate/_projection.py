@@ -22,16 +22,7 @@ VALID = 0.9     # share of an output pixel's light that must come from valid pix
 
 
 class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
-    """
-    Any WCS, seen from an image whose content was moved.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.wcsapi.BaseLowLevelWCS`
-        The WCS, of two pixel axes.
-    shift : array
-        Pixels in ``x`` and ``y`` by which what was at a place on the sky was moved.
-    """
+    """Any WCS, seen from an image whose content was moved."""
 
     def __init__(self, wcs, shift):
         super().__init__(wcs)
@@ -47,39 +38,7 @@ class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
 
 class Projection:
-    """
-    A sharp image, matched to the target PSF and put on the output grid.
-
-    Parameters
-    ----------
-    plane : `~lenssr.image.LensImage`
-        The sharp image.
-    wcs : WCS
-        Its WCS.
-    grid : WCS
-        WCS of the output.
-    shape : tuple of int
-        Shape of the output.
-    margin : int
-        Output pixels by which the two may be out of register.
-    noise_given : bool
-        Whether the noise of the sharp image was given rather than estimated.
-
-    Raises
-    ------
-    ValueError
-        If the two do not overlap, or the image is too coarse.
-
-    Attributes
-    ----------
-    area : float
-        Pixels of the sharp image per pixel of the output.
-    gain : float
-        Independent noise of one in each pixel of the sharp image, in the output.
-    correlation : `~numpy.ndarray`
-        Correlation of the noise of output pixels that are so far apart; no lag is in the
-        middle, shape ``(2 LAGS + 1, 2 LAGS + 1)``.
-    """
+    """A sharp image, matched to the target PSF and put on the output grid."""
 
     def __init__(self, plane, wcs, grid, shape, *, margin=0, noise_given=True):
         self.grid, self.shape = grid, shape
@@ -111,23 +70,7 @@ class Projection:
                                matcher.share(wanted, ~mask)])
 
     def at(self, shift):
-        """
-        The image, moved.
-
-        Parameters
-        ----------
-        shift : array
-            Output pixels in ``x`` and ``y``.
-
-        Returns
-        -------
-        image, variance : `~numpy.ndarray`
-            In the unit of the sharp image, per pixel of it if it is a flux; NaN where
-            there is none.
-        missing : `~numpy.ndarray`
-            `True` where more than a tenth of the light comes from masked pixels or from
-            beyond the image.
-        """
+        """The image, moved."""
         target = ShiftedWCS(self.grid.low_level_wcs, shift)
         image = self._on(target, self._image, rescale_wcs(self.wcs, self.factor), "bicubic")
         variance, share = self._on(target, self._maps, self.wcs, "bilinear")
@@ -199,11 +142,7 @@ def _on_lags(covariance, matrix):
 
 
 def _gaussian(frequencies, matrix):
-    """
-    Spectrum of the target's Gaussian on the pixels of the sharp image.
-
-    Round in output pixels, it is an ellipse where ``matrix`` takes them to other shapes.
-    """
+    """Spectrum of the target's Gaussian on the pixels of the sharp image."""
     fy, fx = frequencies
     sigma = TARGET_FWHM / FWHM_PER_SIGMA
     along = [matrix[0, i] * fx + matrix[1, i] * fy for i in range(2)]

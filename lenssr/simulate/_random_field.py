@@ -95,22 +95,7 @@ class RandomField:
 
 
 def wave_deflection(x, y, kwargs):
-    """
-    Deflection by a plane wave of convergence ``amplitude k / 2 cos(k (x - x0))``.
-
-    Parameters
-    ----------
-    x, y : `~numpy.ndarray`
-        Positions, arcsec.
-    kwargs : dict
-        ``amplitude`` of the deflection (arcsec), wave vector ``k_x``, ``k_y`` (1 / arcsec), and
-        a place ``center_x``, ``center_y`` where the convergence is highest.
-
-    Returns
-    -------
-    alpha_x, alpha_y : `~numpy.ndarray`
-        Deflection, arcsec.
-    """
+    """Deflection by a plane wave of convergence ``amplitude k / 2 cos(k (x - x0))``."""
     kx, ky = kwargs["k_x"], kwargs["k_y"]
     phase = kx * (x - kwargs["center_x"]) + ky * (y - kwargs["center_y"])
     alpha = kwargs["amplitude"] / np.hypot(kx, ky) * np.sin(phase)
@@ -118,11 +103,7 @@ def wave_deflection(x, y, kwargs):
 
 
 def wave_mass(plane, kwargs):
-    """
-    Mass of a wave in the Einstein ring, as that ring's mean outward deflection (arcsec).
-
-    The mean over a circle of a plane wave's outward part is a Bessel function of its radius.
-    """
+    """Mass of a wave in the Einstein ring, as that ring's mean outward deflection (arcsec)."""
     from scipy.special import j1
 
     kx, ky = kwargs["k_x"], kwargs["k_y"]

@@ -20,19 +20,7 @@ LAGS = 6           # pixels within which residuals may be correlated
 
 @dataclass
 class Registration:
-    """
-    What takes the sharp image to the other: ``gain * sharp + pedestal``, moved by ``shift``.
-
-    Attributes
-    ----------
-    shift, shift_error : `~numpy.ndarray`
-        Output pixels in ``x`` and ``y`` by which the sharp image is moved.
-    gain, gain_error, pedestal, pedestal_error : float
-        The pedestal in the unit of the other image.
-    difference, noise : `~numpy.ndarray`
-        The other image minus the sharp one as it would see it, NaN where they were not
-        compared, and the standard deviation that both noises give it.
-    """
+    """What takes the sharp image to the other: ``gain * sharp + pedestal``, moved by ``shift``."""
 
     shift: np.ndarray
     shift_error: np.ndarray
@@ -45,20 +33,7 @@ class Registration:
 
 
 class _Seen:
-    """
-    A sharp image as the other telescope would see it.
-
-    Parameters
-    ----------
-    image, variance, missing : `~numpy.ndarray`
-        As `Projection.at` gives it.
-    correlation : `~numpy.ndarray`
-        Of its noise.
-    psf : `~numpy.ndarray`
-        PSF of the other telescope on its own grid.
-    scale : int
-        Output pixels per pixel of that grid.
-    """
+    """A sharp image as the other telescope would see it."""
 
     def __init__(self, image, variance, missing, correlation, psf, scale):
         self.scale = scale
@@ -128,40 +103,7 @@ class _Fit:
 
 
 def register(projection, plane, scale, area=1.0, free=True):
-    """
-    Fit a sharp image, as the other telescope would see it, to what that has seen.
-
-    Parameters
-    ----------
-    projection : `Projection`
-        The sharp image.
-    plane : `~lenssr.image.LensImage`
-        The other one, with its PSF.
-    scale : int
-        Output pixels per pixel of ``plane``.
-    area : float
-        Factor to apply to the sharp image first.
-    free : bool
-        Fit the shift; else it is zero.
-
-    Returns
-    -------
-    registration : `Registration`
-
-    Raises
-    ------
-    ValueError
-        If they have too few pixels in common, or nothing that both show.
-
-    Notes
-    -----
-    Weighted least squares, by Gauss and Newton in the shift. The sharp image is projected
-    anew at each step, so that its interpolation is part of what is fitted. The first guess
-    is the peak of the cross-correlation, if that fits better than no shift. The noise is
-    that of both images. Errors allow for its correlation, and for misfits: with ``J`` the
-    derivatives in units of the noise and ``C`` the autocovariance of the residuals, the
-    diagonal of ``(J'J)^-1 J'CJ (J'J)^-1``, and no less than that of ``(J'J)^-1``.
-    """
+    """Fit a sharp image, as the other telescope would see it, to what that has seen."""
     def fit(shift):
         return _Fit(projection, plane, scale, area, shift)
 

@@ -65,11 +65,7 @@ def _refine_centres(image, grid, models, kwargs, half=3, steps=7):
 
 
 def ray_shooting(scene):
-    """
-    A function of ``x, y``: where rays from the image plane meet the source plane (arcsec).
-
-    By lenstronomy, but for lines and waves of mass, which are in closed form.
-    """
+    """A function of ``x, y``: where rays from the image plane meet the source plane (arcsec)."""
     from lenstronomy.LensModel.lens_model import LensModel
 
     lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))

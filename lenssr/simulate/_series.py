@@ -25,28 +25,7 @@ BATCH = 32   # pairs that are made at once, whatever is asked for: memory stays 
 
 @dataclass
 class PairBatch:
-    """
-    Pairs in electrons per pixel.
-
-    Attributes
-    ----------
-    models : list of `SceneModel`
-        The scenes.
-    lr, sigma : `~torch.Tensor`
-        Observed images and their noise, shape ``(batch, m, m)``.
-    mask : `~torch.Tensor`
-        Where they are spoilt.
-    hr, truth : `~torch.Tensor`
-        Targets, ``(batch, scale m, scale m)``, and the same without noise.
-    hr_sigma : `~torch.Tensor`
-        Noise of the targets, shape ``(batch,)``.
-    psf : `~torch.Tensor`
-        Effective PSFs of ``lr``, odd.
-    unit : `~torch.Tensor`
-        Electrons of a flux of one, shape ``(batch,)``.
-    seen : `Observation`
-        Conditions of the observation, with its images in flux and with their margins.
-    """
+    """Pairs in electrons per pixel."""
 
     models: list
     lr: torch.Tensor
@@ -61,23 +40,7 @@ class PairBatch:
 
 
 def draw_model(population, seed, index, prior=None):
-    """
-    Draw scene ``index`` of the series that ``seed`` begins.
-
-    Parameters
-    ----------
-    population : `Population`
-        Priors.
-    seed, index : int
-        The scene depends on these two alone.
-    prior : `Subhalos`, `Vortex` or None
-        Prior of its substructure, if it is to have any. That comes from a series of random
-        numbers of its own: all else is the same whatever it is.
-
-    Returns
-    -------
-    model : `SceneModel`
-    """
+    """Draw scene ``index`` of the series that ``seed`` begins."""
     model = population.draw(np.random.default_rng([seed, index]))
     rng = np.random.default_rng([seed, index, 1])
     redshifts = population.redshifts(rng)
@@ -89,38 +52,7 @@ def draw_model(population, seed, index, prior=None):
 
 
 class PairSeries:
-    """
-    A series of pairs, each of which depends on the seed and its own index alone.
-
-    Parameters
-    ----------
-    preset : str
-        One of ``lenssr.simulate.PRESETS``.
-    substructure : str, `Subhalos`, `Vortex`, or a sequence of them
-        Classes of dark matter, which take turns along the series.
-    instrument : `Instrument` or str, optional
-        In place of the preset's.
-    population : `Population`, optional
-        In place of the preset's.
-    scale : int
-        Output pixels per input pixel.
-    size : int, optional
-        Side of the observed image in pixels; that of the preset by default.
-    target_noise : float, optional
-        Noise of the target over its peak; that of the preset by default.
-    seed : int
-        Seed.
-    engine : {"lenstronomy", "torch"}
-        What renders the scenes: lenstronomy one by one, in double precision, or torch
-        in batches, in single.
-    device : str, optional
-        Torch device; the processor by default.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a number out of its range.
-    """
+    """A series of pairs, each of which depends on the seed and its own index alone."""
 
     def __init__(self, preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
                  scale=2, size=None, target_noise=None, seed=0, engine="lenstronomy", device=None):
@@ -159,18 +91,7 @@ class PairSeries:
                 for i in indices]
 
     def batch(self, indices):
-        """
-        Make pairs.
-
-        Parameters
-        ----------
-        indices : sequence of int
-            Which of the series.
-
-        Returns
-        -------
-        batch : `PairBatch`
-        """
+        """Make pairs."""
         indices = list(indices)
         return _joined([self._some(indices[k:k + BATCH]) for k in range(0, len(indices), BATCH)])
 

@@ -192,24 +192,7 @@ def _integral(power, low, high):
 
 
 def truncated_nfw(mass, plane, truncation):
-    """
-    Parameters of lenstronomy's ``TNFW``, but for the place.
-
-    Parameters
-    ----------
-    mass : float
-        Total mass, solar masses; R200 and concentration are those of an untruncated
-        halo of it.
-    plane : `LensPlane`
-        Where the halo is.
-    truncation : float
-        Truncation radius in units of R200.
-
-    Returns
-    -------
-    kwargs : dict
-        ``Rs``, ``alpha_Rs`` and ``r_trunc``, arcsec.
-    """
+    """Parameters of lenstronomy's ``TNFW``, but for the place."""
     amplitude, power, growth = CONCENTRATION
     concentration = (amplitude * (mass * plane.h / 2e12) ** power * (1 + plane.z_lens) ** growth)
     r200 = (3 * mass / (800 * np.pi * plane.cosmic_density)) ** (1 / 3) / plane.kpc_per_arcsec

@@ -71,25 +71,7 @@ class Substructure:
 
 
 def parse_substructure(substructure, priors=PRIORS):
-    """
-    The prior of a class of substructure.
-
-    Parameters
-    ----------
-    substructure : str, `Subhalos`, `Vortex` or `RandomField`
-        A name of `SUBSTRUCTURES`, or a prior of one's own.
-    priors : dict
-        Priors by name.
-
-    Returns
-    -------
-    prior : `Subhalos`, `Vortex`, `RandomField` or None
-
-    Raises
-    ------
-    ValueError
-        If there is no such class; the known ones are listed.
-    """
+    """The prior of a class of substructure."""
     if isinstance(substructure, Subhalos | Vortex | RandomField):
         return substructure
     if not isinstance(substructure, str) or substructure not in priors:
@@ -99,37 +81,7 @@ def parse_substructure(substructure, priors=PRIORS):
 
 
 def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, matched=True):
-    """
-    Turn a part of a lens's mass into substructure.
-
-    The macroscopic lens loses as much mass as the substructure has within the
-    Einstein radius, so that the mean convergence there, and with it the mean radius
-    of the arcs, does not tell of what class a lens is. Its slope changes such that the
-    convergence on that ring stays, too, in the mean over places of the substructure:
-    else the arcs of a lens with much of its mass near the centre would be thinner, and
-    the total flux tell.
-
-    Parameters
-    ----------
-    scene : `SceneModel`
-        A scene; if it has a lens, that is changed.
-    prior : `Subhalos`, `Vortex` or None
-        As `parse_substructure` gives it.
-    z_lens, z_source : float
-        Redshifts.
-    rng : `~numpy.random.Generator`
-        Source of randomness.
-    cosmology : `~astropy.cosmology.FLRW` or str, optional
-        By default `~astropy.cosmology.Planck18`.
-    matched : bool
-        Take the mass from the lens; otherwise substructure comes on top of it, as in the
-        public simulators, and the mean radius of the arcs tells of it.
-
-    Raises
-    ------
-    ValueError
-        If the substructure outweighs the lens.
-    """
+    """Turn a part of a lens's mass into substructure."""
     if not scene.lens_models:
         return
     macro = scene.lens_kwargs[0]
@@ -177,25 +129,7 @@ def _mass_within(models, kwargs, plane):
 
 
 def _remaining_lens(macro, plane, taken, convergence):
-    """
-    The elliptical power law that is left of a lens.
-
-    Parameters
-    ----------
-    macro : dict
-        Parameters of the lens.
-    plane : `LensPlane`
-        Where it is.
-    taken : float
-        Mass of substructure within the Einstein radius, solar masses.
-    convergence : float
-        Mean convergence of substructure on that ring.
-
-    Returns
-    -------
-    kwargs : dict
-        Parameters of an ``EPL``.
-    """
+    """The elliptical power law that is left of a lens."""
     gamma, ellipticity = macro.get("gamma", 2.0), np.hypot(macro["e1"], macro["e2"])
     q = (1 - ellipticity) / (1 + ellipticity)
     log_radius2 = np.log(q * COS2 + (1 - COS2) / q)

@@ -19,20 +19,7 @@ HALF, STEPS = 3, 7
 
 
 class _Components:
-    """
-    The components of a list of scenes, those of one model together.
-
-    Parameters
-    ----------
-    parts : list of tuple
-        Lists ``models, kwargs`` of each scene.
-    known : dict
-        Profiles by name.
-    what : str
-        For the error: lens or light.
-    images : str, optional
-        Name of the model that holds an image.
-    """
+    """The components of a list of scenes, those of one model together."""
 
     def __init__(self, parts, known, what, device, images=None):
         records, self.images = defaultdict(list), []
@@ -56,13 +43,7 @@ class _Components:
             self.groups.append((profile, owners.to(device), table.to(device)))
 
     def evaluate(self, x, y, pixels, dtype, places=None):
-        """
-        Yield ``places, values`` of a few components at a time.
-
-        ``x``, ``y`` are float64 axes ``(b, 1, nx)`` and ``(b, ny, 1)``, or positions
-        ``(b, ny, nx)`` in ``dtype``; component ``i`` of the scene ``places`` maps to is
-        evaluated at each of the entries of ``b`` that belong to its scene.
-        """
+        """Yield ``places, values`` of a few components at a time."""
         size = max(1, pixels // (x.shape[-1] * y.shape[-2]))
         for profile, owners, table in self.groups:
             rows = torch.arange(len(table), device=table.device)

@@ -61,23 +61,7 @@ def lens_truth(model):
 
 
 def truth_row(model, unit, **observed):
-    """
-    A row of the table of truths.
-
-    Parameters
-    ----------
-    model : `SceneModel`
-        The scene.
-    unit : float
-        Electrons of a flux of one.
-    **observed
-        Columns of the observation.
-
-    Returns
-    -------
-    row : dict
-        Numbers in the units of `TRUTHS`; NaN for what a scene does not have.
-    """
+    """A row of the table of truths."""
     row = {name: np.nan for name in TRUTHS}
     row |= {"kind": model.kind, "substructure": "no_sub", "galaxy": model.galaxy,
             "source_clumps": 0, "halos": 0, "halo_mass": 0.0,

@@ -15,16 +15,7 @@ ACTION = (const.h * const.c**2).to_value(u.kpc * u.eV * u.km / u.s)
 
 
 def de_broglie_wavelength(axion_mass, velocity):
-    """
-    De Broglie wavelength ``h / (m v)`` of an axion-like particle, kpc.
-
-    Parameters
-    ----------
-    axion_mass : float
-        Mass of the particle times the speed of light squared, eV.
-    velocity : float
-        Velocity in the halo, km/s.
-    """
+    """De Broglie wavelength ``h / (m v)`` of an axion-like particle, kpc."""
     return ACTION / (axion_mass * velocity)
 
 

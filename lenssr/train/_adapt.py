@@ -246,22 +246,7 @@ class _Run:
 
 
 def disagreement(output, batch) -> torch.Tensor:
-    r"""
-    What is left between data and what their telescopes would see of restored images.
-
-    Parameters
-    ----------
-    output : `~torch.Tensor`
-        What a network made of them, in `~lenssr.networks.compress` form.
-    batch : `~lenssr.train._batch.Batch`
-        The data, with their telescopes.
-
-    Returns
-    -------
-    misfit : `~torch.Tensor`
-        Mean of :math:`\sqrt{1 + r^2} - 1`, r being the residual over its noise, of pixels
-        whose light is from within the patch: squares of a few bright ones would outweigh all.
-    """
+    r"""What is left between data and what their telescopes would see of restored images."""
     sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
     seen = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
     residual = (batch.lr.to(output.device) - seen) / sigma

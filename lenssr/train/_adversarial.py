@@ -21,16 +21,6 @@ def relativistic(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     Relativistic (Jolicoeur-Martineau 2018, arXiv:1807.00734), of each image against one: what both
     share, which of an image and its own truth is nearly all, does not count. A generator takes it
     turned round.
-
-    Parameters
-    ----------
-    real, fake : `~torch.Tensor`
-        Outputs of a discriminator, shape ``(batch,)``.
-
-    Returns
-    -------
-    loss : `~torch.Tensor`
-        Shape ``(batch,)``.
     """
     return functional.softplus(fake - real)
 
@@ -44,24 +34,6 @@ def balanced(content, margin, output, weight) -> torch.Tensor:
     loss, as Esser et al. (2021, arXiv:2012.09841) do for the last layer, here where both begin. It
     counts twice where the discriminator is sure, once where it guesses, and not where it is wrong,
     as in `relativistic`.
-
-    Parameters
-    ----------
-    content : `~torch.Tensor`
-        Content loss of a batch.
-    margin : `~torch.Tensor`
-        What the discriminator says of each true image over what it says of the restored one,
-        shape ``(batch,)``.
-    output : `~torch.Tensor`
-        What both were made of, shape ``(batch, ...)``.
-    weight : float
-        Norm of the adversarial gradient in units of that of the content loss, where the
-        discriminator guesses.
-
-    Returns
-    -------
-    loss : `~torch.Tensor`
-        Of the value of ``content``.
     """
     ours, = torch.autograd.grad(content, output, retain_graph=True)
     theirs, = torch.autograd.grad(margin.sum(), output)
@@ -72,17 +44,7 @@ def balanced(content, margin, output, weight) -> torch.Tensor:
 
 
 class AdversarialTrainer(Trainer):
-    """
-    A `Trainer` with a second network, the judge, which has an optimiser of its own.
-
-    Subclasses make the judge, ``make_judge``, and have it take a step, `teach`, in their loss. What
-    it says of an image has no scale of its own: `relativistic` compares two.
-
-    Parameters
-    ----------
-    recipe, folder, team
-        As `Trainer` takes them; the recipe has a part ``adversarial``.
-    """
+    """A `Trainer` with a second network, the judge, which has an optimiser of its own."""
 
     def __init__(self, recipe, folder, team):
         super().__init__(recipe, folder, team)
@@ -136,12 +98,7 @@ class AdversarialTrainer(Trainer):
 
 
 class SRGANTrainer(AdversarialTrainer):
-    """
-    Content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802).
-
-    The content loss is that of the recipe. The judge sees `views` of images and tells pairs of
-    restored and true images apart by `relativistic`; its gradient is `balanced`.
-    """
+    """Content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802)."""
 
     def make_judge(self):
         """The published discriminator, as large as the recipe has it."""

@@ -29,22 +29,7 @@ def check_workers(workers):
 
 
 class PrefetchLoader:
-    """
-    A source of pairs whose batches are made by processes before they are asked for.
-
-    A batch depends on its step alone: it is the same by whatever process it was made.
-
-    Parameters
-    ----------
-    pairs : `~lenssr.train._batch.Pairs`
-        The pairs.
-    steps : range
-        Steps of the training, of which any may be the last to be asked for.
-    batch, rank, world : int
-        As `~lenssr.train._batch.Pairs.batch` takes them.
-    workers : int
-        Processes; without any, batches are made as they are asked for.
-    """
+    """A source of pairs whose batches are made by processes before they are asked for."""
 
     def __init__(self, pairs, steps, batch, rank, world, workers):
         self.made = iter(DataLoader(

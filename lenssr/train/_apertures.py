@@ -25,37 +25,7 @@ MOST = 20.0          # of a factor, and of what it may divide by
 
 
 def sum_factors(arrays, whole, snr, correlation, scale, seed=0):
-    r"""
-    Factors by which the predicted errors of sums over apertures cover the true ones.
-
-    Correlations by lag are means over images and over pixels, and errors of sums are not
-    normal. So in cells of what their variance is made of, and of their number of pixels, errors
-    are multiplied by what brings the shares of true ones within one and two of them as near to
-    those of a normal distribution as one factor can, as `conformal_factors` does for pixels; but
-    they stay at least those of the measurement.
-
-    Parameters
-    ----------
-    arrays : dict
-        What `~lenssr.train._restored.restored_images` gives.
-    whole, snr : `~numpy.ndarray`
-        Predicted errors, and local signal to noise.
-    correlation : dict
-        What `~lenssr.train._conformal.rest_correlation` gives.
-    scale : int
-        Output pixels per input pixel.
-    seed : int
-        Of the apertures.
-
-    Returns
-    -------
-    factors : list of list of float
-        As `~lenssr.image._factors.sum_factor` takes them. A cell with less than 50 apertures
-        has that of the nearest one with more, of the same share if there is one.
-    shares : list of float
-        Shares within one and two errors, those of each half of the images by the factors of the
-        other.
-    """
+    r"""Factors by which the predicted errors of sums over apertures cover the true ones."""
     sums = _Sums(arrays, whole, snr, correlation, scale, np.random.default_rng(seed))
     half, within = sums.image % 2 == 0, 0
     for one in (half, ~half):

@@ -25,21 +25,7 @@ class ArcBatch(NamedTuple):
 
 
 class ArcImages(BankPairs):
-    """
-    The scenes of a bank without a telescope: light on output pixels, relative to its peak.
-
-    Parameters
-    ----------
-    recipe : `~lenssr.train.Recipe`
-        The recipe of a generator.
-    validation, progress
-        As `BankPairs` takes them.
-
-    Raises
-    ------
-    ValueError
-        If the scenes have not the size of the generator's images.
-    """
+    """The scenes of a bank without a telescope: light on output pixels, relative to its peak."""
 
     def __init__(self, recipe, validation=False, progress=False):
         scale, side = recipe.network["scale"], recipe.network["side"]

@@ -18,25 +18,7 @@ EVALUATION_BATCH = 64  # pairs of a validation that are looked at together
 
 
 class Batch(NamedTuple):
-    """
-    Pairs in units of the noise of the sky of each.
-
-    Attributes
-    ----------
-    lr, hr : `~torch.Tensor`
-        Observed patches ``(batch, 1, size, size)``, and targets, ``scale`` times that.
-    conditions : `~torch.Tensor`
-        What the network is told of the PSF, ``(batch, 5)``; zeros where it is not told.
-    truth : `~torch.Tensor`
-        The targets without their noise, where that is known.
-    indices : list of int
-        Which pairs these are, in their source.
-    telescope : tuple of `~torch.Tensor` or None
-        For networks that look through it: standard deviations, as `lr`, infinite where there
-        is no datum; the PSFs relative to the declared resolution, as
-        `lenssr.image._kernels.relative_kernel` makes them; and the correlation of the noise of
-        neighbouring pixels, ``(batch,)``.
-    """
+    """Pairs in units of the noise of the sky of each."""
 
     lr: torch.Tensor
     hr: torch.Tensor
@@ -59,52 +41,18 @@ class Batch(NamedTuple):
 
 
 class Pairs:
-    """
-    A source of pairs: what the training loop sees of it.
-
-    A pair and all that is drawn for it depend on the seed and on its number in the order of
-    the training alone: a run that is resumed, or shared out over processes, meets the same.
-
-    Attributes
-    ----------
-    n : int or None
-        How many pairs there are; None: without end.
-    scale : int
-        Output pixels per input pixel.
-    seed, window : int
-        Of the order, as `epoch_order` takes them.
-    """
+    """A source of pairs: what the training loop sees of it."""
 
     n, scale, seed, window = None, None, 0, None
 
     def batch(self, step, batch, rank=0, world=1):
-        """
-        The `Batch` of one process at one step.
-
-        Parameters
-        ----------
-        step : int
-            Step of the training.
-        batch : int
-            Pairs of each process.
-        rank, world : int
-            Which of how many processes this is.
-        """
+        """The `Batch` of one process at one step."""
         numbers = sample_indices(step, batch, rank, world)
         indices = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
         return self.take(indices, sample_rng(self.seed, numbers))
 
     def take(self, indices, draws):
-        """
-        The `Batch` of pairs by their numbers.
-
-        Parameters
-        ----------
-        indices : sequence of int
-            Which pairs.
-        draws : `~lenssr.simulate._draws.SeriesDraws`
-            Source of all that is drawn for them.
-        """
+        """The `Batch` of pairs by their numbers."""
         raise NotImplementedError
 
     def batches(self):
@@ -123,23 +71,7 @@ def sample_indices(step, batch, rank, world):
 
 
 def epoch_order(numbers, n, batch, seed, window=None):
-    """
-    Which pairs these are; every pair once before any comes again.
-
-    Parameters
-    ----------
-    numbers : range
-        From `numbered`.
-    n : int
-        Pairs that there are.
-    batch : int
-        Pairs of all processes at one step, of which an epoch has whole ones.
-    seed : int
-        Seed of the order.
-    window : int, optional
-        Pairs that lie together on disk: two such windows at a time are mixed, so that no
-        more has to be read at once.
-    """
+    """Which pairs these are; every pair once before any comes again."""
     length = n // batch * batch
     epoch, place = divmod(numbers.start, length)
     rng = np.random.default_rng([seed, epoch])
@@ -164,31 +96,7 @@ def exact_config(data):
 
 
 def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope=None):
-    """
-    Patches, turned and flipped, in noise units as the network is told them.
-
-    Parameters
-    ----------
-    indices : sequence of int
-        Which pairs these are.
-    images : tuple of sequence of `~torch.Tensor`
-        Observed images, targets, and targets without noise, in flux per input pixel.
-    unit : `~torch.Tensor`
-        Noise of the sky of each, shape ``(batch,)``.
-    psf : `~torch.Tensor` or None
-        Effective PSFs.
-    corner : `~torch.Tensor`
-        Where the patches begin, input pixels, shape ``(batch, 2)``.
-    data : `~lenssr.train.Data`
-        Has ``size``, ``noise_error`` and ``psf_known``.
-    scale : int
-        Output pixels per input pixel.
-    draws : `BatchDraws` or `SeriesDraws`
-        Source of randomness.
-    telescope : tuple of `~torch.Tensor`, optional
-        Standard deviations, as the observed images; relative kernels; and correlations of
-        the noise, for networks that are told of them.
-    """
+    """Patches, turned and flipped, in noise units as the network is told them."""
     turns = draws.integers(8).tolist()
     unit = unit * torch.exp(data.noise_error * draws.normal())
     known = draws.uniform(0, 1) < data.psf_known

@@ -19,28 +19,7 @@ PROBED = 16      # pairs whose sums tell what the values of a catalogue without 
 
 
 class CatalogPairs(Pairs):
-    """
-    The pairs of a catalogue, a share of which is held out.
-
-    Parameters
-    ----------
-    data : `~lenssr.train.Data`
-        Names the ``catalog``; its ``size`` is that of the patches.
-    scale : int
-        Output pixels per input pixel of the network.
-    validation : bool
-        Take the pairs that are held out, with noise and PSF told as they are.
-    seed : int
-        Seed of the order and of all that is drawn for the pairs.
-    telescope : bool
-        Tell of the noise of each pixel, the PSF in full, and the correlation of the noise.
-
-    Raises
-    ------
-    ValueError
-        If the catalogue is none, is of another scale, has images smaller than the patches,
-        or too few pairs to hold some out.
-    """
+    """The pairs of a catalogue, a share of which is held out."""
 
     def __init__(self, data, scale, validation=False, seed=0, telescope=False):
         catalog = open_catalog(data.catalog)

@@ -37,23 +37,6 @@ def conformal_factors(error, std, snr, crowd):
     in each cell it is the one with the least :math:`\max_{k=1,2} |c_k - p_k|`, :math:`c_k` being
     the share of errors within :math:`k` predicted ones and :math:`p_k` that of a normal
     distribution.
-
-    Parameters
-    ----------
-    error, std, snr, crowd : `~numpy.ndarray`
-        Errors, what is predicted of them, local signal to noise and crowding, shape ``(n,)``.
-
-    Returns
-    -------
-    factors : list of list of float
-        As `~lenssr.methods._calibrated.conformal_factor` takes them. A cell with less than
-        1000 pixels has that of the nearest one with more, of the same signal to noise if there
-        is one.
-
-    Notes
-    -----
-    Between the cells factors are interpolated, so that those of neighbours count in a cell.
-    They are found by turns until all cells are as they are to be.
     """
     shape = len(SNR_BINS), len(CROWDING_BINS)
     which = np.ravel_multi_index((snr_bin(snr), crowding_bin(crowd)), shape)
@@ -92,27 +75,7 @@ def furthest(within):
 
 
 def calibrated(error, std, snr, use, scale):
-    """
-    Factors from all images, and what they cover on images that told nothing of them.
-
-    Parameters
-    ----------
-    error, std, snr : `~numpy.ndarray`
-        As `conformal_factors` takes them, shape ``(images, ny, nx)``.
-    use : `~numpy.ndarray`
-        Which pixels count.
-    scale : int
-        Output pixels per input pixel.
-
-    Returns
-    -------
-    factors : list of list of float
-        What `conformal_factors` gives.
-    sigma : `~numpy.ndarray`
-        Predicted errors by them.
-    shares : dict
-        What `coverage` gives, of each half of the images by the factors of the other.
-    """
+    """Factors from all images, and what they cover on images that told nothing of them."""
     crowd = np.stack([crowding(*one, scale) for one in zip(snr, use)])
     planes, sigma = (error, std, snr, crowd), np.empty_like(std)
     halves = [np.arange(len(std)) % 2 == k for k in range(2)]
@@ -125,14 +88,7 @@ def calibrated(error, std, snr, use, scale):
 
 
 def coverage(error, sigma, snr):
-    """
-    Shares of errors within one and two predicted ones.
-
-    Returns
-    -------
-    shares : dict
-        By ``"all"`` and the names of the bins, those that have pixels.
-    """
+    """Shares of errors within one and two predicted ones."""
     off, which = np.abs(error) / sigma, snr_bin(snr)
     found = {}
     for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(SNR_BINS))):
@@ -154,27 +110,6 @@ def rest_correlation(arrays, whole, snr, scale):
 
     the least squares of :math:`u_i u_j - v_i v_j = b_i b_j \rho(i - j)`. In the sky, where
     :math:`b` is next to nothing, it is that of the errors themselves, :math:`\sum u_i u_{i+l}`.
-
-    Parameters
-    ----------
-    arrays : dict
-        What `~lenssr.train._restored.restored_images` gives.
-    whole, snr : `~numpy.ndarray`
-        Predicted errors, and local signal to noise, at one of which the sky ends.
-    scale : int
-        Output pixels per input pixel.
-
-    Returns
-    -------
-    correlation : dict
-        ``faint`` and ``bright``, in the sky and on sources: quarters as
-        `~lenssr.image._lags.fold` gives them, zero where they are not known from chance.
-
-    Notes
-    -----
-    Errors of a standard deviation larger than `~lenssr.methods._calibrated.rest_level` are to
-    be taken as two, one of that level that is correlated as ``faint``, and what is above it, as
-    ``bright``.
     """
     sums = np.zeros((GROUPS, 4, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
     for k, sigma in enumerate(whole):

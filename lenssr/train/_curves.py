@@ -14,16 +14,7 @@ PANELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux",
 
 
 class Curves:
-    """
-    Where the validations of a run are written.
-
-    Parameters
-    ----------
-    folder : `~pathlib.Path`
-        Folder of the run: ``curve.csv``, ``curve.png``, and ``tensorboard``.
-    step : int
-        Step from which the run goes on.
-    """
+    """Where the validations of a run are written."""
 
     def __init__(self, folder, step=0):
         self.folder, self._rows, self._drawn = folder, [], -REST

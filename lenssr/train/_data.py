@@ -41,27 +41,7 @@ def cache_folder():
 
 
 def open_pairs(recipe, validation=False, progress=False):
-    """
-    The source of pairs that a recipe names.
-
-    Parameters
-    ----------
-    recipe : `~lenssr.train.Recipe`
-        The recipe.
-    validation : bool
-        The pairs to validate with, which are told their noise and PSF as they are.
-    progress : bool
-        Show how far the rendering of scenes is.
-
-    Returns
-    -------
-    pairs : `~lenssr.train._batch.Pairs`
-
-    Raises
-    ------
-    ValueError
-        If there are fewer pairs than a batch has, or a catalogue does not fit.
-    """
+    """The source of pairs that a recipe names."""
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
     telescope = recipe.network["architecture"] in PHYSICS_ARCHITECTURES
     if recipe.network["architecture"] in SCALE_FREE_ARCHITECTURES and isinstance(scale, list):
@@ -79,24 +59,7 @@ def open_pairs(recipe, validation=False, progress=False):
 
 
 class BankPairs(Pairs):
-    """
-    Scenes of a preset, rendered once and observed anew at each use.
-
-    Parameters
-    ----------
-    data : `~lenssr.train.Data`
-        What to simulate.
-    scale : int
-        Output pixels per input pixel.
-    validation : bool
-        Take the validation scenes, with noise as the user knows it, uncorrelated.
-    progress : bool
-        Show how far the rendering of scenes is.
-    seed : int
-        Seed of the order and of all that is drawn for the pairs.
-    telescope : bool
-        Tell of the noise of each pixel, the PSF in full, and the correlation of the noise.
-    """
+    """Scenes of a preset, rendered once and observed anew at each use."""
 
     def __init__(self, data, scale, validation=False, progress=False, seed=0, telescope=False):
         preset = find_preset(data.preset)
@@ -126,11 +89,7 @@ class BankPairs(Pairs):
             instrument, correlated=0.0 if validation else data.correlated)
 
     def observe(self, indices, draws, blank=None):
-        """
-        The `~lenssr.simulate._observe.Observation` of the scenes ``indices``.
-
-        Where ``blank`` is true, of as many skies without anything.
-        """
+        """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
         scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
         if self.generated is not None:
             scenes, points = self.generated.mix(scenes, points, draws)
@@ -167,14 +126,7 @@ def _fingerprint(*priors):
 
 
 class ScalesPairs(Pairs):
-    """
-    Pairs of several scales, which take turns: the first has every other step.
-
-    Parameters
-    ----------
-    several : list of `BankPairs`
-        One for each scale.
-    """
+    """Pairs of several scales, which take turns: the first has every other step."""
 
     def __init__(self, several):
         self.several, self.n = several, several[0].n
@@ -191,14 +143,7 @@ class ScalesPairs(Pairs):
 
 
 class StreamPairs(Pairs):
-    """
-    The pairs of a `~lenssr.simulate.PairStream`: each is new.
-
-    Parameters
-    ----------
-    data, scale, seed, telescope
-        As `BankPairs` takes them.
-    """
+    """The pairs of a `~lenssr.simulate.PairStream`: each is new."""
 
     def __init__(self, data, scale, seed=0, telescope=False):
         instrument = find_preset(data.preset).instrument

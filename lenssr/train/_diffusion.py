@@ -31,18 +31,7 @@ HIGHEST = 20.0                     # the level at which nothing but noise is see
 
 
 class ResidualBatch(NamedTuple):
-    """
-    Images as `~lenssr.networks.diffusion.Diffusion.encode` takes them, and their errors.
-
-    Attributes
-    ----------
-    mean, data, weight, residual, told : `~torch.Tensor`
-        What the network is called with.
-    error : `~torch.Tensor`
-        Truth less mean, shape of ``mean``.
-    indices : list of int
-        Which images these are.
-    """
+    """Images as `~lenssr.networks.diffusion.Diffusion.encode` takes them, and their errors."""
 
     mean: torch.Tensor
     data: torch.Tensor
@@ -60,18 +49,7 @@ class ResidualBatch(NamedTuple):
 
 
 class ResidualPairs(Pairs):
-    """
-    Images of a `ResidualBank`, turned and flipped.
-
-    Parameters
-    ----------
-    bank : `~lenssr.train._residuals.ResidualBank`
-        The bank.
-    seed : int
-        Seed of the order and of all that is drawn for the images.
-    validation : bool
-        As they are, with all that is told of them.
-    """
+    """Images of a `ResidualBank`, turned and flipped."""
 
     def __init__(self, bank, seed=0, validation=False):
         self.arrays, self.n, self.scale = bank.read(), bank.n, bank.scale
@@ -134,29 +112,13 @@ def noise_levels(batch):
     Noise levels of the draws of a batch, spread evenly over their distribution for each image.
 
     Their logarithms are normal (Karras et al. 2022, arXiv:2206.00364).
-
-    Parameters
-    ----------
-    batch : int
-        Images.
-
-    Returns
-    -------
-    sigma : `~torch.Tensor`
-        Shape ``(batch, DRAWS)``, rising along the draws.
     """
     place = (torch.arange(DRAWS) + torch.rand(batch, DRAWS)) / DRAWS
     return torch.exp(MIDDLE + SPREAD * torch.special.ndtri(place.clamp(1e-4, 1 - 1e-4)))
 
 
 class DiffusionTrainer(Trainer):
-    """
-    A `Trainer` by denoising score matching, the likelihood of the errors, and the losses of images.
-
-    The last, which the recipe names, compare the truth with the image that one step makes of the
-    least noisy draw: at higher levels that is a mean of many skies, which no loss of
-    structure should sharpen.
-    """
+    """A `Trainer` by denoising score matching, the likelihood of the errors, and the losses of images."""
 
     open_pairs = staticmethod(open_residuals)
 
@@ -190,26 +152,7 @@ class DiffusionTrainer(Trainer):
 @torch.no_grad()
 @exact_float32()
 def sampling_figures(network, pairs, device):
-    """
-    Figures of a network on images that it was not trained on, in float32.
-
-    Parameters
-    ----------
-    network : `~lenssr.networks.diffusion.Diffusion`
-        In evaluation mode, on ``device``.
-    pairs : `ResidualPairs`
-        Images to validate with.
-    device : str or `torch.device`
-        Where to compute.
-
-    Returns
-    -------
-    figures : dict
-        ``psnr``, that of the mean that the denoiser gives of noise alone, and ``psnr_base``, that
-        of the restored image, means over the images with a source, in dB; ``matching``, loss of
-        the denoiser at fixed levels; ``likelihood``, mean negative logarithm of that of the
-        coefficients; ``variance`` of the latent.
-    """
+    """Figures of a network on images that it was not trained on, in float32."""
     rows, seen, generator = [], [], torch.Generator().manual_seed(0)
     for batch in pairs.batches():
         images = batch.to(device)

@@ -8,17 +8,7 @@ __all__ = ["Discriminator", "encode"]
 
 
 class Discriminator(nn.Module):
-    """
-    Which domain features come from: three convolutions of spectral norm one, and a mean.
-
-    Parameters
-    ----------
-    features : `~torch.Tensor`
-        Features of the source domain, shape ``(batch, channels, ny, nx)``: their mean and
-        spread are taken off, so that a bound on the layers is one in their units.
-    width : int
-        Channels in between.
-    """
+    """Which domain features come from: three convolutions of spectral norm one, and a mean."""
 
     def __init__(self, features: torch.Tensor, width: int = 64):
         def conv(inputs, outputs, stride):
@@ -37,25 +27,7 @@ class Discriminator(nn.Module):
 
 
 def encode(network, *inputs):
-    """
-    Features of images and the images that the network makes of them.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        Its last part, ``tail``, up-samples; what enters that are the features.
-    *inputs : `~torch.Tensor`
-        What the network takes; without any, it is only looked at.
-
-    Returns
-    -------
-    features, output : `~torch.Tensor`
-
-    Raises
-    ------
-    ValueError
-        If the network has no such part.
-    """
+    """Features of images and the images that the network makes of them."""
     if not hasattr(network, "tail"):
         raise ValueError("`weights` must be of a network with an up-sampling part of its own, got "
                          f"{type(network).__name__}")

@@ -14,21 +14,7 @@ PATIENCE = timedelta(hours=12)  # the others wait while the first renders scenes
 
 
 class Distributed(AbstractContextManager):
-    """
-    The processes that share a training, each with a batch of its own at each step.
-
-    Parameters
-    ----------
-    device : str, optional
-        Torch device; by default the GPU of this process, where there is one.
-
-    Attributes
-    ----------
-    rank, local, world : int
-        Number of this process, its number on this machine, and how many there are.
-    device : `torch.device`
-        Where it computes.
-    """
+    """The processes that share a training, each with a batch of its own at each step."""
 
     def __init__(self, device=None):
         if device is not None:

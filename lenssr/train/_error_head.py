@@ -20,18 +20,7 @@ __all__ = ["ErrorPairs", "ErrorTrainer"]
 
 
 class ErrorBatch(NamedTuple):
-    """
-    Restored images in noise units, and their errors.
-
-    Attributes
-    ----------
-    restored, data, weight, told, misfit : `~torch.Tensor`
-        What the head is called with.
-    error : `~torch.Tensor`
-        Restored less true image, linear, shape ``(batch, 1, n, n)``.
-    indices : list of int
-        Which images these are.
-    """
+    """Restored images in noise units, and their errors."""
 
     restored: torch.Tensor
     data: torch.Tensor
@@ -47,20 +36,7 @@ class ErrorBatch(NamedTuple):
 
 
 class ErrorPairs(Pairs):
-    """
-    Restored images as a source of batches.
-
-    Parameters
-    ----------
-    arrays : dict
-        What `~lenssr.train._restored.restored_images` gives.
-    chosen : slice
-        Which of the images.
-    size : int
-        Side of the patches in input pixels, at most that of the images.
-    seed : int
-        Seed of the order, the patches, and how they are turned.
-    """
+    """Restored images as a source of batches."""
 
     def __init__(self, arrays, chosen, size, seed):
         self.arrays = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()

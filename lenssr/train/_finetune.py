@@ -11,16 +11,7 @@ __all__ = ["finetune", "target_folder"]
 
 
 def target_folder(pairs, folder):
-    """
-    The folder of a catalogue of pairs, which is written if they are in memory.
-
-    Parameters
-    ----------
-    pairs : path-like or sequence of `~lenssr.simulate.LensPair`
-        A catalogue's folder, or pairs.
-    folder : `~pathlib.Path`
-        Pairs in memory go into ``pairs`` in it, unless they are there.
-    """
+    """The folder of a catalogue of pairs, which is written if they are in memory."""
     if isinstance(pairs, str | Path):
         return str(pairs)
     path = Path(folder) / "pairs"

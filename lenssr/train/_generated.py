@@ -12,23 +12,7 @@ __all__ = ["GeneratedScenes", "draw_arcs"]
 
 
 class GeneratedScenes:
-    """
-    Scenes that a generator makes, in place of a share of those that were drawn.
-
-    Parameters
-    ----------
-    weights : str
-        Weights of the generator.
-    share : float
-        Share of the scenes.
-    optics : `~lenssr.simulate._optics.Optics`
-        The grid of the scenes.
-
-    Raises
-    ------
-    ValueError
-        If the weights are of no generator, or of another scale, or their images are too small.
-    """
+    """Scenes that a generator makes, in place of a share of those that were drawn."""
 
     def __init__(self, weights, share, optics):
         self.network, card = load_network(weights, "arcs")

@@ -18,26 +18,7 @@ __all__ = ["open_images"]
 
 
 def open_images(recipe, scale, how, held_out, progress=False):
-    """
-    Images to learn the errors of a network from.
-
-    Parameters
-    ----------
-    recipe : `~lenssr.train.Recipe`
-        That of the network: says what the images are.
-    scale : int
-        Output pixels per input pixel.
-    how : `~lenssr.train.Calibration`
-        How many, and how well noise and PSF are known.
-    held_out : bool
-        Images of scenes that the network was not trained on, told their right PSFs.
-    progress : bool
-        Show how far the rendering of scenes is.
-
-    Returns
-    -------
-    images : `BankImages` or `CatalogImages`
-    """
+    """Images to learn the errors of a network from."""
     if held_out:
         how = replace(how, psf_wrong=0.0)
     kind = BankImages if recipe.data.catalog is None else CatalogImages
@@ -59,11 +40,7 @@ class BankImages:
         self.pairs = BankPairs(data, scale, progress=progress)
 
     def take(self, indices):
-        """
-        Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these.
-
-        The truth is on the sky of the image: what a result should be, level and all.
-        """
+        """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
         pairs, seed = self.pairs, self.how.seed
         # Beyond the last scene there is sky alone.
         seen = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
@@ -107,26 +84,7 @@ class CatalogImages:
 
 
 def as_known(values, sigma, mask, psf, how, rng):
-    """
-    An image with noise and PSF as far as they are known, and perhaps with holes.
-
-    Parameters
-    ----------
-    values, sigma : `~numpy.ndarray`
-        Pixels and their standard deviations.
-    mask : `~numpy.ndarray` or None
-        Missing pixels.
-    psf : `~numpy.ndarray` or None
-        Effective PSF.
-    how : `~lenssr.train.Calibration`
-        Has ``psf_wrong``, ``psf_error``, ``noise_error`` and ``masked``.
-    rng : `~numpy.random.Generator`
-        Source of randomness.
-
-    Returns
-    -------
-    image : `~lenssr.image.LensImage`
-    """
+    """An image with noise and PSF as far as they are known, and perhaps with holes."""
     wrong = rng.random() < how.psf_wrong
     noise, width = np.exp(rng.normal(size=2) * (how.noise_error, wrong * how.psf_error))
     mask = np.zeros(values.shape, bool) if mask is None else mask

@@ -17,23 +17,7 @@ COLUMN, BLOTTED = 0.2, 0.25  # share of the images with holes that have such
 
 
 def punch(images, sigma, share, draws):
-    """
-    Images with holes, filled as users' images are.
-
-    Parameters
-    ----------
-    images, sigma : `~torch.Tensor`
-        Images and standard deviations, shape ``(batch, 1, n, n)``.
-    share : float
-        Share of the images that get holes.
-    draws : `BatchDraws` or `SeriesDraws`
-        Source of randomness.
-
-    Returns
-    -------
-    images, sigma : `~torch.Tensor`
-        New ones; ``sigma`` is infinite in the holes.
-    """
+    """Images with holes, filled as users' images are."""
     if not share:
         return images, sigma
     chosen = (draws.uniform(0, 1) < share).tolist()

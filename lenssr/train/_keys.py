@@ -9,20 +9,7 @@ __all__ = ["check_fields", "choice_field", "number_field"]
 
 
 def number_field(default, low, high=math.inf, *, whole=False, open_low=False, open_high=False):
-    """
-    A field of a dataclass that holds a number.
-
-    Parameters
-    ----------
-    default : int, float or None
-        Its default; where that is None, the key may be left out.
-    low, high : float
-        The range of it.
-    whole : bool
-        Whether it must be an integer.
-    open_low, open_high : bool
-        Whether the ends of the range lie outside of it.
-    """
+    """A field of a dataclass that holds a number."""
     return dataclasses.field(default=default, metadata={
         "range": (low, high, open_low, open_high), "whole": whole})
 
@@ -33,14 +20,7 @@ def choice_field(default, *known):
 
 
 def check_fields(part):
-    """
-    Check the fields of a part of a recipe that `number` and `choice` made.
-
-    Raises
-    ------
-    ValueError
-        If one is out of its range; the key and the nearest valid value are named.
-    """
+    """Check the fields of a part of a recipe that `number` and `choice` made."""
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
         if value is None and field.default is None:

@@ -90,20 +90,7 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
 
 
 def run_steps(trainer, pairs, unseen, progress, workers=None):
-    """
-    Take the steps that are left, with validations, curves and checkpoints.
-
-    Parameters
-    ----------
-    trainer : `~lenssr.train._trainer.Trainer`
-        State of the run.
-    pairs, unseen : `~lenssr.train._batch.Pairs`
-        Pairs to train with, and to validate with.
-    progress : bool
-        Show a progress bar.
-    workers : int, optional
-        As `fit` takes them.
-    """
+    """Take the steps that are left, with validations, curves and checkpoints."""
     training, team = trainer.training, trainer.team
     pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, team.rank, team.world,
                   default_workers(team.device) if workers is None else workers)

@@ -65,25 +65,7 @@ CONSISTENCY = "consistency"
 
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:
-    """
-    The loss of a recipe: its terms, each times its weight.
-
-    Parameters
-    ----------
-    output : `~torch.Tensor`
-        What the network gave, in `~lenssr.networks.compress` form.
-    truth : `~torch.Tensor`
-        Target in noise units, linear, same shape ``(batch, 1, n, n)``.
-    scale : int
-        Output pixels per input pixel.
-    training : `~lenssr.train.Training`
-        Has the terms, ``loss``, the weights within ``composite``, and whose ``features``
-        ``perceptual`` compares.
-    step : int
-        How far the training is, for weights that change.
-    mean : callable
-        Mean of a tensor over the processes that share a batch.
-    """
+    """The loss of a recipe: its terms, each times its weight."""
     total = 0.0
     for name, weight in training.loss.items():
         if name == "composite":
@@ -107,11 +89,7 @@ def linear(output):
 
 
 def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
-    """
-    Mean logarithm of the squared error over the squared peak: the PSNR, turned round.
-
-    Images without a source have no peak and do not count.
-    """
+    """Mean logarithm of the squared error over the squared peak: the PSNR, turned round."""
     peak = truth.amax(dim=(1, 2, 3))
     error = (image - truth).square().mean(dim=(1, 2, 3))
     seen = peak > 0
@@ -122,20 +100,7 @@ def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
 
 
 def flux_error(image, truth, scale: int) -> torch.Tensor:
-    """
-    Error of the flux in blocks of 16 pixels and of the whole, in units of its accuracy.
-
-    The mean of an asinh lies below the asinh of the mean, so that squared error in
-    asinh alone loses flux wherever the image is uncertain; a pixel hardly notices,
-    an aperture does.
-
-    Parameters
-    ----------
-    image, truth : `~torch.Tensor`
-        In noise units, linear, shape ``(batch, 1, n, n)``.
-    scale : int
-        Output pixels per input pixel; the noise is that of an input pixel.
-    """
+    """Error of the flux in blocks of 16 pixels and of the whole, in units of its accuracy."""
     total = 0.0
     for side in {min(16, truth.shape[-1]), truth.shape[-1]}:
         noise = scale / side
@@ -146,19 +111,7 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
 
 
 def inconsistency(output, batch) -> torch.Tensor:
-    r"""
-    Mean logarithm of the :math:`\chi^2` of images over that of the truth, where it is larger.
-
-    Relative errors that are lost beside the noise of a faint image are many times the noise of a
-    bright one, and neither asinh nor the peak shows them.
-
-    Parameters
-    ----------
-    output : `~torch.Tensor`
-        What the network gave, in `~lenssr.networks.compress` form.
-    batch : `~lenssr.train._batch.Batch`
-        The pairs, with what they say of their telescope.
-    """
+    r"""Mean logarithm of the :math:`\chi^2` of images over that of the truth, where it is larger."""
     lr, truth, sigma, kernel = (part.to(output.device) for part in (
         batch.lr, batch.truth, *batch.telescope[:2]))
     edge = min(EDGE, (min(lr.shape[-2:]) - 1) // 2)
@@ -172,22 +125,7 @@ def inconsistency(output, batch) -> torch.Tensor:
 
 def restoration_loss(output, truth, scale, peak_weight, flux_weight,
                      mean=lambda x: x) -> torch.Tensor:
-    """
-    Squared error through asinh, with `log_relative_error` and `flux_error`.
-
-    Parameters
-    ----------
-    output : `~torch.Tensor`
-        What the network gave, in `~lenssr.networks.compress` form.
-    truth : `~torch.Tensor`
-        Truth in noise units, linear, same shape ``(batch, 1, n, n)``.
-    scale : int
-        Output pixels per input pixel.
-    peak_weight, flux_weight : float
-        Weights of the two further terms.
-    mean : callable
-        As `training_loss` takes it.
-    """
+    """Squared error through asinh, with `log_relative_error` and `flux_error`."""
     image = linear(output)
     return (mse(output, asinh_scale(truth))
             + peak_weight * log_relative_error(image, truth, mean)

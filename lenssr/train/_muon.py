@@ -14,14 +14,7 @@ NARROW = 8  # channels up to which a convolution's kernels are no matrix worth t
 
 
 def orthogonalized(matrices):
-    """
-    The nearest matrices with singular values of about one, by Newton and Schulz's iteration.
-
-    Parameters
-    ----------
-    matrices : `~torch.Tensor`
-        Shape ``(..., n, m)``.
-    """
+    """The nearest matrices with singular values of about one, by Newton and Schulz's iteration."""
     a, b, c = QUINTIC
     wide = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = wide.shape[-2] > wide.shape[-1]
@@ -41,13 +34,6 @@ class Muon(torch.optim.AdamW):
     size of AdamW's, so that rates mean the same (Liu et al. 2025, arXiv:2502.16982). The
     matrix of a convolution has a row for each of its outputs. Convolutions with few channels on
     either side, the first and last of a network, and all vectors are AdamW's.
-
-    Parameters
-    ----------
-    parameters : iterable of `torch.nn.Parameter`
-        What is trained.
-    lr, weight_decay : float
-        As for AdamW.
     """
 
     def __init__(self, parameters, lr, weight_decay):

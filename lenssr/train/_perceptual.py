@@ -21,24 +21,6 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
 
     Johnson et al. (2016, arXiv:1603.08155); of each map of features the mean squared difference is
     taken over the mean square, so that maps of all depths and networks of all kinds count alike.
-
-    Parameters
-    ----------
-    image, truth : `~torch.Tensor`
-        In noise units, linear, shape ``(batch, 1, ny, nx)``. The network sees both relative to
-        the peak of the truth, through asinh: an image of the wrong brightness looks wrong.
-    features : str
-        Whose features, as `load_features` takes it.
-
-    Returns
-    -------
-    error : `~torch.Tensor`
-        Mean over the maps.
-
-    Raises
-    ------
-    ValueError
-        If the images are too small.
     """
     if min(truth.shape[-2:]) < SMALLEST:
         raise ValueError(f"the loss perceptual needs targets of at least {SMALLEST} pixels, got "
@@ -59,23 +41,7 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
 
 @functools.cache
 def load_features(features):
-    """
-    A network whose method ``features`` gives maps of features, frozen.
-
-    Parameters
-    ----------
-    features : str
-        ``"lens"``: the classifier of dark matter that comes with lenssr; ``"vgg19"``:
-        torchvision's, which has to be installed and fetches its weights if it has none;
-        otherwise a file: weights of lenssr with their card, or of torchvision's ``vgg19``, as
-        ``.safetensors`` or as torchvision's own ``.pth``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network here, it has no maps of features, or the file is not what
-        it ought to be.
-    """
+    """A network whose method ``features`` gives maps of features, frozen."""
     if features == "lens":
         network = load_network(_classifier())[0]
     elif features == "vgg19":

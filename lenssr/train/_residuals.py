@@ -26,32 +26,7 @@ MOST = 6e4    # noises, within half precision
 
 
 class ResidualBank:
-    """
-    Observed scenes, what a network made of them, and what it left.
-
-    Parameters
-    ----------
-    data : `~lenssr.train.Data`
-        What to simulate.
-    base : str
-        Weights of the network.
-    validation : bool
-        The validation scenes, whose noise and PSF are known as they are.
-    progress : bool
-        Show how far it is.
-
-    Attributes
-    ----------
-    n, scale : int
-        Scenes, and output pixels per input pixel.
-    sha256 : str
-        Digest of the weights.
-
-    Raises
-    ------
-    ValueError
-        If the weights do several scales, or the pairs are of a catalogue or without end.
-    """
+    """Observed scenes, what a network made of them, and what it left."""
 
     def __init__(self, data, base, validation=False, progress=False):
         self.network, card = load_network(base)
@@ -94,14 +69,7 @@ class ResidualBank:
                                   for key in parts[0]})
 
     def read(self):
-        """
-        All scenes, as `observe` gives them.
-
-        Returns
-        -------
-        arrays : dict
-            Tensors in half precision, but for ``numbers``.
-        """
+        """All scenes, as `observe` gives them."""
         self.build()
         pieces = []
         for start in self.pieces:
@@ -114,24 +82,7 @@ class ResidualBank:
 
     @torch.inference_mode()
     def observe(self, indices):
-        """
-        Some scenes, observed and restored.
-
-        Parameters
-        ----------
-        indices : sequence of int
-            Which scenes.
-
-        Returns
-        -------
-        arrays : dict
-            In units of the noise of the sky: ``data``; ``weight``, noise of the sky over that of
-            the pixel, zero where it is masked; ``residual``, data less the mean as observed, over
-            their noise, zero where the PSF is not known; ``mean``, what the network made of them;
-            ``error``, truth less mean; and ``numbers``, as
-            `~lenssr.networks._metadata.encode_metadata` takes them. Shapes ``(batch, n, n)`` and
-            ``(batch, k)``.
-        """
+        """Some scenes, observed and restored."""
         pairs, data, size = self.pairs, self.data, self.data.size
         draws = sample_rng(pairs.scene_seed, indices)
         seen = pairs.observe(indices, draws)

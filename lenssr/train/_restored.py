@@ -18,38 +18,7 @@ PIECE = 25  # images that are restored, and written, together
 
 def restored_images(images, method, scale, folder, probes, *, device=None, progress=False,
                     words="restoring"):
-    """
-    Restore images, or read what was restored before.
-
-    Parameters
-    ----------
-    images : `~lenssr.train._held.BankImages` or `~lenssr.train._held.CatalogImages`
-        The images.
-    method : `~lenssr.methods._network.Network`
-        What restores them.
-    scale : int
-        Output pixels per input pixel.
-    folder : `~pathlib.Path`
-        Where the pieces are kept.
-    probes : bool
-        Find the errors of measurement, too, and the features of the images.
-    device : str, optional
-        Torch device.
-    progress : bool
-        Show a progress bar.
-    words : str
-        What it says.
-
-    Returns
-    -------
-    arrays : dict
-        Everything in units of the noise of the sky, less its level, the first axis that of the
-        images: ``data``; ``weight``, noise of the sky over that of the pixel, zero where it is
-        masked; ``told``, `Apply.summary`; ``misfit``, `left_over`; ``mean`` and ``truth``; and
-        with probes ``std``, the error of measurement, ``probe``, one draw of it, ``kernels`` and
-        ``level``, how it is correlated, ``features``, in the order of `FEATURES`, and ``chi2``,
-        mean square of data less the observed mean, over the noise.
-    """
+    """Restore images, or read what was restored before."""
     run = RunOptions(scale, device)
 
     def restore(index, image, truth):
@@ -59,21 +28,7 @@ def restored_images(images, method, scale, folder, probes, *, device=None, progr
 
 
 def in_pieces(images, folder, make, progress=False, words="restoring"):
-    """
-    What is made of images, each piece of them kept as it is done.
-
-    Parameters
-    ----------
-    images, folder, progress, words
-        As `restored_images` takes them.
-    make : callable
-        ``make(index, image, truth)`` gives a dictionary of arrays or numbers.
-
-    Returns
-    -------
-    arrays : dict
-        Single precision, the first axis that of the images.
-    """
+    """What is made of images, each piece of them kept as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = []
     for start in tqdm(range(0, images.n, PIECE), desc=words, disable=not progress, delay=2):

@@ -9,18 +9,7 @@ START, END = 25.0, 1e4  # one-cycle: top over first rate, first over last
 
 
 def scheduled(training, n_pairs, world=1):
-    """
-    The training with its epochs turned into steps.
-
-    Parameters
-    ----------
-    training : `~lenssr.train.Training`
-        What the recipe says.
-    n_pairs : int or None
-        Pairs that an epoch has.
-    world : int
-        Processes, each of which takes a batch at each step.
-    """
+    """The training with its epochs turned into steps."""
     if training.epochs is None:
         return training
     steps = max(1, round(training.epochs * (n_pairs // (training.batch * world))))

@@ -15,17 +15,7 @@ __all__ = ["SpreadRun"]
 
 
 class SpreadRun:
-    """
-    The calibration of posterior samples.
-
-    Of each image that is held out `DEFAULT_SAMPLES` are drawn, with whatever factors the weights
-    have already left out.
-
-    Parameters
-    ----------
-    path, card, recipe, how, folder, team, progress
-        As `lenssr.train.calibrate` has them.
-    """
+    """The calibration of posterior samples."""
 
     def __init__(self, path, card, recipe, how, folder, team, progress):
         self.recipe, self.how, self.folder = recipe, how, folder

@@ -11,29 +11,7 @@ K1, K2 = 0.01, 0.03
 
 
 def structural_similarity(image, truth, span) -> torch.Tensor:
-    """
-    Mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861).
-
-    Windows are Gaussian, of a standard deviation of 1.5 pixels, cut at 5 pixels, and lie
-    within the image.
-
-    Parameters
-    ----------
-    image, truth : `~torch.Tensor`
-        Shape ``(batch, channels, ny, nx)``, both sides of at least 11 pixels.
-    span : `~torch.Tensor` or float
-        Data range, one or one for each image.
-
-    Returns
-    -------
-    ssim : `~torch.Tensor`
-        Shape ``(batch,)``.
-
-    Raises
-    ------
-    ValueError
-        If the images are smaller than the window.
-    """
+    """Mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861)."""
     if min(truth.shape[-2:]) < 2 * RADIUS + 1:
         raise ValueError(f"the loss ssim needs targets of at least {2 * RADIUS + 1} pixels, got "
                          f"{tuple(truth.shape[-2:])}")

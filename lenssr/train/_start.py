@@ -11,23 +11,7 @@ __all__ = ["freeze", "still", "warm_start"]
 
 
 def warm_start(network, weights, sizes):
-    """
-    Take over trained weights.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        What is to be trained.
-    weights : str
-        Name of shipped weights, or a ``.safetensors`` file with its card.
-    sizes : dict
-        Architecture and sizes of ``network``.
-
-    Raises
-    ------
-    ValueError
-        If the weights are of another architecture, scale or size.
-    """
+    """Take over trained weights."""
     trained, card = load_network(weights)
     if type(trained) is not type(network):
         raise ValueError(f"recipe key `init` must be weights of architecture "
@@ -47,21 +31,7 @@ def warm_start(network, weights, sizes):
 
 
 def freeze(network, patterns):
-    """
-    Leave parameters as they are.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        The network.
-    patterns : sequence of str
-        Names of parameters or of modules that hold them, or patterns with ``*`` of either.
-
-    Raises
-    ------
-    ValueError
-        If one matches nothing, or nothing is left to train.
-    """
+    """Leave parameters as they are."""
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in names):

@@ -22,18 +22,7 @@ __all__ = ["Trainer", "recipe_difference", "update_average"]
 
 
 class Trainer:
-    """
-    Network, its moving average, optimiser, and where the run stands.
-
-    Parameters
-    ----------
-    recipe : `~lenssr.train.Recipe`
-        The recipe.
-    folder : path-like
-        Where the checkpoint is.
-    team : `~lenssr.train._distributed.Processes`
-        The processes of the run.
-    """
+    """Network, its moving average, optimiser, and where the run stands."""
 
     best_by = "psnr"  # the figure by which networks are compared
 

@@ -15,25 +15,7 @@ FAINT = 5    # peak over noise below which its power is not
 @torch.no_grad()
 @exact_float32()
 def validate(network, pairs, device):
-    """
-    Figures of a network, in float32.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        In evaluation mode, on ``device``.
-    pairs : `~lenssr.train._batch.Pairs`
-        Pairs to validate with.
-    device : str or `torch.device`
-        Where to compute.
-
-    Returns
-    -------
-    figures : dict
-        ``psnr``: mean over the images with a source, in dB, against the peak of each target
-        without noise; ``flux_ratio``: median over the bright ones; and, where targets have
-        noise, ``psnr_target``, the same against these, which that noise keeps low.
-    """
+    """Figures of a network, in float32."""
     ratios, noisy, flux = [], [], []
     for batch in pairs.batches():
         output = sinh_scale(network(*batch.inputs(device))).cpu()
@@ -55,21 +37,7 @@ def validate(network, pairs, device):
 
 @torch.no_grad()
 def power_error(network, pairs, device):
-    r"""
-    How far the power of a network's images is from that of the truth.
-
-    Parameters
-    ----------
-    network, pairs, device
-        As `validate` takes them.
-
-    Returns
-    -------
-    error : float
-        Mean of :math:`|T(k) - 1|` over rings of spatial frequency up to the Nyquist frequency,
-        images of equal power having equal weight, as in `lenssr.evaluate.fidelity`; those of a
-        peak below five times the noise have none.
-    """
+    r"""How far the power of a network's images is from that of the truth."""
     power = 0.0
     for batch in pairs.batches():
         images = sinh_scale(network(*batch.inputs(device))).cpu().numpy()[:, 0]

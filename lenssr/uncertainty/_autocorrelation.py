@@ -9,20 +9,7 @@ MAX_LAG = 24  # output pixels beyond which errors are taken as independent
 
 
 def kernel_correlation(kernel):
-    """
-    Correlation of white noise that went through a kernel.
-
-    Parameters
-    ----------
-    kernel : `~numpy.ndarray`
-        What one input pixel gives to the pixels of the output.
-
-    Returns
-    -------
-    correlation : `~numpy.ndarray`
-        By lag, shape ``(2 LAGS + 1, 2 LAGS + 1)``, one in the middle: the mean over the places
-        that an output pixel may have in an input pixel.
-    """
+    """Correlation of white noise that went through a kernel."""
     found = signal.correlate(kernel, kernel, method="fft")
     return centred(found / found.max(), MAX_LAG)
 
@@ -36,22 +23,7 @@ def centred(array, lags):
 
 
 def decimate(correlation, item, ndim):
-    """
-    Correlation of an image of which every so many pixels were taken.
-
-    Parameters
-    ----------
-    correlation : `~numpy.ndarray`
-        By lag in the last two axes.
-    item : slice or tuple
-        What was taken of the image, as its index.
-    ndim : int
-        Axes of the image.
-
-    Returns
-    -------
-    correlation : `~numpy.ndarray`
-    """
+    """Correlation of an image of which every so many pixels were taken."""
     items = item if isinstance(item, tuple) else (item,)
     k = next((k for k, each in enumerate(items) if each is Ellipsis), None)
     if k is not None:
@@ -65,14 +37,7 @@ def decimate(correlation, item, ndim):
 
 
 def to_quadrant(correlation):
-    """
-    The quarter of a correlation that says all of one without direction, rounded, as lists.
-
-    Parameters
-    ----------
-    correlation : `~numpy.ndarray`
-        By lag, odd and as long in both axes.
-    """
+    """The quarter of a correlation that says all of one without direction, rounded, as lists."""
     eight = [np.rot90(each, k) for each in (correlation, correlation.T) for k in range(4)]
     middle = len(correlation) // 2
     return np.mean(eight, axis=0)[middle:, middle:].round(4).tolist()
@@ -90,17 +55,6 @@ def sum_variance(weights, std, correlation):
     Variance of a weighted sum of pixels.
 
     :math:`\sum_{ij} w_i \sigma_i\, \rho(i - j)\, w_j \sigma_j`.
-
-    Parameters
-    ----------
-    weights, std : `~numpy.ndarray`
-        Weights, and standard deviations of the pixels, shape ``(ny, nx)``.
-    correlation : `~numpy.ndarray`
-        By lag, odd in both axes.
-
-    Returns
-    -------
-    variance : float
     """
     amplitude = weights * std
     return max(float((amplitude * signal.fftconvolve(amplitude, correlation, "same")).sum()), 0.0)

@@ -25,11 +25,6 @@ def inflate_isolated_peaks(std, measured, value):
     what noise is added to it moves it. With :math:`s` what the head says, :math:`m` the error of
     measurement, and :math:`w` that rises from zero to one while the pixel is two to three
     :math:`s` above or below the sky, :math:`s \max(1, m / s)^{w / 2}`.
-
-    Parameters
-    ----------
-    std, measured, value : `~numpy.ndarray`
-        Of a shape: what the head says, the error of measurement, and the result on a sky of zero.
     """
     low, high = STANDS_OUT
     weight = np.clip((np.abs(value) / std - low) / (high - low), 0, 1)
@@ -37,25 +32,7 @@ def inflate_isolated_peaks(std, measured, value):
 
 
 def prior_error_correlation(calibration, scale, snr, rest):
-    """
-    Correlation of the errors that are not of the measurement, as the calibration found it.
-
-    Parameters
-    ----------
-    calibration : dict
-        That of the card.
-    scale : int
-        Output pixels per input pixel.
-    snr : `~numpy.ndarray`
-        What `snr_map` gives.
-    rest : `~numpy.ndarray`
-        Standard deviation of these errors.
-
-    Returns
-    -------
-    correlation : `~lenssr.image.ErrorCorrelation`
-        Of one part, with the factors of sums if the calibration has them.
-    """
+    """Correlation of the errors that are not of the measurement, as the calibration found it."""
     found = calibration["scales"][str(scale)]["correlation"]
     kernels = np.stack([from_quadrant(found[name]) for name in ("faint", "bright")])
     factors = found.get("sums")  # cards of earlier versions do not say
@@ -70,18 +47,7 @@ def calibrated_chi2_range(calibration, scale):
 
 
 def conformal_factor(snr, crowd, factors):
-    """
-    What errors are multiplied by, by the local signal to noise and what lies around.
-
-    Parameters
-    ----------
-    snr, crowd : `~numpy.ndarray`
-        What `lenssr.image._snr.local_snr` and `~lenssr.image._snr.crowding` give.
-    factors : array-like
-        Factors at `KNOTS` and `CROWD_KNOTS`, shape ``(5, 5)``, as
-        `~lenssr.image._factors.grid_factor` takes them. Shape ``(5,)``, as in cards of earlier
-        versions, for any crowding.
-    """
+    """What errors are multiplied by, by the local signal to noise and what lies around."""
     factors = np.asarray(factors, float)
     if factors.ndim == 1:
         factors = np.repeat(factors[:, None], len(CROWDING_KNOTS), axis=1)
@@ -89,20 +55,6 @@ def conformal_factor(snr, crowd, factors):
 
 
 def prior_error_level(rest, snr):
-    """
-    Level up to which the errors that are not of the measurement count as those of the sky.
-
-    Parameters
-    ----------
-    rest : `~numpy.ndarray`
-        Root of the whole error squared less that of the measurement squared.
-    snr : `~numpy.ndarray`
-        What `lenssr.image._snr.local_snr` gives, same shape.
-
-    Returns
-    -------
-    level : float
-        Root mean square of ``rest`` where ``snr`` is below one; zero if it is so nowhere.
-    """
+    """Level up to which the errors that are not of the measurement count as those of the sky."""
     sky = rest[snr < 1]
     return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0

@@ -125,27 +125,7 @@ class ErrorCorrelation:
 
 
 def measure_error_correlation(errors, std):
-    """
-    Correlation of errors of one image.
-
-    Parameters
-    ----------
-    errors : sequence of `~numpy.ndarray`
-        Independent draws of them, shape ``(ny, nx)``.
-    std : `~numpy.ndarray`
-        Their standard deviation.
-
-    Returns
-    -------
-    correlation : `ErrorCorrelation`
-        Of one part, ``(49, 49)`` lags. Where sources are too few to tell, as in the sky.
-
-    Notes
-    -----
-    Around a source errors are of ever longer range the fainter it is, which one kernel cannot
-    say. That of the brightest pixels gives sums over apertures of 3 to 20 pixels across errors
-    from right to 40 % too large.
-    """
+    """Correlation of errors of one image."""
     level = float(np.percentile(std, 25))
     kernels = []
     for use in (std <= FAINT * level, std > BRIGHT * level):

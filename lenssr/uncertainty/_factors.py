@@ -13,19 +13,7 @@ APERTURE_AREAS = (1.0, 12.0, 60.0, 300.0)
 
 
 def interpolate_factors(values, knots, factors):
-    """
-    Factors at places between those that they are known at.
-
-    Parameters
-    ----------
-    values : sequence of array-like
-        The places: positive numbers, for each axis of the factors.
-    knots : sequence of sequence of float
-        Where the factors are known, rising along each axis.
-    factors : array-like
-        Factors at the knots. Their logarithms are interpolated in those of the values; beyond
-        the first and the last they stay the same.
-    """
+    """Factors at places between those that they are known at."""
     place = np.stack(np.broadcast_arrays(*(
         np.interp(np.log(np.maximum(each, at[0])), np.log(at), np.arange(len(at)))
         for each, at in zip(values, knots))))
@@ -35,15 +23,6 @@ def interpolate_factors(values, knots, factors):
 
 
 def aperture_sum_factor(share, size, factors):
-    """
-    What errors of sums over several pixels are multiplied by.
-
-    Parameters
-    ----------
-    share, size : array-like
-        Share of their variance that is of the rest in the sky, and number of pixels.
-    factors : array-like
-        At `SHARES` and `SIZES` but the first, shape ``(6, 3)``.
-    """
+    """What errors of sums over several pixels are multiplied by."""
     factors = np.pad(np.asarray(factors, float), ((0, 0), (1, 0)), constant_values=1.0)
     return interpolate_factors((share, size), (APERTURE_FRACTIONS, APERTURE_AREAS), factors)

@@ -18,22 +18,7 @@ CHANCE = 4.0  # standard deviations of a correlation above which it is one
 
 
 def autocovariance(values, use, lags):
-    """
-    Mean product of pixels by how far they are apart.
-
-    Parameters
-    ----------
-    values, use : `~numpy.ndarray`
-        Image, and which of its pixels count.
-    lags : int
-        Largest lag.
-
-    Returns
-    -------
-    covariance, pairs : `~numpy.ndarray`
-        Shape ``(2 lags + 1, 2 lags + 1)``, no lag in the middle, and the number of pairs
-        it is the mean of.
-    """
+    """Mean product of pixels by how far they are apart."""
     sides = [fft.next_fast_len(max(n, lags + 1) + lags, real=True) for n in values.shape]
     sums = []
     for image in (np.where(use, values, 0.0), use.astype(float)):
@@ -45,23 +30,7 @@ def autocovariance(values, use, lags):
 
 
 def sky_correlation(values, mask):
-    """
-    Correlation of the noise of an image, from its sky.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-
-    Returns
-    -------
-    correlation : `~numpy.ndarray`
-        By lag, ``(9, 9)``, one in the middle, and zero where there is none that exceeds
-        four times what independent noise has by chance.
-    excess : float
-        Noise found here over that of `~lenssr.image._noise.estimate_sky`, which takes the
-        peaks of correlated noise for sources.
-    """
+    """Correlation of the noise of an image, from its sky."""
     part = tuple(slice(max(0, (n - PATCH) // 2), (n + PATCH) // 2) for n in values.shape)
     values, mask = values[part], mask[part]
     usual, (noise, sky) = find_sky(values, mask)[0], find_sky(values, mask, SOURCE)
@@ -99,12 +68,7 @@ def _flattened(values, sky):
 
 
 def _unflattened(covariance):
-    """
-    The autocovariance before noise and all was flattened.
-
-    Of noise whose autocovariance has the sum ``s``, and is short beside the smoothing ``g``,
-    that of the rest is less by ``s (2 g - g * g)``.
-    """
+    """The autocovariance before noise and all was flattened."""
     y, x = np.mgrid[-LAGS: LAGS + 1, -LAGS: LAGS + 1]
 
     def gaussian(variance):

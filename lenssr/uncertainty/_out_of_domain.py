@@ -24,19 +24,7 @@ DOMAIN_FEATURES = {
 
 
 def feature_envelope(several):
-    """
-    The domain of a calibration from the features of its images.
-
-    Parameters
-    ----------
-    several : sequence of dict
-        What `describe_image` gives, of each image.
-
-    Returns
-    -------
-    domain : dict
-        Lower and upper end by name: least and largest value, and a tenth of the range beyond.
-    """
+    """The domain of a calibration from the features of its images."""
     domain = {}
     for name, (_, log, least) in DOMAIN_FEATURES.items():
         values = np.array([each[name] for each in several if name in each])
@@ -49,27 +37,7 @@ def feature_envelope(several):
 
 
 def domain_inflation(features, domain):
-    """
-    How much larger errors may be for an image that is unlike those of the training.
-
-    Parameters
-    ----------
-    features : dict
-        What `describe_image` gives.
-    domain : dict
-        What `widen` gives.
-
-    Returns
-    -------
-    factor : float
-        One plus the distance of each feature from its range, in widths of that range; one
-        inside.
-
-    Warns
-    -----
-    LensSRWarning
-        For each feature that is outside.
-    """
+    """How much larger errors may be for an image that is unlike those of the training."""
     factor, told = 1.0, []
     for name, value in features.items():
         if name not in domain:

@@ -18,46 +18,14 @@ SOURCE_STEPS = 3     # of finding sources above the sky that the last step left
 
 
 def estimate_sky(values, mask):
-    """
-    Noise of the sky from the pixels that hold no source.
-
-    Sources are found by photutils' segmentation at twice the clipped noise and
-    their surroundings left out; of the rest, the median absolute deviation.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-
-    Returns
-    -------
-    noise : float
-        Standard deviation; zero if the image has none.
-    """
+    """Noise of the sky from the pixels that hold no source."""
     if min(values.shape) > BLOCKS * BLOCK and (~_excerpt(mask)).sum() > LEAST_PIXELS:
         values, mask = _excerpt(values), _excerpt(mask)
     return find_sky(values, mask)[0]
 
 
 def find_sky(values, mask, threshold=2.0):
-    """
-    The pixels that hold no source, and their noise, as in `estimate_sky`.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-    threshold : float
-        Of a source, in units of the noise. At two, the peaks of correlated noise are
-        taken for sources, too, and their absence makes it look smaller and less correlated.
-
-    Returns
-    -------
-    noise : float
-        Standard deviation; zero if the image has none.
-    sky : `~numpy.ndarray`
-        `True` where there is sky.
-    """
+    """The pixels that hold no source, and their noise, as in `estimate_sky`."""
     from photutils.segmentation import detect_sources
 
     # The far wings of noise-free models are so small that their squares are zero.
@@ -99,12 +67,7 @@ def _excerpt(array):
 
 
 def _unexposed(values, mask):
-    """
-    The rim that no exposure reached, which pipelines fill with one value, often zero.
-
-    Told by that value being repeated where others hardly ever are; counts, which are all
-    repeated, have no such rim.
-    """
+    """The rim that no exposure reached, which pipelines fill with one value, often zero."""
     sample = values[~mask]
     sample = sample[:: max(1, sample.size // 10000)]
     found, times = np.unique(sample, return_counts=True)
@@ -116,31 +79,7 @@ def _unexposed(values, mask):
 
 
 def sky_noise(values, sigma, mask):
-    """
-    Noise map and noise of the sky, whatever is known of them.
-
-    Parameters
-    ----------
-    values : `~numpy.ndarray`
-        Image, shape ``(ny, nx)``.
-    sigma : `~numpy.ndarray` or None
-        Known standard deviations.
-    mask : `~numpy.ndarray`
-        Missing pixels.
-
-    Returns
-    -------
-    sigma : `~numpy.ndarray`
-        Standard deviations, positive and finite everywhere; at masked pixels the
-        median of the others.
-    noise : float
-        Noise of the sky.
-
-    Warns
-    -----
-    LensSRWarning
-        If the noise is estimated, or cannot even be.
-    """
+    """Noise map and noise of the sky, whatever is known of them."""
     if sigma is not None:
         sigma = np.where(mask, np.median(sigma[~mask]), sigma)
         return sigma, float(np.percentile(sigma[~mask], SKY_PERCENTILE))
@@ -157,22 +96,7 @@ def sky_noise(values, sigma, mask):
 
 
 def sky_level(values, mask, noise):
-    """
-    Level of a sky that was not subtracted.
-
-    Parameters
-    ----------
-    values, mask : `~numpy.ndarray`
-        Image and missing pixels, shape ``(ny, nx)``.
-    noise : float
-        Noise of the sky.
-
-    Returns
-    -------
-    level : float
-        Zero if it is within three times the noise, which a subtracted sky is, or if
-        few pixels share it: light that fills the frame is no sky.
-    """
+    """Level of a sky that was not subtracted."""
     valid = values[~mask]
     # The fifth percentile of a sky of Gaussian noise is 1.645 sigma below its level.
     low = np.percentile(valid, 5) + 1.645 * noise

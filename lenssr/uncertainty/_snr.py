@@ -15,18 +15,7 @@ AROUND = 8.0  # input pixels, standard deviation of the Gaussian in which pixels
 
 
 def local_snr(image, level, noise):
-    """
-    What a result itself shows: its height above the sky in units of the noise there.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Restored image.
-    level : float
-        Level of its sky.
-    noise : `~numpy.ndarray`
-        Standard deviation of the input pixel in which each output pixel lies.
-    """
+    """What a result itself shows: its height above the sky in units of the noise there."""
     return np.abs(image - level) / noise
 
 
@@ -36,26 +25,7 @@ def snr_bin(snr):
 
 
 def crowding(snr, valid, scale):
-    """
-    Share of the pixels around each that show a source, a signal to noise of one or more.
-
-    Far from every source a result is nothing but sky; near one, errors of its outskirts and
-    wings are in the sky, too, and no signal to noise tells them apart.
-
-    Parameters
-    ----------
-    snr : `~numpy.ndarray`
-        What `local_snr` gives, shape ``(ny, nx)``.
-    valid : `~numpy.ndarray`
-        Which pixels count, same shape.
-    scale : int
-        Output pixels per input pixel: neighbours are weighed by a Gaussian of eight input pixels.
-
-    Returns
-    -------
-    share : `~numpy.ndarray`
-        From 0 to 1, 0 where no pixel around counts.
-    """
+    """Share of the pixels around each that show a source, a signal to noise of one or more."""
     source, known = (gaussian_filter(np.asarray(plane, float), AROUND * scale, mode="constant")
                      for plane in (valid & (snr >= 1), valid))
     return np.clip(source / np.maximum(known, 1e-9), 0, 1)

@@ -11,40 +11,13 @@ DRAWS = 200  # of the bootstrap
 
 
 def count_within(difference, sigma):
-    """
-    How many differences are within one and within two standard deviations, and of how many.
-
-    Parameters
-    ----------
-    difference, sigma : `~numpy.ndarray`
-        Of one shape.
-
-    Returns
-    -------
-    counts : `~numpy.ndarray`
-        Within one, within two, all.
-    """
+    """How many differences are within one and within two standard deviations, and of how many."""
     off = np.abs(difference)
     return np.array([(off <= sigma).sum(), (off <= 2 * sigma).sum(), off.size])
 
 
 def shares(counts, rng):
-    """
-    Shares of the counts of many images, and their errors.
-
-    Parameters
-    ----------
-    counts : `~numpy.ndarray`
-        Shape ``(n, 3)``, a row of `count_within` for each image.
-    rng : `~numpy.random.Generator`
-        Source of randomness of the bootstrap, which draws whole images: the errors of their
-        pixels are not independent.
-
-    Returns
-    -------
-    shares, errors : `~numpy.ndarray`
-        Shape ``(2,)``; NaN where there is nothing, and for the error of a single image.
-    """
+    """Shares of the counts of many images, and their errors."""
     counts = np.asarray(counts, dtype=float)
     counts = counts[counts[:, 2] > 0]
     if not len(counts):

@@ -8,22 +8,7 @@ __all__ = ["count_sources", "rate_limits"]
 
 
 def count_sources(image, sigma, threshold=5.0):
-    """
-    Number of connected regions above a threshold, by photutils' segmentation.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Shape ``(ny, nx)``, without a sky.
-    sigma : `~numpy.ndarray` or float
-        Its noise.
-    threshold : float
-        In units of the noise; one pixel suffices.
-
-    Returns
-    -------
-    count : int
-    """
+    """Number of connected regions above a threshold, by photutils' segmentation."""
     from photutils.segmentation import detect_sources
     from photutils.utils.exceptions import NoDetectionsWarning
 
@@ -35,24 +20,7 @@ def count_sources(image, sigma, threshold=5.0):
 
 
 def rate_limits(count, pixels, per=1e6):
-    """
-    Rate of false sources and its upper limit.
-
-    Parameters
-    ----------
-    count : int
-        Sources found.
-    pixels : int
-        Pixels searched.
-    per : float
-        Pixels to which the rate refers.
-
-    Returns
-    -------
-    rate, limit : float
-        The limit of 95 per cent confidence, of a Poisson process (Gehrels,
-        1986ApJ...303..336G).
-    """
+    """Rate of false sources and its upper limit."""
     from scipy.stats import chi2
 
     return per * count / pixels, per * chi2.ppf(0.95, 2 * (count + 1)) / 2 / pixels

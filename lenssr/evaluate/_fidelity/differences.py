@@ -6,23 +6,7 @@ __all__ = ["compare"]
 
 
 def compare(difference, truth):
-    """
-    How much of a true difference is there, and how much of it is true.
-
-    Parameters
-    ----------
-    difference, truth : `~numpy.ndarray`
-        Differences of two images, of one shape.
-
-    Returns
-    -------
-    amplitude : float
-        Coefficient of the truth in the difference, by least squares: one where it is all
-        there, and of mean zero for noise.
-    correlation : float
-        Cosine between the two: one where they are the same but for a factor; zero for a
-        difference of nothing. Both are NaN where the truth is nothing.
-    """
+    """How much of a true difference is there, and how much of it is true."""
     product, power = (difference * truth).sum(), (truth**2).sum()
     if not power:
         return np.nan, np.nan

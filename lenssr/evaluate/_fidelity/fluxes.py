@@ -18,23 +18,7 @@ def circles(places, radius):
 
 
 def flux_ratio(image, truth, mask, place=None, radius=None):
-    """
-    Flux over true flux, of all pixels that are not masked, or in an aperture.
-
-    Parameters
-    ----------
-    image, truth, mask : `~numpy.ndarray`
-        Shape ``(ny, nx)``.
-    place : sequence of float, optional
-        Centre ``x, y`` of a circular aperture.
-    radius : float, optional
-        Its radius, pixels.
-
-    Returns
-    -------
-    ratio : float
-        NaN if the light is not mostly positive.
-    """
+    """Flux over true flux, of all pixels that are not masked, or in an aperture."""
     def flux(of):
         if radius is None:
             return of[~mask].sum()

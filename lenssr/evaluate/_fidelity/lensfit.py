@@ -40,30 +40,7 @@ def scene(values):
 
 
 def fit_lens(image, psf, pixel, fine, start):
-    """
-    Fit lens and source to an image of the arcs.
-
-    Every pixel has the same weight, so that images are treated alike whatever is claimed of
-    their errors. The scene is rendered by lenstronomy on a finer grid.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Square, without a sky.
-    psf : `~numpy.ndarray`
-        Effective PSF on its grid, odd, of sum one.
-    pixel : float
-        Side of a pixel, arcsec.
-    fine : int
-        Points of the grid to a pixel and axis.
-    start : `~numpy.ndarray`
-        Parameters to begin with, as `parameters` gives them.
-
-    Returns
-    -------
-    values : `~numpy.ndarray`
-        The best parameters.
-    """
+    """Fit lens and source to an image of the arcs."""
     blur = PSFConvolution(psf, fine, image.shape)
     grid = Grid(fine * len(image), pixel / fine)
     unit = np.linalg.norm(image)

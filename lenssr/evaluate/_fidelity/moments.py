@@ -15,14 +15,7 @@ BROADER = 1.5  # square pixels by which the weight is: a FWHM of 2 under its lik
 
 @dataclass(frozen=True)
 class Moments:
-    """
-    Attributes
-    ----------
-    centre : `~numpy.ndarray`
-        Place ``x, y``, zero-based pixels.
-    covariance : `~numpy.ndarray`
-        Shape ``(2, 2)``, that of the Gaussian which matches; square pixels.
-    """
+    """"""
 
     centre: np.ndarray
     covariance: np.ndarray
@@ -39,19 +32,7 @@ class Moments:
 
 
 def ellipticity(covariance):
-    """
-    Ellipticity of second moments, of modulus ``(1 - q) / (1 + q)`` for axes of the ratio ``q``.
-
-    Parameters
-    ----------
-    covariance : `~numpy.ndarray`
-        Shape ``(2, 2)``, of ``x`` and ``y``.
-
-    Returns
-    -------
-    e : `~numpy.ndarray`
-        Along the axes and along the diagonals, as lenstronomy has it.
-    """
+    """Ellipticity of second moments, of modulus ``(1 - q) / (1 + q)`` for axes of the ratio ``q``."""
     (xx, xy), (_, yy) = covariance
     return np.array([xx - yy, 2 * xy]) / (xx + yy + 2 * np.sqrt(np.linalg.det(covariance)))
 
@@ -65,23 +46,6 @@ def adaptive_moments(image, start, fwhm=4.0, mask=None):
     (Bernstein & Jarvis, 2002AJ....123..583B; Hirata & Seljak, 2003MNRAS.343..459H, section 2.1)
     they have, and those of an elliptical Gaussian are exact. Here the weight is a little broader
     than the object, which spares well sampled images the sums over too few pixels.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Shape ``(ny, nx)``, without a sky.
-    start : sequence of float
-        Place ``x, y`` at which to begin.
-    fwhm : float
-        Width to begin with, pixels.
-    mask : `~numpy.ndarray`, optional
-        Pixels to leave out.
-
-    Returns
-    -------
-    moments : `Moments` or None
-        None if there is nothing that a Gaussian matches: a weight that leaves the image, opens
-        out, or collapses, or has no light in it.
     """
     light = np.array(image, dtype=float)
     if mask is not None:

@@ -77,19 +77,7 @@ COLUMNS = {
 
 
 class Part:
-    """
-    A part of a fidelity run.
-
-    Attributes
-    ----------
-    errors : bool
-        Whether it looks at the errors of results.
-    given : bool
-        Whether it measures the pairs that are given.
-    groups : callable or None
-        ``groups(site, n, seed)`` yields lists of pairs of its own, which are restored and
-        measured together.
-    """
+    """A part of a fidelity run."""
 
     errors, given, groups = False, False, None
 
@@ -98,36 +86,11 @@ class Part:
         return {}
 
     def measure(self, restored):
-        """
-        Rows of figures.
-
-        Parameters
-        ----------
-        restored : list of `Restored`
-            A group by one method; of given pairs, a single one.
-
-        Returns
-        -------
-        rows : list of dict
-        """
+        """Rows of figures."""
         raise NotImplementedError
 
     def tables(self, rows, rng):
-        """
-        Figures of all groups brought together.
-
-        Parameters
-        ----------
-        rows : dict
-            Lists of what `measure` gave, by label.
-        rng : `~numpy.random.Generator`
-            Source of randomness.
-
-        Returns
-        -------
-        tables : dict
-            `~astropy.table.Table` by name.
-        """
+        """Figures of all groups brought together."""
         raise NotImplementedError
 
 

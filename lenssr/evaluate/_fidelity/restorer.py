@@ -14,31 +14,7 @@ __all__ = ["Restorer"]
 
 
 class Restorer:
-    """
-    All methods that take part.
-
-    Parameters
-    ----------
-    names : list of str
-        Methods.
-    weights : path-like, sequence of them, or dict
-        Further networks, as `lenssr.evaluate.fidelity` takes them.
-    scale : int
-        Output pixels per input pixel.
-    device : str or None
-        Torch device.
-    told_psf, told_noise : float
-        Width of the PSF, and noise, that methods are told, over what they are.
-
-    Attributes
-    ----------
-    methods : dict
-        Method and its options by label.
-    not_run : dict
-        Why a method could not work, by label.
-    notes : `Notes`
-        What methods, and the inputs, warned of.
-    """
+    """All methods that take part."""
 
     def __init__(self, names, weights, scale, device=None, told_psf=1.0, told_noise=1.0):
         self.scale, self.device = scale, device
@@ -68,23 +44,7 @@ class Restorer:
         self.methods[label] = method, options, hasattr(made, "n_probes")
 
     def __call__(self, sample, label, errors=True):
-        """
-        Restore a sample.
-
-        Parameters
-        ----------
-        sample : `Sample`
-            The pair.
-        label : str
-            Which method.
-        errors : bool
-            Whether anyone looks at the errors; if not, no time is spent on them.
-
-        Returns
-        -------
-        restored : `Restored` or None
-            None if the method cannot: it is left out from now on.
-        """
+        """Restore a sample."""
         method, options, probes = self.methods[label]
         if probes and not errors:
             options = {**options, "n_probes": 1}

@@ -14,37 +14,7 @@ __all__ = ["Restored", "Sample"]
 
 
 class Sample:
-    """
-    A pair with what is known of it.
-
-    Parameters
-    ----------
-    pair : `~lenssr.simulate.LensPair`
-        The pair.
-    index : int
-        Its number among those of its part, from which its random numbers follow.
-    number : int
-        The same among all of the run, for those who have to be told of it.
-    psf : object, optional
-        PSF of the input in place of its own.
-
-    Attributes
-    ----------
-    truth : `~numpy.ndarray`
-        The target without its noise where that is known, in its unit.
-    truth_noise : float
-        Noise that is left in it.
-    mask : `~numpy.ndarray`
-        Output pixels where nothing is compared.
-    noise, level : `~numpy.ndarray` and float
-        Noise of the input, and the level of its sky, as flux per output pixel if the images are
-        that: an output pixel has the surface brightness of its input pixel.
-
-    Raises
-    ------
-    ValueError
-        If all pixels are masked.
-    """
+    """A pair with what is known of it."""
 
     def __init__(self, pair, index=0, number=0, psf=None):
         # A range of one: everything stays in the unit of the target.
@@ -61,17 +31,7 @@ class Sample:
         self.level = sky_level(plane.data, plane.mask, plane.noise) / self.ready.span
 
     def signal_to_noise(self, where=True):
-        r"""
-        Signal to noise of the input, :math:`\sqrt{\sum (s / \sigma)^2}` over its pixels.
-
-        That of a matched filter on white noise; s is the truth as the input's telescope sees
-        it, or its mean in each input pixel where no PSF is known.
-
-        Parameters
-        ----------
-        where : `~numpy.ndarray`
-            Output pixels whose light is the signal; all by default.
-        """
+        r"""Signal to noise of the input, :math:`\sqrt{\sum (s / \sigma)^2}` over its pixels."""
         plane, light = self.ready.plane, np.where(where, self.truth * self.ready.span, 0.0)
         light[self.mask] = 0.0
         if plane.psf is not None:
@@ -103,22 +63,7 @@ class Sample:
 
 
 class Restored:
-    """
-    What a method made of a `Sample`.
-
-    Parameters
-    ----------
-    sample : `Sample`
-        The pair.
-    result : `~lenssr.SuperResolvedImage`
-        The result.
-
-    Attributes
-    ----------
-    image, sigma : `~numpy.ndarray`
-        Result and its uncertainty, a standard deviation; at masked pixels the image is the
-        truth, which says nothing for or against it.
-    """
+    """What a method made of a `Sample`."""
 
     def __init__(self, sample, result):
         self.sample, self.result = sample, result

@@ -33,18 +33,7 @@ LAGS = {"white": 0.0, "drizzled": 0.25, "resampled": 0.7}
 
 @dataclass(frozen=True)
 class Site:
-    """
-    Who observes what in the scenes that are made.
-
-    Attributes
-    ----------
-    instrument : `~lenssr.simulate.Instrument`
-        The telescope.
-    population : `~lenssr.simulate.Population`
-        Priors of galaxies and lenses.
-    size, scale : int
-        Side of an image in input pixels, and output pixels to an input pixel.
-    """
+    """Who observes what in the scenes that are made."""
 
     instrument: Instrument
     population: Population
@@ -58,18 +47,7 @@ class Site:
 
 
 def find_site(experiment, psf=None):
-    """
-    The `Site` of an `Experiment`.
-
-    That of its preset; or of the instrument that its pairs were simulated with; or the PSF of
-    the first pair on pixels of its size, and lenses as `~lenssr.simulate.Population` has them
-    by default.
-
-    Raises
-    ------
-    ValueError
-        If the first pair has neither PSF nor pixel scale.
-    """
+    """The `Site` of an `Experiment`."""
     if experiment.preset is not None:
         preset = find_preset(experiment.preset)
         return Site(_plain(preset.instrument), preset.population, preset.size, experiment.scale)

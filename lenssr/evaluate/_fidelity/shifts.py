@@ -15,16 +15,6 @@ def measure_shift(image, truth):
 
     The place of the highest cross-correlation (Guizar-Sicairos et al., 2008,
     doi:10.1364/OL.33.000156), to 0.002 pixels.
-
-    Parameters
-    ----------
-    image, truth : `~numpy.ndarray`
-        Shape ``(ny, nx)``.
-
-    Returns
-    -------
-    shift : `~numpy.ndarray`
-        ``x, y``; NaN if there is nothing in one of the images.
     """
     from skimage.registration import phase_cross_correlation
 

@@ -14,21 +14,7 @@ MOST = 8       # points
 
 
 def slope(truth, found, rng):
-    """
-    Slope of the regression of one set of vectors on another, and its bootstrap error.
-
-    Parameters
-    ----------
-    truth, found : `~numpy.ndarray`
-        Shape ``(n, m)``: the ``m`` components have one slope, and an offset each.
-    rng : `~numpy.random.Generator`
-        Source of randomness of the bootstrap, which draws whole objects.
-
-    Returns
-    -------
-    slope, error : float
-        NaN for fewer than eight objects.
-    """
+    """Slope of the regression of one set of vectors on another, and its bootstrap error."""
     if len(truth) < LEAST:
         return np.nan, np.nan
     draws = rng.integers(len(truth), size=(DRAWS, len(truth)))
@@ -43,16 +29,7 @@ def _slope(truth, found):
 
 @dataclass(frozen=True)
 class Curve:
-    r"""
-    Slope against signal to noise: :math:`1 / (a + b / \mathrm{SNR}^2)`.
-
-    A linear filter of least squared error shrinks a signal in this way, with ``a`` of one.
-
-    Attributes
-    ----------
-    a, b, a_error, b_error : float
-        NaN where no curve could be fitted.
-    """
+    r"""Slope against signal to noise: :math:`1 / (a + b / \mathrm{SNR}^2)`."""
 
     a: float
     b: float
@@ -64,41 +41,13 @@ class Curve:
         return 1 / (self.a + self.b / np.asarray(snr, dtype=float) ** 2)
 
     def correct(self, values, snr):
-        """
-        Values with the slope taken out.
-
-        Parameters
-        ----------
-        values : `~numpy.ndarray`
-            As they were recovered; shape ``(n,)`` or ``(n, m)``.
-        snr : float or `~numpy.ndarray`
-            Signal to noise ratios, shape ``()`` or ``(n,)``.
-        """
+        """Values with the slope taken out."""
         values, gain = np.asarray(values, dtype=float), 1 / self.slope(snr)
         return values * (gain[:, None] if gain.ndim < values.ndim and gain.ndim else gain)
 
 
 def fit_curve(truth, found, snr, rng):
-    """
-    The `Curve` of a set of objects.
-
-    Slopes of groups of at least twelve objects of like signal to noise are fitted by least
-    squares, weighted by their bootstrap errors.
-
-    Parameters
-    ----------
-    truth, found : `~numpy.ndarray`
-        Shape ``(n, m)``.
-    snr : `~numpy.ndarray`
-        Signal to noise ratio of each, shape ``(n,)``.
-    rng : `~numpy.random.Generator`
-        Source of randomness.
-
-    Returns
-    -------
-    curve : `Curve`
-        Of NaN if there are too few objects, or no curve fits.
-    """
+    """The `Curve` of a set of objects."""
     nothing = Curve(*[np.nan] * 4)
     count = min(len(truth) // GROUP, MOST)
     if count < 3:

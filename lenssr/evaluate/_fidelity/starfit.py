@@ -11,26 +11,7 @@ ROOM = 4.0   # and that are cut out for its moments
 
 
 def measure_stars(image, places, fwhm):
-    """
-    Fit a round Gaussian to stars, and measure their moments.
-
-    Parameters
-    ----------
-    image : `~numpy.ndarray`
-        Shape ``(ny, nx)``, without a sky.
-    places : `~numpy.ndarray`
-        About where they are, ``x, y`` in zero-based pixels, shape ``(n, 2)``.
-    fwhm : float
-        About how broad they are, pixels.
-
-    Returns
-    -------
-    stars : dict of `~numpy.ndarray`
-        ``fwhm`` (pixels, shape ``(n,)``), ``place`` (``(n, 2)``) and ``flux`` by photutils'
-        PSF photometry with a Gaussian that is sampled at the centres of pixels, as PSFs of
-        results are, and of free width; ``e`` (``(n, 2)``), the ellipticity by
-        `adaptive_moments`, NaN where they fail.
-    """
+    """Fit a round Gaussian to stars, and measure their moments."""
     from astropy.table import Table
     from photutils.psf import CircularGaussianPSF, PSFPhotometry
 

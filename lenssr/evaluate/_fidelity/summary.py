@@ -24,16 +24,7 @@ SUMMARY = {
 
 
 def summarise(tables, labels):
-    """
-    The `~astropy.table.Table` of what matters most, of the parts that there are.
-
-    Parameters
-    ----------
-    tables : dict
-        `~astropy.table.Table` by name.
-    labels : list of str
-        Methods.
-    """
+    """The `~astropy.table.Table` of what matters most, of the parts that there are."""
     rows = []
     for label in labels:
         row = {"method": label}

@@ -21,20 +21,7 @@ ANGLES = 128
 
 
 def add_subhalo(scene, mass):
-    """
-    A lens with one more truncated NFW halo, where the arcs are brightest.
-
-    Parameters
-    ----------
-    scene : `SceneModel`
-        A lens.
-    mass : float
-        Total mass, solar masses; it comes on top of that of the lens.
-
-    Returns
-    -------
-    scene : `SceneModel`
-    """
+    """A lens with one more truncated NFW halo, where the arcs are brightest."""
     from lenstronomy.LightModel.light_model import LightModel
 
     plane, scene = scene.substructure.plane, deepcopy(scene)
@@ -51,13 +38,7 @@ def add_subhalo(scene, mass):
 
 
 def twins(site, n, seed):
-    """
-    Groups of images of a lens, one for each five of ``n``.
-
-    First two of the lens without a subhalo, which differ in their noise alone; then, for each
-    of the `MASSES`, two of it with a subhalo, with the same two noises. All have one PSF and
-    one noise of the sky.
-    """
+    """Groups of images of a lens, one for each five of ``n``."""
     population, rng = lens_population(site), np.random.default_rng(seed)
     for k in range(-(-n // 5)):
         scene = draw_model(population, seed, k)

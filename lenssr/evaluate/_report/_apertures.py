@@ -14,24 +14,7 @@ ASSUMED_FWHM = 4.0            # pixels, where that is not known
 
 
 def apertures(subject, centre, pixel=None):
-    """
-    Flux in circles, by the input and by the results.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What the page is about.
-    centre : tuple of float
-        Their centre ``(x, y)`` in pixels of the input.
-    pixel : float, optional
-        Side of an output pixel, arcsec.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        For each radius the flux of the input with its error, that of the result and of the
-        truth, and for each result the flux at the input's resolution over that of the input.
-    """
+    """Flux in circles, by the input and by the results."""
     image, scale = subject.image, subject.scale
     radii = _radii(image, np.array(centre))
     own = [_circle(centre, r) for r in radii]

@@ -23,27 +23,7 @@ LONGEST = 400           # letters of a condition that are shown
 
 
 def benchmark_page(subject, title=None):
-    """
-    The page of a benchmark.
-
-    Parameters
-    ----------
-    subject : `Benchmark` or path-like
-        A benchmark, or a folder of tables and figures. Of the former, what `Benchmark.write`
-        wrote is laid out as it prints it; others are shown as they are, each with the figure
-        of its name.
-    title : str, optional
-        Its title.
-
-    Returns
-    -------
-    text : str
-
-    Raises
-    ------
-    ValueError
-        If the folder has no table.
-    """
+    """The page of a benchmark."""
     if isinstance(subject, Benchmark):
         figure = _drawn(subject.figure(), _words(subject)) if subject.shown else None
         studies = {subject.name: _study(subject, figure)}

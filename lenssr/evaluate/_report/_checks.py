@@ -13,23 +13,7 @@ WITHIN = {1: "within 1 σ", 2: "within 2 σ"}
 
 
 def data_residual(subject, restored):
-    """
-    Data minus the result brought back to them, over their noise.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What the page is about.
-    restored : `Restored`
-        The result.
-
-    Returns
-    -------
-    residual : `~numpy.ndarray` or None
-        On the grid of the input, NaN where it is masked or light from beyond the image counts;
-        None where the resolution of the input or of the result is not known, or interpolation
-        left it as it was.
-    """
+    """Data minus the result brought back to them, over their noise."""
     if not subject.degrades(restored):
         return None
     misfit = subject.misfit
@@ -37,11 +21,7 @@ def data_residual(subject, restored):
 
 
 def degraded(subject, restored):
-    """
-    A result at the resolution and on the grid of the input, in its values.
-
-    None where either resolution is not known, and where interpolation left the input's.
-    """
+    """A result at the resolution and on the grid of the input, in its values."""
     if not subject.degrades(restored):
         return None
     return subject.misfit.operator.forward(_values(subject, restored))
@@ -59,23 +39,7 @@ def chi2(subject, restored):
 
 
 def figures(subject, pixel=None):
-    """
-    One row for the input and for each result.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What the page is about.
-    pixel : float, optional
-        Side of an output pixel, arcsec.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        FWHM of the PSF, the total flux over the input's, chi-squared per datum, and where the
-        truth is known PSNR, SSIM, and the share of errors within one and two sigma. What is
-        not known, or makes no sense, is masked.
-    """
+    """One row for the input and for each result."""
     image = subject.image
     rows = [_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
     total = float((image.data * ~image.mask).sum()) * subject.share * subject.scale**2 or np.nan
@@ -94,11 +58,7 @@ def _row(name, psf, scale=1):
 
 
 def fwhm_of(psf):
-    """
-    Full width at half maximum of a PSF in its pixels, of the circle that has the area.
-
-    Within half a per cent; to count pixels is good enough for everything but to be read.
-    """
+    """Full width at half maximum of a PSF in its pixels, of the circle that has the area."""
     from skimage.measure import find_contours
 
     if any(n % 2 == 0 for n in psf.shape):

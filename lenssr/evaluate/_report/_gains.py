@@ -11,20 +11,7 @@ INNER, OUTER = (25, 75), (5, 95)  # percentiles
 
 
 def gains_figure(images):
-    """
-    The figure, and in words what it shows.
-
-    Parameters
-    ----------
-    images : `~astropy.table.Table`
-        A row for each image and method, as a `Benchmark` has it.
-
-    Returns
-    -------
-    figure : `~matplotlib.figure.Figure`
-        PSNR of each method minus that of bilinear interpolation of the same image.
-    words : str
-    """
+    """The figure, and in words what it shows."""
     from matplotlib.figure import Figure
 
     gains = _gains(images)

@@ -27,20 +27,7 @@ ELSEWHERE = 0.1  # pixels of the input by which the sky of a result may be off
 
 
 class Matched(NamedTuple):
-    """
-    A result and what it was made of.
-
-    Attributes
-    ----------
-    result : `~lenssr.image.SuperResolvedImage`
-        The result.
-    parsed : `~lenssr.image.Parsed`
-        The input.
-    scale : int
-        Output pixels per input pixel.
-    share : float
-        What a value of the input means per output pixel.
-    """
+    """A result and what it was made of."""
 
     result: SuperResolvedImage
     parsed: Parsed
@@ -54,25 +41,7 @@ class Matched(NamedTuple):
 
 
 def match(result, data, given):
-    """
-    A result with the image that was restored.
-
-    Parameters
-    ----------
-    result, data
-        ``subject`` and ``data``, as `report` takes them.
-    given : dict
-        What `~lenssr.image.parse_image` is told of the input.
-
-    Returns
-    -------
-    matched : `Matched`
-
-    Raises
-    ------
-    ValueError, TypeError
-        If something is not what it must be; the message names the argument.
-    """
+    """A result with the image that was restored."""
     result = _opened("subject", result)
     planes = len(result.data) if result.data.ndim == 3 else 1
     if data is None:
@@ -88,30 +57,7 @@ def match(result, data, given):
 
 
 def gather(matched, *, truth=None, compare=(), prior_map=None, plane=0):
-    """
-    Check and bring together what a page shows.
-
-    Parameters
-    ----------
-    matched : `Matched`
-        The result and what it was made of.
-    truth, compare, prior_map, plane
-        As `report` takes them.
-
-    Returns
-    -------
-    subject : `Subject`
-
-    Raises
-    ------
-    ValueError, TypeError
-        If something is not what it must be; the message names the argument.
-
-    Warns
-    -----
-    LensSRWarning
-        If the input lies elsewhere on the sky than the result.
-    """
+    """Check and bring together what a page shows."""
     result, parsed, scale, share = matched
     if plane >= matched.planes:
         raise ValueError(f"`plane` must be below {matched.planes}, the planes of `subject`, got "

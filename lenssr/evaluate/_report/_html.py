@@ -22,12 +22,7 @@ class Html(str):
 
 
 def tag(name, /, *children, **attributes):
-    """
-    An element.
-
-    Text is escaped, `Html` is not; attributes that are None or False are left out. Where an
-    attribute is no Python name, ``_`` stands for ``-``, and a last one for nothing.
-    """
+    """An element."""
     words = [name]
     for key, value in attributes.items():
         key = key.rstrip("_").replace("_", "-")
@@ -56,20 +51,7 @@ def listing(items):
 
 
 def table(rows, caption, best=None, beside=()):
-    """
-    An astropy table as one that can be sorted.
-
-    Parameters
-    ----------
-    rows : `~astropy.table.Table`
-        Units stand under the names of columns; their descriptions below the table.
-    caption : str
-        What it is.
-    best : dict, optional
-        ``max`` or ``min`` by column: the value that is to stand out.
-    beside : sequence of str
-        Rows, by their first cell, that take no part in that.
-    """
+    """An astropy table as one that can be sorted."""
     caption = str(caption)
     if len(rows) > MOST_ROWS:
         caption += f" (the first {MOST_ROWS} of {len(rows)} rows)"
@@ -136,26 +118,7 @@ def foot(*words):
 
 
 def page(title, body, data=None):
-    """
-    The whole page.
-
-    Parameters
-    ----------
-    title : str
-        Its title.
-    body : `Html`
-        What it shows, script or no script.
-    data : dict, optional
-        What its script works on.
-
-    Returns
-    -------
-    text : str
-
-    Notes
-    -----
-    The policy of the page forbids any request and any script but its own.
-    """
+    """The whole page."""
     def file(name):
         return (resources.files(__package__) / name).read_text(encoding="utf-8")
 

@@ -17,26 +17,7 @@ CALIBRATION = {"measurement": "what the noise of the data does to it, and not th
 
 @dataclass
 class Layer:
-    """
-    A map.
-
-    Attributes
-    ----------
-    name, about : str
-        What it is called, and what it shows.
-    values : `~numpy.ndarray`
-        On its own grid, NaN where there are none.
-    group : str
-        Maps of one group are drawn on one scale.
-    unit : str
-        Of the values.
-    repeat : int
-        Output pixels per pixel of the map, along each axis.
-    factor : float
-        What makes values those of the scale of the group.
-    key : str
-        What the page calls it.
-    """
+    """A map."""
 
     name: str
     about: str
@@ -49,21 +30,7 @@ class Layer:
 
 
 def layers_of(subject, window):
-    """
-    The maps of a `Subject`.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What the page is about.
-    window : `Window`
-        The part that is shown.
-
-    Returns
-    -------
-    layers : list of `Layer`
-        The input first, then the result.
-    """
+    """The maps of a `Subject`."""
     layers = [*_images(subject), *_errors(subject), *_maps(subject)]
     for k, layer in enumerate(layers):
         layer.key = f"map{k}"

@@ -25,18 +25,7 @@ APART = 0.13         # of a colour bar, from one number to the next
 
 @dataclass
 class Scale:
-    """
-    How the maps of a group are drawn.
-
-    Attributes
-    ----------
-    colours : str
-        Name of a colour map.
-    norms : dict
-        An `~astropy.visualization.ImageNormalize` for each stretch.
-    unit : str
-        Of its numbers.
-    """
+    """How the maps of a group are drawn."""
 
     colours: str
     norms: dict
@@ -79,21 +68,7 @@ class Scale:
 
 
 def scales_of(layers, image):
-    """
-    A scale for each group of maps.
-
-    Parameters
-    ----------
-    layers : list of `Layer`
-        The maps.
-    image : `~lenssr.image.LensImage`
-        The input, whose sky and noise set where the pictures of fluxes begin.
-
-    Returns
-    -------
-    scales : dict
-        `Scale` by group.
-    """
+    """A scale for each group of maps."""
     units = {layer.group: layer.unit for layer in layers}  # the last: not that of the input
     return {group: Scale(COLOURS[group], _norms(group, layers, image), unit)
             for group, unit in units.items()}
@@ -133,21 +108,7 @@ def _round_numbers(low, high):
 
 
 def indexed_png(index, palette):
-    """
-    A picture of few colours as PNG (ISO/IEC 15948, colour type 3).
-
-    Parameters
-    ----------
-    index : `~numpy.ndarray`
-        Number of the colour of each pixel, the first row on top.
-    palette : sequence
-        At most 256 colours, three bytes each.
-
-    Returns
-    -------
-    png : bytes
-        A third of what the same picture takes with its colours written out.
-    """
+    """A picture of few colours as PNG (ISO/IEC 15948, colour type 3)."""
     rows = np.pad(np.asarray(index, dtype=np.uint8), ((0, 0), (1, 0)))  # filter 0 of each row
     height, width = np.shape(index)
 

@@ -19,24 +19,7 @@ CAVEAT = (" Every pixel of a super-resolved image is an estimate: what the data 
 
 
 def result_page(subject, window, title, file, told):
-    """
-    The page of a result.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What it is about.
-    window : `Window`
-        The part that is shown.
-    title, file : str or None
-        Its title; without one, what an image is called that has no ``OBJECT``.
-    told : list of str
-        Warnings that were given on the way.
-
-    Returns
-    -------
-    text : str
-    """
+    """The page of a result."""
     layers = layers_of(subject, window)
     scales = scales_of(layers, subject.image)
     sky = sky_of(subject.wcs, window.fine_shape, window.fine_start, subject.plane)

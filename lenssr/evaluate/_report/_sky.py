@@ -17,23 +17,7 @@ EQUATORIAL = ("icrs", "fk5", "fk4", "gcrs", "cirs")
 
 @dataclass
 class Sky:
-    """
-    Coordinates of the pixels of an image.
-
-    Attributes
-    ----------
-    frame : str
-        Name of the frame of the coordinates.
-    step : int
-        Pixels from one place of ``places`` to the next.
-    places : `~numpy.ndarray`
-        Unit vectors, shape ``(n, m, 3)``, NaN where there is no sky. Between them vectors
-        are linear to a part in 1e12 for images of arcminutes, whatever the pole is near.
-    pixel : float
-        Side of a pixel, arcsec.
-    north, east : tuple of float
-        Directions ``(x, y)`` on the image, of length one.
-    """
+    """Coordinates of the pixels of an image."""
 
     frame: str
     step: int
@@ -55,23 +39,7 @@ def floats(array, kind="<f4"):
 
 
 def sky_of(wcs, shape, origin=(0, 0), plane=0):
-    """
-    The sky of a part of an image.
-
-    Parameters
-    ----------
-    wcs : WCS or None
-        Any of APE 14.
-    shape, origin : tuple of int
-        Shape and first pixel ``(y, x)`` of the part.
-    plane : int
-        Which plane of a cube.
-
-    Returns
-    -------
-    sky : `Sky` or None
-        None if the WCS has no sky.
-    """
+    """The sky of a part of an image."""
     scale = pixel_scale(wcs, shape)
     if scale is None:
         return None

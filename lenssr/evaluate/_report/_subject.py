@@ -14,23 +14,7 @@ __all__ = ["Restored", "Subject"]
 
 @dataclass
 class Restored:
-    """
-    One plane of a result.
-
-    Attributes
-    ----------
-    name : str
-        Its method, or what the user calls it.
-    data, mask : `~numpy.ndarray`
-        Pixel values in the unit of the page, and `True` where they are missing.
-    maps : dict
-        ``uncertainty``, ``measurement_std`` and ``prior_std`` in the same unit, and
-        ``consistency``, as far as there are any.
-    psf : `~numpy.ndarray` or None
-        On its grid.
-    header : `~astropy.io.fits.Header`
-        Its cards.
-    """
+    """One plane of a result."""
 
     name: str
     data: np.ndarray
@@ -47,28 +31,7 @@ class Restored:
 
 @dataclass
 class Subject:
-    """
-    All that a page shows, in one unit.
-
-    Attributes
-    ----------
-    image : `~lenssr.image.LensImage`
-        The input, in its own values per input pixel.
-    results : list of `Restored`
-        The result, and further ones.
-    truth, prior : `~numpy.ndarray` or None
-        The truth, and the share of each pixel that the data do not determine.
-    scale : int
-        Output pixels per input pixel.
-    share : float
-        What a value of the input means per output pixel.
-    unit : `~astropy.units.UnitBase`
-        Of the values, truth and results.
-    wcs : object or None
-        WCS of the result.
-    plane, planes : int
-        Which plane of how many this is.
-    """
+    """All that a page shows, in one unit."""
 
     image: LensImage
     results: list

@@ -12,20 +12,7 @@ __all__ = ["Window", "window_of"]
 
 @dataclass
 class Window:
-    """
-    A part of an image.
-
-    Attributes
-    ----------
-    start, shape : tuple of int
-        First pixel ``(y, x)`` and shape, in pixels of the input.
-    scale : int
-        Output pixels per input pixel.
-    centre : tuple of float
-        What it lies around, ``(x, y)`` in pixels of the input.
-    whole : bool
-        Whether it is all of the image.
-    """
+    """A part of an image."""
 
     start: tuple
     shape: tuple
@@ -51,32 +38,7 @@ class Window:
 
 
 def window_of(subject, center, size):
-    """
-    The part of a `Subject` that is shown, whole pixels of the input.
-
-    Parameters
-    ----------
-    subject : `Subject`
-        What the page is about.
-    center : tuple of float or None
-        Pixel ``(x, y)`` of the result.
-    size : int
-        Pixels of the result along each axis, at most.
-
-    Returns
-    -------
-    window : `Window`
-
-    Raises
-    ------
-    ValueError
-        If there is no such pixel.
-
-    Warns
-    -----
-    LensSRWarning
-        If the image is larger.
-    """
+    """The part of a `Subject` that is shown, whole pixels of the input."""
     scale, shape = subject.scale, subject.image.shape
     fine = tuple(scale * n for n in shape)
     if center is None:

@@ -16,21 +16,7 @@ FINER = 3      # pixels of the source that is returned to one that was fitted
 
 
 def critical_curves(beta, x, y):
-    """
-    Where the magnification is infinite, and what is behind.
-
-    Parameters
-    ----------
-    beta : tuple of `~numpy.ndarray`
-        Where rays meet the source plane, ``(ny, nx)`` each.
-    x, y : `~numpy.ndarray`
-        Axes of the rays.
-
-    Returns
-    -------
-    curves, caustics : list of `~numpy.ndarray`
-        Shape ``(n, 2)`` each, the longest first.
-    """
+    """Where the magnification is infinite, and what is behind."""
     xy, xx = np.gradient(beta[0], y, x)
     yy, yx = np.gradient(beta[1], y, x)
     found = []
@@ -51,23 +37,7 @@ def _area(curve):
 
 
 def solution(posterior, scale, noise):
-    """
-    The lens of a posterior.
-
-    Parameters
-    ----------
-    posterior : `~lenssr.methods._lensmodel.posterior.Posterior`
-        Of a model with a lens; lengths in input pixels from the middle, light in noise units.
-    scale : int
-        Output pixels per input pixel.
-    noise : float
-        What a noise unit is.
-
-    Returns
-    -------
-    solution : `~lenssr.image.LensSolution`
-        In output pixels.
-    """
+    """The lens of a posterior."""
     model, state = posterior.model, posterior.state
     lens, lattice, shape = model.layout.slices("lens")[0], model.lattice, model.lattice.shape
     middle = [(n * scale - 1) / 2 for n in shape[::-1]]

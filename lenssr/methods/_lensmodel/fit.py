@@ -19,16 +19,7 @@ CLIP_STEP = 2.5   # widths of the prior that one step may go
 
 @dataclass(frozen=True)
 class Data:
-    """
-    An image in units of the noise of its sky.
-
-    Attributes
-    ----------
-    values, weight : `~torch.Tensor`
-        Data and one over their variance, zero where they are masked, shape ``(ny, nx)``.
-    holes : bool
-        Whether they may have holes, where too much of a lens galaxy was subtracted.
-    """
+    """An image in units of the noise of its sky."""
 
     values: torch.Tensor
     weight: torch.Tensor
@@ -48,22 +39,7 @@ class Data:
 
 @dataclass
 class Fit:
-    """
-    Where fits are, a batch of them.
-
-    Attributes
-    ----------
-    layout : `Layout`
-        Parts of the model.
-    values : `~torch.Tensor`
-        Parameters ``(batch, n)``, float64.
-    amplitudes : `~torch.Tensor`
-        Those of the planes, ``(batch, k)``.
-    chi2, objective : `~torch.Tensor`
-        Squared misfit, and with the priors' share, ``(batch,)``.
-    cost : `~torch.Tensor`
-        Minus twice the logarithm of the evidence, up to a constant, ``(batch,)``.
-    """
+    """Where fits are, a batch of them."""
 
     layout: Layout
     values: torch.Tensor
@@ -122,18 +98,7 @@ def evaluate(found, model, data, priors):
 
 
 def normal_parts(found, model, data):
-    """
-    Residuals and the derivatives of the data, of fits whose amplitudes are known.
-
-    Returns
-    -------
-    residual : `~torch.Tensor`
-        Shape ``(batch, ny, nx)``.
-    jacobian : `~torch.Tensor`
-        In the parameters, then in the amplitudes, ``(batch, n + k, ny, nx)``.
-    sharp : `~torch.Tensor`
-        The same of the image at the declared resolution, margins included.
-    """
+    """Residuals and the derivatives of the data, of fits whose amplitudes are known."""
     planes, changes = model.planes(found.values, with_slopes=True)
     amplitudes = found.amplitudes.to(planes.dtype)
     sharp = planes.new_zeros(len(planes), found.layout.size, *planes.shape[2:])
@@ -152,23 +117,6 @@ def fit(found, lattice, data, steps, damping=1e-2):
 
     Levenberg-Marquardt steps in parameters and amplitudes together, of which the amplitudes are
     then solved for anew: variable projection (Kaufman 1975, doi:10.1007/BF01932995).
-
-    Parameters
-    ----------
-    found : `Fit`
-        Where to begin.
-    lattice : `~lenssr.networks._lattice.Lattice`
-        Where scenes are evaluated.
-    data : `Data`
-        The image.
-    steps : int
-        Steps at most.
-    damping : float
-        Of the first one.
-
-    Returns
-    -------
-    found : `Fit`
     """
     model, priors = SceneModel(found.layout, lattice), Priors(found.layout)
     low, high = found.layout.bounds()

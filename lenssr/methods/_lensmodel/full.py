@@ -17,18 +17,7 @@ AMPLITUDE = 1e-5  # ridge of the amplitudes, relative to their data
 
 @dataclass
 class State:
-    """
-    Values of the whole model.
-
-    Attributes
-    ----------
-    values : `~torch.Tensor`
-        Parameters of the profiles, ``(n,)``.
-    amplitudes : `~torch.Tensor`
-        Theirs, ``(k,)``.
-    bent, pixels : `~torch.Tensor`
-        Coefficients of the potential, and pixels of the source, in units of their priors.
-    """
+    """Values of the whole model."""
 
     values: torch.Tensor
     amplitudes: torch.Tensor
@@ -46,20 +35,7 @@ class State:
 
 
 class FullModel:
-    """
-    Image and slopes of the whole model.
-
-    Parameters
-    ----------
-    found : `~lenssr.methods._lensmodel.fit.Fit`
-        A fit of profiles, of one entry.
-    lattice : `~lenssr.networks._lattice.Lattice`
-        Where it is evaluated.
-    data : `~lenssr.methods._lensmodel.fit.Data`
-        The image.
-    side : int
-        Pixels of the source along a side.
-    """
+    """Image and slopes of the whole model."""
 
     def __init__(self, found, lattice, data, side):
         self.layout, self.lattice, self.data = found.layout, lattice, data

@@ -23,36 +23,7 @@ SMALL = 1e-6    # of the widest amplitude: its ridge
 
 @dataclass
 class Posterior:
-    """
-    Best values of the whole model, and how well they are known.
-
-    Attributes
-    ----------
-    model : `FullModel`
-        The model.
-    state : `State`
-        Best values.
-    image : `~torch.Tensor`
-        At the declared resolution, without margins.
-    slopes : `~torch.Tensor`
-        Its derivatives, ``(n, ny * nx)``.
-    jacobian : `~torch.Tensor`
-        Those of the data, ``(n, pixels)``.
-    expected : `~torch.Tensor`
-        The data without noise.
-    root : `~torch.Tensor`
-        Cholesky factor of the inverse covariance of the joined state.
-    fisher : `~torch.Tensor`
-        What of this the data give.
-    chi2 : float
-        Squared misfit.
-    widths : tuple of float
-        Of the priors of pixels and potential, by the evidence.
-    cost : float
-        Minus twice the logarithm of the evidence, as `lenssr.methods._lensmodel.fit.evidence`.
-    lens : `~torch.Tensor` or None
-        Covariance of the parameters of the lens, by default that of the joined state.
-    """
+    """Best values of the whole model, and how well they are known."""
 
     model: FullModel
     state: State
@@ -107,21 +78,6 @@ def infer(found, lattice, data, side=SIDE, rounds=ROUNDS):
     source and of the potential are those of the greatest evidence (MacKay 1992,
     doi:10.1162/neco.1992.4.3.415; for lenses Suyu et al. 2006, 2006MNRAS.371..983S), the
     model being linear there.
-
-    Parameters
-    ----------
-    found : `~lenssr.methods._lensmodel.fit.Fit`
-        Profiles, of one entry.
-    lattice, data
-        As `lenssr.methods._lensmodel.fit.fit` takes them.
-    side : int
-        Pixels of the source along a side.
-    rounds : int
-        Steps at most.
-
-    Returns
-    -------
-    posterior : `Posterior`
     """
     model = FullModel(found, lattice, data, side)
     state, widths, objective = model.start, None, None

@@ -43,11 +43,7 @@ def significance(residual, lattice, data):
 
 
 def candidates(found, place, lattice, anywhere=True):
-    """
-    Fits with one part more, begun at a place of the image.
-
-    Unless it is to be ``anywhere``, what lies where a lens has its images is of the source.
-    """
+    """Fits with one part more, begun at a place of the image."""
     x, y = place
     shape = [0.5, 0.3, 0.0, 0.0]
     near = False
@@ -68,24 +64,7 @@ def candidates(found, place, lattice, anywhere=True):
 
 
 def grow(found, lattice, data, most, anywhere=True):
-    """
-    Add profiles and points for as long as what is left has significant peaks.
-
-    Parameters
-    ----------
-    found : `Fit`
-        A fit.
-    lattice, data
-        As `lenssr.methods._lensmodel.fit.fit` takes them.
-    most : int
-        Parts to be added at most.
-    anywhere : bool
-        Whether light in front of the source may be added where a lens has its images.
-
-    Returns
-    -------
-    found : `Fit`
-    """
+    """Add profiles and points for as long as what is left has significant peaks."""
     found = evidence(found, lattice, data)
     closed = torch.zeros(lattice.shape, dtype=torch.bool)
     for _ in range(most):

@@ -46,16 +46,7 @@ HIGHEST = {"lens": (4.0, 2.6, 0.55, 0.55, math.inf, math.inf, 0.3, 0.3),
 
 @dataclass(frozen=True)
 class Layout:
-    """
-    Which parts a model has; its parameters lie one part behind the other, in this order.
-
-    Attributes
-    ----------
-    lens, galaxy : bool
-        Whether there is a lens, and whether the first light is that of its galaxy.
-    sources, lights, points : int
-        Profiles in the source plane, and in front of it; point sources.
-    """
+    """Which parts a model has; its parameters lie one part behind the other, in this order."""
 
     lens: bool = True
     sources: int = 1
@@ -90,14 +81,7 @@ class Layout:
 
 
 class Priors:
-    """
-    Gaussian priors of the parameters of a layout, as a quadratic form about their mean.
-
-    Parameters
-    ----------
-    layout : `Layout`
-        The parts.
-    """
+    """Gaussian priors of the parameters of a layout, as a quadratic form about their mean."""
 
     def __init__(self, layout):
         mean, width = [], []
@@ -136,16 +120,7 @@ class Priors:
 
 
 class SceneModel:
-    """
-    The images of the parts of a layout on a lattice, and their slopes.
-
-    Parameters
-    ----------
-    layout : `Layout`
-        The parts.
-    lattice : `~lenssr.networks._lattice.Lattice`
-        Where they are evaluated.
-    """
+    """The images of the parts of a layout on a lattice, and their slopes."""
 
     def __init__(self, layout, lattice):
         self.layout, self.lattice = layout, lattice
@@ -157,23 +132,7 @@ class SceneModel:
         return self.lattice.x - ax, self.lattice.y - ay
 
     def planes(self, values, with_slopes=False):
-        """
-        Images of sources, lights, points and the sky at the declared resolution.
-
-        Parameters
-        ----------
-        values : `~torch.Tensor`
-            Parameters ``(batch, n)``.
-        with_slopes : bool
-            Whether the derivatives are wanted, too.
-
-        Returns
-        -------
-        planes : `~torch.Tensor`
-            Of unit amplitude, shape ``(batch, k, ...)``.
-        slopes : list of tuple
-            ``plane, slice, derivatives``, the latter ``(n, batch, ...)``.
-        """
+        """Images of sources, lights, points and the sky at the declared resolution."""
         values, lattice, layout = values.to(self.dtype), self.lattice, self.layout
         found, changes = [], []
         if layout.lens:

@@ -26,26 +26,7 @@ COLD = 16.0    # by which differences of evidence are divided: no model is quite
 
 
 def starts(guesses, side, radius=None, fan=FIRST):
-    """
-    Where fits begin: at the guesses, and at others for what all of them have missed.
-
-    Parameters
-    ----------
-    guesses : `~torch.Tensor`
-        Parameters of lens, galaxy and source ``(k, 20)``, as the network says them, the best
-        first.
-    side : int
-        Of the image, pixels.
-    radius : float, optional
-        An Einstein radius to begin with, too.
-    fan : tuple of int
-        How many radii, and places of the source for each.
-
-    Returns
-    -------
-    values : `~torch.Tensor`
-        Those of the layout of one lens, source and galaxy.
-    """
+    """Where fits begin: at the guesses, and at others for what all of them have missed."""
     macro, galaxy, source = guesses.double().split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
     values = torch.cat([macro, source, galaxy], dim=-1)
     (low, share), (count, turns, _) = FAN, fan
@@ -75,32 +56,7 @@ def distinct(found, count):
 
 
 def search(guesses, radius, coarse, fine, data, parts=6):
-    """
-    The best model of an image.
-
-    The guesses are fitted roughly first, all of them; those of the best with different Einstein
-    radii get further parts for what they leave, and that of the greatest evidence, or the model
-    without a lens, is fitted in full. Where it explains the data poorly, a denser fan of guesses is
-    tried, too, and that too much of a lens galaxy was subtracted.
-
-    Parameters
-    ----------
-    guesses, radius
-        As `starts` takes them.
-    coarse, fine : `~lenssr.networks._lattice.Lattice`
-        Where scenes are evaluated at first, and in the end.
-    data : `~lenssr.methods._lensmodel.fit.Data`
-        The image.
-    parts : int
-        Parts that may be added.
-
-    Returns
-    -------
-    posterior : `~lenssr.methods._lensmodel.posterior.Posterior`
-        Its ``lens`` knows of the other models.
-    odds : float
-        Logarithm of the evidence of the best lens over that of light alone.
-    """
+    """The best model of an image."""
     side = min(data.values.shape)
     galaxy = guesses[:1, len(LENS_PARAMETERS):len(LENS_PARAMETERS) + len(LIGHT_PARAMETERS)].double()
     tried = [_alone(galaxy, coarse, data, parts)]

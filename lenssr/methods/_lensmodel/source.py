@@ -13,18 +13,7 @@ LENGTH = 1.0      # pixels over which neighbours are alike
 
 
 class SourceGrid:
-    """
-    Surface brightness of a source on a square grid, linear between its pixels.
-
-    Parameters
-    ----------
-    profiles : `~torch.Tensor`
-        Parameters of the profiles of the source, ``(k, 6)``, as ``LIGHT`` lists them.
-    amplitudes : `~torch.Tensor`
-        Theirs.
-    side : int
-        Pixels along a side.
-    """
+    """Surface brightness of a source on a square grid, linear between its pixels."""
 
     def __init__(self, profiles, amplitudes, side=SIDE):
         self.profiles, self.amplitudes, self.side = profiles, amplitudes, side
@@ -49,12 +38,7 @@ class SourceGrid:
         return (self.amplitudes[:, None, None] * light).sum(0)
 
     def root(self):
-        """
-        Root ``(side**2, side**2)`` of the prior covariance of what is left at the pixels.
-
-        Its standard deviation is that of the profiles there, and never less than a fiftieth of
-        their peak; neighbouring pixels are alike.
-        """
+        """Root ``(side**2, side**2)`` of the prior covariance of what is left at the pixels."""
         # The cusp of a profile is no measure of what is left beside it.
         level = self.smooth().clamp(min=0)
         level = torch.nn.functional.avg_pool2d(level[None, None], 3, 1, 1)[0, 0]
@@ -76,14 +60,7 @@ class SourceGrid:
         return ix, iy, fx, fy, okx & oky
 
     def planes(self, beta):
-        """
-        What each pixel shows of itself, ``(side**2, ny, nx)``.
-
-        Parameters
-        ----------
-        beta : tuple of `~torch.Tensor`
-            Where rays meet the source plane, ``(ny, nx)``.
-        """
+        """What each pixel shows of itself, ``(side**2, ny, nx)``."""
         ix, iy, fx, fy, ok = self._weights(beta)
         planes = beta[0].new_zeros(self.side**2, beta[0].numel())
         at = torch.arange(beta[0].numel())
