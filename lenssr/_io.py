@@ -70,7 +70,8 @@ class ChunkCache:
 
     def path(self, start, name):
         """Return the path of the array ``name`` of the chunk that begins at ``start``."""
-        return self.folder / f"{name}-{start:07d}.npy"
+        stop = min(start + self.chunk_size, self.n)
+        return self.folder / f"{name}-{start:07d}-{stop:07d}.npy"
 
     def build(self, starts=None, workers=1, progress=False):
         """Compute the missing chunks, by default all, with ``workers`` threads."""
@@ -89,9 +90,10 @@ class ChunkCache:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def open(self, name):
-        """Return memory-mapped arrays of the chunks, a list in the order of the items."""
-        return [np.load(self.path(start, name), mmap_mode="r") for start in self.starts]
+    def open(self):
+        """Return memory-mapped arrays of the chunks, ``{name: list of arrays}``."""
+        return {name: [np.load(self.path(start, name), mmap_mode="r") for start in self.starts]
+                for name in self.names}
 
     def read(self, workers=1, progress=False):
         """Build the missing chunks and return all items, ``{name: array}``."""

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.image import check_tile, gaussian_psf, parse_image, target_psf, tiles
-from lenssr.image._wcs import RescaledWCS
+from lenssr.image._wcs_rescale import RescaledWCS
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 CLASSICAL = (*INTERPOLATIONS, "richardson_lucy", "wiener")

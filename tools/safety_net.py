@@ -164,9 +164,18 @@ def run_simulate(out):
 
 def run_train(out):
     """Take a few steps of every kind of training."""
-    from lenssr.train import Adversarial, Data, Recipe, Training, adapt, draw_arcs
-    from lenssr.train import find_learning_rate, finetune, fit
     from lenssr.simulate import simulate_pair
+    from lenssr.train import (
+        Adversarial,
+        Data,
+        Recipe,
+        Training,
+        adapt,
+        draw_arcs,
+        find_learning_rate,
+        finetune,
+        fit,
+    )
     from lenssr.weights import load_network, read_card
 
     fields = {field.name for field in dataclasses.fields(Data)}

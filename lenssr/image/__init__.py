@@ -27,7 +27,8 @@ _INTERNAL = {
     "._psf": ["parse_psf", "psf_centroid", "psf_fwhm"],
     "._tiles": ["check_tile", "network_tiles", "tiles"],
     "._units": ["FLUX_CONVENTIONS", "parse_unit"],
-    "._wcs": ["rescale_wcs", "strip_wcs"],
+    "._wcs_cards": ["strip_wcs"],
+    "._wcs_rescale": ["rescale_wcs"],
     "._wcs_check": ["to_fine_pixel"],
 }
 

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 
 from lenssr.image._noise import as_uncertainty, safe_downcast
 from lenssr.image._result import SuperResolvedImage
-from lenssr.image._wcs import rescale_alternates, strip_wcs
+from lenssr.image._wcs_cards import rescale_alternates, strip_wcs
 from lenssr.uncertainty import ErrorCorrelation
 
 __all__ = ["assemble"]

@@ -16,7 +16,7 @@ from lenssr.exceptions import LensSRWarning
 from lenssr.image._fits import has_pixels, merged_header, pixels
 from lenssr.image._noise import POWERS
 from lenssr.image._units import parse_unit, power_of
-from lenssr.image._wcs import wcs_from_hdus
+from lenssr.image._wcs_fits import wcs_from_hdus
 
 __all__ = ["Raw", "UNCERTAINTIES", "read_hdu", "read_hdulist"]
 

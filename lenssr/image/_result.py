@@ -18,7 +18,7 @@ from lenssr.image._fits import open_fits
 from lenssr.image._noise import POWERS, base_class
 from lenssr.image._result_file import from_hdulist, to_hdulist, write_whole
 from lenssr.image._units import parse_unit, power_of
-from lenssr.image._wcs import rescale_alternates
+from lenssr.image._wcs_cards import rescale_alternates
 from lenssr.image._wcs_rescale import resample_wcs
 
 __all__ = ["SuperResolvedImage"]

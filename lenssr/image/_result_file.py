@@ -13,8 +13,8 @@ from lenssr.image._lens_solution import solution_hdus, solutions_from
 from lenssr.image._noise import base_class
 from lenssr.image._read import UNCERTAINTIES
 from lenssr.image._units import parse_unit, unit_text
-from lenssr.image._wcs import strip_wcs, wcs_from_hdus, wcs_to_fits
-from lenssr.image._wcs_fits import EXTENSION_CARD
+from lenssr.image._wcs_cards import strip_wcs
+from lenssr.image._wcs_fits import EXTENSION_CARD, wcs_from_hdus, wcs_to_fits
 from lenssr.uncertainty import ErrorCorrelation
 
 __all__ = ["from_hdulist", "to_hdulist", "write_whole"]

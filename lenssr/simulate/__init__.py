@@ -34,7 +34,6 @@ _PUBLIC = {
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._bank": ["SceneCache"],
     "._catalog_chunk": ["CHUNK_SIZE"],
     "._catalog_read": ["Catalog"],
     "._draws": ["BatchDraws", "SeriesDraws"],

@@ -25,6 +25,7 @@ _INTERNAL = {
     "._evaluate": ["compare_card", "recipe_from_card"],
     "._keys": ["check_fields", "choice_field", "number_field"],
     "._loop": ["run_steps"],
+    "._scene_cache": ["SceneCache"],
     "._trainer": ["Trainer", "recipe_difference"],
 }
 

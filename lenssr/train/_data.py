@@ -14,7 +14,6 @@ from lenssr.simulate import (
     Grid,
     Optics,
     PairStream,
-    SceneCache,
     find_preset,
     kernel_neighbour_correlation,
     observe_batch,
@@ -30,6 +29,7 @@ from lenssr.train._batch import (
 )
 from lenssr.train._catalog import CatalogPairs
 from lenssr.train._generated import GeneratedScenes
+from lenssr.train._scene_cache import SceneCache
 
 __all__ = ["BankPairs", "StreamPairs", "cache_folder", "open_pairs"]
 
@@ -77,7 +77,7 @@ class BankPairs(Pairs):
                          *classes, _fingerprint(population, priors)])
         self.bank = SceneCache(cache_folder() / name, self.n, grid, population, self.scene_seed,
                               priors)
-        self.bank.build(os.cpu_count() or 1, progress)
+        self.bank.build(workers=os.cpu_count() or 1, progress=progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, fine)
         self.generated = None

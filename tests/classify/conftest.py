@@ -5,7 +5,6 @@ from contextlib import contextmanager
 import pytest
 
 from lenssr.classify import ClassifierRecipe, train_classifier
-from lenssr.simulate import _bank
 from lenssr.train import Data, Training
 
 CLASSES = ["no_sub", "cdm", "axion"]
@@ -30,8 +29,6 @@ def few_scenes(tmp_path_factory):
     def context():
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LENSSR_CACHE", folder)
-            patch.setattr(_bank, "CHUNK", 24)
-            patch.setattr(_bank, "PIECE", 24)
             yield
 
     return context

@@ -25,8 +25,10 @@ from astropy.wcs.wcsapi import (
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import rescale_wcs, strip_wcs
-from lenssr.image._wcs import RescaledWCS, read_wcs, rescale_alternates, wcs_from_hdus, wcs_to_fits
+from lenssr.image._wcs_cards import rescale_alternates
 from lenssr.image._wcs_check import check_same_sky
+from lenssr.image._wcs_fits import read_wcs, wcs_from_hdus, wcs_to_fits
+from lenssr.image._wcs_rescale import RescaledWCS
 
 # Every image of the shared folder with a celestial WCS: file, extension, distortion.
 FILES = [

@@ -16,15 +16,21 @@ from lenssr.simulate import (
     SceneModel,
     Subhalos,
     Vortex,
+    draw_model,
     parse_substructure,
     render,
     simulate_pair,
     truncated_nfw,
 )
-from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._line_mass import lines_as_points
 from lenssr.simulate._model import sersic
 from lenssr.simulate._substructure import add_substructure
+
+
+def draw_scene(population, grid, seed, index, substructure="no_sub"):
+    """Draw and render scene ``index`` of a series: image, points and model."""
+    model = draw_model(population, seed, index, parse_substructure(substructure))
+    return *render(model, grid), model
 
 PLANE = LensPlane(1.2, 0.1, -0.2, 0.5, 1.0)
 GRID = Grid(48, 0.17)

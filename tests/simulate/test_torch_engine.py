@@ -17,10 +17,15 @@ from lenssr.simulate import (
     render,
     render_batch,
 )
-from lenssr.simulate._bank import draw_scene
 from lenssr.simulate._line_mass import lines_as_points
 from lenssr.simulate._model import KINDS
 from lenssr.simulate._torch_scene import _shoot
+
+
+def draw_scene(population, grid, seed, index, substructure="no_sub"):
+    """Draw and render scene ``index`` of a series: image, points and model."""
+    model = draw_model(population, seed, index, parse_substructure(substructure))
+    return *render(model, grid), model
 
 GRID = Grid(96, 0.066)
 

@@ -4,7 +4,6 @@
 import pytest
 import torch
 
-from lenssr.simulate import _bank
 from lenssr.train import Data, Recipe, Training
 from lenssr.weights import load_network
 
@@ -20,7 +19,6 @@ def cache(cache_folder):
     """No more scenes than are needed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LENSSR_CACHE", str(cache_folder))
-        patch.setattr(_bank, "CHUNK", 25)
         yield
 
 
