@@ -22,10 +22,17 @@ from astropy.table import Table
 from torch.nn import functional
 
 from lenssr.networks import sinh_scale, to_asinh
-from lenssr.simulate import BatchDraws
-from lenssr.train import Data, Recipe, Training, apply_symmetry, draw_arcs, fit
-from lenssr.train._arcs import ArcImages
-from lenssr.train._data import BankPairs
+from lenssr.simulate import BatchRandom
+from lenssr.train import (
+    ArcImages,
+    CachedPairs,
+    Data,
+    Recipe,
+    Training,
+    apply_symmetry,
+    draw_arcs,
+    fit,
+)
 from lenssr.weights import load_network
 
 PRESET, SCALE, SHIPPED, UNSEEN = "arcs", 2, "arcs-x2", 2
@@ -70,11 +77,11 @@ def train_network(n, arcs, generator, seed, args):
 def score(weights, args):
     """PSNR of each unseen image, and its peak over the noise."""
     network, _ = load_network(weights)
-    pairs = BankPairs(Data(preset=PRESET, scenes=args.n, seed=UNSEEN, correlated=0.0,
+    pairs = CachedPairs(Data(preset=PRESET, scenes=args.n, seed=UNSEEN, correlated=0.0,
                            noise_error=0.0, psf_known=1.0), SCALE)
     generator, found = torch.Generator().manual_seed(UNSEEN), []
     for start in range(0, args.n, BATCH):
-        batch = pairs.take(range(start, start + BATCH), BatchDraws(generator, BATCH))
+        batch = pairs.take(range(start, start + BATCH), BatchRandom(generator, BATCH))
         error = sinh_scale(network(*batch.inputs("cpu"))) - batch.truth
         peak = batch.truth.amax(dim=(1, 2, 3))
         psnr = 10 * (peak**2 / error.square().mean(dim=(1, 2, 3))).log10()

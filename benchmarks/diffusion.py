@@ -25,9 +25,9 @@ from simulated import SCALE, SEED, Scenes
 from tqdm import tqdm
 
 from lenssr import LensSRWarning, superresolve
-from lenssr._forward_model import ForwardModel
 from lenssr._io import atomic_write
 from lenssr.evaluate import image_metrics, radial_power
+from lenssr.methods import ForwardModel
 
 EDGE = 6        # input pixels along the edge, whose light comes from beyond it
 PLACES = 64     # pixels of each image whose rank among the samples is noted

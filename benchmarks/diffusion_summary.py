@@ -3,8 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from lenssr.evaluate import transfer_function
-from lenssr.evaluate._power_spectrum import FREQUENCIES
+from lenssr.evaluate import FREQUENCIES, transfer_function
 
 BINS = (1, 3, 10, 30)                    # of the local signal to noise
 SNR = (5, 15, 50, 150, 500)              # of the peak of an image
@@ -138,8 +137,7 @@ def metadata_table(n, weights):
     import torch
 
     from lenssr.networks import METADATA, N_PSF_FEATURES
-    from lenssr.train import Recipe
-    from lenssr.train._diffusion import open_residuals, sampling_figures
+    from lenssr.train import Recipe, open_residuals, sampling_metrics
     from lenssr.weights import load_network
 
     network, card = load_network(weights or "diffusion-x2")
@@ -155,7 +153,7 @@ def metadata_table(n, weights):
             if name in (each, "all"):
                 changed[:, N_PSF_FEATURES + k] = torch.nan
         pairs.arrays["numbers"] = changed
-        table.append({"withheld": name, **sampling_figures(network, pairs, "cpu")})
+        table.append({"withheld": name, **sampling_metrics(network, pairs, "cpu")})
     return rounded(table, 4)
 
 

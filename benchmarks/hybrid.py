@@ -18,9 +18,8 @@ from astropy.table import Table
 
 from lenssr.evaluate import image_metrics, radial_power, transfer_function
 from lenssr.networks import sinh_scale
-from lenssr.simulate import BatchDraws
-from lenssr.train import Data, Recipe, Training, fit
-from lenssr.train._data import BankPairs
+from lenssr.simulate import BatchRandom
+from lenssr.train import CachedPairs, Data, Recipe, Training, fit
 from lenssr.weights import load_network
 
 SCALE, UNSEEN, BATCH = 2, 2, 50
@@ -54,11 +53,11 @@ def trained(terms, seed, args):
 def score(weights, args):
     """What is measured on the unseen images: arrays by name, and their summed power."""
     network, _ = load_network(weights)
-    pairs = BankPairs(Data(scenes=args.n, seed=UNSEEN, correlated=0.0, noise_error=0.0,
+    pairs = CachedPairs(Data(scenes=args.n, seed=UNSEEN, correlated=0.0, noise_error=0.0,
                            psf_known=1.0), SCALE)
     generator, rows, power = torch.Generator().manual_seed(UNSEEN), [], 0.0
     for start in range(0, args.n, BATCH):
-        batch = pairs.take(range(start, start + BATCH), BatchDraws(generator, BATCH))
+        batch = pairs.take(range(start, start + BATCH), BatchRandom(generator, BATCH))
         images = sinh_scale(network(*batch.inputs("cpu")))
         for image, truth in zip(images[:, 0].double().numpy(), batch.truth[:, 0].double().numpy()):
             peak = truth.max()

@@ -25,8 +25,8 @@ from lenses import DATA, degrade, lenses, score
 from scipy import fft
 from tqdm import tqdm
 
-from lenssr._forward_model import ForwardModel
 from lenssr.image import relative_kernel
+from lenssr.methods import ForwardModel
 
 SEEING, SNR = 0.75, 100  # FWHM of the optics, arcsec; peak signal to noise
 SCALE = 2

@@ -20,8 +20,7 @@ from astropy.table import Table
 from lenssr._io import atomic_write
 from lenssr.evaluate import EXPERIMENTS, benchmark
 from lenssr.simulate import simulate_catalog
-from lenssr.train import Data, Recipe, Training, adapt, finetune, fit
-from lenssr.train._catalog import split
+from lenssr.train import Data, Recipe, Training, adapt, finetune, fit, split
 
 NETWORKS = {  # sizes that two cores train in minutes
     "srcnn": dict(features=[64, 32], kernels=[9, 5, 5], skip=True),

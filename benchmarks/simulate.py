@@ -23,8 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lenssr.simulate import PairSeries, render, simulate_catalog
-from lenssr.simulate._line_mass import lines_as_points
+from lenssr.simulate import PairSeries, lines_as_points, render, simulate_catalog
 
 PRESET = "deeplense-2"
 CLASSES = ("no_sub", "cdm", "axion")

@@ -23,10 +23,8 @@ from tqdm import tqdm
 
 from lenssr import LensSRWarning, list_methods, superresolve
 from lenssr.evaluate import OptimalLinearFilter, image_metrics, psnr_summary
-from lenssr.simulate import BatchDraws, Population
-from lenssr.simulate._model import KINDS
-from lenssr.train import Data
-from lenssr.train._data import BankPairs
+from lenssr.simulate import SCENE_TYPES, BatchRandom, Population
+from lenssr.train import CachedPairs, Data
 from lenssr.weights import shipped_weights
 
 SCALE, SEED, TRAINING_SEED = 2, 2, 1
@@ -67,14 +65,14 @@ class Scenes:
     def __init__(self, n, seed):
         data = Data(scenes=n, seed=seed, correlated=0.0, noise_error=0.0)
         self.n, self.seed = n, seed
-        self.pairs = BankPairs(data, SCALE, progress=True)
+        self.pairs = CachedPairs(data, SCALE, progress=True)
 
     def __iter__(self):
         generator = torch.Generator().manual_seed(self.seed)
         population = Population()
         for start in range(0, self.n, BATCH):
             indices = range(start, min(start + BATCH, self.n))
-            seen = self.pairs.observe(indices, BatchDraws(generator, len(indices)))
+            seen = self.pairs.observe(indices, BatchRandom(generator, len(indices)))
             psfs = self.pairs.optics.effective_psf(seen.transfer)
             for k, i in enumerate(indices):
                 sky = float(seen.sky[k])
@@ -147,7 +145,7 @@ def summary(method, rows, scenes):
             "shift": np.median([r["shift"] for r, _ in seen if "shift" in r]),
             "empty": np.median(empty) if empty else np.nan}
     parts = {f"snr_{a}_{b}": (snr >= a) & (snr < b) for a, b in zip(SNR_BINS, SNR_BINS[1:])}
-    parts |= {name: kind == name for name in KINDS if name != "empty"}
+    parts |= {name: kind == name for name in SCENE_TYPES if name != "empty"}
     for name, where in parts.items():
         line[name] = psnr_summary(mse[where], 1.0)["mean"] if where.any() else np.nan
     return line

@@ -19,7 +19,7 @@ import numpy as np
 from astropy.table import Table
 
 from lenssr._io import atomic_write
-from lenssr.evaluate._fidelity.result import shortened
+from lenssr.evaluate import shortened
 
 COLUMNS = ("mse", "psnr", "psnr_spread", "psnr_of_mean", "ssim", "psnr_arc", "removed",
            "psnr_matched", "ssim_matched", "removed_matched")

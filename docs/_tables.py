@@ -123,11 +123,11 @@ def _facts(card, gain):
 def _cost(weights, side):
     """Operations, and reach, which of networks with physics inside depends on the PSF."""
     from lenssr.evaluate import count_macs
-    from lenssr.networks import GENERATIVE_ARCHITECTURES, PHYSICS_ARCHITECTURES
+    from lenssr.networks import find_architecture
 
     network, card = load_network(weights)
     facts = {"operations per input pixel": f"{count_macs(network, (side, side)) / side**2:,.0f}"}
-    if card.network["architecture"] not in (*PHYSICS_ARCHITECTURES, *GENERATIVE_ARCHITECTURES):
+    if find_architecture(card.network["architecture"]).inputs == "image":
         facts["reach"] = f"{network.halo} input pixels"
     return facts
 

@@ -10,8 +10,6 @@ from lenssr._superresolve import superresolve
 from lenssr.data import demo_lens
 from lenssr.evaluate import comparison_figure, image_metrics
 
-__all__ = ["METHODS", "run_demo"]
-
 METHODS = ("bilinear", "richardson_lucy", "rcan", "unrolled")
 
 

@@ -12,11 +12,8 @@ from lenssr.image import check_tile, oversample_psf, relative_kernel, tiles
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LOG_AREA_OFFSET", "PSFConvolution", "ForwardModel", "BatchForwardModel", "PolyphaseConvolution", "convolve_tiled",
-           "covered_area"]
 
-#: Side of a tile in input pixels where the caller sets none.
-DEFAULT_TILE = 256
+DEFAULT_TILE = 256  # side of a tile in input pixels
 
 
 class PolyphaseConvolution:
@@ -127,8 +124,7 @@ def _split(fine, scale):
     ny, nx = (n // scale for n in fine.shape)
     return fine.reshape(ny, scale, nx, scale).transpose(1, 3, 0, 2)
 
-#: Logarithm of the pixels that a PSF of middling width covers, which is told as zero.
-LOG_AREA_OFFSET = 2.5
+LOG_AREA_OFFSET = 2.5  # logarithm of the area in pixels of a typical PSF
 
 
 class BatchForwardModel:

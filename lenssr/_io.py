@@ -9,9 +9,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-__all__ = ["ChunkCache", "atomic_write", "check_overwrite", "save_figure",
-           "write_tables_and_figure"]
-
 
 @contextmanager
 def atomic_write(path):

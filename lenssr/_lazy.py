@@ -3,12 +3,11 @@
 import sys
 from importlib import import_module
 
-__all__ = ["lazy_exports"]
 
-
-def lazy_exports(package, modules):
+def lazy_exports(package, *groups):
     """Make the module functions ``__getattr__`` and ``__dir__`` of a package."""
-    homes = {name: module for module, names in modules.items() for name in names}
+    homes = {name: module for modules in groups for module, names in modules.items()
+             for name in names}
 
     def get(name):
         if name not in homes:

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 
 from astropy.nddata import CCDData
 
-__all__ = ["LensPair"]
-
 
 @dataclass
 class LensPair:

@@ -8,8 +8,6 @@ from lenssr.exceptions import LensSRWarning
 from lenssr.image import assemble, check_tile, flux_convention, parse_image, rescale_wcs
 from lenssr.methods import RunOptions, check_consistency, default_method, find_method, make_method
 
-__all__ = ["superresolve"]
-
 
 @warnings_to_header
 def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask=None,
@@ -124,35 +122,27 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     run = RunOptions(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
               progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
-    restorations, agreement = check_consistency(parsed.planes, restorations, run, method, data_consistent)
+    restorations, agreement = check_consistency(parsed.planes, restorations, run, method,
+                                                data_consistent)
     lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
     return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=kind,
-                    cards=_cards(parsed, restorations, method, scale, kind, seed) | agreement,
+                    metadata=_metadata(parsed, restorations, method, scale, kind, seed) | agreement,
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 
 
-def _cards(parsed, restorations, method, scale, kind, seed):
+def _metadata(parsed, restorations, method, scale, kind, seed):
+    """Return the named values of the result."""
     from lenssr import __version__
 
     first = restorations[0]
-    cards = {
-        "SRMETHOD": (method, "method of super-resolution"),
-        "SRSCALE": (scale, "output pixels per input pixel"),
-        "SRVERS": (__version__, "version of lenssr"),
-        "SRWEIGHT": ("none", "sha256 of the trained weights"),
-        "SRCALIB": ("measurement", "uncertainty: of the measurement noise alone"),
-        "SRNOISE": ("given" if parsed.noise_given else "estimated", "noise of the input"),
-        "SRFLUX": (kind, "meaning of pixel values"),
-        "SRSEED": (seed, "seed of whatever was random"),
-        "SRPSF": (first.psf_kind if first.psf is not None else "unknown",
-                  "target: Gaussian of FWHM 2 px; input: as it was"),
-    }
-    cards.update(first.facts)
-    # Of a cube, that of the plane which is least like those of the training.
-    inflations = [r.facts["SRINFLAT"] for r in restorations if "SRINFLAT" in r.facts]
-    if inflations:
-        cards["SRINFLAT"] = max(inflations)
-    return cards
+    metadata = {"method": method, "scale": scale, "version": __version__, "weights": "none",
+                "calibration": "measurement",
+                "noise": "given" if parsed.noise_given else "estimated", "flux": kind,
+                "seed": seed, "psf": "unknown" if first.psf is None else first.psf_kind,
+                **first.metadata}
+    if "inflation" in first.metadata:
+        metadata["inflation"] = max(item.metadata["inflation"] for item in restorations)
+    return metadata

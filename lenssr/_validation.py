@@ -4,9 +4,6 @@ import difflib
 import math
 from numbers import Integral, Real
 
-__all__ = ["check_fraction", "check_index", "check_keys", "check_name", "check_nonnegative_int",
-           "check_positive_int", "check_positive_number", "resolve_device", "suggest"]
-
 
 def check_positive_int(name, value):
     """Return ``value`` as an `int`; raise `ValueError` unless it is a positive integer."""

@@ -6,8 +6,6 @@ from contextlib import contextmanager, suppress
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["collect_warnings", "record_warnings", "unique_messages", "warnings_to_header"]
-
 WARNING_KEYWORD = "SRWARN{}"
 MAX_WARNINGS = 99  # warnings in a header: two digits fit into a keyword of eight characters
 

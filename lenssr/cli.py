@@ -5,8 +5,6 @@ import os
 import sys
 import warnings
 
-__all__ = ["main"]
-
 
 def main(arguments=None):
     """Run ``lenssr``."""

@@ -2,8 +2,6 @@
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["LensSRWarning"]
-
 
 class LensSRWarning(AstropyUserWarning):
     """Something was estimated, dropped, or lies outside the trained domain."""

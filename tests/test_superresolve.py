@@ -20,8 +20,7 @@ from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.image import check_tile, gaussian_psf, parse_image, target_psf, tiles
-from lenssr.image._wcs_rescale import RescaledWCS
+from lenssr.image import RescaledWCS, check_tile, gaussian_psf, parse_image, target_psf, tiles
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 CLASSICAL = (*INTERPOLATIONS, "richardson_lucy", "wiener")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from lenssr.data._demo_lens import FILE
+from lenssr.data._files import DEMO_FILE
 from lenssr.simulate import simulate_observation
 
 NATIVE = 0.05               # arcsec, pixels of the HST image
@@ -40,7 +40,7 @@ def main(folder):
             hdus.append(_hdu("ERR", image.uncertainty.array, image))
         hdus.append(fits.ImageHDU(image.psf.astype(np.float32),
                                   name="PSF" if name == "SCI" else "TRUTHPSF"))
-    hdus.writeto(Path(__file__).with_name(FILE), overwrite=True)
+    hdus.writeto(Path(__file__).with_name(DEMO_FILE), overwrite=True)
 
 
 def _hdu(name, values, image):

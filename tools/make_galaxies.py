@@ -13,7 +13,7 @@ from astropy.stats import mad_std, sigma_clipped_stats
 from photutils.segmentation import deblend_sources, detect_sources
 from scipy import ndimage
 
-from lenssr.data._galaxies import FILE, half_light_radius
+from lenssr.data._files import GALAXY_FILE, half_light_radius
 
 SCALE = 0.03                # arcsec, pixels of all of them
 LEVELS = 4                  # wavelet planes
@@ -59,7 +59,7 @@ def main(folder):
                 ("SKYNOISE", float(f"{noise:.4g}"), "of the original, as a share of the flux")):
             hdu.header[key] = value, comment
         hdus.append(hdu)
-    hdus.writeto(Path(__file__).with_name(FILE), overwrite=True)
+    hdus.writeto(Path(__file__).with_name(GALAXY_FILE), overwrite=True)
 
 
 def cut(data, where, apart, ratios):

@@ -12,7 +12,7 @@ from astropy.io import fits
 from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
-from lenssr.data._psfs import FILE
+from lenssr.data._files import PSF_FILE
 
 HALF = 20                   # pixels, the most on either side of the centre
 CORE = 7                    # pixels on either side in which the centroid is taken
@@ -39,7 +39,7 @@ def main(folder):
                 ("YOFFSET", round(y, 3) + 0.0, "[pixel]")):
             hdu.header[key] = value, comment
         hdus.append(hdu)
-    hdus.writeto(Path(__file__).with_name(FILE), overwrite=True)
+    hdus.writeto(Path(__file__).with_name(PSF_FILE), overwrite=True)
 
 
 def hsc(folder):

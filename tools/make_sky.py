@@ -13,7 +13,7 @@ from astropy.stats import mad_std
 from photutils.segmentation import detect_sources
 from scipy import ndimage, signal
 
-from lenssr.data._sky import BANDS, FILE, lag_one
+from lenssr.data._files import SKY_BANDS, SKY_FILE, lag_one
 
 STEP = 1 / 32               # of the noise, in which the file counts
 COVERED = 0.35              # share of a field above which sources leave too little sky
@@ -24,7 +24,7 @@ SEED = 46                   # of the choice of patches
 def main(folder):
     """Write the file into the package."""
     hdus = fits.HDUList([fits.PrimaryHDU()])
-    for band in BANDS:
+    for band in SKY_BANDS:
         fields = fits.getdata(Path(folder) / "sky" / f"DES_bg_{band}.fits").astype(float)
         kept = {number: empty(field) for number, field in enumerate(fields)}
         kept = {number: field for number, field in kept.items() if field is not None}
@@ -39,7 +39,7 @@ def main(folder):
             hdu.header[f"NOISE{at}"] = float(f"{noise:.4g}"), "in the original's unit"
             hdu.header[f"PATCH{at}"] = round(patched, 3), "share of it that is patched"
         hdus.append(hdu)
-    hdus.writeto(Path(__file__).with_name(FILE), overwrite=True)
+    hdus.writeto(Path(__file__).with_name(SKY_FILE), overwrite=True)
 
 
 def empty(field):

@@ -2,16 +2,27 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["ClassifierRecipe", "DarkMatter", "InputConfig", "classify", "dark_matter",
-           "evaluate_classifier", "train_classifier"]
-
 _PUBLIC = {
     "._classify": ["classify"],
-    "._dark_matter": ["dark_matter"],
-    "._evaluate": ["evaluate_classifier"],
-    "._outcome": ["DarkMatter"],
-    "._recipe": ["ClassifierRecipe", "InputConfig"],
-    "._train": ["train_classifier"],
+    "._experiment": ["dark_matter"],
+    "._scores": ["DarkMatter"],
+    "._train": ["ClassifierRecipe", "InputConfig", "evaluate_classifier", "train_classifier"],
+}
+# Interface for the other packages of lenssr, not part of the public API.
+_INTERNAL = {
+    "._classify": [
+        "calibration_error", "domain_distance", "feature_domain", "find_temperature",
+        "open_classifier", "probabilities"],
+    "._experiment": [
+        "CLASSES", "RESTORERS", "Restorations", "TEST_SEED", "TrainingPlan",
+        "_without_folders", "lens_images", "restore_consistently", "restorer_from_method",
+        "restorer_from_weights"],
+    "._scores": [
+        "SUBHALO_MASSES", "auc", "bootstrap", "confusion", "confusion_table",
+        "exceeds_threshold", "one_vs_rest", "roc", "roc_table", "scores_table",
+        "subhalo_table", "twin_series"],
+    "._train": ["ClassifierInputs", "ClassifierTrainer", "Labels"],
 }
 
-__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC)
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC, _INTERNAL)

@@ -1,26 +1,149 @@
 """Which dark matter is in images: the front door."""
 
 import warnings
+from dataclasses import dataclass
 from numbers import Number
 from pathlib import Path
 
 import numpy as np
+import torch
 from astropy.io import fits
 from astropy.table import Table
 
-from lenssr.classify._judge import open_judge
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import parse_image
 from lenssr.networks import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE
+from lenssr.train import apply_symmetry
 from lenssr.uncertainty import sky_level
+from lenssr.weights import load_network
 
-__all__ = ["classify"]
-
-SHIPPED = "classifier-resnet18"
-AT_ONCE = 250  # images of a catalogue that are read together
+INSIDE_FRACTION = 0.995  # fraction of validation images that count as in distribution
+CARD_DIGITS = 5  # significant digits of the numbers in a card
 
 
-def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
+def feature_domain(features, labels, classes):
+    """Where the features of images that a classifier knows lie."""
+    means = np.stack([features[labels == k].mean(axis=0) for k in range(classes)])
+    spread = (features - means[labels]).std(axis=0)
+    widths = np.maximum(spread, 1e-3 * spread.max() + 1e-12)
+    domain = {"means": _short(means), "widths": _short(widths)}
+    domain["distance"] = float(np.quantile(domain_distance(features, domain), INSIDE_FRACTION))
+    return domain
+
+
+def domain_distance(features, domain):
+    r"""
+    Distance of images from the nearest class.
+
+    :math:`\sqrt{\min_k \frac{1}{c} \sum_j (f_j - \mu_{kj})^2 / \sigma_j^2}`, that of Mahalanobis
+    (Lee et al. 2018, arXiv:1807.03888) with the widths of features alone.
+    """
+    means, widths = np.asarray(domain["means"]), np.asarray(domain["widths"])
+    offset = (features[:, None] - means) / widths
+    return np.sqrt((offset**2).mean(axis=-1).min(axis=1))
+
+
+def _short(values):
+    """Numbers for a card, which need no sixteen digits."""
+    return [_short(v) if np.ndim(v) else float(f"{v:.{CARD_DIGITS}g}") for v in values]
+
+
+CONFIDENCE_BINS = 10  # bins of the expected calibration error
+TEMPERATURE_RANGE = (0.05, 20.0)  # limits of the fitted temperature
+
+
+def probabilities(logits, temperature=1.0):
+    """Softmax of logits over a temperature."""
+    z = np.asarray(logits, dtype=float) / temperature
+    z = np.exp(z - z.max(axis=-1, keepdims=True))
+    return z / z.sum(axis=-1, keepdims=True)
+
+
+def find_temperature(logits, labels):
+    """The temperature that makes labels most likely (Guo et al. 2017, arXiv:1706.04599)."""
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(labels))
+
+    def likelihood(log_t):
+        p = probabilities(logits, np.exp(log_t))[rows, labels]
+        return -np.log(np.clip(p, 1e-12, None)).mean()
+
+    found = minimize_scalar(likelihood, bounds=np.log(TEMPERATURE_RANGE), method="bounded")
+    return float(np.exp(found.x))
+
+
+def calibration_error(chances, labels, bins=CONFIDENCE_BINS):
+    """Expected calibration error: how far confidence is from accuracy (Naeini et al. 2015)."""
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(place, confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+N_SYMMETRIES = 8  # symmetries of the square
+PREDICTION_BATCH = 64  # images that are classified together
+
+
+@torch.no_grad()
+def predict_logits(network, images):
+    """Mean of what a classifier says over the eight symmetries of the square."""
+    logits, features = 0.0, 0.0
+    for turn in range(N_SYMMETRIES):
+        # The axes of images come first there.
+        view = apply_symmetry(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
+        last = network.features(view.contiguous())[-1]
+        logits = logits + network.classify(last).float() / N_SYMMETRIES
+        features = features + last.float().mean(dim=(-2, -1)) / N_SYMMETRIES
+    return logits.cpu().numpy(), features.cpu().numpy()
+
+
+@dataclass
+class TrainedClassifier:
+    """A trained classifier."""
+
+    network: torch.nn.Module
+    card: object
+    device: torch.device
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the probabilities."""
+        return tuple(self.card.classifier["classes"])
+
+    @property
+    def restored_by(self):
+        """The ``SRWEIGHT`` of the images that it was trained on; earlier ones saw sharp ones."""
+        return self.card.classifier.get("restored_by", "none")
+
+    def __call__(self, images):
+        """Probabilities, and distances from what it knows."""
+        said, found = [], []
+        for start in range(0, len(images), PREDICTION_BATCH):
+            part = torch.as_tensor(np.asarray(images[start:start + PREDICTION_BATCH], dtype=np.float32))
+            logits, features = predict_logits(self.network, part[:, None].to(self.device))
+            said.append(logits)
+            found.append(features)
+        domain = self.card.classifier["domain"]
+        far = domain_distance(np.concatenate(found), domain) / domain["distance"]
+        return probabilities(np.concatenate(said), self.card.classifier["temperature"]), far
+
+
+def open_classifier(classifier, device=None):
+    """The `Judge` of a file of weights."""
+    network, card = load_network(classifier)
+    if not card.classifier:
+        raise ValueError(f"`classifier` must be weights of a classifier, got {card.name!r} of "
+                         f"architecture {card.network.get('architecture')!r}")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return TrainedClassifier(network.to(device, memory_format=torch.channels_last), card, device)
+
+
+DEFAULT_CLASSIFIER = "classifier-resnet18"
+CATALOG_BATCH = 250  # images of a catalogue that are read together
+
+
+def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device=None):
     """
     Probabilities of the classes of dark matter in images of lenses.
 
@@ -70,7 +193,7 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
         If images are out of the domain, or do not tell what restored them and the classifier is
         for restored ones.
     """
-    judge = open_judge(classifier, device)
+    judge = open_classifier(classifier, device)
     chances, far, restored_by = [], [], []
     for images, weights in _batches(data, hdu, mask):
         found = judge(images)
@@ -89,11 +212,11 @@ def classify(data, classifier=SHIPPED, *, hdu=None, mask=None, device=None):
     table["out_of_domain"] = (far > 1) | other
     table.meta = {"classifier": judge.card.name, "sha256": judge.card.sha256[:16],
                   "trained_on": judge.card.recipe["data"]["preset"]}
-    _tell(table, judge, restored_by.count(None))
+    _warn_domain(table, judge, restored_by.count(None))
     return table
 
 
-def _tell(table, judge, unknown):
+def _warn_domain(table, judge, unknown):
     looks = judge.card.recipe["looks"]
     outside = int(table["out_of_domain"].sum())
     by = f", restored by {Path(looks['weights']).stem}" if looks["input"] == "sr" else ""
@@ -118,12 +241,12 @@ def _batches(data, hdu, mask):
 
         data = open_catalog(data)
     if hasattr(data, "hr") and hasattr(data, "table"):
-        for start in range(0, len(data), AT_ONCE):
-            stop = min(start + AT_ONCE, len(data))
+        for start in range(0, len(data), CATALOG_BATCH):
+            stop = min(start + CATALOG_BATCH, len(data))
             yield np.stack([_plane(np.asarray(data.hr[i], dtype=float), None, None, f" {i}")[0]
                             for i in range(start, stop)]), "none"
         return
-    several = _are_several(data)
+    several = _is_list_of_images(data)
     if several and mask is not None:
         raise ValueError("`mask` must be left out for several images, which carry their own")
     for k, each in enumerate(data if several else [data]):
@@ -131,7 +254,7 @@ def _batches(data, hdu, mask):
         yield values[None], restored_by
 
 
-def _are_several(data):
+def _is_list_of_images(data):
     """Whether a list holds images, and not the rows of one."""
     if not isinstance(data, list | tuple) or isinstance(data, fits.HDUList) or not data:
         return False

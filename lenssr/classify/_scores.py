@@ -1,11 +1,18 @@
 """How well classes are told apart: curves, areas, confusion, and how sure these are."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+from astropy.table import Table
 
-__all__ = ["auc", "bootstrap", "confusion", "one_vs_rest", "roc"]
+from lenssr._io import check_overwrite, write_tables_and_figure
+from lenssr.classify._classify import calibration_error
+from lenssr.evaluate import add_subhalo
+from lenssr.simulate import SceneSeries, draw_model, find_preset
 
-RESAMPLES = 1000
-LEVEL = 0.95
+N_RESAMPLES = 1000  # bootstrap samples
+CONFIDENCE_LEVEL = 0.95  # of the bootstrap intervals
 
 
 def one_vs_rest(labels, k):
@@ -45,7 +52,7 @@ def confusion(labels, said, classes):
                        minlength=classes**2).reshape(classes, classes)
 
 
-def bootstrap(figure, labels, *arrays, seed=0, resamples=RESAMPLES, level=LEVEL):
+def bootstrap(figure, labels, *arrays, seed=0, resamples=N_RESAMPLES, level=CONFIDENCE_LEVEL):
     """Interval of a figure, by drawing the images again with replacement."""
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
     places = [np.flatnonzero(labels == k) for k in np.unique(labels)]
@@ -54,3 +61,209 @@ def bootstrap(figure, labels, *arrays, seed=0, resamples=RESAMPLES, level=LEVEL)
         chosen = np.concatenate([rng.choice(each, len(each)) for each in places])
         values.append(figure(labels[chosen], *(array[chosen] for array in arrays)))
     return tuple(float(v) for v in np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]))
+
+
+FALSE_POSITIVE_RATE = 0.05  # of smooth lenses in sharp images
+ROC_GRID = np.linspace(0, 1, 101)
+PEAK_SNR_BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100, np.inf)}
+"""Of the peak of an observed image over its noise, by what accuracies in them are called."""
+
+
+def scores_table(verdicts, labels, classes, far, snr, seed=0):
+    """Accuracy, areas under the curves with their intervals, calibration, and warnings."""
+    rows = []
+    for (classifier, way), chances in verdicts.items():
+        said = chances.argmax(axis=1)
+        row = {"classifier": classifier, "images": way, "n": len(labels),
+               "accuracy": float(np.mean(said == labels))}
+        row["accuracy_low"], row["accuracy_high"] = bootstrap(
+            lambda true, found: np.mean(true == found), labels, said, seed=seed)
+        for name, (low, high) in PEAK_SNR_BINS.items():
+            some = (snr >= low) & (snr < high)
+            right = (said == labels)[some]
+            row[f"accuracy_{name}"] = float(right.mean()) if some.any() else np.nan
+        for k, name in enumerate(classes):
+            row[f"auc_{name}"] = auc(chances[:, k], one_vs_rest(labels, k))
+            row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(
+                lambda true, score, k=k: auc(score, true == k), labels, chances[:, k], seed=seed)
+        row["calibration_error"] = calibration_error(chances, labels)
+        row["out_of_domain"] = float(np.mean(far[classifier, way] > 1))
+        rows.append(row)
+    table = Table(rows)
+    for name in table.colnames[3:]:
+        table[name].info.format = ".4f"
+    return table
+
+
+def detection_threshold(chances, share=FALSE_POSITIVE_RATE):
+    """The threshold that a share of smooth lenses exceeds."""
+    return float(np.quantile(chances, 1 - share))
+
+
+def exceeds_threshold(chances, share=FALSE_POSITIVE_RATE):
+    """That threshold for each lens, by lenses that it is not one of: every other one's by the rest."""
+    found = np.empty(len(chances))
+    for half in (0, 1):
+        found[half::2] = detection_threshold(chances[1 - half::2], share)
+    return found
+
+
+def confusion_table(verdicts, labels, classes):
+    """Confusion matrices: a row for each classifier, way and true class, shares in columns."""
+    rows = []
+    for (classifier, way), chances in verdicts.items():
+        matrix = confusion(labels, chances.argmax(axis=1), len(classes))
+        for name, line in zip(classes, matrix):
+            rows.append({"classifier": classifier, "images": way, "true": name,
+                         **{f"said_{other}": int(c) for other, c in zip(classes, line)}})
+    return Table(rows)
+
+
+def roc_table(verdicts, labels, classes):
+    """Curves one against the rest: the share found at a hundred shares of false ones."""
+    columns = {"false_positive": ROC_GRID}
+    for (classifier, way), chances in verdicts.items():
+        for k, name in enumerate(classes):
+            false, found, _ = roc(chances[:, k], one_vs_rest(labels, k))
+            columns[f"{classifier} | {way} | {name}"] = np.interp(ROC_GRID, false, found)
+    table = Table(columns)
+    for name in table.colnames:
+        table[name].info.format = ".4f"
+    return table
+
+
+TABLE_SUFFIXES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
+PRINTED_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error", "out_of_domain")
+LINE_STYLES = {"HR": "-", "bilinear": ":", "RCAN of all": "--", "RCAN of cdm": "-."}
+"""Ways of which curves are drawn, and how; a classifier has its colour."""
+
+
+def file_names(preset):
+    """Names of the files that `DarkMatter.write` writes, the figure last."""
+    name = f"dark-matter-{preset}".replace("-classification", "")
+    return [*(f"{name}-{part}.ecsv" for part in TABLE_SUFFIXES.values()), f"{name}.png"]
+
+
+@dataclass
+class DarkMatter:
+    """
+    Result of `dark_matter`; as text, its tables.
+
+    Attributes
+    ----------
+    scores : `~astropy.table.Table`
+        Accuracy, in whole and by the signal to noise at the peaks of the observed images, area
+        under each curve, with intervals of 95 per cent, calibration error, and the share that is
+        unlike what it knows, of each classifier on each kind of images.
+    confusion : `~astropy.table.Table`
+        What was said of each class.
+    curves : `~astropy.table.Table`
+        Receiver operating characteristics, one class against the rest.
+    subhalos : `~astropy.table.Table`
+        False positives on smooth lenses, and subhalos found, by mass.
+    """
+
+    scores: Table
+    confusion: Table
+    curves: Table
+    subhalos: Table
+
+    def __str__(self):
+        short = self.scores[["classifier", "images", *PRINTED_COLUMNS[:3], *(
+            name for name in self.scores.colnames if name.startswith("auc_")
+            and not name.endswith(("_low", "_high"))), *PRINTED_COLUMNS[3:]]]
+        parts = (("Classes told apart", short), ("Subhalos", self.subhalos),
+                 ("What was said", self.confusion))
+        return "\n\n".join("\n".join([title, *table.pformat(max_lines=-1, max_width=-1)])
+                           for title, table in parts)
+
+    def figure(self):
+        """
+        Curves of smooth lenses, and accuracies with their intervals.
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+        """
+        from matplotlib.figure import Figure
+
+        names = [f"{row['classifier']} on {row['images']}" for row in self.scores]
+        figure = Figure(figsize=(14, max(5, 0.16 * len(names))), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        y = np.arange(len(names))[::-1]
+        value = np.array(self.scores["accuracy"])
+        error = np.abs([value - self.scores["accuracy_low"],
+                        self.scores["accuracy_high"] - value])
+        left.errorbar(value, y, xerr=error, fmt="o", ms=4)
+        left.axvline(1 / 3, color="0.6", ls=":")
+        left.set_yticks(y, names, fontsize=7)
+        left.set_xlabel("accuracy")
+        colours = {}
+        for name in self.curves.colnames[1:]:
+            classifier, way, kind = name.split(" | ")
+            if kind == "no_sub" and way in LINE_STYLES:
+                right.plot(self.curves["false_positive"], self.curves[name], ls=LINE_STYLES[way],
+                           color=colours.setdefault(classifier, f"C{len(colours)}"),
+                           label=f"{classifier} on {way}")
+        right.set_xlabel("false positives")
+        right.set_ylabel("smooth lenses found")
+        right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        return figure
+
+    def write(self, folder, *, overwrite=False):
+        """
+        Write the tables and the figure.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where to; made if it is not there.
+        overwrite : bool
+            Replace files that are there.
+
+        Raises
+        ------
+        OSError
+            If a file is there already and ``overwrite`` is false.
+        """
+        paths = [Path(folder) / name for name in file_names(self.scores.meta["preset"])]
+        check_overwrite(paths, overwrite)
+        write_tables_and_figure({path: getattr(self, part) for part, path in zip(TABLE_SUFFIXES, paths)},
+                     self.figure(), paths[-1])
+
+
+SUBHALO_MASSES = (1e7, 1e8, 1e9, 1e10)  # solar masses
+"""Solar masses of the subhalos."""
+
+
+def twin_series(preset, n, seed):
+    """Series of the same smooth lenses with a subhalo of each mass on their brightest arc."""
+    found = find_preset(preset)
+    smooth = [draw_model(found.population, seed, i) for i in range(n)]
+    return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth], found.instrument,
+                              found.size, seed=seed) for mass in SUBHALO_MASSES}
+
+
+def subhalo_table(smooth, twins, own, seed=0):
+    """Completeness and false positives."""
+    rows = []
+    whole = {name: detection_threshold(smooth[name, way]) for name, way in own.items()}
+    crossed = {name: exceeds_threshold(smooth[name, way]) for name, way in own.items()}
+    sharp = smooth["HR", "HR"] > crossed["HR"]
+    same = np.zeros(len(sharp), int)
+    for (classifier, way), chances in smooth.items():
+        cut, false = whole[classifier], chances > crossed[classifier]
+        row = {"classifier": classifier, "images": way, "n": len(false), "threshold": cut,
+               "false_positive": float(false.mean()), "ratio": _ratio(same, false, sharp)}
+        row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp, seed=seed)
+        row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(found[classifier, way] > cut))
+                for mass, found in twins.items()}
+        rows.append(row)
+    table = Table(rows)
+    for name in table.colnames[3:]:
+        table[name].info.format = ".3f"
+    return table
+
+
+def _ratio(_, false, sharp):
+    return false.mean() / sharp.mean() if sharp.any() else np.nan

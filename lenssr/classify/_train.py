@@ -1,22 +1,216 @@
 """Training of a classifier, by the loop that trains the networks that restore."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.classify._judge import judge
-from lenssr.classify._known import known_images
-from lenssr.classify._looks import open_views
-from lenssr.classify._recipe import ClassifierRecipe
+from lenssr.classify._classify import (
+    calibration_error,
+    feature_domain,
+    find_temperature,
+    open_classifier,
+    predict_logits,
+    probabilities,
+)
 from lenssr.classify._scores import auc, one_vs_rest
-from lenssr.classify._temperature import calibration_error, find_temperature, probabilities
-from lenssr.train import Distributed, Trainer, check_workers, run_steps
-from lenssr.weights import save_network
+from lenssr.networks import sinh_scale
+from lenssr.simulate import open_catalog
+from lenssr.train import (
+    Distributed,
+    Recipe,
+    Trainer,
+    check_fields,
+    check_workers,
+    choice_field,
+    compare_card,
+    number_field,
+    open_pairs,
+    recipe_from_card,
+    run_steps,
+)
+from lenssr.weights import load_network, save_network
 
-__all__ = ["ClassifierTrainer", "figures_in_use", "figures_seen_once", "look",
-           "train_classifier"]
+INPUT_IMAGES = ("hr", "lr", "sr")
+WEIGHT_TOLERANCE = 1e-6  # deviation of the sum of the weights from one
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """
+    What a classifier looks at; parameters as in the recipe files.
+
+    Parameters
+    ----------
+    input : {"hr", "lr", "sr"}
+        The sharp image without noise; the observed one, interpolated to the same pixels; or the
+        observed one as the network of ``weights`` restores it.
+    scale : int
+        Output pixels per input pixel.
+    weights : str, optional
+        Name or file of the weights that restore, for ``"sr"``.
+    noise : float
+        Largest noise that is added to an image, as a share of its peak; each has one drawn
+        uniformly in its logarithm over two decades. None is added by default.
+    class_weights : list of float, optional
+        Weight of each class in the loss, of sum one; all alike by default.
+    """
+
+    input: str = choice_field("hr", *INPUT_IMAGES)
+    scale: int = number_field(2, 1, whole=True)
+    weights: str | None = None
+    noise: float = number_field(0.0, 0, 1)
+    class_weights: list | None = None
+
+    def __post_init__(self):
+        check_fields(self)
+        if (self.weights is None) != (self.input != "sr"):
+            raise ValueError("recipe key `weights` must be given for the input 'sr', and for no "
+                             f"other, got {self.weights!r} for {self.input!r}")
+        weights = self.class_weights
+        if weights is None:
+            return
+        if not isinstance(weights, list | tuple) or not all(
+                isinstance(w, int | float) and not isinstance(w, bool) and w >= 0
+                for w in weights):
+            raise ValueError("recipe key `class_weights` must be numbers that are not negative, "
+                             f"got {weights!r}")
+        if abs(sum(weights) - 1) > WEIGHT_TOLERANCE:
+            raise ValueError(f"recipe key `class_weights` must have a sum of 1, got {weights!r} "
+                             f"of sum {sum(weights):g}")
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe(Recipe):
+    """
+    A training run of a classifier.
+
+    Parameters
+    ----------
+    name, network, data, training
+        As `~lenssr.train.Recipe` has them; ``network`` needs no scale, and the classes are those
+        that ``data`` names as its ``substructure``.
+    looks : `Looks`
+        What it looks at.
+
+    Raises
+    ------
+    ValueError
+        If a key is wrong, or there are no classes to tell apart.
+    """
+
+    looks: InputConfig = field(default_factory=InputConfig)
+
+    needed: ClassVar = ("architecture",)
+    parts: ClassVar = {**Recipe.parts, "looks": InputConfig}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError("recipe key `substructure` must name at least two classes, each once, "
+                             f"got {self.data.substructure!r}")
+        weights = self.looks.class_weights
+        if weights is not None and len(weights) != len(self.classes):
+            raise ValueError(f"recipe key `class_weights` must have a number for each of the "
+                             f"{len(self.classes)} classes, got {weights!r}")
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the outputs."""
+        return tuple(self.data.substructure or ())
+
+    @property
+    def sizes(self):
+        """What ``lenssr.networks.build`` takes."""
+        return {"classes": len(self.classes), **self.network}
+
+    def pairs(self, restorer=None):
+        """
+        The recipe whose pairs these are, as a network that restores them is trained on.
+
+        Parameters
+        ----------
+        restorer : dict, optional
+            Sizes of that network.
+        """
+        network = restorer or {"architecture": "srcnn", "scale": self.looks.scale}
+        return Recipe(self.name, network, self.data, self.training)
+
+
+NOISE_DECADES = 2.0  # width in decades of the distribution of the added noise
+
+
+class ClassifierInputs:
+    """Images of a batch of pairs as a classifier is shown them."""
+
+    def __init__(self, looks, device):
+        self.looks, self.device, self.restorer, self.sizes = looks, device, None, None
+        self.restored_by = "none"
+        if looks.input == "sr":
+            network, card = load_network(looks.weights)
+            if looks.scale not in card.scales:
+                raise ValueError(f"recipe key `weights` must be of scale {looks.scale}, "
+                                 f"{card.name!r} is of {' or '.join(map(str, card.scales))}")
+            self.restorer = network.to(device, memory_format=torch.channels_last)
+            self.sizes = {**card.network, "scale": looks.scale}
+            self.restored_by = card.sha256[:16]
+
+    @torch.no_grad()
+    def __call__(self, batch, noisy=False):
+        """The images, linear, shape ``(batch, 1, n, n)``."""
+        if self.looks.input == "hr":
+            image = batch.truth
+        elif self.looks.input == "lr":
+            image = functional.interpolate(batch.lr, scale_factor=batch.scale, mode="bilinear",
+                                           align_corners=False)
+        else:
+            image = sinh_scale(self.restorer(*batch.inputs(self.device)).float())
+        image = image.to(self.device)
+        return self._with_noise(image) if noisy and self.looks.noise else image
+
+    def _with_noise(self, image):
+        peak = image.abs().amax(dim=(1, 2, 3), keepdim=True)
+        decades = NOISE_DECADES * torch.rand_like(peak)
+        return image + peak * self.looks.noise * 10**-decades * torch.randn_like(image)
+
+
+class Labels:
+    """Classes of pairs by their numbers."""
+
+    def __init__(self, classes, catalog=None):
+        self.classes, self.known = classes, None
+        if catalog is not None:
+            self.known = catalog_labels(open_catalog(catalog), classes)
+
+    def __call__(self, indices):
+        numbers = np.asarray(indices)
+        found = numbers % len(self.classes) if self.known is None else self.known[numbers]
+        return torch.as_tensor(found, dtype=torch.int64)
+
+
+def catalog_labels(catalog, classes):
+    """Number of the class of each pair of a catalogue, `ValueError` where it does not tell."""
+    table = getattr(catalog, "table", None)
+    if table is None or "substructure" not in table.colnames:
+        raise ValueError("`catalog` must have labels, a column `substructure` in its table of "
+                         f"truths, {str(catalog.path)!r} has none")
+    names = [str(name) for name in table["substructure"]]
+    other = sorted(set(names) - set(classes))
+    if other:
+        raise ValueError(f"`catalog` must hold the classes {', '.join(classes)} only, got "
+                         f"{', '.join(other)} in {str(catalog.path)!r}")
+    return np.array([classes.index(name) for name in names])
+
+
+def open_inputs(recipe, device, progress=False):
+    """Pairs to train with and to validate with, their viewer, and their labels."""
+    viewer = ClassifierInputs(recipe.looks, device)
+    source = recipe.pairs(viewer.sizes)
+    pairs, unseen = (open_pairs(source, validation, progress) for validation in (False, True))
+    return pairs, unseen, viewer, Labels(recipe.classes, recipe.data.catalog)
 
 
 def train_classifier(recipe, folder, *, device=None, workers=None, progress=True):
@@ -58,7 +252,7 @@ def train_classifier(recipe, folder, *, device=None, workers=None, progress=True
         progress = progress and team.first
         Path(folder).mkdir(parents=True, exist_ok=True)
         pairs, unseen, viewer, labels = team.one_by_one(
-            lambda: open_views(recipe, team.device, progress))
+            lambda: open_inputs(recipe, team.device, progress))
         trainer = ClassifierTrainer(recipe, folder, team, viewer, labels)
         trainer.begin()
         trainer.plan(pairs)
@@ -94,12 +288,12 @@ class ClassifierTrainer(Trainer):
 
     def figures(self, pairs):
         """What `figures_seen_once` gives of the averaged network."""
-        return figures_seen_once(self.average, pairs, self.viewer, self.labels)
+        return single_view_metrics(self.average, pairs, self.viewer, self.labels)
 
 
-def figures_seen_once(network, pairs, viewer, labels):
+def single_view_metrics(network, pairs, viewer, labels):
     """Accuracy, cross-entropy and areas under the curves, of images as they are."""
-    logits, true, _ = look(network, pairs, viewer, labels, _one_view)
+    logits, true, _ = validation_logits(network, pairs, viewer, labels, _single_view)
     chances = probabilities(logits)
     right = (chances.argmax(axis=1) == true).mean()
     entropy = -np.log(np.clip(chances[np.arange(len(true)), true], 1e-12, None)).mean()
@@ -108,13 +302,13 @@ def figures_seen_once(network, pairs, viewer, labels):
     return {"accuracy": float(right), "entropy": float(entropy), **areas}
 
 
-def figures_in_use(logits, true, temperature):
+def calibrated_metrics(logits, true, temperature):
     """Accuracy and error of calibration, of the mean over all symmetries."""
     return {"accuracy": float((logits.argmax(axis=1) == true).mean()),
             "calibration_error": calibration_error(probabilities(logits, temperature), true)}
 
 
-def look(network, pairs, viewer, labels, how=judge):
+def validation_logits(network, pairs, viewer, labels, how=predict_logits):
     """What a classifier says of all pairs that there are to validate with."""
     said, true, found = [], [], []
     for batch in pairs.batches():
@@ -126,7 +320,7 @@ def look(network, pairs, viewer, labels, how=judge):
 
 
 @torch.no_grad()
-def _one_view(network, images):
+def _single_view(network, images):
     """As `judge`, of the images as they are."""
     last = network.features(images)[-1]
     return network.classify(last).float().cpu().numpy(), last.float().mean((-2, -1)).cpu().numpy()
@@ -136,14 +330,52 @@ def _finish(trainer, unseen, path):
     """Write the weights as they will be kept, and what is known of them."""
     recipe, (network, row) = trainer.recipe, trainer.chosen()
     kept = network.half().float()
-    logits, labels, features = look(kept, unseen, trainer.viewer, trainer.labels)
+    logits, labels, features = validation_logits(kept, unseen, trainer.viewer, trainer.labels)
     temperature = find_temperature(logits, labels)
     figures = {name: value for name, value in row.items() if name != "step"}
-    figures |= figures_in_use(logits, labels, temperature)
+    figures |= calibrated_metrics(logits, labels, temperature)
     save_network(
         path, kept.half(), name=recipe.name, network=recipe.sizes, recipe=recipe.as_dict(),
         figures=figures, steps=row["step"], hours=round(trainer.seconds / 3600, 2),
         classifier={"classes": list(recipe.classes), "temperature": temperature,
                     "size": trainer.viewer.looks.scale * recipe.data.size,
                     "restored_by": trainer.viewer.restored_by,
-                    "domain": known_images(features, labels, len(recipe.classes))})
+                    "domain": feature_domain(features, labels, len(recipe.classes))})
+
+
+def evaluate_classifier(weights, *, device=None, progress=True):
+    """
+    Measure the figures of the card of a classifier again, on the validation set of its recipe.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        Name of weights that come with lenssr, or a ``.safetensors`` file with its card.
+    device : str, optional
+        Torch device; CUDA where there is one by default.
+    progress : bool
+        Show how far the rendering of the validation scenes is.
+
+    Returns
+    -------
+    figures : `~astropy.table.Table`
+        As `lenssr.train.evaluate_weights` gives them: accuracy, cross-entropy, areas under the
+        curves, and calibration error.
+
+    Raises
+    ------
+    ValueError
+        If the weights are damaged, are no classifier, or their card has no recipe.
+    FileNotFoundError
+        If there are no such weights.
+    """
+    with Distributed(device) as team:
+        judge = open_classifier(weights, team.device)
+        recipe = recipe_from_card(judge.card, ClassifierRecipe)
+        viewer = ClassifierInputs(recipe.looks, team.device)
+        unseen = open_pairs(recipe.pairs(viewer.sizes), True, progress)
+        labels = Labels(judge.classes, recipe.data.catalog)
+        found = single_view_metrics(judge.network, unseen, viewer, labels)
+        logits, true, _ = validation_logits(judge.network, unseen, viewer, labels)
+    return compare_card(judge.card, {
+        **found, **calibrated_metrics(logits, true, judge.card.classifier["temperature"])})

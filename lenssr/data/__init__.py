@@ -2,13 +2,9 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["demo_lens", "galaxy_stamps", "measured_psfs", "sky_stamps"]
-
 _PUBLIC = {
-    "._demo_lens": ["demo_lens"],
-    "._galaxies": ["galaxy_stamps"],
-    "._psfs": ["measured_psfs"],
-    "._sky": ["sky_stamps"],
+    "._files": ["demo_lens", "galaxy_stamps", "measured_psfs", "sky_stamps"],
 }
 
+__all__ = [name for names in _PUBLIC.values() for name in names]
 __getattr__, __dir__ = lazy_exports(__name__, _PUBLIC)

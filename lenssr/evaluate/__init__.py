@@ -2,27 +2,40 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["Benchmark", "EXPERIMENTS", "Fidelity", "OptimalLinearFilter", "benchmark",
-           "comparison_figure", "count_macs", "fidelity", "image_metrics", "plot_catalog",
-           "prior_figure", "prior_map", "psnr_summary", "report"]
-
 _PUBLIC = {
-    "._benchmark": ["benchmark"],
+    "._benchmark": ["OptimalLinearFilter", "benchmark"],
     "._benchmark_result": ["Benchmark"],
-    "._complexity": ["count_macs"],
-    "._experiments": ["EXPERIMENTS"],
     "._fidelity": ["Fidelity", "fidelity"],
     "._figures": ["comparison_figure", "plot_catalog"],
-    "._linear": ["OptimalLinearFilter"],
-    "._metrics": ["image_metrics", "psnr_summary"],
-    "._prior": ["prior_figure", "prior_map"],
+    "._metrics": ["count_macs", "image_metrics", "psnr_summary"],
+    "._pairs": ["EXPERIMENTS"],
+    "._prior_map": ["prior_figure", "prior_map"],
     "._report": ["report"],
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._fidelity.twins": ["add_subhalo"],
-    "._power_spectrum": ["radial_power", "transfer_function"],
+    "._benchmark": ["LinearBaseline"],
+    "._fidelity._lens_tests": [
+        "TWIN_MASSES", "add_subhalo", "compare", "fit_lens", "fit_parameters", "fit_scene",
+        "twins"],
+    "._fidelity._photometry": [
+        "NORMAL_COVERAGE", "count_within", "coverage_fractions", "flux_ratio",
+        "measure_shift"],
+    "._fidelity._result": ["shortened"],
+    "._fidelity._scenes": [
+        "FidelityPair", "NOISE_KERNEL_WIDTHS", "SceneConfig", "adaptive_moments", "blanks",
+        "ellipticity", "find_scene_config", "galaxies", "lens_population", "lenses",
+        "stars"],
+    "._fidelity._shapes": ["fit_curve", "regression_slope"],
+    "._fidelity._stars_and_blanks": ["count_sources", "measure_stars", "rate_limits"],
+    "._metrics": [
+        "FREQUENCIES", "noise_floor", "radial_power", "score_both", "score_image",
+        "transfer_function"],
+    "._pairs": ["edge_level", "find_experiment", "prepare_pair"],
+    "._report": ["_benchmark_page"],
+    "._report._maps": ["split_image"],
+    "._report._page_data": ["sky_grid"],
 }
 
-__getattr__, __dir__ = lazy_exports(
-    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC, _INTERNAL)

@@ -1,19 +1,375 @@
 """Every method on the same pairs, compared honestly: the front door."""
 
+import difflib
 import functools
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
+from numpy.lib.stride_tricks import sliding_window_view
 from tqdm import tqdm
 
 from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
-from lenssr.evaluate._benchmark_result import Benchmark, check_free
-from lenssr.evaluate._benchmark_table import decibels, summarise
-from lenssr.evaluate._entrants import LINEAR, method_names, weight_files
-from lenssr.evaluate._experiments import find_experiment
-from lenssr.evaluate._measure import Measurement
-from lenssr.evaluate._prepare import ARC, SEEN, prepare
+from lenssr.evaluate._benchmark_result import Benchmark, check_files, decibels, summarize_images
+from lenssr.evaluate._metrics import count_macs, noise_floor, score_both
+from lenssr.evaluate._pairs import (
+    ARC_LEVEL,
+    ARC_SIGMA,
+    WarningSummary,
+    edge_level,
+    find_experiment,
+    prepare_pair,
+)
+from lenssr.methods import RunOptions, find_method, list_methods, make_method
+from lenssr.weights import find_weights, load_network, read_card
 
-__all__ = ["benchmark"]
+
+class OptimalLinearFilter:
+    r"""
+    One filter from input pixels to output pixels, fitted to pairs by least squares.
+
+    Each of the ``scale**2`` output pixels of an input pixel is a weighted sum of the
+    ``size`` x ``size`` input pixels about it; the weights are those of least mean
+    square error over all pairs that were added, each pair being divided by the peak
+    of its truth, as PSNR is.
+
+    Parameters
+    ----------
+    size : int
+        Side of the patch of input pixels, odd.
+    scale : int
+        Output pixels per input pixel.
+    ridge : float
+        Penalty on the squared weights, relative to the mean square of the input.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Notes
+    -----
+    Only the normal equations are kept, :math:`A^T A` and :math:`A^T b`: memory does
+    not depend on the number of pairs.
+    """
+
+    def __init__(self, size=15, scale=2, ridge=1e-6):
+        if size != int(size) or size < 1 or size % 2 == 0:
+            raise ValueError(f"`size` must be an odd positive integer, got {size!r}")
+        if scale != int(scale) or scale < 1:
+            raise ValueError(f"`scale` must be a positive integer, got {scale!r}")
+        if not ridge >= 0:
+            raise ValueError(f"`ridge` must not be negative, got {ridge!r}")
+        self.size, self.scale, self.ridge = int(size), int(scale), float(ridge)
+        self.n_pairs = 0
+        self._normal = np.zeros((self.size**2, self.size**2))
+        self._moment = np.zeros((self.size**2, self.scale**2))
+        self._weights = None
+
+    def add(self, lr, hr):
+        """
+        Learn from a pair.
+
+        Parameters
+        ----------
+        lr : `~numpy.ndarray`
+            Observed image, shape ``(ny, nx)``.
+        hr : `~numpy.ndarray`
+            Its truth, shape ``(scale * ny, scale * nx)``. A pair whose truth has no
+            positive peak is passed over.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not match or the image is smaller than half the filter.
+        """
+        lr, hr = np.asarray(lr, dtype=float), np.asarray(hr, dtype=float)
+        if lr.ndim != 2 or hr.shape != tuple(self.scale * n for n in lr.shape):
+            raise ValueError(f"`hr` must have {self.scale} times the shape of `lr` {lr.shape}, "
+                             f"got {hr.shape}")
+        peak = hr.max()
+        if peak <= 0:
+            return
+        patches = self._patches(lr / peak)
+        targets = self._phases(hr / peak)
+        self._normal += patches.T @ patches
+        self._moment += patches.T @ targets
+        self.n_pairs += 1
+        self._weights = None
+
+    @property
+    def weights(self):
+        """Weights, shape ``(scale, scale, size, size)``: output phase, then input pixel."""
+        return self._solution().T.reshape(self.scale, self.scale, self.size, self.size)
+
+    def _solution(self):
+        """The weights as they are fitted, shape ``(size**2, scale**2)``."""
+        if self._weights is None:
+            if not self.n_pairs:
+                raise ValueError("the filter has learnt from no pair yet: call `add` first")
+            normal = self._normal.copy()
+            normal[np.diag_indices_from(normal)] += self.ridge * np.trace(normal) / len(normal)
+            self._weights = np.linalg.solve(normal, self._moment)
+        return self._weights
+
+    def apply(self, lr):
+        """
+        Restore an image, reflected about its edges.
+
+        Parameters
+        ----------
+        lr : `~numpy.ndarray`
+            Shape ``(ny, nx)``.
+
+        Returns
+        -------
+        hr : `~numpy.ndarray`
+            Shape ``(scale * ny, scale * nx)``.
+
+        Raises
+        ------
+        ValueError
+            If no pair was added, or the image is smaller than half the filter.
+        """
+        lr = np.asarray(lr, dtype=float)
+        if lr.ndim != 2:
+            raise ValueError(f"`lr` must have 2 dimensions, got {lr.ndim}")
+        weights, s, (ny, nx) = self._solution(), self.scale, lr.shape
+        phases = self._patches(lr) @ weights
+        return phases.reshape(ny, nx, s, s).transpose(0, 2, 1, 3).reshape(ny * s, nx * s)
+
+    def _patches(self, image):
+        half = self.size // 2
+        if min(image.shape) < half:
+            raise ValueError(f"`lr` must have at least {half} pixels along each side for a filter "
+                             f"of {self.size}, got {image.shape}")
+        padded = np.pad(image, half, mode="symmetric")
+        return sliding_window_view(padded, (self.size, self.size)).reshape(image.size, -1)
+
+    def _phases(self, image):
+        s, (ny, nx) = self.scale, image.shape
+        split = image.reshape(ny // s, s, nx // s, s).transpose(0, 2, 1, 3)
+        return split.reshape(-1, s * s)
+
+
+LINEAR = "optimal_linear"
+BASELINES = ("bilinear", "bicubic", LINEAR, "richardson_lucy", "wiener")
+
+
+@dataclass
+class BenchmarkMethod:
+    """One who takes part."""
+
+    label: str
+    apply: object
+    passes: int = 1
+    parameters: float = np.nan
+    macs: float = np.nan
+    known: dict = field(default_factory=dict)
+
+
+class LinearBaseline:
+    """`OptimalLinearFilter` between images whose level has been taken off."""
+
+    def __init__(self, scale):
+        self.filter = OptimalLinearFilter(scale=scale)
+        self._moment = self._norm = 0.0
+
+    def add(self, pair):
+        """Learn from a `Prepared` pair."""
+        lr, hr = pair.plane.data / pair.span, pair.target
+        low, high = edge_level(lr), edge_level(hr)
+        self.filter.add(lr - low, hr - high)
+        self._moment, self._norm = self._moment + low * high, self._norm + low**2
+
+    def __call__(self, pair):
+        data = pair.plane.data
+        level = edge_level(data)
+        share = self._moment / self._norm if self._norm else 0.0
+        return self.filter.apply(data - level) + share * level
+
+
+def flat_image(pair):
+    """The best of all flat images, which has seen the target: what a flat sky is worth."""
+    return np.full(pair.target.shape, np.mean(pair.target[~pair.mask]))
+
+
+def method_names(methods):
+    """The methods that are asked for, bilinear interpolation first: all is measured by it."""
+    table = list_methods()
+    known = [*map(str, table["name"]), LINEAR]
+    if methods is None:
+        networks = map(str, table["name"][table["family"] == "network"])
+        methods = (*BASELINES, *(name for name in networks if find_method(name).weights))
+    if isinstance(methods, str):
+        methods = (methods,)
+    for name in methods:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"`methods` must be names of {', '.join(known)}, got {name!r}{hint}")
+    return list(dict.fromkeys(("bilinear", *methods)))
+
+
+def from_registry(name, scale, shape, device):
+    """The `Entrant` of a method by name; `ValueError` if it cannot do the scale."""
+    made = make_method(name, scale, {})
+    if hasattr(made, "n_probes"):
+        # One, of errors that nobody looks at.
+        made = make_method(name, scale, {"n_probes": 1})
+    for weights in find_method(name).weights:
+        if scale in read_card(find_weights(weights)).scales:
+            return _benchmark_method(name, made, scale, device, *_cost(weights, shape, scale))
+    return _benchmark_method(name, made, scale, device)
+
+
+def weight_files(weights, names):
+    """Files of weights with their labels."""
+    if not isinstance(weights, dict):
+        weights = [weights] if isinstance(weights, str | os.PathLike) else weights
+        weights = {Path(file).stem: file for file in weights}
+    found = []
+    for label, files in weights.items():
+        if label in names:
+            raise ValueError(f"`weights` must have labels that no method has, got {label!r}")
+        for file in [files] if isinstance(files, str | os.PathLike) else files:
+            found.append((label, file, load_network(file)[1]))
+    return found
+
+
+def check_scale(card, scale):
+    """`ValueError` if weights are for another scale."""
+    if scale not in card.scales:
+        raise ValueError(f"its weights are for the scale {' or '.join(map(str, card.scales))}, "
+                         f"not {scale}")
+
+
+def from_weights(label, file, card, scale, shape, device):
+    """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
+    check_scale(card, scale)
+    made = make_method(card.network["architecture"], scale, {"weights": file, "n_probes": 1})
+    return _benchmark_method(label, made, scale, device, *_cost(file, shape, scale))
+
+
+def _cost(weights, shape, scale):
+    network, card = load_network(weights)
+    return card.parameters, count_macs(network, shape, scale), card.recipe.get("data", {})
+
+
+def _benchmark_method(label, method, scale, device, *cost):
+    run = RunOptions(scale=scale, device=device)
+    return BenchmarkMethod(label, lambda pair: method.restore(pair.plane, run).mean,
+                   1 + getattr(method, "n_probes", 0), *cost)
+
+
+N_FIGURE_PAIRS = 3  # pairs whose images are kept for the figure
+
+
+class Measurement:
+    """All who take part, and what was measured so far."""
+
+    def __init__(self, experiment, names, files, ready, device=None, progress=False):
+        self.experiment, self.names, self.files = experiment, names, files
+        self.ready, self.device, self.progress = ready, device, progress
+        self.entrants, self.not_run, self.notes = {}, {}, WarningSummary()
+        self.shown, self.left_out, self.n_pairs, self._rows = [], 0, 0, []
+        self.shape = self.noise_from = None
+
+    def take(self, pair):
+        """Restore a `Prepared` pair by every method, and measure."""
+        if pair is None:
+            self.left_out += 1
+            return
+        if not self.n_pairs:
+            self.shape, self.noise_from = pair.plane.shape, pair.noise_from
+            self._enter(pair)
+        self.notes.add("input", pair.warned, self.n_pairs)
+        results, known = {}, noise_floor(pair)
+        for label, run in list(self.entrants):
+            try:
+                image, seconds = self._restore(label, run, pair)
+                figures = score_both(image, pair)
+            except ValueError as err:
+                self._drop(label, run, str(err))
+                continue
+            results.setdefault(label, image)
+            self._add(label, run, known, figures, 1e3 * seconds)
+        self._add("constant", 0, known, score_both(flat_image(pair), pair))
+        if pair.truth is not None:
+            self._add("truth", 0, known, {f"target_{key}": v for key, v in known.items()})
+        if len(self.shown) < N_FIGURE_PAIRS:
+            self.shown.append((pair, results))
+        self.n_pairs += 1
+
+    def table(self):
+        """What was measured: a row for each image, NaN where there is nothing."""
+        keys = dict.fromkeys(key for row in self._rows for key in row)
+        rows = sorted(self._rows, key=self._order)
+        return Table({key: [row.get(key, np.nan) for row in rows] for key in keys})
+
+    def _order(self, row):
+        labels = [*dict.fromkeys(label for label, _ in self.entrants), "constant", "truth"]
+        return labels.index(row["method"]), row["run"], row["pair"]
+
+    def _add(self, label, run, known, figures, ms=np.nan):
+        self._rows.append({"method": label, "run": run, "pair": self.n_pairs, **figures,
+                           **{f"floor_{key}": value for key, value in known.items()}, "ms": ms})
+
+    def _enter(self, pair):
+        """Make all entrants, now that it is known on what kind of pair they work."""
+        options = pair.scale, pair.plane.shape, self.device
+        for name in self.names:
+            self._try(name, 0, self._fit if name == LINEAR else from_registry, name, *options)
+        runs = {}
+        for label, file, card in self.files:
+            runs[label] = runs.get(label, -1) + 1
+            self._try(label, runs[label], from_weights, label, file, card, *options)
+            self._seen_before(label, card.recipe.get("data", {}))
+
+    def _try(self, label, run, make, *args):
+        try:
+            self.entrants[label, run] = make(*args)
+        except ValueError as err:
+            self.not_run[label] = str(err)
+
+    def _fit(self, name, scale, shape, device):
+        """The linear filter, of pairs that are not tested."""
+        model = LinearBaseline(scale)
+        spare = self.experiment.spare
+        for pair in tqdm(self.experiment.training(), "fitting the linear filter", spare,
+                         disable=not self.progress, delay=2):
+            found = self.ready(pair)
+            if found is not None:
+                model.add(found)
+        if not model.filter.n_pairs:
+            raise ValueError("no pair is left from which it could learn")
+        return BenchmarkMethod(name, model, parameters=float(model.filter.weights.size + 1),
+                       macs=float(model.filter.weights.size * np.prod(shape)))
+
+    def _seen_before(self, label, data):
+        seed, preset = self.experiment.seed, self.experiment.preset
+        seeds = data.get("seed"), data.get("validation_seed")
+        if preset is not None and data.get("preset") == preset and seed in seeds:
+            self.notes.add(label, [f"its training saw the series of seed {seed}: choose another"],
+                           self.n_pairs)
+
+    def _restore(self, label, run, pair):
+        entrant = self.entrants[label, run]
+        with self.notes.taken(label, self.n_pairs):
+            start = time.perf_counter()
+            image = entrant.apply(pair)
+            seconds = time.perf_counter() - start
+        return image / pair.span, seconds / entrant.passes
+
+    def _drop(self, label, run, reason):
+        del self.entrants[label, run]
+        self.not_run[label] = reason + (f" (at pair {self.n_pairs})" if self.n_pairs else "")
+        self._rows = [row for row in self._rows if (row["method"], row["run"]) != (label, run)]
+        for _, results in self.shown:
+            results.pop(label, None)
 
 
 def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf=None,
@@ -98,8 +454,8 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name,
                                  training=training if LINEAR in names else 0)
     if out is not None:
-        check_free(out, experiment.name, overwrite)
-    ready = functools.partial(prepare, psf=psf, assumed_snr=assumed_snr, data_range=data_range)
+        check_files(out, experiment.name, overwrite)
+    ready = functools.partial(prepare_pair, psf=psf, assumed_snr=assumed_snr, data_range=data_range)
     measured = Measurement(experiment, names, files, ready, device, progress)
     for pair in tqdm(experiment.test(), experiment.name, experiment.size, disable=not progress):
         measured.take(ready(pair))
@@ -107,7 +463,7 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
         raise ValueError("`pairs` must hold a pair on which there is something to see, got "
                          f"{measured.left_out} on which there is not")
     images = measured.table()
-    summary = summarise(images, measured.entrants, int(np.prod(measured.shape)))
+    summary = summarize_images(images, measured.entrants, int(np.prod(measured.shape)))
     summary.meta = _conditions(measured, images, seed, assumed_snr, data_range, device)
     result = Benchmark(experiment.name, summary, images, measured.shown)
     if out is not None:
@@ -127,9 +483,9 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
     mse, ssim = (float(np.mean(one[f"floor_{name}"])) for name in ("mse", "ssim"))
     known = np.isfinite(mse)
     peak = "target" if "truth_mse" not in images.colnames else "truth without noise"
-    bright = f"{ARC:g} of its peak"
+    bright = f"{ARC_LEVEL:g} of its peak"
     if mse == 0 or "truth_mse" in images.colnames:
-        bright += f" or {SEEN:g} times the noise of the input, whichever is less"
+        bright += f" or {ARC_SIGMA:g} times the noise of the input, whichever is less"
     noise = {"pair": "as the pairs give it",
              "declared": f"the pairs give none; declared to be peak / {assumed_snr} for "
                          "all methods",

@@ -5,10 +5,8 @@ import numpy as np
 from lenssr._validation import check_positive_int
 from lenssr.image import expand_mask, flux_convention
 
-__all__ = ["comparison_figure", "plot_catalog"]
-
-SOFTENING = 3.0  # noise of the sky at which the stretch goes from linear to logarithmic
-MOST = 6.0       # sigma, end of the scale of the residuals
+STRETCH_NOISE = 3.0  # sky noise at which the stretch turns logarithmic
+MAX_RESIDUAL = 6.0  # sigma at the end of the residual colour scale
 
 
 def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
@@ -55,11 +53,11 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
     sky = np.percentile(sigma, 25)
 
     def stretch(values):
-        return np.arcsinh(values / (SOFTENING * sky))
+        return np.arcsinh(values / (STRETCH_NOISE * sky))
 
     low, high = stretch(-2 * sky), stretch(truth.max())
     figure = Figure(layout="constrained") if figure is None else figure
-    places = _places(figure, len(panels), columns)
+    places = _axes_pairs(figure, len(panels), columns)
     extent = (0, truth.shape[1], 0, truth.shape[0])
     for (name, values), (top, bottom) in zip(panels.items(), places):
         top.imshow(stretch(values), origin="lower", cmap="magma", vmin=low, vmax=high,
@@ -69,7 +67,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
             bottom.set_axis_off()
             continue
         residual = (values - truth) / sigma
-        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MOST, vmax=MOST,
+        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MAX_RESIDUAL, vmax=MAX_RESIDUAL,
                               extent=extent, interpolation="nearest")
         figures = image_metrics(values, truth, data_range=truth.max())
         bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
@@ -96,7 +94,7 @@ def _panels(pair, results):
     return panels | {"truth": truth}
 
 
-def _places(figure, n, columns):
+def _axes_pairs(figure, n, columns):
     """Pairs of axes, one above the other, for ``n`` images; without ticks."""
     columns = n if columns is None else min(check_positive_int("columns", columns), n)
     rows = -(-n // columns)
@@ -160,12 +158,12 @@ def plot_catalog(catalog, n=12, columns=6, figure=None):
         peak = np.nanmax(high)
         noise = 1e-3 * peak if pair.lr.uncertainty is None else np.median(
             pair.lr.uncertainty.array)
-        low, top = (np.arcsinh(v / (SOFTENING * noise)) for v in (-2 * noise, max(peak, noise)))
+        low, top = (np.arcsinh(v / (STRETCH_NOISE * noise)) for v in (-2 * noise, max(peak, noise)))
         seen = np.asarray(pair.lr.data, dtype=float)
         seen = seen - np.nanmedian(np.concatenate([*seen[[0, -1]], *seen[:, [0, -1]].T]))
         for place, values in ((2 * row, seen), (2 * row + 1, high)):
             axes[place, column].imshow(
-                np.arcsinh(values / (SOFTENING * noise)), origin="lower", cmap="magma", vmin=low,
+                np.arcsinh(values / (STRETCH_NOISE * noise)), origin="lower", cmap="magma", vmin=low,
                 vmax=top, interpolation="nearest")
         words = [str(k), *(str(pair.truth[name]) for name in ("kind", "substructure")
                            if name in pair.truth)]

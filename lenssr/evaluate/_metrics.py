@@ -1,12 +1,39 @@
 """Figures of merit of an image against its truth."""
 
+import inspect
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
+from scipy import fft
+from scipy.signal.windows import hann
 
-__all__ = ["image_metrics", "psnr_summary"]
+FREQUENCY_EDGES = np.linspace(0.0, 0.5, 17)  # cycles per pixel
+FREQUENCIES = (FREQUENCY_EDGES[1:] + FREQUENCY_EDGES[:-1]) / 2
+"""Middles of the rings in which power is summed, cycles per pixel."""
 
-WINDOW = 7  # pixels, side of the window of SSIM
+
+def radial_power(image, truth):
+    """Power of two images and of what they share, in rings of spatial frequency."""
+    window = np.outer(*(hann(n, sym=False) for n in truth.shape))
+    one, two = (fft.rfft2(window * each) for each in (image, truth))
+    fy, fx = fft.fftfreq(truth.shape[0])[:, None], fft.rfftfreq(truth.shape[1])[None, :]
+    # Each mode of the half plane stands for two, but for those on its rims.
+    weight = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0) * np.ones_like(fy)
+    ring = np.digitize(np.hypot(fx, fy), FREQUENCY_EDGES) - 1
+    ring[0, 0] = len(FREQUENCIES)  # the mean, which is no structure
+    power = np.abs(one) ** 2, np.abs(two) ** 2, (one * two.conj()).real
+    return np.stack([np.bincount(ring.ravel(), (weight * p).ravel(), len(FREQUENCIES) + 1)[
+        :len(FREQUENCIES)] for p in power])
+
+
+def transfer_function(power):
+    r"""Transfer function and correlation of the sums of `ring_power`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.sqrt(power[0] / power[1]), power[2] / np.sqrt(power[0] * power[1])
+
+
+SSIM_WINDOW = 7  # pixels along a side
 
 
 def image_metrics(estimate, truth, *, data_range, mask=None):
@@ -62,8 +89,8 @@ def image_metrics(estimate, truth, *, data_range, mask=None):
     if one.ndim != 2 or one.shape != two.shape:
         raise ValueError("`estimate` and `truth` must be 2-D and of one shape, "
                          f"got {one.shape} and {two.shape}")
-    if min(one.shape) < WINDOW:
-        raise ValueError(f"`estimate` must have at least {WINDOW} pixels along each side for "
+    if min(one.shape) < SSIM_WINDOW:
+        raise ValueError(f"`estimate` must have at least {SSIM_WINDOW} pixels along each side for "
                          f"SSIM, got {one.shape}")
     if not (np.isscalar(data_range) and np.isfinite(data_range) and data_range > 0):
         raise ValueError(f"`data_range` must be a positive number, got {data_range!r}")
@@ -80,7 +107,7 @@ def image_metrics(estimate, truth, *, data_range, mask=None):
     use = ~left_out
     mse = float(np.mean((one - two)[use] ** 2))
     one, two = np.where(use, one, 0), np.where(use, two, 0)
-    _, similarity = structural_similarity(one, two, win_size=WINDOW, data_range=data_range,
+    _, similarity = structural_similarity(one, two, win_size=SSIM_WINDOW, data_range=data_range,
                                           full=True)
     total = two[use].sum()
     return {"mse": mse,
@@ -112,11 +139,11 @@ def _whole_windows(use):
     """Where a window lies within the image and has no pixel that is left out."""
     from scipy import ndimage
 
-    whole = ndimage.minimum_filter(use, WINDOW, mode="constant", cval=False)
+    whole = ndimage.minimum_filter(use, SSIM_WINDOW, mode="constant", cval=False)
     if whole.any():
         return whole
     # scikit-image averages over the windows within the image.
-    inner, edge = np.zeros(use.shape, bool), WINDOW // 2
+    inner, edge = np.zeros(use.shape, bool), SSIM_WINDOW // 2
     inner[edge: use.shape[0] - edge, edge: use.shape[1] - edge] = True
     return inner & use if (inner & use).any() else use
 
@@ -150,3 +177,95 @@ def psnr_summary(mse, data_range):
     psnr = -10 * np.log10(ratio)
     return {"mean": float(psnr.mean()), "of_mean": float(-10 * np.log10(ratio.mean())),
             "median": float(np.median(psnr)), "worst": float(np.percentile(psnr, 5))}
+
+
+IMAGE_METRICS = ("mse", "ssim", "mse_arc", "mse_matched", "ssim_matched", "mse_arc_matched")
+"""What `score` gives, in this order."""
+
+
+def score_image(estimate, reference, mask, arc):
+    """Figures of a result whose range is one."""
+    if estimate.shape != reference.shape:
+        raise ValueError(f"the result has the shape {estimate.shape}, not {reference.shape}")
+    if not np.isfinite(estimate).all():
+        raise ValueError("the result has values that are not finite")
+    figures, bright = {}, arc & ~mask
+    constant = np.mean((reference - estimate)[~mask])
+    for name, image in (("", estimate), ("_matched", estimate + constant)):
+        found = image_metrics(image, reference, data_range=1.0, mask=mask)
+        figures[f"mse{name}"], figures[f"ssim{name}"] = found["mse"], found["ssim"]
+        figures[f"mse_arc{name}"] = float(np.mean((image - reference)[bright] ** 2))
+    return {name: figures[name] for name in IMAGE_METRICS}
+
+
+def score_both(estimate, pair):
+    """Figures against the target, and against the truth where that is another image."""
+    found = {f"target_{name}": value for name, value in score_image(
+        estimate, pair.target, pair.mask, pair.arc).items()}
+    if pair.truth is not None:
+        found |= {f"truth_{name}": value for name, value in score_image(
+            estimate, pair.truth, pair.mask, pair.arc).items()}
+    return found
+
+
+def noise_floor(pair):
+    """What the truth itself scores against the target: its noise; NaN where nobody knows."""
+    if pair.truth is not None:
+        return score_image(pair.truth, pair.target, pair.mask, pair.arc)
+    if pair.noise is None:
+        return dict.fromkeys(IMAGE_METRICS, np.nan)
+    mse = pair.noise**2
+    ssim = 1.0 if mse == 0 else np.nan  # it depends on what lies below the noise
+    return {name: ssim if name.startswith("ssim") else mse for name in IMAGE_METRICS}
+
+
+NOMINAL_FWHM = 4.0  # FWHM in input pixels of the PSF for networks that need a PSF
+
+
+def count_macs(network, shape, scale=None):
+    """
+    Multiply-accumulates of one pass of a network over one image.
+
+    Of convolutions, transposed ones, and products of matrices, wherever in the network
+    they are called; additions, rectifiers, pooling, interpolation and Fourier transforms are
+    left out, as publications do. Pixels beyond the frame, which padding adds, count. Of a
+    diffusion, those of one step of one sample, without the network below it.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        One of ``lenssr.networks``, in evaluation mode.
+    shape : tuple of int
+        Shape ``(ny, nx)`` of the input.
+    scale : int, optional
+        Of a network that does several: which; its first by default.
+
+    Returns
+    -------
+    macs : int
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Not by hooks on modules: some networks make their kernels and call the function.
+    image = next(network.parameters()).new_zeros(1, 1, *shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*_inputs(network, image, scale))
+    return counter.get_total_flops() // 2
+
+
+def _inputs(network, image, scale):
+    """What a network is called with."""
+    from lenssr.image import gaussian_psf, relative_kernel
+    from lenssr.networks import N_METADATA_CHANNELS, N_PSF_FEATURES
+
+    names = inspect.signature(network.forward).parameters
+    if "noise" in names:  # one evaluation of the denoiser, with the encoder
+        fine = image.new_zeros(1, 1, *(network.scale * n for n in image.shape[-2:]))
+        noise = network.latent.encode(fine)
+        return fine, image, image, image, image.new_zeros(1, N_METADATA_CHANNELS), fine, noise, image.new_ones(1)
+    if "kernel" not in names:
+        return image, image.new_zeros(1, N_PSF_FEATURES)
+    scale = network.scales[0] if scale is None else scale
+    kernel = image.new_tensor(relative_kernel(gaussian_psf(NOMINAL_FWHM), scale))
+    return image, image.new_ones(image.shape), kernel[None], image.new_zeros(1), scale

@@ -5,19 +5,26 @@ import os
 import re
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.nddata import (
+    InverseVariance,
+    StdDevUncertainty,
+    VarianceUncertainty,
+)
 
 from lenssr.exceptions import LensSRWarning
+from lenssr.image._noise import UNCERTAINTY_POWERS
+from lenssr.image._units import parse_unit, power_of
+from lenssr.image._wcs_fits import wcs_from_hdus
 
-__all__ = ["has_pixels", "header_from", "is_file", "merged_header", "open_fits", "pixels",
-           "without_layout"]
-
-# What describes a file's layout rather than its sky.
-LAYOUT = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
+# Cards that describe the layout of a file.
+LAYOUT_PATTERN = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
                     r"BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END")
-COMMENTARY = ("", "COMMENT", "HISTORY")
+COMMENTARY_KEYWORDS = ("", "COMMENT", "HISTORY")
 
 
 def is_file(data):
@@ -90,13 +97,13 @@ def merged_header(primary, extension):
         return extension.copy()
     own = set(extension)
     inherited = [card for card in primary.cards
-                 if card.keyword in COMMENTARY or card.keyword not in own]
+                 if card.keyword in COMMENTARY_KEYWORDS or card.keyword not in own]
     return fits.Header([copy.copy(card) for card in (*inherited, *extension.cards)])
 
 
 def without_layout(header):
     """Copy of a header without the cards that describe the layout of its file."""
-    kept = [copy.copy(card) for card in header.cards if not LAYOUT.fullmatch(card.keyword)]
+    kept = [copy.copy(card) for card in header.cards if not LAYOUT_PATTERN.fullmatch(card.keyword)]
     while kept and kept[-1].is_blank:
         kept.pop()
     return fits.Header(kept)
@@ -115,7 +122,7 @@ def header_from(meta):
                 cards = [fits.Card(str(key), item) for item in _lines(key, value)]
                 for card in cards:
                     str(card)  # some cards fail only when they are written
-                    if card.keyword in header and card.keyword not in COMMENTARY:
+                    if card.keyword in header and card.keyword not in COMMENTARY_KEYWORDS:
                         raise ValueError("keywords that differ in case only")
         except ValueError:
             lost.append(str(key))
@@ -130,7 +137,153 @@ def header_from(meta):
 
 def _lines(key, value):
     """The values of the cards that a key has: several for lists and lines of comments."""
-    if str(key).upper() not in COMMENTARY:
+    if str(key).upper() not in COMMENTARY_KEYWORDS:
         return [value]
     lines = [value] if isinstance(value, str) else np.atleast_1d(value)
     return [line for text in lines for line in str(text).splitlines()]
+
+
+# EXTNAMEs of HST and JWST (ERR, DQ, WHT), Euclid (RMS, FLG), LSST and HSC (VARIANCE, MASK),
+# DES (WGT, MSK), astropy's CCDData (UNCERT, MASK, PSFIMAGE), and common pipelines.
+SIGMA_NAMES = ("ERR", "ERROR", "RMS", "SIGMA", "STD", "STDDEV", "NOISE")
+VARIANCE_NAMES = ("VAR", "VARIANCE")
+INVERSE_VARIANCE_NAMES = ("IVAR", "INVVAR")
+# Exposure time or relative weight; only the shape of the map is used.
+WEIGHT_NAMES = ("WHT", "WGT", "WEIGHT")
+MASK_NAMES = ("DQ", "MASK", "FLG", "FLAG", "FLAGS", "BPM", "BADPIX", "MSK")
+PSF_NAMES = ("PSFIMAGE", "PSF", "EPSF")
+COMPANION_NAMES = (*SIGMA_NAMES, *VARIANCE_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES, *MASK_NAMES, *PSF_NAMES, "UNCERT", "CTX", "CON")
+
+UNCERTAINTY_CLASSES = {kind.__name__: kind for kind in UNCERTAINTY_POWERS}
+
+# Telescopes whose flag bit 0 marks bad pixels, such as DO_NOT_USE of JWST.
+BIT_0_MISSIONS = ("JWST", "ROMAN", "EUCLID")
+# Mask planes of bad pixels of LSST and HSC; DETECTED marks sources.
+LSST_BAD_PLANES = ("BAD", "NO_DATA", "SAT")
+
+
+@dataclass
+class Raw:
+    """What an input carries, before it is checked."""
+
+    data: np.ndarray
+    uncertainty: Any = None
+    mask: Any = None
+    wcs: Any = None
+    unit: Any = None
+    psf: Any = None
+    header: fits.Header | None = None
+    weight: np.ndarray | None = None
+    mask_bits: int | None = None
+
+
+def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
+    """The image of a FITS file with the extensions that belong to it."""
+    image = _choose_image(hdus, hdu)
+    raw = read_hdu(image, hdus, wanted)
+
+    def beside(names):
+        return _find_companion(hdus, image, names)
+
+    if "uncertainty" in wanted:
+        _add_uncertainty(raw, beside)
+    if "mask" in wanted and (found := beside(MASK_NAMES)) is not None:
+        raw.mask, raw.mask_bits = pixels(found), _mask_bits(raw.header, found.header)
+    if "psf" in wanted and (found := beside(PSF_NAMES)) is not None:
+        raw.psf = pixels(found)
+    return raw
+
+
+def read_hdu(image, hdus=None, wanted=frozenset({"wcs", "unit"})):
+    """The `Raw` of one image HDU alone; of its file only the header and tables of the WCS."""
+    header = image.header.copy()
+    if hdus is not None and image is not hdus[0]:
+        header = merged_header(hdus[0].header, header)
+    try:
+        unit = parse_unit(_bunit(header), "BUNIT", silent="unit" not in wanted)
+    except ValueError:
+        if "unit" in wanted:
+            raise
+        unit = None
+    return Raw(pixels(image), header=header, unit=unit,
+               wcs=wcs_from_hdus(image.header, hdus) if "wcs" in wanted else None)
+
+
+def _bunit(header):
+    """BUNIT as text; some write the number 1."""
+    unit = header.get("BUNIT")
+    return None if unit is None or isinstance(unit, fits.card.Undefined) else str(unit)
+
+
+def _name(hdu):
+    """Detector and kind of an EXTNAME: Euclid writes both, as in "3-4.E.SCI"."""
+    detector, _, kind = hdu.name.upper().rpartition(".")
+    return detector, kind
+
+
+def _choose_image(hdus, hdu):
+    if hdu is not None:
+        try:
+            chosen = hdus[hdu]
+        except (KeyError, IndexError, TypeError) as err:
+            names = ", ".join(f"{i} {h.name!r}" for i, h in enumerate(hdus))
+            raise ValueError(f"`hdu` must be an HDU of the file ({names}), got {hdu!r}") from err
+        if isinstance(chosen, list) or not has_pixels(chosen):
+            raise ValueError(f"`hdu` must hold an image, got {hdu!r} without one")
+        return chosen
+    for ndim in (2, 3):
+        for image in hdus:
+            if (has_pixels(image) and len(image.shape) == ndim
+                    and _name(image)[1] not in COMPANION_NAMES):
+                return image
+    found = ", ".join(f"{h.name or 'HDU'} {getattr(h, 'shape', '') if h.is_image else 'table'}"
+                      for h in hdus)
+    raise ValueError("`data` must hold a 2-D image or a cube that isn't empty, the file has "
+                     f"{found or 'no HDU'}")
+
+
+def _find_companion(hdus, image, names):
+    detector = _name(image)[0]
+    for name in names:
+        for hdu in hdus:
+            if (hdu is not image and has_pixels(hdu) and _name(hdu) == (detector, name)
+                    and hdu.ver == image.ver):
+                return hdu
+    return None
+
+
+def _mask_bits(header, about):
+    """The flags of a mask that mean "missing"; `None` where each does."""
+    if str(header.get("TELESCOP", "")).strip().upper() in BIT_0_MISSIONS:
+        return 1
+    planes = [about[f"MP_{name}"] for name in LSST_BAD_PLANES if f"MP_{name}" in about]
+    return sum(1 << plane for plane in planes) if planes else None
+
+
+def _add_uncertainty(raw, beside):
+    found = beside(("UNCERT",))
+    kind = None if found is None else UNCERTAINTY_CLASSES.get(found.header.get("UTYPE"),
+                                                        StdDevUncertainty)
+    for names, named in ((SIGMA_NAMES, StdDevUncertainty), (VARIANCE_NAMES, VarianceUncertainty),
+                         (INVERSE_VARIANCE_NAMES, InverseVariance)):
+        if found is None and (found := beside(names)) is not None:
+            kind = named
+    if found is not None:
+        raw.uncertainty = kind(pixels(found), unit=_uncertainty_unit(found, raw.unit, kind))
+    elif (found := beside(WEIGHT_NAMES)) is not None:
+        raw.weight = pixels(found).astype(float)
+        warnings.warn(f"the weights in {found.name} give the noise its shape only, its level is "
+                      "estimated from the sky", LensSRWarning, stacklevel=2)
+
+
+def _uncertainty_unit(found, unit, kind):
+    """The unit of an uncertainty, where it has one that goes with the image's."""
+    own, wanted = _bunit(found.header), power_of(unit, UNCERTAINTY_POWERS[kind])
+    if own is None or wanted is None:
+        return None
+    own = parse_unit(own, "BUNIT", silent=True)
+    if own is None or own.is_equivalent(wanted):
+        return own
+    warnings.warn(f"the unit {str(own)!r} of {found.name} doesn't go with the image's: its values "
+                  f"are taken in {wanted}", LensSRWarning, stacklevel=2)
+    return None

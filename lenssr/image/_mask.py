@@ -3,10 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["combine_masks", "expand_mask", "fill_masked"]
-
-FILL_WIDTHS = (1.0, 4.0)  # pixels; what lies further off than 4 of the last takes the median
-ENOUGH = 1e-3             # weight of valid pixels below which the next width is tried
+FILL_WIDTHS = (1.0, 4.0)  # pixels; bad pixels without valid neighbours get the median
+MIN_FILL_WEIGHT = 1e-3  # weight of valid pixels below which the next width is used
 
 
 def combine_masks(mask, values, bits=None):
@@ -40,7 +38,7 @@ def fill_masked(values, mask):
     for width in FILL_WIDTHS:
         weight = ndimage.gaussian_filter(valid, width, mode="constant")
         total = ndimage.gaussian_filter(known, width, mode="constant")
-        use = todo & (weight > ENOUGH)
+        use = todo & (weight > MIN_FILL_WEIGHT)
         filled[use] = total[use] / weight[use]
         todo &= ~use
     filled[todo] = np.median(values[~mask])

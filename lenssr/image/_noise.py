@@ -11,15 +11,13 @@ from astropy.nddata import (
 
 from lenssr.image._units import power_of
 
-__all__ = ["POWERS", "as_uncertainty", "base_class", "safe_downcast", "sigma_from"]
-
-#: The power of the standard deviation that an uncertainty holds.
-POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
+# Exponent of the standard deviation in each class of uncertainty.
+UNCERTAINTY_POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
 
 
-def base_class(kind):
+def uncertainty_class(kind):
     """The astropy class, of the three in `POWERS`, that ``kind`` is; `None` if it is none."""
-    return next((base for base in POWERS if issubclass(kind, base)), None)
+    return next((base for base in UNCERTAINTY_POWERS if issubclass(kind, base)), None)
 
 
 def sigma_from(uncertainty, missing, unit):
@@ -27,7 +25,7 @@ def sigma_from(uncertainty, missing, unit):
     kind, shape = StdDevUncertainty, missing.shape
     if isinstance(uncertainty, NDUncertainty):
         kind = type(uncertainty)
-        if base_class(kind) is None:
+        if uncertainty_class(kind) is None:
             raise TypeError("`uncertainty` must be a StdDevUncertainty, VarianceUncertainty or "
                             f"InverseVariance, got {kind.__name__}")
         values, own = uncertainty.array, uncertainty.unit
@@ -46,7 +44,7 @@ def sigma_from(uncertainty, missing, unit):
     values = np.where(missing, np.nan, values)
     if (values < 0).any():
         raise ValueError(f"`uncertainty` must not be negative, got {np.nanmin(values):g}")
-    power = POWERS[base_class(kind)]
+    power = UNCERTAINTY_POWERS[uncertainty_class(kind)]
     with np.errstate(divide="ignore"):
         sigma = values ** (1 / power)
     return sigma * _unit_factor(own, unit, power), kind
@@ -65,7 +63,7 @@ def _unit_factor(own, unit, power):
 
 def as_uncertainty(sigma, kind, unit, dtype=np.float64):
     """An uncertainty of class ``kind`` from standard deviations, of type ``dtype`` if it can."""
-    power = POWERS[base_class(kind)]
+    power = UNCERTAINTY_POWERS[uncertainty_class(kind)]
     with np.errstate(divide="ignore"):
         values = np.asarray(sigma, dtype=float) ** power
     return kind(safe_downcast(values, dtype), unit=power_of(unit, power))

@@ -1,5 +1,6 @@
 """Anything an astronomer has, as checked planes and what they carry."""
 
+import re
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -7,22 +8,168 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.nddata import StdDevUncertainty
+from astropy.nddata import Cutout2D, NDData, StdDevUncertainty
+from astropy.utils.masked import Masked
 from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS, HighLevelWCSWrapper
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._accept import parse_input
-from lenssr.image._fits import without_layout
-from lenssr.image._lensimage import LensImage
+from lenssr.image._fits import (
+    Raw,
+    header_from,
+    is_file,
+    open_fits,
+    read_hdu,
+    read_hdulist,
+    without_layout,
+)
 from lenssr.image._mask import combine_masks, fill_masked
-from lenssr.image._metadata import read_metadata
-from lenssr.image._noise import POWERS, base_class, sigma_from
+from lenssr.image._noise import UNCERTAINTY_POWERS, sigma_from, uncertainty_class
 from lenssr.image._psf import parse_psfs
 from lenssr.image._units import parse_unit
 from lenssr.uncertainty import estimate_sky, sky_noise
 
-__all__ = ["Parsed", "get_skycoord", "parse_image", "pixel_scale"]
+
+@dataclass(frozen=True)
+class LensImage:
+    """
+    One plane, checked and cleaned, ready for a method.
+
+    Attributes
+    ----------
+    data : `~numpy.ndarray`
+        Values, float64, shape ``(ny, nx)``, finite everywhere: a masked pixel
+        holds a fill made from its valid neighbours, never its own value.
+    sigma : `~numpy.ndarray`
+        Standard deviation of the noise, same shape and unit as ``data``,
+        positive and finite everywhere.
+    mask : `~numpy.ndarray`
+        `True` where the value is missing.
+    psf : `~numpy.ndarray` or None
+        Effective PSF (optics and pixel response) on the grid of the image, odd
+        in both axes, centred, of sum one.
+    noise : float
+        Noise of the sky: the unit in which networks see the image.
+    metadata : dict
+        What else is known of the observation: what ``lenssr.image._metadata.read_metadata`` gives.
+    """
+
+    data: np.ndarray
+    sigma: np.ndarray
+    mask: np.ndarray
+    psf: np.ndarray | None
+    noise: float
+    metadata: dict = field(default_factory=dict)
+
+    @property
+    def shape(self):
+        """Shape ``(ny, nx)`` of the plane."""
+        return self.data.shape
+
+
+REDSHIFT_KEYWORDS = {"z_lens": ("ZLENS", "Z_LENS", "ZL"), "z_source": ("ZSOURCE", "Z_SOURCE", "ZSRC", "ZS")}
+BAND_KEYWORDS = ("FILTER", "BAND", "FILTNAM1", "FILTER1", "FILTER2")
+
+# Micrometres.
+BAND_WAVELENGTHS = {"u": 0.36, "g": 0.48, "r": 0.62, "i": 0.77, "z": 0.89, "y": 0.98, "vis": 0.72,
+               "j": 1.25, "h": 1.63, "k": 2.15, "ks": 2.15}
+
+# Filter numbers of JWST, in hundredths of a micrometre.
+JWST_FILTERS = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 444, 460, 466, 470,
+        480)
+
+
+def band_wavelength(band):
+    """Mean wavelength of a band in micrometres."""
+    if isinstance(band, u.Quantity):
+        try:
+            value = float(band.to_value(u.um))
+        except (u.UnitConversionError, TypeError) as err:
+            raise ValueError(f"`band` must be a name or a wavelength, got {band}") from err
+        if not value > 0:
+            raise ValueError(f"`band` must be a positive wavelength, got {band}")
+        return value
+    name = str(band).strip().lower()
+    if found := re.search(r"f(\d{3})(?:[wmnx]|lp)2?\b", name):
+        number = int(found[1])
+        # Hubble's infrared filters and Webb's count tens of nanometres; its optical ones go
+        # from F218W to F850LP in nanometres.
+        return number / (100 if number < 200 or number in JWST_FILTERS else 1000)
+    letters = re.sub(r"\d+$", "", re.split(r"[\s._:-]+", name)[-1])
+    return BAND_WAVELENGTHS.get(letters)
+
+
+def read_metadata(header, scale=None):
+    """What a header tells of the observation."""
+    found = {} if scale is None else {"pixel_scale": float(scale.to_value(u.arcsec))}
+    if header is None:
+        return found
+    for name, keys in REDSHIFT_KEYWORDS.items():
+        for key in keys:
+            value = header.get(key)
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 20:
+                found.setdefault(name, float(value))
+    for key in BAND_KEYWORDS:
+        if isinstance(header.get(key), str) and (
+                wavelength := band_wavelength(header[key])) is not None:
+            found.setdefault("wavelength", wavelength)
+    return found
+
+
+HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
+
+
+def parse_input(data, hdu, wanted):
+    """What an image carries, whatever holds it."""
+    if isinstance(data, fits.HDUList):
+        return read_hdulist(data, hdu, wanted)
+    if is_file(data):
+        with open_fits(data) as hdus:
+            return read_hdulist(hdus, hdu, wanted)
+    if hdu is not None:
+        raise ValueError(f"`hdu` goes with a file or an HDUList, got `data` of "
+                         f"{type(data).__name__}")
+    if isinstance(data, HDU_TYPES):
+        return read_hdu(data, wanted=wanted)
+    if isinstance(data, NDData):
+        return _from_nddata(data, wanted)
+    if isinstance(data, Cutout2D):
+        raw = _from_array(data.data, wanted)
+        raw.wcs = data.wcs
+        return raw
+    return _from_array(data, wanted)
+
+
+def _from_nddata(data, wanted):
+    header = header_from(data.meta)
+    if data.wcs is None and "wcs" in wanted and "CTYPE1" in header:
+        # It may be of other pixels: Astropy's slicing leaves the header as it was.
+        warnings.warn("the metadata have a WCS, but the NDData has none: it was dropped (give "
+                      "wcs=)", LensSRWarning, stacklevel=2)
+    if getattr(data, "flags", None) is not None:
+        warnings.warn("the flags of the NDData were dropped: only its mask is used",
+                      LensSRWarning, stacklevel=2)
+    return Raw(np.asarray(data.data), uncertainty=data.uncertainty, mask=data.mask, wcs=data.wcs,
+               unit=parse_unit(data.unit) if "unit" in wanted else data.unit,
+               psf=getattr(data, "psf", None), header=header)
+
+
+def _from_array(data, wanted):
+    raw = Raw(data)
+    if isinstance(data, np.ma.MaskedArray):
+        raw.data, raw.mask = data.data, np.ma.getmaskarray(data)
+    elif isinstance(data, Masked):
+        raw.data, raw.mask = data.unmasked, data.mask
+    elif not isinstance(data, (np.ndarray, list, tuple)):
+        if not hasattr(data, "__array__"):
+            raise TypeError("`data` must be a FITS file, HDUList, image HDU, NDData, Quantity or "
+                            f"array, got {type(data).__name__}")
+        raw.data = np.asarray(data)
+    if isinstance(raw.data, u.Quantity):
+        raw.data, raw.unit = raw.data.value, raw.data.unit
+        if "unit" in wanted:
+            raw.unit = parse_unit(raw.unit)
+    return raw
 
 
 @dataclass
@@ -100,7 +247,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
         missing = missing | ~(weight > 0)
     if sigma is not None:
         missing = _without_weight(values, sigma, missing)
-    if POWERS[base_class(kind)] != 1 and isinstance(unit, u.UnrecognizedUnit):
+    if UNCERTAINTY_POWERS[uncertainty_class(kind)] != 1 and isinstance(unit, u.UnrecognizedUnit):
         warnings.warn(f"astropy has no square of the unknown unit {str(unit)!r}: the uncertainty "
                       "becomes a StdDevUncertainty", LensSRWarning, stacklevel=2)
         kind = StdDevUncertainty

@@ -11,14 +11,12 @@ from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image._fits import has_pixels, is_file, open_fits, pixels
-from lenssr.image._kernels import FWHM_PER_SIGMA, gaussian_psf
+from lenssr.image._psf_kernels import FWHM_PER_SIGMA, gaussian_psf
 
-__all__ = ["psf_fwhm", "parse_psf", "parse_psfs", "psf_centroid"]
-
-OFF_CENTRE = 0.05  # pixels: PSFs whose centroid lies further off are recentred
-MODEL_HALF = 50    # pixels from its centre to which a PSF model is evaluated at first
-TRIM = 1e-5        # share of the flux that may be trimmed from the rim of a model
-MANY_PIXELS = 400  # above half of the maximum, from which they need not be cut for a FWHM
+MAX_CENTROID_OFFSET = 0.05  # pixels; PSFs with a larger offset are recentred
+MODEL_RADIUS = 50  # pixels around the centre where a PSF model is first evaluated
+MAX_TRIMMED_FLUX = 1e-5  # fraction of the flux of a PSF model that may be trimmed
+MIN_FWHM_PIXELS = 400  # pixels above half maximum that need no finer grid for a FWHM
 
 
 def parse_psfs(psf, n_planes, shape, pixel_scale=None):
@@ -60,7 +58,7 @@ def parse_psf(psf, shape, pixel_scale=None):
 def psf_fwhm(psf):
     """FWHM in pixels of the circle that has the area above half of the maximum."""
     step = 1
-    if (psf > psf.max() / 2).sum() < MANY_PIXELS:
+    if (psf > psf.max() / 2).sum() < MIN_FWHM_PIXELS:
         # On a grid five times finer, else the answer steps by whole pixels.
         step, psf = 5, ndimage.zoom(psf, 5, order=3, mode="nearest", grid_mode=True)
     return 2 * np.sqrt((psf > psf.max() / 2).sum() / np.pi) / step
@@ -121,7 +119,7 @@ def _from_model(model, shape):
         raise TypeError(f"`psf` must be a model of two inputs, got {model.n_inputs}")
     # At the centre of the image, since some models depend on the place.
     model, (yc, xc) = model.copy(), (n // 2 for n in shape)
-    half = MODEL_HALF
+    half = MODEL_RADIUS
     while True:
         y, x = np.mgrid[-half: half + 1, -half: half + 1]
         try:
@@ -132,10 +130,10 @@ def _from_model(model, shape):
         except Exception as err:  # whatever a model may raise: of units, for one
             raise TypeError("`psf` must be a model that can be evaluated at pixel coordinates, "
                             f"got {type(model).__name__}: {' '.join(str(err).split())}") from err
-        if half >= max(shape) or _rim_share(kernel) < TRIM:
+        if half >= max(shape) or _rim_share(kernel) < MAX_TRIMMED_FLUX:
             break
         half *= 2
-    while kernel.shape[0] > 5 and abs(_rim_share(kernel)) < TRIM:
+    while kernel.shape[0] > 5 and abs(_rim_share(kernel)) < MAX_TRIMMED_FLUX:
         kernel = kernel[1:-1, 1:-1]
     return kernel
 
@@ -152,7 +150,7 @@ def _centred(kernel):
     before = (shape % 2 == 0) & (centre < (shape - 1) / 2)
     kernel = np.pad(kernel, np.transpose([before, (shape % 2 == 0) & ~before]).astype(int))
     shift = (np.array(kernel.shape) - 1) / 2 - (centre + before)
-    if np.hypot(*shift) <= OFF_CENTRE:
+    if np.hypot(*shift) <= MAX_CENTROID_OFFSET:
         return kernel
     warnings.warn(f"`psf` was recentred by ({shift[1]:+.2f}, {shift[0]:+.2f}) pixels in x and y",
                   LensSRWarning, stacklevel=4)

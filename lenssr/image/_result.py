@@ -2,7 +2,9 @@
 
 import copy
 import os
+import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -13,15 +15,77 @@ from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseHighLevelWCS, HighLevelWCSWrapper, SlicedLowLevelWCS
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._aperture import sum_apertures
 from lenssr.image._fits import open_fits
-from lenssr.image._noise import POWERS, base_class
-from lenssr.image._result_file import from_hdulist, to_hdulist, write_whole
+from lenssr.image._noise import UNCERTAINTY_POWERS, as_uncertainty, safe_downcast, uncertainty_class
+from lenssr.image._result_file import from_hdulist, to_hdulist, write_hdus
 from lenssr.image._units import parse_unit, power_of
-from lenssr.image._wcs_cards import rescale_alternates
-from lenssr.image._wcs_rescale import resample_wcs
+from lenssr.image._wcs import resample_wcs
+from lenssr.image._wcs_fits import rescale_alternates, strip_wcs
+from lenssr.uncertainty import ErrorCorrelation
 
-__all__ = ["SuperResolvedImage"]
+
+class ApertureSum(NamedTuple):
+    """Sums of an image over apertures."""
+
+    flux: u.Quantity
+    error: u.Quantity
+
+
+def sum_apertures(image, aperture):
+    """Sum an image over apertures, as `SuperResolvedImage.aperture_sum` does."""
+    if image.correlation is None or image.measurement_std is None:
+        raise ValueError("`aperture_sum` needs the correlation of the errors, which this image "
+                         "lacks: it comes with the results of `superresolve` and is kept by "
+                         "slicing and by arithmetic with numbers")
+    masks = _masks(aperture, image.wcs)
+    bands = [...] if image.ndim == 2 else range(len(image.data))
+    sums = np.array([_map_nested(masks, _PlaneErrors(image, band).sum) for band in bands])
+    sums = np.moveaxis(sums, -1, 0)  # flux and error first, then bands
+    return ApertureSum(*(u.Quantity(part[0] if image.ndim == 2 else part, image.unit)
+                         for part in sums))
+
+
+def _masks(aperture, wcs):
+    """What `Aperture.to_mask` gives; nested lists of it for sequences."""
+    from photutils.aperture import Aperture, SkyAperture
+
+    if isinstance(aperture, list | tuple) and aperture:
+        return [_masks(each, wcs) for each in aperture]
+    if not isinstance(aperture, Aperture):
+        raise TypeError("`aperture` must be an aperture of photutils, or a sequence of them, got "
+                        f"{type(aperture).__name__}")
+    if isinstance(aperture, SkyAperture):
+        if wcs is None:
+            raise ValueError("`aperture` must be in pixels for an image without a WCS, got "
+                             f"{type(aperture).__name__}")
+        aperture = aperture.to_pixel(getattr(wcs, "celestial", wcs))
+    return aperture.to_mask(method="exact")
+
+
+def _map_nested(masks, function):
+    """The function of each of nested lists."""
+    return [_map_nested(each, function) for each in masks] if isinstance(masks, list) else function(masks)
+
+
+class _PlaneErrors:
+    """A plane of an image, with its errors in parts that are independent of each other."""
+
+    def __init__(self, image, k):
+        self.data = image.data[k]
+        self.valid = np.ones(self.data.shape, bool) if image.mask is None else ~image.mask[k]
+        parts = [image.measurement_std, image.prior_std]
+        self.stds = [std[k] for std in parts if std is not None]
+        self.correlation = image.correlation[k]
+
+    def sum(self, mask):
+        """Sum over an aperture, and its standard deviation; NaN where it is off the image."""
+        inside, part = mask.get_overlap_slices(self.data.shape)
+        if inside is None:
+            return np.nan, np.nan
+        weights = np.where(self.valid[inside], mask.data[part], 0.0)
+        stds = [np.asarray(std[inside], float) for std in self.stds]
+        variance = self.correlation.sum_variance(weights, stds)
+        return float((weights * np.where(weights > 0, self.data[inside], 0.0)).sum()), variance**0.5
 
 
 class SuperResolvedImage(CCDData):
@@ -190,7 +254,7 @@ class SuperResolvedImage(CCDData):
         if converted.uncertainty is not None:
             kind = type(converted.uncertainty)
             uncertainty = kind(converted.uncertainty.array,
-                               unit=power_of(unit, POWERS[base_class(kind)]))
+                               unit=power_of(unit, UNCERTAINTY_POWERS[uncertainty_class(kind)]))
         return type(self)(converted.data, unit=unit, mask=converted.mask, wcs=converted.wcs,
                           meta=converted.meta, psf=converted.psf, uncertainty=uncertainty,
                           measurement_std=converted.measurement_std,
@@ -291,7 +355,7 @@ class SuperResolvedImage(CCDData):
         path = os.path.expanduser(path)
         if os.path.exists(path) and not overwrite:
             raise OSError(f"`path` {path!r} exists already; say overwrite=True to replace it")
-        write_whole(self.to_hdulist(), path)
+        write_hdus(self.to_hdulist(), path)
 
     @classmethod
     def read(cls, path):
@@ -326,3 +390,138 @@ def _without_alternates(meta):
     for key in rescale_alternates(meta, 1):
         meta.remove(key, ignore_missing=True, remove_all=True)
     return meta
+
+
+# FITS keyword and comment of the named values of a result.
+RESULT_CARDS = {
+    "method": ("SRMETHOD", "method of super-resolution"),
+    "scale": ("SRSCALE", "output pixels per input pixel"),
+    "version": ("SRVERS", "version of lenssr"),
+    "weights": ("SRWEIGHT", "sha256 of the trained weights"),
+    "base_weights": ("SRBASE", "sha256 of the weights of the base network"),
+    "calibration": ("SRCALIB", "uncertainty: measurement, predictive or posterior"),
+    "inflation": ("SRINFLAT", "factor of the errors outside the training domain"),
+    "noise": ("SRNOISE", "noise of the input: given or estimated"),
+    "noise_correlation": ("SRNCORR", "noise correlation of neighbouring pixels"),
+    "flux": ("SRFLUX", "flux convention of the pixel values"),
+    "seed": ("SRSEED", "seed of the random numbers"),
+    "psf": ("SRPSF", "target: Gaussian of FWHM 2 pixels; input: unchanged"),
+    "chi2": ("SRCHI2", "reduced chi-squared against the data"),
+    "chi2_before": ("SRCHI2IN", "reduced chi-squared before the correction"),
+    "n_iterations": ("SRNITER", "iterations"),
+    "n_probes": ("SRNPROBE", "noise probes of the measurement error"),
+    "n_samples": ("SRNSAMP", "posterior samples"),
+    "sampler": ("SRSAMPLR", "sampler of the diffusion"),
+    "n_steps": ("SRSTEPS", "denoising steps of a sample"),
+    "power_slope": ("SRSLOPE", "slope of the fitted power spectrum"),
+    "has_lens": ("SRLENS", "whether a lens was found"),
+    "log_odds": ("SRLODDS", "ln evidence ratio of a lens over light alone"),
+    "theta_e": ("SRTHETAE", "[pix] Einstein radius"),
+    "theta_e_error": ("SRTHETER", "[pix] standard deviation of SRTHETAE"),
+}
+# Cards about the input pixels, and cards of an earlier result.
+STALE_PATTERN = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
+                   r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
+                   r"LENS|LODDS|THETAE|THETER|WARN\d+)")
+# Cards of the coordinate frame, which a FITS WCS writes itself.
+FRAME_PATTERN = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
+                   r"VELOSYS|VELANGL|ZSOURCE")
+
+
+def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
+    """
+    Put a `SuperResolvedImage` together.
+
+    Parameters
+    ----------
+    parsed : `Parsed`
+        The input.
+    restorations : list
+        For each plane what the method returned: ``mean``, ``measurement_std``,
+        ``mask``, ``psf``, ``samples``, ``predictive_std``, ``correlation``, ``consistency``.
+    wcs : object or None
+        WCS of the result.
+    scale : int
+        Output pixels per input pixel.
+    kind : {"per-pixel", "surface-brightness"}
+        Whether values are divided among the pixels.
+    metadata : dict
+        Named values of the result. `RESULT_CARDS` gives their FITS cards; other names become
+        keywords in upper case.
+    history : list of str
+        Lines of HISTORY to add.
+
+    Returns
+    -------
+    image : `SuperResolvedImage`
+    """
+    share = 1 / scale**2 if kind == "per-pixel" else 1.0
+
+    def stack(name):
+        planes = [getattr(r, name) for r in restorations]
+        if any(plane is None for plane in planes):
+            return None
+        return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
+
+    def flux(array):
+        return safe_downcast(share * array, parsed.dtype)
+
+    header = _result_header(parsed.header, wcs, scale)
+    for name, value in metadata.items():
+        keyword, comment = RESULT_CARDS.get(name, (name.upper(), ""))
+        header[keyword if len(keyword) <= 8 else f"HIERARCH {keyword}"] = value, comment
+    for line in history:
+        header.add_history(line)
+    unit = u.dimensionless_unscaled if parsed.unit is None else parsed.unit
+    std, whole, samples = stack("measurement_std"), stack("predictive_std"), stack("samples")
+    prior = None if whole is None else np.sqrt(np.maximum(whole**2 - std**2, 0))
+    error = share * (std if whole is None else whole)
+    consistency = stack("consistency")
+    return SuperResolvedImage(
+        flux(stack("mean")), unit=unit, mask=stack("mask"), wcs=wcs, meta=header,
+        uncertainty=as_uncertainty(error, parsed.kind, unit, parsed.dtype),
+        psf=_joint_psf([r.psf for r in restorations]), measurement_std=flux(std),
+        prior_std=None if prior is None else flux(prior),
+        samples=None if samples is None else flux(samples),
+        consistency=None if consistency is None else safe_downcast(consistency, parsed.dtype),
+        correlation=_result_correlation(restorations, len(parsed.shape) > 2, share),
+        lens=_lens_solutions(restorations, len(parsed.shape) > 2, share))
+
+
+def _result_header(old, wcs, scale):
+    """The cards of the input that are true of the result."""
+    header = strip_wcs(old, scale)
+    if not isinstance(wcs, WCS):
+        header.extend(copy.copy(card) for card in old.cards if FRAME_PATTERN.fullmatch(card.keyword))
+    header.extend(rescale_alternates(old, scale))
+    for key in {key for key in header if STALE_PATTERN.fullmatch(key)}:
+        header.remove(key, remove_all=True)
+    return header
+
+
+def _result_correlation(restorations, cube, share):
+    """That of the errors in the values of the result; `None` if one plane's is not known."""
+    found = [r.correlation for r in restorations]
+    if any(one is None for one in found):
+        return None
+    return (ErrorCorrelation.stack(found) if cube else found[0]).scaled(share)
+
+
+def _lens_solutions(restorations, cube, share):
+    """The lens of each plane, in the unit of the result; `None` where no method found one."""
+    found = [None if r.lens is None else r.lens.scaled(share) for r in restorations]
+    if all(one is None for one in found):
+        return None
+    return found if cube else found[0]
+
+
+def _joint_psf(psfs):
+    """One PSF where all planes have the same, else a stack of them, padded to one size."""
+    if any(psf is None for psf in psfs):
+        return None
+    if all(np.array_equal(psf, psfs[0]) for psf in psfs):
+        return psfs[0]
+    largest = np.max([psf.shape for psf in psfs], axis=0)
+    # Odd, all of them: centres stay centres.
+    return np.stack([np.pad(psf, [(n // 2, n // 2) for n in largest - psf.shape])
+                     for psf in psfs])

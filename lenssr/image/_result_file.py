@@ -8,44 +8,39 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from lenssr.image._fits import has_pixels, header_from, pixels, without_layout
-from lenssr.image._lens_solution import solution_hdus, solutions_from
-from lenssr.image._noise import base_class
-from lenssr.image._read import UNCERTAINTIES
+from lenssr.image._fits import UNCERTAINTY_CLASSES, has_pixels, header_from, pixels, without_layout
+from lenssr.image._lens_result import solution_hdus, solutions_from
+from lenssr.image._noise import uncertainty_class
 from lenssr.image._units import parse_unit, unit_text
-from lenssr.image._wcs_cards import strip_wcs
-from lenssr.image._wcs_fits import EXTENSION_CARD, wcs_from_hdus, wcs_to_fits
+from lenssr.image._wcs_fits import GWCS_CARD, strip_wcs, wcs_from_hdus, wcs_to_fits
 from lenssr.uncertainty import ErrorCorrelation
 
-__all__ = ["from_hdulist", "to_hdulist", "write_whole"]
-
-# Attributes beyond those of CCDData, and the extensions that hold them.
-EXTENSIONS = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
+# Extensions of the attributes that CCDData does not have.
+EXTENSION_NAMES = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
               "consistency": "CONSIST"}
-CORRELATION = "CORREL"
-FACTORS = "SUMFACT"
-# Card that lists what only the WCS brought into a file, such as dates.
-WCS_OWN = "SRWCSOWN"
+CORRELATION_EXTENSION = "CORREL"
+FACTOR_EXTENSION = "SUMFACT"
+WCS_CARD_LIST = "SRWCSOWN"  # card that lists cards of the WCS, such as dates
 
 
 def to_hdulist(image):
     """FITS from a `SuperResolvedImage`."""
     header, beside = without_layout(header_from(image.meta)), []
     if image.wcs is not None:
-        header, beside = _with_wcs(header, image.wcs)
+        header, beside = _add_wcs(header, image.wcs)
     header["BUNIT"] = unit_text(image.unit)
     hdus = fits.HDUList([fits.PrimaryHDU(image.data, header)])
     if image.mask is not None:
         hdus.append(fits.ImageHDU(image.mask.astype(np.uint8), name="MASK"))
     if image.uncertainty is not None:
         about = fits.Header()
-        about["UTYPE"] = base_class(type(image.uncertainty)).__name__
+        about["UTYPE"] = uncertainty_class(type(image.uncertainty)).__name__
         if image.uncertainty.unit is not None:
             about["BUNIT"] = unit_text(image.uncertainty.unit)
         hdus.append(fits.ImageHDU(image.uncertainty.array, about, name="UNCERT"))
     if image.psf is not None:
         hdus.append(fits.ImageHDU(image.psf, name="PSFIMAGE"))
-    for name, extension in EXTENSIONS.items():
+    for name, extension in EXTENSION_NAMES.items():
         if (value := getattr(image, name)) is not None:
             hdus.append(fits.ImageHDU(value, name=extension))
     if image.correlation is not None:
@@ -58,20 +53,20 @@ def to_hdulist(image):
 
 
 def _correlation_hdus(correlation):
-    hdu = fits.ImageHDU(correlation.kernels, name=CORRELATION)
+    hdu = fits.ImageHDU(correlation.kernels, name=CORRELATION_EXTENSION)
     for k, level in enumerate(correlation.levels.flat, 1):
         hdu.header[f"LEVEL{k}"] = (float(level), "error of the sky, of one part")
-    return [hdu, fits.ImageHDU(correlation.factors, name=FACTORS)]
+    return [hdu, fits.ImageHDU(correlation.factors, name=FACTOR_EXTENSION)]
 
 
-def _correlation(hdus):
-    kernels, header = pixels(hdus[CORRELATION], "path"), hdus[CORRELATION].header
+def _read_correlation(hdus):
+    kernels, header = pixels(hdus[CORRELATION_EXTENSION], "path"), hdus[CORRELATION_EXTENSION].header
     levels = [header[f"LEVEL{k}"] for k in range(1, 1 + int(np.prod(kernels.shape[:-3])))]
     return ErrorCorrelation(kernels, np.reshape(levels, kernels.shape[:-3]),
-                            pixels(hdus[FACTORS], "path") if FACTORS in hdus else None)
+                            pixels(hdus[FACTOR_EXTENSION], "path") if FACTOR_EXTENSION in hdus else None)
 
 
-def _with_wcs(header, wcs):
+def _add_wcs(header, wcs):
     """The header with the cards of the WCS, and the extensions that it needs."""
     cards, beside = wcs_to_fits(wcs)
     if isinstance(wcs, WCS):
@@ -79,11 +74,11 @@ def _with_wcs(header, wcs):
     own = [key for key in strip_wcs(cards) if key not in header]
     header.extend(cards, unique=True)
     if own:
-        header[WCS_OWN] = (",".join(own), "of the WCS alone")
+        header[WCS_CARD_LIST] = (",".join(own), "of the WCS alone")
     return header, beside
 
 
-def write_whole(hdus, path):
+def write_hdus(hdus, path):
     """Write a file beside and rename it, so that one of that name is always whole."""
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".part-{os.getpid()}-{name}")
@@ -114,17 +109,17 @@ def from_hdulist(hdus):
         own = parse_unit(about.get("BUNIT"), silent=True)
         # An unknown unit is equal to no other, not to the image's either.
         own = None if isinstance(own, u.UnrecognizedUnit) else own
-        uncertainty = UNCERTAINTIES[about["UTYPE"]](parts["UNCERT"], unit=own)
+        uncertainty = UNCERTAINTY_CLASSES[about["UTYPE"]](parts["UNCERT"], unit=own)
     mask = parts["MASK"].astype(bool) if "MASK" in parts else None
     return {"data": pixels(hdus[0], "path"), "unit": parse_unit(header["BUNIT"], silent=True),
             "uncertainty": uncertainty, "mask": mask, "wcs": wcs, "psf": parts.get("PSFIMAGE"),
-            "meta": _own_cards(header, wcs),
-            "correlation": _correlation(hdus) if CORRELATION in parts else None,
-            "lens": _lens(hdus),
-            **{name: parts.get(extension) for name, extension in EXTENSIONS.items()}}
+            "meta": _user_cards(header, wcs),
+            "correlation": _read_correlation(hdus) if CORRELATION_EXTENSION in parts else None,
+            "lens": _read_lens(hdus),
+            **{name: parts.get(extension) for name, extension in EXTENSION_NAMES.items()}}
 
 
-def _lens(hdus):
+def _read_lens(hdus):
     shape = hdus[0].shape
     found = solutions_from(hdus, shape[0] if len(shape) == 3 else 1)
     if all(one is None for one in found):
@@ -132,12 +127,12 @@ def _lens(hdus):
     return found if len(shape) == 3 else found[0]
 
 
-def _own_cards(header, wcs):
+def _user_cards(header, wcs):
     """The cards of a file that are neither of its layout nor of its WCS."""
-    of_wcs = str(header.get(WCS_OWN, "")).split(",")
+    of_wcs = str(header.get(WCS_CARD_LIST, "")).split(",")
     header = without_layout(header)
     if isinstance(wcs, WCS):
         header = strip_wcs(header, keep_alternates=True)
-    for key in ("BUNIT", WCS_OWN, EXTENSION_CARD, *filter(None, of_wcs)):
+    for key in ("BUNIT", WCS_CARD_LIST, GWCS_CARD, *filter(None, of_wcs)):
         header.remove(key, ignore_missing=True, remove_all=True)
     return header

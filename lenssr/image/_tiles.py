@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from numbers import Integral
 
-__all__ = ["Tile", "check_tile", "network_tiles", "tiles"]
-
-WHOLE = 1024  # side in input pixels up to which a plane is worked on in one piece
-TILE = 768   # side of the tiles of larger ones
+MAX_UNTILED_SIDE = 1024  # input pixels along a side of an image without tiles
+TILE_SIDE = 768  # input pixels along a side of a tile
 
 
 @dataclass(frozen=True)
@@ -52,5 +50,5 @@ def tiles(shape, side, halo=(0, 0)):
 
 def network_tiles(shape, side, halo):
     """The tiles of a plane for a network."""
-    side = check_tile(side) or (max(shape) if max(shape) <= WHOLE else TILE)
+    side = check_tile(side) or (max(shape) if max(shape) <= MAX_UNTILED_SIDE else TILE_SIDE)
     return tiles(shape, (side, side), (halo, halo))

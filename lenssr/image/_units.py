@@ -7,15 +7,13 @@ from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["FLUX_CONVENTIONS", "flux_convention", "parse_unit", "power_of", "unit_text"]
-
 FLUX_CONVENTIONS = ("auto", "per-pixel", "surface-brightness")
 
-LOGARITHMIC = (u.mag, u.dex, u.dB)
+LOGARITHMIC_UNITS = (u.mag, u.dex, u.dB)
 
 # Words, in any case, that headers hold and the FITS standard or astropy does not. In a
 # unit of flux "S" is never siemens.
-SPELLINGS = {
+UNIT_SPELLINGS = {
     "adu": "adu", "beam": "beam", "cps": "ct/s", "count": "ct", "counts": "ct", "cts": "ct",
     "dn": "DN", "e": "electron", "electron": "electron", "electrons": "electron",
     "jansky": "Jy", "janskys": "Jy", "jy": "Jy", "microjansky": "uJy", "microjy": "uJy",
@@ -23,8 +21,8 @@ SPELLINGS = {
     "photons": "photon", "pixel": "pix", "pixels": "pix", "s": "s", "sec": "s", "second": "s",
     "sr": "sr", "ujy": "uJy",
 }
-# In capitals "MJY" alone could be milli or mega; per steradian it is mega.
-AS_THEY_ARE = {"MJY/SR": "MJy/sr", "mjy": "mJy"}
+# "MJY" alone could be milli or mega; per steradian it is mega.
+CASE_SENSITIVE_SPELLINGS = {"MJY/SR": "MJy/sr", "mjy": "mJy"}
 
 
 def parse_unit(unit, name="unit", silent=False):
@@ -48,16 +46,16 @@ def parse_unit(unit, name="unit", silent=False):
 def _is_logarithmic(unit):
     if isinstance(unit, u.UnrecognizedUnit):
         return re.search(r"(?<!i)mag(?!g|n(?!itude))|\bdex\b", str(unit), re.IGNORECASE) is not None
-    return isinstance(unit, u.FunctionUnitBase) or any(base in LOGARITHMIC for base in unit.bases)
+    return isinstance(unit, u.FunctionUnitBase) or any(base in LOGARITHMIC_UNITS for base in unit.bases)
 
 
 def _from_string(text):
     words = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is taken for a power
     words = re.sub(r"(?<![\d.])[A-Za-z]+",
-                   lambda word: SPELLINGS.get(word[0].lower(), word[0]), words)
+                   lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), words)
     with warnings.catch_warnings(), u.add_enabled_units([u.photometric]):
         warnings.simplefilter("ignore", u.UnitsWarning)
-        for candidate in (AS_THEY_ARE.get(text, words), text):
+        for candidate in (CASE_SENSITIVE_SPELLINGS.get(text, words), text):
             for layout in ("fits", None):
                 try:
                     return u.Unit(candidate, format=layout)

@@ -1,5 +1,6 @@
 """World coordinates in FITS files: read, write, and nothing lost between."""
 
+import copy
 import io
 import re
 import warnings
@@ -11,20 +12,166 @@ from astropy.utils.exceptions import AstropyDeprecationWarning, AstropyUserWarni
 from astropy.wcs import WCS, WCSHDO_P17, DistortionLookupTable, FITSFixedWarning, WCSHDO_all
 from astropy.wcs.wcs import WCSHDO_SIP
 
+from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
-from lenssr.image._wcs_cards import plain_exponents
-from lenssr.image._wcs_check import check_same_sky, is_gwcs, low_level
-from lenssr.image._wcs_rescale import resample_wcs
+from lenssr.image._wcs import check_same_sky, is_gwcs, low_level, resample_wcs
 
-__all__ = ["read_wcs", "wcs_from_hdus", "wcs_to_fits"]
+# Cards that a WCS may have with the letter of an alternate (FITS WCS papers I to IV).
+_LETTERED = "|".join(
+    (
+        r"(CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CNAME|CRDER|CSYER|CZPHS|CPERI|CROTA)\d+",
+        r"(CD|PC|PV|PS)\d+_\d+",
+        r"(CPDIS|CQDIS|CPERR|CQERR|DVERR)\d+",
+        r"WCSAXES|WCSNAME|LONPOLE|LATPOLE|RADESYS|EQUINOX",
+        r"SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTWAV|VELOSYS|VELANGL|ZSOURCE",
+    )
+)
+_ALTERNATE_CARDS = re.compile(rf"({_LETTERED})[A-Z]|D[PQ]\d+[A-Z](\..+)?")
 
-# Everything, with the 17 digits that give each double back; astropy's default is 14,
-# of which a right ascension of three digits leaves 1e-11 degrees.
-RELAX = WCSHDO_all | WCSHDO_P17 | WCSHDO_SIP
+# Cards of the WCS itself, primary and alternate: a new WCS brings its own.
+WCS_CARDS = re.compile(
+    "|".join(
+        (
+            rf"({_LETTERED})[A-Z]?|D[PQ]\d+[A-Z]?(\..+)?",
+            # detector to image tables, new and old style
+            r"D2IM(DIS|ERR)\d+|D2IM\d+(\..+)?|AXISCORR",
+            # SIP; HST's pipeline also keeps copies with an alternate's letter
+            r"[AB]P?_(ORDER|DMAX|\d+_\d+)[A-Z]?",
+            # older spellings that astropy still reads
+            r"RADECSYS|(CD|PC)\d{6}|PROJP\d+|RESTFREQ",
+            # IRAF (TNX, ZPX)
+            r"WCSDIM|WAT\d_\d{3}|CDELTM\d",
+            # plate solution of the Digitized Sky Survey, which would win over the new WCS
+            r"AMD[XY]\d+|PPO\d|CNPIX[12]|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC(SN|[DMS])",
+            # a gWCS that lenssr wrote
+            r"SRWCSEXT",
+        )
+    )
+)
 
-# Card that names the extension with a gWCS.
-EXTENSION_CARD = "SRWCSEXT"
-EXTENSION = "WCSASDF"
+# Other cards that tell where pixels of this very array lie. No such list can be
+# complete; these are the ones that observatories write widely.
+STALE_CARDS = re.compile(
+    "|".join(
+        (
+            r"LT[MV]\d(_\d)?",  # IRAF: array to physical coordinates
+            r"(DATA|TRIM|BIAS|AMP)SEC[A-Z]?",  # NOAO: sections of the array (not of the CCD)
+            r"[A-Z](CTYPE|CRPIX|CRVAL|CDELT|CUNIT)\d|[A-Z]CD\d_\d",  # HST: earlier WCSs
+            r"CD\d\dRFND|ORIGCD\d\d",  # Spitzer: refined and original CD
+        )
+    )
+)
+
+# Cards with the side or area of a pixel, and the power of the scale they go with.
+PIXEL_SIZE_CARDS = (
+    (re.compile(r"PIXSCALE|PIXSCAL[12XY]?|PIXELSCL|PXSCAL[12]|SECPIX[12]?|[XY]PIXSCAL"), -1),
+    (re.compile(r"PIXAR_(SR|A2)|PIXAREA"), -2),
+)
+
+
+def fix_fortran_exponents(header):
+    """The header, or a copy of it in which no number has the exponent written with D."""
+    cards, found = list(header.cards), False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
+        for i, card in enumerate(cards):
+            if WCS_CARDS.fullmatch(card.keyword) and isinstance(card.value, float):
+                image = copy.copy(card).image
+                if _D_EXPONENT.match(image):
+                    cards[i] = fits.Card.fromstring(_D_EXPONENT.sub(r"\1E\2", image))
+                    found = True
+    return fits.Header(cards) if found else header
+
+
+_D_EXPONENT = re.compile(r"(.{8}= *[+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)(?= *(?:/|$))")
+
+
+def strip_wcs(header, scale=1, *, keep_alternates=False):
+    """Copy of a header without the cards that a new WCS replaces or makes false."""
+    if not isinstance(header, fits.Header):
+        raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
+    scale = check_positive_int("scale", scale)
+    kept = [
+        copy.copy(card)
+        for card in header.cards
+        if not WCS_CARDS.fullmatch(card.keyword)
+        or (keep_alternates and _ALTERNATE_CARDS.fullmatch(card.keyword))
+    ]
+    if scale > 1:
+        kept = [_rescale_card(card, scale) for card in kept if not STALE_CARDS.fullmatch(card.keyword)]
+    return fits.Header([card for card in kept if card is not None])
+
+
+def _rescale_card(card, scale):
+    """The card with its pixel size in new pixels; None if it has no number to change."""
+    for pattern, power in PIXEL_SIZE_CARDS:
+        if pattern.fullmatch(card.keyword):
+            if isinstance(card.value, bool) or not isinstance(card.value, int | float):
+                return None
+            return fits.Card(card.keyword, card.value * float(scale) ** power, card.comment)
+    return card
+
+
+def rescale_alternates(header, scale):
+    """Cards of a header's alternate WCSs (A to Z), for finer pixels."""
+    scale, header = check_positive_int("scale", scale), fix_fortran_exponents(header)
+    declared = [key for key in header if re.fullmatch(r"(CTYPE|CRPIX|CRVAL|CDELT)\d+[A-Z]", key)]
+    result = fits.Header()
+    for key in sorted({keyword[-1] for keyword in declared}):
+        old = fits.Header(
+            [
+                copy.copy(card)
+                for card in header.cards
+                if re.search(rf"\d{key}$|[A-Z]{key}$|\d{key}\.", card.keyword)
+                and _ALTERNATE_CARDS.fullmatch(card.keyword)
+            ]
+        )
+        new = _rescale_alternate(old, key, scale)
+        reason = _compare_alternate(old, new, key, scale)
+        if reason:
+            warnings.warn(
+                f"alternate WCS {key!r} of `header` is dropped: {reason}",
+                LensSRWarning,
+                stacklevel=2,
+            )
+        else:
+            result.extend(new)
+    return result
+
+
+def _rescale_alternate(old, key, scale):
+    """Cards of an alternate in pixels ``scale`` times finer."""
+    new = old.copy()
+    matrix = [card for card in old if re.fullmatch(rf"CD\d+_[12]{key}", card)]
+    for card in matrix:
+        new[card] = old[card] / scale
+    for i in (1, 2):
+        new[f"CRPIX{i}{key}"] = (old.get(f"CRPIX{i}{key}", 0.0) - 0.5) * scale + 0.5
+        if not matrix:
+            new[f"CDELT{i}{key}"] = old.get(f"CDELT{i}{key}", 1.0) / scale
+    return new
+
+
+def _compare_alternate(old, new, key, scale):
+    """Why the new cards do not give the old positions; an empty string if they do."""
+    corners = np.array([[1.0, 1.0], [1.0, 100.0], [100.0, 1.0], [70.0, 100.0]])
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            before, after = (WCS(h, key=key, naxis=2) for h in (old, new))
+            here = before.wcs_pix2world(corners, 1)
+            there = after.wcs_pix2world((corners - 0.5) * scale + 0.5, 1)
+        except Exception as err:  # WCSLIB raises a dozen kinds here
+            return " ".join(str(err).split())
+    same = np.isclose(here, there, rtol=1e-12, atol=1e-12, equal_nan=True).all()
+    return "" if same else "its pixels cannot be divided by changing CRPIX, CD or CDELT alone"
+
+
+# All cards, with the 17 digits of a double; astropy writes 14 by default.
+WCS_RELAX = WCSHDO_all | WCSHDO_P17 | WCSHDO_SIP
+
+GWCS_CARD = "SRWCSEXT"  # card that names the extension of a gWCS
+GWCS_EXTENSION = "WCSASDF"
 
 # A header without any of these has no WCS. AMDX is the plate solution of the DSS.
 _DECLARES = re.compile(r"(CTYPE|CRPIX|CRVAL|CDELT|CROTA|AMDX)\d+|(CD|PC)\d+_\d+|(CD|PC)\d{6}")
@@ -41,20 +188,20 @@ def read_wcs(header, hdulist=None):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
     if not isinstance(hdulist, fits.HDUList | None):
         raise TypeError(f"`hdulist` must be a fits.HDUList or None, got {type(hdulist).__name__}")
-    if EXTENSION_CARD in header:
+    if GWCS_CARD in header:
         return _read_gwcs(header, hdulist)
     if not any(_DECLARES.fullmatch(key) for key in header):
         return None
-    header = plain_exponents(header)
+    header = fix_fortran_exponents(header)
     _check_tables(header, hdulist)
     cube = header.get("NAXIS", 2) == 3 and header.get("WCSAXES", 3) >= 3
     if not cube:
-        return _make(header, hdulist, 2)
+        return _make_wcs(header, hdulist, 2)
     try:
-        return _make(header, hdulist, 3)
+        return _make_wcs(header, hdulist, 3)
     except ValueError:
         # SIP and tables have two axes only; the sky matters more than the third axis.
-        wcs = _make(header, hdulist, 2)
+        wcs = _make_wcs(header, hdulist, 2)
     if header.get("CTYPE3", "").strip():
         warnings.warn(
             f"the coordinate {header['CTYPE3']!r} of the cube's third axis is dropped: "
@@ -68,7 +215,7 @@ def read_wcs(header, hdulist=None):
 wcs_from_hdus = read_wcs  # the inverse of `wcs_to_fits`
 
 
-def _make(header, hdulist, naxis):
+def _make_wcs(header, hdulist, naxis):
     """WCS of the first ``naxis`` axes; `ValueError` with the reason if it cannot be."""
     reasons = []
     # First as astropy reads it: told the number of axes, it cuts them out before it has
@@ -85,44 +232,44 @@ def _make(header, hdulist, naxis):
             break
     else:
         err = reasons[0]
-        raise ValueError(_cannot(str(err.args[0] if isinstance(err, KeyError) else err))) from err
+        raise ValueError(_wcs_error(str(err.args[0] if isinstance(err, KeyError) else err))) from err
     if wcs.naxis < naxis:
-        raise ValueError(_cannot(f"it has {wcs.naxis} axis, the image {naxis}"))
+        raise ValueError(_wcs_error(f"it has {wcs.naxis} axis, the image {naxis}"))
     for item in caught:
-        _judge(item, header)
+        _check_repair(item, header)
     # WCSLIB lets a matrix pass that cannot be inverted; rows may have different units.
     rows = wcs.pixel_scale_matrix
     if abs(np.linalg.det(rows / np.linalg.norm(rows, axis=1, keepdims=True))) < 1e-9:
-        raise ValueError(_cannot("its CD or PC matrix is singular"))
+        raise ValueError(_wcs_error("its CD or PC matrix is singular"))
     shape = [header.get(f"NAXIS{i + 1}", 0) for i in range(wcs.naxis)]
     wcs.pixel_shape = shape if all(shape) else None
     return wcs
 
 
-def _cannot(reason):
+def _wcs_error(reason):
     """Sentence of the error for a header that gives no WCS."""
     return f"`header` declares a WCS, but none can be made from it: {' '.join(reason.split())}"
 
 
-def _judge(item, header):
+def _check_repair(item, header):
     """Let harmless repairs pass; raise for those that would move the sky."""
     text = str(item.message)
     if issubclass(item.category, AstropyDeprecationWarning | VerifyWarning):
         return
     if issubclass(item.category, AstropyUserWarning):  # a distortion left out
-        raise ValueError(_cannot(text))
+        raise ValueError(_wcs_error(text))
     if not issubclass(item.category, FITSFixedWarning):
         warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
     elif "value was expected" in text:
         if _GEOMETRY.match(text):
-            raise ValueError(_cannot(text))
+            raise ValueError(_wcs_error(text))
         warnings.warn(f"a card of `header` is ignored: {text}", LensSRWarning, stacklevel=4)
     elif text.startswith("'cdfix'"):
         # WCSLIB puts one degree a pixel for an axis without CD: right for the third
         # axis of a cube, never for an image.
         for i in (1, 2):
             if not any(header.get(f"CD{i}_{j}", 0) for j in (1, 2, 3)):
-                raise ValueError(_cannot(f"row {i} of its CD matrix is zero"))
+                raise ValueError(_wcs_error(f"row {i} of its CD matrix is zero"))
 
 
 def _check_tables(header, hdulist):
@@ -130,7 +277,7 @@ def _check_tables(header, hdulist):
     declared = [f"D2IMDIS{i}" for i in (1, 2) if f"D2IMDIS{i}" in header]
     declared += ["AXISCORR"] if "AXISCORR" in header else []
     if declared and (hdulist is None or "D2IMARR" not in hdulist):
-        raise ValueError(_cannot(f"{declared[0]} wants a look-up table in an extension D2IMARR"))
+        raise ValueError(_wcs_error(f"{declared[0]} wants a look-up table in an extension D2IMARR"))
 
 
 def wcs_to_fits(wcs):
@@ -147,7 +294,7 @@ def wcs_to_fits(wcs):
     else:
         try:
             cards, extra = _write_fits(plain)
-            back = _make(cards, fits.HDUList([fits.PrimaryHDU(), *extra]), plain.naxis)
+            back = _make_wcs(cards, fits.HDUList([fits.PrimaryHDU(), *extra]), plain.naxis)
         except ValueError as err:
             raise ValueError(f"`wcs` cannot be written to FITS: {err}") from err
     check_same_sky(plain, back, 1, "cannot be written to FITS exactly")
@@ -163,7 +310,7 @@ def _write_fits(wcs):
         # Astropy cannot read a table for one axis only (WCSLIB sees the card CPDIS first).
         nothing = DistortionLookupTable(np.zeros((2, 2), np.float32), (1, 1), (1, 1), (1, 1))
         wcs.cpdis1, wcs.cpdis2 = wcs.cpdis1 or nothing, wcs.cpdis2 or nothing
-    primary, *extra = wcs.to_fits(relax=RELAX, key=" ")
+    primary, *extra = wcs.to_fits(relax=WCS_RELAX, key=" ")
     cards = primary.header
     for card in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
         cards.remove(card, ignore_missing=True)
@@ -191,16 +338,16 @@ def _write_gwcs(wcs):
     buffer = io.BytesIO()
     with asdf.AsdfFile({"wcs": wcs}) as file:
         file.write_to(buffer)
-    cards = fits.Header([(EXTENSION_CARD, EXTENSION, "extension with the WCS (gWCS in ASDF)")])
+    cards = fits.Header([(GWCS_CARD, GWCS_EXTENSION, "extension with the WCS (gWCS in ASDF)")])
     data = np.frombuffer(buffer.getvalue(), np.uint8)
-    return cards, [fits.ImageHDU(data, name=EXTENSION)]
+    return cards, [fits.ImageHDU(data, name=GWCS_EXTENSION)]
 
 
 def _read_gwcs(header, hdulist):
     """The gWCS in the extension that the header names."""
-    name = header[EXTENSION_CARD]
+    name = header[GWCS_CARD]
     if hdulist is None or name not in hdulist:
-        raise ValueError(_cannot(f"{EXTENSION_CARD} wants an extension {name}"))
+        raise ValueError(_wcs_error(f"{GWCS_CARD} wants an extension {name}"))
     try:
         import asdf
         import asdf_astropy  # noqa: F401  # so that a missing one is named

@@ -7,22 +7,20 @@ source in another run.
 
 import numpy as np
 
-__all__ = ["image_positions", "quasar_points"]
-
-STEP = 1e-5       # arcsec: over which deflections are differenced
-ACCURATE = 1e-8   # arcsec: Newton's steps of that length are the last
-ITERATIONS = 20
-FAINTEST = 1e-2   # of the brightest image: fainter ones, of which point masses have one each, go
-MOST = 50.0       # magnification, which is infinite for a point on a caustic
+DIFFERENCE_STEP = 1e-5  # arcsec, of finite differences of the deflection
+NEWTON_TOLERANCE = 1e-8  # arcsec, length of the last Newton step
+MAX_NEWTON_STEPS = 20
+MIN_FLUX_RATIO = 1e-2  # to the brightest image; point masses make many fainter images
+MAX_MAGNIFICATION = 50.0  # a point on a caustic has an infinite magnification
 
 
 def quasar_points(scene, shoot, grid, beta):
     """Images of the quasar of a scene."""
     quasar = scene.quasar
     x, y, magnification = image_positions(shoot, grid, beta, quasar["x"], quasar["y"])
-    magnification = np.minimum(np.abs(magnification), MOST)
+    magnification = np.minimum(np.abs(magnification), MAX_MAGNIFICATION)
     order = np.argsort(-magnification)[: len(quasar["flicker"])]
-    order = order[magnification[order] > FAINTEST * magnification.max(initial=0)]
+    order = order[magnification[order] > MIN_FLUX_RATIO * magnification.max(initial=0)]
     flux = quasar["flux"] * magnification[order] * 10 ** (-0.4 * quasar["flicker"][: len(order)])
     return [(float(a), float(b), float(f)) for a, b, f in zip(x[order], y[order], flux)]
 
@@ -69,16 +67,16 @@ def _candidates(grid, beta, source):
 
 def _trace(shoot, places):
     """Rays from places ``(k, 2)``: where they meet the source plane, and its derivatives."""
-    around = [np.zeros(2), *(sign * STEP * axis for axis in np.eye(2) for sign in (1, -1))]
+    around = [np.zeros(2), *(sign * DIFFERENCE_STEP * axis for axis in np.eye(2) for sign in (1, -1))]
     x, y = np.concatenate([places + offset for offset in around]).T
     beta = np.stack(shoot(x, y), axis=-1).reshape(5, -1, 2)
-    return beta[0], np.stack([beta[1] - beta[2], beta[3] - beta[4]], axis=-1) / (2 * STEP)
+    return beta[0], np.stack([beta[1] - beta[2], beta[3] - beta[4]], axis=-1) / (2 * DIFFERENCE_STEP)
 
 
 def _refine(shoot, places, source, longest):
     """Newton's steps from all places at once; those that converge, each once."""
     moving = np.ones(len(places), bool)
-    for _ in range(ITERATIONS):
+    for _ in range(MAX_NEWTON_STEPS):
         if not moving.any():
             break
         beta, jacobian = _trace(shoot, places[moving])
@@ -88,7 +86,7 @@ def _refine(shoot, places, source, longest):
         step[fine] = np.linalg.solve(jacobian[fine], (source - beta)[fine][..., None])[..., 0]
         length = np.hypot(*step.T)
         places[moving] += step * np.minimum(1, longest / np.maximum(length, 1e-12))[:, None]
-        moving[moving] = length > ACCURATE
+        moving[moving] = length > NEWTON_TOLERANCE
     found = []
     for place in places[~moving]:
         if all(np.hypot(*(place - other)) > 1e-3 for other in found):

@@ -2,9 +2,6 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["Method", "Restoration", "RunOptions", "default_method", "find_method", "list_methods",
-           "make_method", "register_method"]
-
 _PUBLIC = {
     "._base": ["Method", "Restoration", "RunOptions"],
     "._registry": [
@@ -12,12 +9,27 @@ _PUBLIC = {
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._consistency": ["DataResidual", "check_consistency"],
+    "._consistency": [
+        "DataResidual", "RegularisedInverse", "check_consistency", "chi2_range",
+        "discrepancy_variance"],
     "._diffusion": ["DEFAULT_SAMPLES"],
-    "._error_prediction": ["normalized_residual", "snr_map"],
-    "._image_features": ["image_features"],
-    "._projection": ["RegularisedInverse", "discrepancy_variance"],
+    "._error_prediction": ["image_features", "normalized_residual", "snr_map"],
+    "._interpolate": ["Interpolate"],
+    "._lens_equation": ["MAX_SIDE"],
+    "._lens_model": ["_optimize"],
+    "._lens_model._optimize": ["EVIDENCE_TEMPERATURE", "_model_averaged_errors"],
+    "._lens_model._scene": ["SceneLayout"],
+    "._network": ["truncate_psf"],
+    "._registry": ["all_methods"],
+    "._richardson_lucy": ["RichardsonLucy"],
+    "._samplers": [
+        "KalmanUpdate", "SAMPLERS", "_directions", "check_schedule", "draw",
+        "dynamic_schedule", "latent_spectrum", "spread_gain", "static_schedule"],
+    "._wiener": ["Wiener", "fit_spectrum", "wiener_kernel"],
+    "lenssr._forward_model": [
+        "BatchForwardModel", "ForwardModel", "PSFConvolution", "PolyphaseConvolution",
+        "convolve_tiled"],
 }
 
-__getattr__, __dir__ = lazy_exports(
-    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC, _INTERNAL)

@@ -1,4 +1,4 @@
-"""What a method receives beside the image, and what it returns."""
+"""Classes that every method uses: options, result, interface."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -8,28 +8,32 @@ import numpy as np
 from lenssr.image import LensImage, LensSolution
 from lenssr.uncertainty import ErrorCorrelation
 
-__all__ = ["Method", "Restoration", "RunOptions", "require_psf"]
-
 
 @dataclass(frozen=True)
 class RunOptions:
     """
-    How a method is to be run; nothing here changes what is estimated.
+    Options of a run, none of which changes the estimate.
 
-    Attributes
+    Parameters
     ----------
     scale : int
         Output pixels per input pixel along each axis.
-    device : str or None
-        Torch device; `None` chooses CUDA where there is one.
-    tile : int or None
-        Side of the tiles in input pixels; `None` lets the method choose.
+    device : str, optional
+        Torch device; CUDA by default if there is a GPU.
+    tile : int, optional
+        Side of the tiles in input pixels; chosen by the method by default.
     n_samples : int
-        Number of posterior samples wanted; zero leaves it to the method.
+        Number of posterior samples; zero leaves the number to the method.
     seed : int
-        Seed of everything random in the method.
+        Seed of the random numbers of the method.
     progress : bool
-        Show a progress bar on work of more than two seconds.
+        Whether to show a progress bar after two seconds.
+
+    Examples
+    --------
+    >>> from lenssr.methods import RunOptions
+    >>> RunOptions(scale=2).seed
+    0
     """
 
     scale: int
@@ -43,73 +47,83 @@ class RunOptions:
 @dataclass
 class Restoration:
     """
-    What a method found, as surface brightness: a constant stays the constant.
+    Result of a method for one plane, in surface brightness.
 
-    Attributes
+    Parameters
     ----------
     mean : `~numpy.ndarray`
-        The estimate, shape ``(scale * ny, scale * nx)``, in the image's values
-        per *input* pixel; per-pixel units are divided by ``scale**2`` later.
+        Estimate in the values of the image per *input* pixel, shape
+        ``(scale * ny, scale * nx)``. A constant image stays constant.
     measurement_std : `~numpy.ndarray`
-        Standard deviation that the noise of the data alone gives to ``mean``.
-    missing : `~numpy.ndarray`
-        `True` where the value rests mostly on masked pixels.
+        Standard deviation of ``mean`` due to the noise of the data alone.
+    mask : `~numpy.ndarray`
+        `True` where the estimate rests mostly on masked pixels.
     psf : `~numpy.ndarray` or None
-        The effective PSF of ``mean`` on the output grid; `None` if unknown.
-    psf_kind : str
-        ``"target"`` for the declared Gaussian, ``"input"`` for the PSF of the
-        image carried to the output grid.
-    facts : dict
-        Further cards of the method, ``{keyword: (value, comment)}``.
-    samples : `~numpy.ndarray` or None
+        Effective PSF of ``mean`` on the output grid; `None` if unknown.
+    psf_kind : {"target", "input"}
+        Whether ``psf`` is the Gaussian target PSF, or the PSF of the image on the output grid.
+    metadata : dict
+        Named values, which become FITS cards of the result.
+    samples : `~numpy.ndarray`, optional
         Posterior samples, shape ``(n, scale * ny, scale * nx)``.
-    predictive_std : `~numpy.ndarray` or None
-        Standard deviation of the whole error of ``mean``, not below ``measurement_std``;
-        `None` if the method knows of no other error than that of the measurement.
-    correlation : `~lenssr.image.ErrorCorrelation` or None
-        Correlation of the errors of the measurement and, where there is a
-        ``predictive_std``, of the rest of it; `None` if it is not known.
-    estimator : callable or None
-        Maps any plane of the shape, noise and mask of the image to its estimate, with all that
-        the method took from the image itself held fixed: what noise probes go through.
-    chi2_range : tuple of float or None
-        Lowest and highest reduced chi-squared against the data that results of the method have
-        been seen to have; `None` for a default.
-    lens : `~lenssr.image.LensSolution` or None
-        The lens and its source, of methods that find them; the source in values of ``mean``.
-    expected : `~numpy.ndarray` or None
-        The data without noise that the result means, of methods that know what lies beyond its
-        frame; else the result is taken to go on there as its edge.
-    consistency : `~numpy.ndarray` or None
-        Reduced chi-squared map against the data; `lenssr.superresolve` fills it.
+    predictive_std : `~numpy.ndarray`, optional
+        Standard deviation of the total error of ``mean``, at least ``measurement_std``.
+    correlation : `~lenssr.uncertainty.ErrorCorrelation`, optional
+        Correlation of the measurement error and, with ``predictive_std``, of the prior error.
+    estimator : callable, optional
+        Map from an image of the same shape, noise map and mask to its estimate. It holds fixed
+        what the method derived from the image, and propagates noise probes.
+    chi2_range : tuple of float, optional
+        Calibrated range of the reduced chi-squared of good results.
+    lens : `~lenssr.image.LensSolution`, optional
+        Fitted lens and source.
+    model_data : `~numpy.ndarray`, optional
+        Noise-free data that the result predicts, for methods that model the light outside
+        the image. By default, the result is continued by its edge values.
+    consistency : `~numpy.ndarray`, optional
+        Map of the reduced chi-squared against the data, which `lenssr.superresolve` adds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssr.methods import Restoration
+    >>> ones = np.ones((8, 8))
+    >>> result = Restoration(ones, 0.1 * ones, ones < 0, psf=None)
     """
 
     mean: np.ndarray
     measurement_std: np.ndarray
-    missing: np.ndarray
+    mask: np.ndarray
     psf: np.ndarray | None
     psf_kind: str = "target"
-    facts: dict = field(default_factory=dict)
+    metadata: dict = field(default_factory=dict)
     samples: np.ndarray | None = None
     predictive_std: np.ndarray | None = None
     correlation: ErrorCorrelation | None = None
     estimator: object = None
     chi2_range: tuple | None = None
     lens: LensSolution | None = None
-    expected: np.ndarray | None = None
+    model_data: np.ndarray | None = None
     consistency: np.ndarray | None = None
 
 
 class Method(Protocol):
-    """A way to restore an image; made by a factory from the user's options."""
+    """
+    Interface of a method: an object with a function ``restore``.
+
+    Examples
+    --------
+    >>> from lenssr.methods import Method, make_method
+    >>> method: Method = make_method("bilinear", 2, {})
+    """
 
     def restore(self, image: LensImage, run: RunOptions) -> Restoration:
         """Restore one plane."""
 
 
-def require_psf(image, what):
-    """`ValueError` if a plane has no PSF, or no valid pixel: ``what`` needs both."""
+def require_psf(image, method):
+    """Raise `ValueError` if an image has no PSF or no valid pixel, which ``method`` needs."""
     if image.psf is None:
-        raise ValueError(f"`psf` must be given for {what}, got None")
+        raise ValueError(f"`psf` must be given for {method}, got None")
     if image.mask.all():
         raise ValueError("`mask` must leave at least one valid pixel, got none")

@@ -5,20 +5,161 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, optimize
+from scipy.sparse import linalg
 
 from lenssr._forward_model import ForwardModel, PSFConvolution, convolve_tiled
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import psf_fwhm
-from lenssr.methods._projection import enforce_consistency
-from lenssr.uncertainty import sky_level
+from lenssr.uncertainty import monte_carlo_error, sky_level
 
-__all__ = ["DataResidual", "chi2_range", "check_consistency"]
+MAX_CG_STEPS = 1000  # conjugate-gradient steps
+VARIANCE_FACTOR = 8.0  # by which the variance of the correction grows until it suffices
+DEFAULT_PROBES = 8  # noise probes of methods that define no number
 
-SEEN = 1e-3     # share of the light of a pixel on valid data below which nothing is said of it
-STRAY = 0.5     # noise that light from beyond the image may reach where a datum counts
-BELOW, ABOVE = 0.5, 0.2  # by which the reduced chi2 of a good result may differ from one
-CHANCE = 4.0    # standard deviations of the reduced chi2 of noise
+
+class RegularisedInverse:
+    r"""
+    Tikhonov-regularised inverse of the telescope, for given variances of the answer.
+
+    The minimum over images :math:`d` of
+    :math:`|W^{1/2}(r - A d)|^2 + d^\mathsf{T} V^{-1} d` is
+
+    .. math::
+        d = V A^\mathsf{T} W^{1/2} u, \qquad
+        (W^{1/2} A V A^\mathsf{T} W^{1/2} + 1)\, u = W^{1/2} r,
+
+    and :math:`u = W^{1/2}(r - A d)` is what it leaves of the residual. It is solved by
+    conjugate gradients on the grid of the data.
+    """
+
+    def __init__(self, misfit, variance, accuracy=1e-6):
+        self._misfit, self._variance, self._accuracy = misfit, variance, accuracy
+
+    def left(self, residual, start=None):
+        """What is left of a residual."""
+        shape = residual.shape
+
+        def apply(u):
+            image = self._carried(u.reshape(shape))
+            return u + (self._misfit.operator.forward(image) * self._misfit.weight).ravel()
+
+        system = linalg.LinearOperator((residual.size,) * 2, matvec=apply, dtype=float)
+        guess = None if start is None else start.ravel()
+        found, _ = linalg.cg(system, residual.ravel(), guess, rtol=self._accuracy,
+                             maxiter=MAX_CG_STEPS)
+        return found.reshape(shape)
+
+    def __call__(self, residual):
+        """The image of a residual that is given in units of the noise."""
+        return self._carried(self.left(residual))
+
+    def _carried(self, u):
+        return self._variance * self._misfit.operator.adjoint(u * self._misfit.weight)
+
+
+def enforce_consistency(restoration, misfit, run):
+    r"""
+    Move a result to the nearest one that agrees with the data.
+
+    Of all images with a reduced chi-squared of one, the nearest to the result :math:`x` in
+    units of its predicted errors, :math:`S = \mathrm{diag}(\sigma^2)`, is
+
+    .. math::
+        x' = x + \mu S A^\mathsf{T} W^{1/2}
+             (\mu W^{1/2} A S A^\mathsf{T} W^{1/2} + 1)^{-1} W^{1/2} (y - A x),
+
+    where :math:`\mu` is the one number that makes it one: the discrepancy principle
+    (Morozov 1966). Without predicted errors, or where what they leave free does not suffice,
+    :math:`S = 1`. What no telescope like this could see of :math:`x` stays as it was.
+
+    With :math:`\mu` held fixed, the errors are measured again by noise probes that go through
+    method and correction. Samples are moved by the same map. A predictive error is kept:
+    a projection onto a convex set takes no image further from any that is in it.
+
+    Morozov 1966, Soviet Math. Dokl. 7, 414; Engl, Hanke & Neubauer 1996,
+    doi:10.1007/978-94-009-1740-8; Schwab, Antholzer & Haltmeier 2019,
+    doi:10.1088/1361-6420/aaf14a (what the data do not see is left to the network).
+    """
+    residual = misfit.residual(restoration.mean)
+    if np.sum(residual**2) <= misfit.count:
+        return restoration
+    variance, whole = None, restoration.predictive_std
+    if whole is not None:
+        variance = discrepancy_variance(misfit, residual, (whole / np.max(whole)) ** 2)
+    if variance is None:
+        variance = discrepancy_variance(misfit, residual)
+    if variance is None:
+        warnings.warn("`data_consistent` leaves the result as it was: no change that the PSF lets "
+                      "through brings its reduced chi2 down to one; the noise is understated, the "
+                      "PSF wrong, or bad pixels are not masked", LensSRWarning, stacklevel=3)
+        return restoration
+    inverse = RegularisedInverse(misfit, variance)
+
+    def moved(mean, data=None):
+        return mean + inverse(misfit.residual(mean, data))
+
+    samples = restoration.samples
+    if samples is not None:
+        samples = np.stack([moved(sample) for sample in samples])
+    mean = moved(restoration.mean)
+    return replace(restoration, mean=mean, samples=samples, model_data=None,
+                   **_errors(restoration, misfit.image, run, mean, moved))
+
+
+def discrepancy_variance(misfit, residual, shape=1.0):
+    """The variance of the correction that leaves a reduced chi-squared of one; None for none."""
+    left = residual
+
+    def excess(log_variance):
+        nonlocal left
+        left = RegularisedInverse(misfit, np.exp(log_variance) * shape).left(residual, left)
+        return np.sum(left**2) / misfit.count - 1
+
+    unit = misfit.count / np.sum(misfit.weight**2) / misfit.gain
+    # A correction that were to make the largest misfit of all, in the mean of the pixels.
+    most = np.log(unit * np.max(residual**2) / np.mean(shape))
+    low, high = -np.inf, np.log(unit * misfit.gain)
+    while excess(high) > 0:
+        if high >= most:
+            return None
+        low, high = high, min(high + np.log(VARIANCE_FACTOR), most)
+    while not np.isfinite(low) or excess(low) < 0:
+        low = (high if not np.isfinite(low) else low) - np.log(VARIANCE_FACTOR)
+    return np.exp(optimize.brentq(excess, low, high, xtol=1e-4)) * shape
+
+
+def _errors(restoration, image, run, mean, moved):
+    """What changes in the errors of a result that was moved."""
+    if restoration.predictive_std is not None:
+        warnings.warn("`data_consistent`: the uncertainty was calibrated on results that were "
+                      "not moved; it is raised only where the measurement error is larger",
+                      LensSRWarning, stacklevel=4)
+    if restoration.estimator is None:
+        warnings.warn("`data_consistent`: the measurement error is that of the result before it "
+                      "was moved, since the method can't be run on noise probes", LensSRWarning,
+                      stacklevel=4)
+        return {}
+
+    def estimate(probe):
+        return moved(restoration.estimator(probe), probe.data)
+
+    probes = restoration.metadata.get("n_probes", DEFAULT_PROBES)
+    std, correlation = monte_carlo_error(estimate, image, probes, run.seed, mean=mean)
+    whole, found = restoration.predictive_std, correlation
+    if whole is not None:
+        whole = np.maximum(whole, std)
+        found = restoration.correlation
+        found = None if found is None else correlation.and_rest(found[[-1]])
+    return {"measurement_std": std, "predictive_std": whole, "correlation": found,
+            "metadata": {**restoration.metadata, "n_probes": probes}}
+
+
+MIN_VALID_LIGHT = 1e-3  # fraction of the light of a pixel that must fall on valid data
+MAX_STRAY_LIGHT = 0.5  # sky noises of light from outside the image on a pixel that counts
+# Accepted deviation of the reduced chi-squared of an uncalibrated method.
+CHI2_BELOW_ONE, CHI2_ABOVE_ONE = 0.5, 0.2
+CHI2_SIGMA = 4.0  # standard deviations of the reduced chi-squared that noise explains
 
 
 class DataResidual:
@@ -44,7 +185,7 @@ class DataResidual:
         level = sky_level(image.data, image.mask, image.noise)
         light = convolve_tiled(np.where(image.mask, 0.0, image.data - level), psf, tile)
         around = ndimage.maximum_filter(np.abs(light), 2 * round(psf_fwhm(psf)) + 1)
-        stray = beyond * around > STRAY * image.sigma
+        stray = beyond * around > MAX_STRAY_LIGHT * image.sigma
         return stray & (~stray & ~image.mask).any()
 
     @cached_property
@@ -54,15 +195,15 @@ class DataResidual:
         impulse[tuple(n // 2 for n in impulse.shape)] = 1
         return float(np.sum(self.operator.adjoint(impulse) ** 2))
 
-    def residual(self, mean, data=None, expected=None):
+    def residual(self, mean, data=None, model_data=None):
         """Data minus result, in units of the noise; zero where the data do not count."""
         data = self.image.data if data is None else data
-        expected = self.operator.forward(mean) if expected is None else expected
-        return (data - expected) * self.weight
+        model_data = self.operator.forward(mean) if model_data is None else model_data
+        return (data - model_data) * self.weight
 
-    def chi2(self, mean, expected=None):
+    def chi2(self, mean, model_data=None):
         """Reduced chi-squared of a result, per datum that counts."""
-        return float(np.sum(self.residual(mean, expected=expected) ** 2) / self.count)
+        return float(np.sum(self.residual(mean, model_data=model_data) ** 2) / self.count)
 
     def local_mean(self, values):
         r"""
@@ -75,12 +216,12 @@ class DataResidual:
         light = PSFConvolution(self._positive_psf, self.scale, self.image.shape, self._tile)
         seen = light.adjoint(valid.astype(float))
         return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
-                         out=np.full(seen.shape, np.nan), where=seen > SEEN)
+                         out=np.full(seen.shape, np.nan), where=seen > MIN_VALID_LIGHT)
 
-    def chi2_map(self, mean, expected=None):
+    def chi2_map(self, mean, model_data=None):
         """Reduced chi-squared about each output pixel, of the data that got its light."""
         # Rounding of the Fourier transforms could bring a zero below.
-        return np.maximum(self.local_mean(self.residual(mean, expected=expected) ** 2), 0)
+        return np.maximum(self.local_mean(self.residual(mean, model_data=model_data) ** 2), 0)
 
 
 def chi2_range(count, calibrated=None):
@@ -93,8 +234,8 @@ def chi2_range(count, calibrated=None):
     range is widened on either side by four times :math:`\sqrt{2/n}`, the scatter of the
     reduced chi-squared of :math:`n` independent data.
     """
-    low, high = (1 - BELOW, 1 + ABOVE) if calibrated is None else calibrated
-    chance = CHANCE * np.sqrt(2 / count)
+    low, high = (1 - CHI2_BELOW_ONE, 1 + CHI2_ABOVE_ONE) if calibrated is None else calibrated
+    chance = CHI2_SIGMA * np.sqrt(2 / count)
     return max(low - chance, 0.0), high + chance
 
 
@@ -108,29 +249,29 @@ def check_consistency(planes, restorations, run, method, data_consistent=False):
                              "result is not finite, or not of the declared resolution, got True")
         return restorations, {}
     misfits = [DataResidual(plane, run.scale, run.tile) for plane in planes]
-    cards, found = {}, _reduced(misfits, restorations)
+    metadata, found = {}, _reduced_chi2(misfits, restorations)
     counts = [misfit.count for misfit in misfits]
     if data_consistent:
-        cards["SRCHI2IN"] = (_pooled(found, counts), "SRCHI2 before the correction to the data")
+        metadata["chi2_before"] = _total_chi2(found, counts)
         restorations = [enforce_consistency(each, misfit, run) for misfit, each in zip(misfits, restorations)]
-        found = _reduced(misfits, restorations)
-    cards["SRCHI2"] = (_pooled(found, counts), "reduced chi2 of the result against the data")
+        found = _reduced_chi2(misfits, restorations)
+    metadata["chi2"] = _total_chi2(found, counts)
     for k, (chi2, count, each) in enumerate(zip(found, counts, restorations)):
-        _judge(chi2, chi2_range(count, each.chi2_range), k if len(planes) > 1 else None)
-    return [replace(each, consistency=misfit.chi2_map(each.mean, each.expected))
-            for misfit, each in zip(misfits, restorations)], cards
+        _warn_chi2(chi2, chi2_range(count, each.chi2_range), k if len(planes) > 1 else None)
+    return [replace(each, consistency=misfit.chi2_map(each.mean, each.model_data))
+            for misfit, each in zip(misfits, restorations)], metadata
 
 
-def _reduced(misfits, restorations):
-    return [misfit.chi2(each.mean, each.expected) for misfit, each in zip(misfits, restorations)]
+def _reduced_chi2(misfits, restorations):
+    return [misfit.chi2(each.mean, each.model_data) for misfit, each in zip(misfits, restorations)]
 
 
-def _pooled(found, counts):
+def _total_chi2(found, counts):
     """Reduced chi-squared of all planes; five digits are more than noise has."""
     return float(f"{np.average(found, weights=counts):.5g}")
 
 
-def _judge(chi2, expected, plane):
+def _warn_chi2(chi2, expected, plane):
     low, high = expected
     if low <= chi2 <= high:
         return

@@ -1,19 +1,58 @@
 """The whole error of a network's results: what its head says, times what calibration found."""
 
 import numpy as np
+from scipy import stats
 
-from lenssr.image import expand_mask, network_tiles
+from lenssr.image import expand_mask, network_tiles, psf_fwhm
 from lenssr.methods._consistency import DataResidual
-from lenssr.methods._image_features import image_features
 from lenssr.uncertainty import (
+    DOMAIN_FEATURES,
     conformal_factor,
     crowding,
     domain_inflation,
+    find_sky,
     inflate_isolated_peaks,
     local_snr,
+    neighbour_correlation,
+    sky_level,
 )
 
-__all__ = ["calibrated_factor", "error_map", "normalized_residual", "predict_error", "snr_map"]
+SKY_PATCH = 1024  # pixels along a side of the patch whose sky is described
+NEGATIVE_SIGMA = 4.0  # standard deviations below the sky of a negative pixel
+# Relative range of a flat peak, and its least signal-to-noise ratio.
+FLAT_PEAK_TOLERANCE, FLAT_PEAK_SNR = 0.01, 50.0
+
+
+def image_features(image):
+    """Features by which an image is compared with those of the training."""
+    level = sky_level(image.data, image.mask, image.noise)
+    snr = np.where(image.mask, 0.0, (image.data - level) / image.sigma)
+    found = {} if image.psf is None else _of_psf(image.psf)
+    peak = snr.max()
+    found["peak_snr"] = max(peak, 1.0)
+    found["negative_share"] = (snr < -NEGATIVE_SIGMA).mean()
+    # A saturated source is flat on top; the PSFs that are known have one or two such pixels.
+    top = image.data - level
+    top = np.where(image.mask, -np.inf, top)
+    found["flat_peak"] = (top > (1 - FLAT_PEAK_TOLERANCE) * top.max()).sum() if peak > FLAT_PEAK_SNR else 1
+    middle = tuple(slice(max(0, (n - SKY_PATCH) // 2), (n + SKY_PATCH) // 2) for n in image.shape)
+    data, mask, sigma = image.data[middle], image.mask[middle], image.sigma[middle]
+    noise, sky = find_sky(data, mask)
+    if noise > 0 and sky.any():
+        found["noise_ratio"] = noise / np.median(sigma[sky])
+        values = (data[sky] - np.median(data[sky])) / noise
+        found["sky_skewness"] = stats.skew(np.clip(values, -10, 10))
+        found["noise_correlation"] = neighbour_correlation(data, mask)
+    return {name: float(found[name]) for name in DOMAIN_FEATURES if name in found}
+
+
+def _of_psf(psf):
+    square = psf**2
+    y, x = (np.arange(n) - n // 2 for n in psf.shape)
+    y, x = np.meshgrid(y, x, indexing="ij")
+    xx, yy, xy = ((square * product).sum() for product in (x * x, y * y, x * y))
+    return {"psf_fwhm": psf_fwhm(psf), "psf_concentration": psf.max() / square.sum(),
+            "psf_ellipticity": np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12)}
 
 
 def predict_error(head, calibration, apply, image, mean, snr, measured):
@@ -24,12 +63,11 @@ def predict_error(head, calibration, apply, image, mean, snr, measured):
     signal to noise :math:`q` and the crowding :math:`c`, and that of the distance from the domain
     of the training, :math:`d`.
     """
-    factor, facts = calibrated_factor(calibration, apply.scale, image, snr)
+    factor, metadata = calibrated_factor(calibration, apply.scale, image, snr)
     std = error_map(head, apply, image, mean)
     if calibration.get("doubt"):
         std = inflate_isolated_peaks(std, measured, mean - apply.level)
-    return factor * std, {
-        "SRCALIB": ("predictive", f"whole error, calibrated on {calibration['on']}"), **facts}
+    return factor * std, {"calibration": "predictive", **metadata}
 
 
 def calibrated_factor(calibration, scale, image, snr):
@@ -38,7 +76,7 @@ def calibrated_factor(calibration, scale, image, snr):
     crowd = crowding(snr, ~expand_mask(image.mask, scale), scale)
     factor = inflation * conformal_factor(
         snr, crowd, calibration["scales"][str(scale)]["factors"])
-    return factor, {"SRINFLAT": (round(inflation, 3), "errors times this: distance from training")}
+    return factor, {"inflation": round(inflation, 3)}
 
 
 def snr_map(apply, image, mean):

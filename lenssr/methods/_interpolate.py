@@ -7,8 +7,6 @@ from lenssr.image import expand_mask, oversample_psf
 from lenssr.methods._base import Restoration
 from lenssr.uncertainty import ErrorCorrelation, kernel_correlation
 
-__all__ = ["Interpolate"]
-
 
 def _bilinear(d):
     """Triangle."""
@@ -28,16 +26,16 @@ def _lanczos(d):
     return np.where(np.abs(d) < 3, np.sinc(d) * np.sinc(d / 3), 0)
 
 
-#: Kernel and half-width in input pixels.
-KERNELS = {"bilinear": (_bilinear, 1), "bicubic": (_bicubic, 2), "lanczos": (_lanczos, 3)}
+# Kernel and half-width in input pixels.
+INTERPOLATION_KERNELS = {"bilinear": (_bilinear, 1), "bicubic": (_bicubic, 2), "lanczos": (_lanczos, 3)}
 
 
 class Interpolate:
     """Separable interpolation with pixel centres aligned."""
 
     def __init__(self, kind):
-        if kind not in KERNELS:
-            raise ValueError(f"`kind` must be one of {', '.join(KERNELS)}, got {kind!r}")
+        if kind not in INTERPOLATION_KERNELS:
+            raise ValueError(f"`kind` must be one of {', '.join(INTERPOLATION_KERNELS)}, got {kind!r}")
         self.kind = kind
 
     def restore(self, image, run):
@@ -50,7 +48,7 @@ class Interpolate:
         return Restoration(
             mean=_separable(rows, image.data, columns),
             measurement_std=np.sqrt(variance),
-            missing=parent | (absent > 0.5),
+            mask=parent | (absent > 0.5),
             psf=None if image.psf is None else self._psf(image.psf, run.scale),
             psf_kind="input",
             correlation=ErrorCorrelation.stationary(self._correlation(run.scale)),
@@ -58,13 +56,13 @@ class Interpolate:
 
     def _correlation(self, scale):
         """Correlation of the errors: that of what one input pixel gives to the output."""
-        reach = KERNELS[self.kind][1]
+        reach = INTERPOLATION_KERNELS[self.kind][1]
         response = _weights(self.kind, 4 * reach + 1, scale)[:, [2 * reach]].toarray()
         return kernel_correlation(response * response.T)
 
     def _psf(self, psf, scale):
         """What a point source becomes, on the output grid."""
-        kernel, reach = KERNELS[self.kind]
+        kernel, reach = INTERPOLATION_KERNELS[self.kind]
         offsets = (np.arange((2 * reach + 1) * scale) + 0.5) / scale - reach - 0.5
         profile = kernel(offsets[np.abs(offsets) < reach])
         result = signal.convolve(oversample_psf(psf, scale), np.multiply.outer(profile, profile))
@@ -73,7 +71,7 @@ class Interpolate:
 
 def _weights(kind, n, scale):
     """Matrix of shape ``(scale * n, n)`` that interpolates along one axis."""
-    kernel, reach = KERNELS[kind]
+    kernel, reach = INTERPOLATION_KERNELS[kind]
     position = (np.arange(scale * n) + 0.5) / scale - 0.5
     taps = np.floor(position)[:, None] + np.arange(1 - reach, reach + 1)
     weights = kernel(position[:, None] - taps)

@@ -9,19 +9,16 @@ from lenssr._validation import check_nonnegative_int
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import expand_mask, relative_kernel, target_psf
 from lenssr.methods._base import Restoration, require_psf
-from lenssr.methods._network import load_for
-from lenssr.methods._unrolled import truncate_psf
+from lenssr.methods._network import load_for, truncate_psf
 from lenssr.uncertainty import measure_error_correlation, sky_level
 from lenssr.weights import load_network
 
-__all__ = ["LensEquation"]
-
-LARGEST, SMALLEST = 100, 16  # sides of an image in input pixels
-# Errors of any model of profiles: of the noise of the sky, for their wings, and of the light.
-SKY, PROFILES = 0.03, 0.01
-DRAWS = 32    # of the posterior, from which errors are correlated
-COARSE = 2    # points of the first fits to an input pixel and axis
-FINE = {2: 2, 3: 2, 4: 1}  # of the last ones, to an output pixel
+MAX_SIDE, MIN_SIDE = 100, 16  # sides of an image in input pixels
+# Model error: of the sky noise (wings), and of the light.
+SKY_MODEL_ERROR, PROFILE_MODEL_ERROR = 0.03, 0.01
+N_POSTERIOR_DRAWS = 32  # posterior draws from which the error correlation is measured
+COARSE_SUBPIXELS = 2  # points per input pixel and axis of the first fits
+FINE_SUBPIXELS = {2: 2, 3: 2, 4: 1}  # points per output pixel and axis of the last fits, by scale
 
 
 class LensEquation:
@@ -39,8 +36,8 @@ class LensEquation:
         import torch
 
         require_psf(image, f"method {self.architecture!r}")
-        if not (min(image.shape) >= SMALLEST and max(image.shape) <= LARGEST):
-            raise ValueError(f"`data` must be an image of {SMALLEST} to {LARGEST} pixels a side "
+        if not (min(image.shape) >= MIN_SIDE and max(image.shape) <= MAX_SIDE):
+            raise ValueError(f"`data` must be an image of {MIN_SIDE} to {MAX_SIDE} pixels a side "
                              f"about one lens for method {self.architecture!r}, got shape "
                              f"{image.shape}")
         network, card = load_for(self, run.scale)
@@ -52,25 +49,25 @@ class LensEquation:
         import torch
 
         from lenssr.lensing import SceneGrid
-        from lenssr.methods._lensmodel.fit import Data
-        from lenssr.methods._lensmodel.search import search
+        from lenssr.methods._lens_model._fit import LensData
+        from lenssr.methods._lens_model._optimize import search
 
         psf = truncate_psf(image.psf)
         kernels = {s: torch.from_numpy(relative_kernel(psf, s))[None].float()
-                   for s in {COARSE, run.scale}}
-        coarse = SceneGrid(image.shape, COARSE, 1, kernels[COARSE])
-        fine = SceneGrid(image.shape, run.scale, FINE[run.scale], kernels[run.scale])
+                   for s in {COARSE_SUBPIXELS, run.scale}}
+        coarse = SceneGrid(image.shape, COARSE_SUBPIXELS, 1, kernels[COARSE_SUBPIXELS])
+        fine = SceneGrid(image.shape, run.scale, FINE_SUBPIXELS[run.scale], kernels[run.scale])
         level = sky_level(image.data, image.mask, image.noise)
         values = torch.from_numpy((image.data - level) / image.noise).float()
         weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
-        data = Data(values, weight.float())
-        guesses, _ = network.look(values, data.weight, kernels[COARSE], COARSE)
+        data = LensData(values, weight.float())
+        guesses, _ = network.look(values, data.weight, kernels[COARSE_SUBPIXELS], COARSE_SUBPIXELS)
         return *search(guesses[0], self.theta_e, coarse, fine, data, self.parts), level
 
     def _restoration(self, image, run, found, card):
         import torch
 
-        from lenssr.methods._lensmodel.curves import solution
+        from lenssr.methods._lens_model._posterior import solution
 
         posterior, odds, level = found
         noise, count = image.noise, np.count_nonzero(~image.mask)
@@ -78,21 +75,18 @@ class LensEquation:
         # Where the model misses more than noise, its errors are larger by as much.
         excess = max(posterior.chi2 / max(count - posterior.freedom, 1.0), 1.0) ** 0.5
         std, whole = (noise * part.numpy() for part in posterior.stds())
-        whole = np.hypot(excess * whole, np.hypot(SKY * noise, PROFILES * (mean - level)))
+        whole = np.hypot(excess * whole, np.hypot(SKY_MODEL_ERROR * noise, PROFILE_MODEL_ERROR * (mean - level)))
         std = np.minimum(std, whole)
         generator = torch.Generator().manual_seed(run.seed)
-        draws = excess * noise * posterior.draws(max(DRAWS, run.n_samples), generator).numpy()
-        correlation = measure_error_correlation(list(draws[:DRAWS]), whole)
+        draws = excess * noise * posterior.draws(max(N_POSTERIOR_DRAWS, run.n_samples), generator).numpy()
+        correlation = measure_error_correlation(list(draws[:N_POSTERIOR_DRAWS]), whole)
         lens = None
-        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
-                 "SRCALIB": ("posterior", "uncertainty: of the fitted model"),
-                 "SRLENS": (posterior.model.layout.lens, "whether a lens was found"),
-                 "SRLODDS": (round(odds, 1), "ln of evidence of a lens over light alone")}
+        metadata = {"weights": card.sha256[:16], "calibration": "posterior",
+                    "has_lens": posterior.model.layout.lens, "log_odds": round(odds, 1)}
         if posterior.model.layout.lens:
             lens = solution(posterior, run.scale, noise)
             radius, error = lens["theta_E"]
-            facts |= {"SRTHETAE": (radius, "[pix] Einstein radius"),
-                      "SRTHETER": (error, "[pix] its standard deviation")}
+            metadata |= {"theta_e": radius, "theta_e_error": error}
             if odds < 0:
                 warnings.warn("light in front of any source explains the image as well as a lens "
                               f"does (ln odds {odds:.0f}): the lens may be none", LensSRWarning,
@@ -101,15 +95,15 @@ class LensEquation:
             warnings.warn("no lensed source was found in the image: it is explained by light in "
                           "front alone", LensSRWarning, stacklevel=4)
         return Restoration(
-            mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
-            psf=target_psf(), facts=facts, predictive_std=whole,
+            mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
+            psf=target_psf(), metadata=metadata, predictive_std=whole,
             correlation=correlation.and_rest(correlation), lens=lens,
-            expected=noise * posterior.expected.double().numpy() + level,
+            model_data=noise * posterior.expected.double().numpy() + level,
             samples=mean + draws[:run.n_samples] if run.n_samples else None,
-            estimator=functools.partial(_linear, posterior, mean, image))
+            estimator=functools.partial(_linear_estimate, posterior, mean, image))
 
 
-def _linear(posterior, mean, image, probe):
+def _linear_estimate(posterior, mean, image, probe):
     """The estimate of other data, the model linear about its best values."""
     import torch
 

@@ -1,4 +1,4 @@
-"""Trained networks: noise units in, noise units out, tile by tile."""
+"""Methods that apply a trained network: image networks and unrolled physics networks."""
 
 import functools
 import warnings
@@ -6,26 +6,25 @@ import warnings
 import numpy as np
 from tqdm import tqdm
 
-from lenssr._validation import check_positive_int
+from lenssr._validation import check_fraction, check_positive_int
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import expand_mask, network_tiles, psf_fwhm, target_psf
-from lenssr.methods._base import Restoration
+from lenssr.image import expand_mask, network_tiles, psf_fwhm, relative_kernel, target_psf
+from lenssr.methods._base import Restoration, require_psf
 from lenssr.methods._error_prediction import predict_error, snr_map
 from lenssr.uncertainty import (
     calibrated_chi2_range,
     monte_carlo_error,
+    neighbour_correlation,
     prior_error_correlation,
     sky_level,
 )
 from lenssr.weights import load_error_head, load_network, shipped_weights
 
-__all__ = ["TiledInference", "Network", "load_for", "psf_conditioning"]
-
-LIMITS = {"low": [-3.0] * 4, "high": [3.0] * 4}
+DEFAULT_PSF_LIMITS = {"low": [-3.0] * 4, "high": [3.0] * 4}
 """Between what networks were told of PSFs whose cards do not say."""
-MARGIN = 1.5
+PSF_MARGIN = 1.5
 """By which what a card says is made wider: seeing of 3 to 5 pixels is as far within `LIMITS`."""
-PRECISIONS = ("float32", "float64", "bfloat16")
+NETWORK_PRECISIONS = ("float32", "float64", "bfloat16")
 
 
 class Network:
@@ -33,8 +32,8 @@ class Network:
 
     def __init__(self, architecture, weights=None, n_probes=8, precision="float32"):
         self.n_probes = check_positive_int("n_probes", n_probes)
-        if precision not in PRECISIONS:
-            raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, "
+        if precision not in NETWORK_PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(NETWORK_PRECISIONS)}, "
                              f"got {precision!r}")
         self.architecture, self.weights = architecture, weights
         self.precision = precision
@@ -49,23 +48,21 @@ class Network:
         std, correlation = monte_carlo_error(
             apply, image, self.n_probes, run.seed, mean=mean)
         apply.bar.close()
-        facts = {"SRWEIGHT": (card.sha256[:16], f"sha256 of the weights {card.name}"),
-                 "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
-                 **apply.facts}
+        metadata = {"weights": card.sha256[:16], "n_probes": self.n_probes, **apply.metadata}
         whole, calibration = None, card.calibration
         if calibration:
             head = self._load_head(weights_for(self, run.scale))
             snr = snr_map(apply, image, mean)
             whole, told = predict_error(head, calibration, apply, image, mean, snr, std)
-            facts |= told
+            metadata |= told
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.
             std = np.minimum(std, whole)
             correlation = correlation.and_rest(prior_error_correlation(
                 calibration, run.scale, snr, np.sqrt(whole**2 - std**2)))
         return Restoration(
-            mean=mean, measurement_std=std, missing=expand_mask(image.mask, run.scale),
-            psf=target_psf(), facts=facts, predictive_std=whole, correlation=correlation,
+            mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
+            psf=target_psf(), metadata=metadata, predictive_std=whole, correlation=correlation,
             estimator=apply, chi2_range=calibrated_chi2_range(calibration, run.scale))
 
     def prepare(self, image, run):
@@ -103,7 +100,7 @@ def psf_conditioning(psf, limits=None):
 
     from lenssr.networks import psf_features
 
-    limits, margin = (limits, MARGIN) if limits else (LIMITS, 0.0)
+    limits, margin = (limits, PSF_MARGIN) if limits else (DEFAULT_PSF_LIMITS, 0.0)
     low, high = (torch.tensor([1.0, *limits[end]], dtype=torch.float64) for end in ("low", "high"))
     found = psf_features(torch.from_numpy(psf)[None])
     told = found.clamp((low - margin).to(found), (high + margin).to(found))
@@ -116,7 +113,7 @@ class TiledInference:
     def __init__(self, network, image, run, precision, runs, limits=None):
         import torch
 
-        self.torch, self.scale, self.facts = torch, run.scale, {}
+        self.torch, self.scale, self.metadata = torch, run.scale, {}
         self.limits, self.outside = limits, False
         self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.autocast = precision == "bfloat16"
@@ -186,3 +183,79 @@ class TiledInference:
             output = self.network(
                 asinh_scale(x).contiguous(memory_format=torch.channels_last), *inputs)
             return sinh_scale(output[0, 0].double()).cpu().numpy()
+
+
+MAX_PSF_SIDE = 31  # input pixels; the wings of larger PSFs are cut
+MAX_CUT_FLUX = 2e-3  # fraction of the PSF flux that may be cut
+
+
+class Unrolled(Network):
+    """A network with the observation inside: any PSF, noise that varies, masked pixels."""
+
+    def __init__(self, architecture, weights=None, n_probes=8, precision="float32",
+                 correlation=None):
+        super().__init__(architecture, weights, n_probes, precision)
+        self.correlation = None if correlation is None else check_fraction("correlation", correlation)
+
+    def restore(self, image, run):
+        """Restore one plane."""
+        require_psf(image, f"method {self.architecture!r}")
+        return super().restore(image, run)
+
+    def _apply(self, network, image, run, limits):
+        correlation = self.correlation
+        if correlation is None:
+            correlation = max(0.0, neighbour_correlation(image.data, image.mask))
+        apply = ThroughTelescope(network, image, run, self.precision, 1 + self.n_probes,
+                                 correlation)
+        apply.metadata = {"noise_correlation": round(correlation, 3)}
+        return apply
+
+
+class ThroughTelescope(TiledInference):
+    """The map from a plane to its mean of a network that is told of the telescope."""
+
+    def __init__(self, network, image, run, precision, runs, correlation):
+        self.kernel = relative_kernel(truncate_psf(image.psf), run.scale)
+        self.correlation = correlation
+        super().__init__(network, image, run, precision, runs)
+
+    @property
+    def halo(self):
+        """Input pixels around a tile on which it depends."""
+        return self.network.halo(max(self.kernel.shape) // self.scale // 2)
+
+    def _tell(self, image):
+        tensor = self.torch.as_tensor
+        self.told = tuple(tensor(value, dtype=self.dtype, device=self.device)
+                          for value in (self.kernel[None], np.array([self.correlation])))
+
+    @property
+    def summary(self):
+        """Logarithm of the area that the PSF covers, and the correlation of the noise."""
+        from lenssr._forward_model import LOG_AREA_OFFSET, covered_area
+
+        kernel, correlation = self.told
+        return self.torch.stack([covered_area(kernel, self.scale).log() - LOG_AREA_OFFSET,
+                                 correlation], dim=1)
+
+    def check_psf(self, psf):
+        """Nothing to warn of: it was trained on all of them."""
+
+    def _inputs(self, image, tile):
+        part = tile.padded
+        sigma = np.where(image.mask[part], np.inf, image.sigma[part] / image.noise)
+        sigma = self.torch.as_tensor(sigma, dtype=self.dtype, device=self.device)
+        return sigma[None, None], *self.told, self.scale
+
+
+def truncate_psf(psf):
+    """A PSF without the rim that holds next to none of its light, which costs time."""
+    for side in range(9, MAX_PSF_SIDE + 1, 2):
+        if side >= max(psf.shape):
+            return psf
+        edges = [max(0, (n - side) // 2) for n in psf.shape]
+        core = psf[edges[0]:psf.shape[0] - edges[0], edges[1]:psf.shape[1] - edges[1]]
+        if np.abs(psf).sum() - np.abs(core).sum() < MAX_CUT_FLUX:
+            return core
+    return core

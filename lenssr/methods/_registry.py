@@ -1,20 +1,18 @@
-"""The methods by name: which there are, how one is made, and what is known of them."""
+"""Registry of the methods."""
 
-import difflib
+import functools
 import inspect
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module, resources
 
+from lenssr._validation import check_name, suggest
 from lenssr.weights import find_weights, read_card, shipped_weights
-
-__all__ = ["MethodSpec", "find_method", "list_methods", "make_method", "register_method",
-           "default_method"]
 
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """What the registry holds of a method."""
+    """Entry of the registry; ``scales`` is `None` for a method of any scale."""
 
     name: str
     family: str
@@ -25,114 +23,195 @@ class MethodSpec:
     samples: bool = False
 
 
-def _lazy(module, name, *args):
-    """A factory that imports its module on first use."""
-    def load():
-        return getattr(import_module(f"lenssr.methods.{module}"), name)
+def _load(module, name):
+    return getattr(import_module(f"lenssr.methods.{module}"), name)
 
+
+def _classical(name, family, module, cls, reference, *args):
+    """Return the entry of a classical method, whose module is imported on first use."""
     def factory(**options):
-        return load()(*args, **options)
+        return _load(module, cls)(*args, **options)
 
-    factory.target, factory.fixed = load, len(args)
-    return factory
-
-
-def _network(name, reference, module="_network", kind="Network", samples=False):
-    """A network by its architecture's name, at the scales of the weights that come with lenssr."""
-    weights = shipped_weights(name)
-    return MethodSpec(name, "network", _lazy(module, kind, name), tuple(weights), reference,
-                      tuple(dict.fromkeys(weights.values())), samples)
+    factory.load, factory.n_fixed = lambda: _load(module, cls), len(args)
+    return MethodSpec(name, family, factory, reference=reference)
 
 
-_METHODS = {spec.name: spec for spec in (
-    MethodSpec("bilinear", "interpolation", _lazy("_interpolate", "Interpolate", "bilinear"),
-               reference="doi:10.1109/TASSP.1981.1163711"),
-    MethodSpec("bicubic", "interpolation", _lazy("_interpolate", "Interpolate", "bicubic"),
-               reference="doi:10.1109/TASSP.1981.1163711"),
-    MethodSpec("lanczos", "interpolation", _lazy("_interpolate", "Interpolate", "lanczos"),
-               reference="doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"),
-    MethodSpec("richardson_lucy", "deconvolution", _lazy("_richardson_lucy", "RichardsonLucy"),
-               reference="1974AJ.....79..745L"),
-    MethodSpec("wiener", "deconvolution", _lazy("_wiener", "Wiener"),
-               reference="Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
-    *(_network(name, reference) for name, reference in (
-        ("srcnn", "arXiv:1501.00092"), ("fsrcnn", "arXiv:1608.00367"),
-        ("fsrcnn_equivariant", "arXiv:1602.07576"), ("fsrcnn_hybrid", "arXiv:1602.07576"),
-        ("edsr", "arXiv:1707.02921"), ("rdn", "arXiv:1802.08797"), ("rcan", "arXiv:1807.02758"),
-        ("srresnet", "arXiv:1609.04802"), ("srgan", "arXiv:1609.04802"),
-        ("fast", "arXiv:2103.09404"))),
-    _network("unrolled", "arXiv:1712.02862", "_unrolled", "Unrolled"),
-    _network("diffusion", "arXiv:2206.00364", "_diffusion", "DiffusionSampler", samples=True),
-    replace(_network("lens_equation", "2006MNRAS.371..983S", "_lens_equation", "LensEquation"),
-            family="lens model", samples=True),
+_CLASSICAL = {spec.name: spec for spec in (
+    *(_classical(name, "interpolation", "_interpolate", "Interpolate", reference, name)
+      for name, reference in (
+          ("bilinear", "doi:10.1109/TASSP.1981.1163711"),
+          ("bicubic", "doi:10.1109/TASSP.1981.1163711"),
+          ("lanczos", "doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"))),
+    _classical("richardson_lucy", "deconvolution", "_richardson_lucy", "RichardsonLucy",
+               "1974AJ.....79..745L"),
+    _classical("wiener", "deconvolution", "_wiener", "Wiener",
+               "Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
 )}
+_REGISTERED = {}  # methods of users
+
+
+@functools.cache
+def _network_methods():
+    """Return the entries of the methods that a network restores; imports torch."""
+    from lenssr.methods._diffusion import DiffusionSampler
+    from lenssr.methods._lens_equation import LensEquation
+    from lenssr.methods._network import Network, Unrolled
+    from lenssr.networks import architectures
+
+    classes = {"restoration": Network, "srgan": Network, "consistency": Unrolled,
+               "diffusion": DiffusionSampler, "residual": LensEquation}
+    specs = {}
+    for name, architecture in architectures().items():
+        if architecture.trainer in classes:
+            cls, weights = classes[architecture.trainer], shipped_weights(name)
+            specs[name] = MethodSpec(
+                name, "lens model" if cls is LensEquation else "network",
+                functools.partial(cls, name), tuple(weights), architecture.reference,
+                tuple(dict.fromkeys(weights.values())),
+                samples=cls in (DiffusionSampler, LensEquation))
+    return specs
+
+
+def all_methods():
+    """Return the entries of all methods, a dict of `MethodSpec` by name."""
+    return {**_CLASSICAL, **_network_methods(), **_REGISTERED}
 
 
 def register_method(name, factory, *, family="user", scales=None, reference="", samples=False,
                     overwrite=False):
     """
-    Add a method to those that `lenssr.superresolve` knows.
+    Add a method to the methods of `lenssr.superresolve`.
 
     Parameters
     ----------
     name : str
-        What it will be called.
+        Name of the method, an identifier.
     factory : callable
-        Called with the user's options as keywords; returns an object with
-        ``restore(image, run)``, which takes a `~lenssr.image.LensImage` and a
-        `~lenssr.methods.Run` and returns a `~lenssr.methods.Restoration`.
+        Called with the options of the user as keywords. It returns a
+        `~lenssr.methods.Method`: an object whose ``restore(image, run)`` takes a
+        `~lenssr.image.LensImage` and a `~lenssr.methods.RunOptions`, and returns a
+        `~lenssr.methods.Restoration`.
     family : str, optional
-        The kind of thing it is, for `list_methods`.
+        Family in the table of `list_methods`.
     scales : tuple of int, optional
-        The scales it can do; any by default.
+        Supported scales; any by default.
     reference : str, optional
         Bibcode or DOI.
     samples : bool
-        Whether it draws posterior samples.
+        Whether the method draws posterior samples.
     overwrite : bool
-        Replace a method of that name.
+        Whether to replace a method of the same name.
 
     Raises
     ------
     ValueError
-        If the name is taken, or no identifier.
+        If the name is taken or is not an identifier.
     TypeError
-        If ``factory`` can't be called.
+        If ``factory`` is not callable.
+
+    Examples
+    --------
+    >>> from lenssr import register_method
+    >>> from lenssr.methods import make_method
+    >>> register_method("my_bilinear", lambda: make_method("bilinear", 2, {}), overwrite=True)
     """
     if not (isinstance(name, str) and name.isidentifier()):
         raise ValueError(f"`name` must be an identifier, got {name!r}")
     if not callable(factory):
         raise TypeError(f"`factory` must be callable, got {type(factory).__name__}")
-    if name in _METHODS and not overwrite:
+    if not overwrite and name in all_methods():
         raise ValueError(f"`name` must be new, there is a method {name!r} already; say "
                          "overwrite=True to replace it")
     scales = None if scales is None else tuple(scales)
-    _METHODS[name] = MethodSpec(name, family, factory, scales, reference, samples=samples)
+    _REGISTERED[name] = MethodSpec(name, family, factory, scales, reference, samples=samples)
 
 
 def find_method(name):
-    """The `MethodSpec` of a name, or a `ValueError` that lists the known ones."""
-    if not isinstance(name, str) or name not in _METHODS:
-        near = difflib.get_close_matches(str(name), _METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"`method` must be one of {', '.join(_METHODS)}, got {name!r}{hint}")
-    return _METHODS[name]
+    """
+    Return the registry entry of a method.
+
+    Parameters
+    ----------
+    name : str
+        Name of the method.
+
+    Returns
+    -------
+    spec : object
+        Entry with ``name``, ``family``, ``factory``, ``scales``, ``reference``, ``weights`` and
+        ``samples``.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown.
+
+    Examples
+    --------
+    >>> from lenssr.methods import find_method
+    >>> find_method("wiener").family
+    'deconvolution'
+    """
+    for methods in (_REGISTERED, _CLASSICAL):
+        if isinstance(name, str) and name in methods:
+            return methods[name]
+    return all_methods()[check_name("method", name, all_methods())]
 
 
 def default_method(planes, scale):
-    """The method of those who name none: the one through the telescope, if that is known."""
+    """
+    Return the name of the default method: ``unrolled`` if all PSFs are known, else ``rcan``.
+
+    Parameters
+    ----------
+    planes : sequence of `~lenssr.image.LensImage`
+        Planes of the image.
+    scale : int
+        Output pixels per input pixel.
+
+    Returns
+    -------
+    name : str
+        Name of the method.
+
+    Examples
+    --------
+    >>> from lenssr.image import parse_image
+    >>> from lenssr.methods import default_method
+    >>> default_method(parse_image([[1.0, 2.0], [0.0, 1.0]], uncertainty=1.0).planes, 2)
+    'rcan'
+    """
     known = all(plane.psf is not None for plane in planes)
     return "unrolled" if known and scale in find_method("unrolled").scales else "rcan"
 
 
 def make_method(name, scale, options):
     """
-    Make a method from the user's options.
+    Make a method with options.
+
+    Parameters
+    ----------
+    name : str
+        Name of the method.
+    scale : int
+        Output pixels per input pixel.
+    options : dict
+        Options of the method.
+
+    Returns
+    -------
+    method : `Method`
+        The method.
 
     Raises
     ------
     ValueError
-        If the method or one of the options is unknown, or it can't do the scale.
+        If the method or an option is unknown, or the method does not support the scale.
+
+    Examples
+    --------
+    >>> from lenssr.methods import make_method
+    >>> method = make_method("richardson_lucy", 2, {"n_probes": 4})
     """
     spec = find_method(name)
     if spec.scales == () and "weights" not in options:
@@ -141,21 +220,20 @@ def make_method(name, scale, options):
     if spec.scales is not None and scale not in spec.scales and "weights" not in options:
         raise ValueError(f"`scale` must be one of {spec.scales} for method {name!r}, got {scale}")
     known = _options(spec.factory)
-    if known is not None:
-        for key in options:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean `{near[0]}`?" if near else ""
-                takes = f"takes {', '.join(known)}" if known else "takes none"
-                raise ValueError(f"unknown option `{key}`: method {name!r} {takes}{hint}")
+    for key in options if known is not None else ():
+        if key not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes none"
+            raise ValueError(f"unknown option `{key}`: method {name!r} {takes}"
+                             f"{suggest(key, known)}")
     return spec.factory(**options)
 
 
 def _options(factory):
-    """Names of the options of a factory; `None` if it takes any."""
-    target = factory.target() if hasattr(factory, "target") else factory
-    parameters = list(inspect.signature(target).parameters.values())[getattr(
-        factory, "fixed", 0):]
+    """Return the names of the options of a factory; `None` if it takes any."""
+    if hasattr(factory, "load"):
+        parameters = list(inspect.signature(factory.load()).parameters.values())[factory.n_fixed:]
+    else:
+        parameters = list(inspect.signature(factory).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return [p.name for p in parameters]
@@ -163,21 +241,27 @@ def _options(factory):
 
 def list_methods():
     """
-    The known methods.
+    List the known methods.
 
     Returns
     -------
     methods : `~astropy.table.Table`
-        ``name``, ``family``, ``scales`` (none: a network without weights in the package,
-        to be trained), ``parameters`` (number of trained values), ``trained_on``, ``gain``
-        (PSNR above bilinear interpolation in dB on the fixed validation set, ``hsc-hst`` at
-        scale 2; NaN where it was not measured) and ``reference``.
+        ``name``, ``family``, ``scales`` (none: a network without shipped weights),
+        ``parameters`` (number of trained values), ``trained_on``, ``gain`` (PSNR above
+        bilinear interpolation in dB on the validation set ``hsc-hst`` at scale 2; NaN if it was
+        not measured) and ``reference``.
+
+    Examples
+    --------
+    >>> from lenssr import list_methods
+    >>> "rcan" in list_methods()["name"]
+    True
     """
     from astropy.table import Table
 
     gains = json.loads((resources.files("lenssr.methods") / "gains.json").read_text())["gain"]
     rows = []
-    for spec in _METHODS.values():
+    for spec in all_methods().values():
         cards = [read_card(find_weights(name)) for name in spec.weights]
         rows.append({
             "name": spec.name, "family": spec.family,

@@ -9,16 +9,14 @@ from lenssr.image import expand_mask, target_psf
 from lenssr.methods._base import Restoration, require_psf
 from lenssr.uncertainty import monte_carlo_error, sky_level
 
-__all__ = ["RichardsonLucy"]
-
 # Chosen on simulated galaxies with arcs and point sources, PSF FWHM 2.5-5 input
 # pixels, S/N 7-300: together 0.4 dB below the best iteration of each image.
 PEDESTAL = 10.0  # of the noise; 3 costs 0.2 dB, 1 costs 0.4 dB
-STALL = 5.0  # see _Stopping
+STALL_CHI2 = 5.0  # see _Stopping
 STALL_WINDOW = 0.7
 FIRST_STOP = 12  # extrapolated steps overshoot at first, and chi-square rises again
-DETECTION = 5.0  # sigma, of a point source
-LEAST = 0.01  # of the noise: the first guess where the data are fainter
+DETECTION_SIGMA = 5.0  # of a point source
+MIN_FIRST_GUESS = 0.01  # sky noises
 
 
 class RichardsonLucy:
@@ -69,11 +67,11 @@ class RichardsonLucy:
         return Restoration(
             mean=mean,
             measurement_std=std,
-            missing=expand_mask(image.mask, run.scale),
+            mask=expand_mask(image.mask, run.scale),
             psf=target_psf(),
-            facts={
-                "SRNITER": (steps, "iterations of Richardson-Lucy"),
-                "SRNPROBE": (self.n_probes, "noise probes of the measurement error"),
+            metadata={
+                "n_iterations": steps,
+                "n_probes": self.n_probes,
             },
             correlation=correlation,
             estimator=estimator,
@@ -87,10 +85,10 @@ class _Stopping:
         sharpness = np.sum(image.psf**2)
         weight = np.where(image.mask, 0.0, 1 / image.sigma)
         significance = convolve_tiled((image.data - level) * weight, image.psf)
-        where = (np.abs(significance) > DETECTION * np.sqrt(sharpness)) & ~image.mask
+        where = (np.abs(significance) > DETECTION_SIGMA * np.sqrt(sharpness)) & ~image.mask
         self._weight = weight * (where if where.any() else 1)
         self._n_pixels = np.count_nonzero(self._weight)
-        self._limit = STALL * sharpness
+        self._limit = STALL_CHI2 * sharpness
         self._history = []
 
     def __call__(self, residual):
@@ -111,7 +109,7 @@ class _Fit:
         require_psf(image, "Richardson-Lucy deconvolution")
         self.level = sky_level(image.data, image.mask, image.noise)
         self._pedestal = PEDESTAL * image.noise
-        self._least = LEAST * image.noise / scale**2
+        self._least = MIN_FIRST_GUESS * image.noise / scale**2
         self._scale, self._tile = scale, tile
         psf = np.maximum(image.psf, 0)
         # sources outside the frame shine into it, and the target PSF needs neighbours

@@ -1,10 +1,14 @@
 """From noise to a latent, level by level, with any denoiser."""
 
+import functools
 import math
+from dataclasses import replace
 
 import numpy as np
+from scipy import fft
 
-__all__ = ["SAMPLERS", "draw", "spread_gain"]
+from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, relative_kernel
+from lenssr.methods._consistency import DataResidual, RegularisedInverse
 
 
 def dpm(latent, levels, denoise, fresh):
@@ -67,3 +71,150 @@ def _gain(levels, variance, first_order):
     sampler = ddim if first_order else dpm
     return sampler(np.ones(np.shape(variance)), levels,
                    lambda x, level: x * variance / (variance + level**2), None)
+
+
+MAX_SIGMA, MIN_SIGMA = 20.0, 0.02  # of a static schedule, in units of the latent standard deviation
+MIN_STEPS, MAX_STEPS = 6, 16  # of a dynamic schedule
+SPREAD_TOLERANCE = 0.0075  # relative error of the standard deviation of the samples
+EDGE_TOLERANCE = 0.02  # relative error from the first and the last noise level
+START_FACTORS, SPACING_POWERS = (1, 2, 4), (0.0, 0.15, 0.3)  # candidates of a dynamic schedule
+MIN_VARIANCE = 0.01  # fraction of the total variance below which a direction is ignored
+SPECTRUM_SIDE = 64  # output pixels of the field whose spectrum is computed
+POWER_SLOPE, MAX_WAVELENGTH = 3.0, 24.0  # of the power spectrum of skies; output pixels
+RMS_TO_PEAK = 0.2  # typical rms of the light over its peak
+
+
+def static_schedule(steps):
+    """Levels, ``(steps,)``, that fall by the same factor at each step."""
+    return np.geomspace(MAX_SIGMA, MIN_SIGMA, steps)
+
+
+def check_schedule(levels):
+    """Levels that a user gave, as an array."""
+    try:
+        found = np.array(levels, dtype=float)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all() or not (
+            found > 0).all() or not (np.diff(found) < 0).all():
+        raise ValueError("`schedule` must be 'dynamic', 'static' or at least two positive noise "
+                         f"levels that decrease, got {levels!r}")
+    return found
+
+
+@functools.cache
+def _cosines(side):
+    """The orthonormal basis of cells of ``side**2`` pixels with which a `Latent` begins."""
+    return np.kron(*(fft.dct(np.eye(side), axis=0, norm="ortho"),) * 2)
+
+
+def latent_spectrum(image, scale, side, snr, correlation):
+    r"""
+    Variances of the directions of the latent of an image, from its noise profile.
+
+    What a telescope leaves open of a sky of power :math:`P(k)` has the power
+    :math:`(1/P + A^2/N)^{-1}`: :math:`A` is the transfer function from an image of the declared
+    resolution to the data, :math:`N` the power of their noise. Whitening by cells makes of it
+    a field whose directions have a mean variance of one, but not each.
+    """
+    psf = image.psf
+    if psf is None:
+        y, x = np.mgrid[-10:11, -10:11]
+        psf = np.exp(-(x**2 + y**2) / 2 / (4 / FWHM_PER_SIGMA)**2)
+        psf /= psf.sum()
+    n = SPECTRUM_SIDE // side * side
+    kernel = relative_kernel(psf, scale)
+    kernel = kernel[tuple(slice((m - min(m, n)) // 2, (m + min(m, n)) // 2)
+                          for m in kernel.shape)]
+    transfer = np.abs(fft.fft2(kernel, s=(n, n))) / kernel.sum()
+    f = fft.fftfreq(n)
+    k2 = f[:, None]**2 + f**2
+    power = (k2 + MAX_WAVELENGTH**-2)**(-POWER_SLOPE / 2)
+    power *= (RMS_TO_PEAK * snr)**2 / power.mean()
+    power *= np.exp(-(2 * np.pi * TARGET_FWHM / FWHM_PER_SIGMA)**2 * k2)
+    # Noise that is a Gaussian average has a correlation exp(-1 / 4 w^2) of neighbours.
+    width2 = 0.0 if correlation < 0.01 else -1 / (4 * np.log(min(correlation, 0.9)))
+    noise = np.exp(-4 * np.pi**2 * width2 * scale**2 * k2)
+    noise *= scale**2 / max(noise[k2 <= (0.5 / scale)**2].mean(), 1e-12)
+    left = 1 / (1 / power + transfer**2 / np.maximum(noise, 1e-6))
+    return _directions(left, side)
+
+
+def _directions(power, side):
+    """Variances of the directions of the whitened cells of a field of that power."""
+    n, basis = len(power), _cosines(side)
+    covariance = fft.ifft2(power).real
+    cells = n // side
+    blocks = np.empty((cells, cells, side**2, side**2), complex)
+    for q in range(side**2):
+        column = np.roll(covariance, divmod(q, side), (0, 1)).reshape(cells, side, cells, side)
+        blocks[..., q] = fft.fft2(column.transpose(0, 2, 1, 3).reshape(cells, cells, -1),
+                                  axes=(0, 1))
+    blocks = basis @ blocks @ basis.T
+    spread = np.sqrt(np.einsum("abii->i", blocks).real / cells**2)
+    found = np.linalg.eigvalsh(blocks / spread / spread[:, None]).ravel()
+    return np.sort(np.maximum(found, 1e-12))[::-1]
+
+
+def dynamic_schedule(variance, steps=None):
+    r"""
+    Levels for an image whose latent has these variances.
+
+    Schedules are tried that start, from :math:`N(0, \sigma^2 + 1)` in place of
+    :math:`N(0, \sigma^2 + \lambda)`, where that is good to a few per cent of the spread,
+    :math:`|\lambda - 1| / 2 \sigma^2`, or higher; that end where the noise left out, a share of
+    :math:`\sigma^2 / 2 \lambda`, is as little; and whose steps are the denser in
+    :math:`\log \sigma` the faster the denoiser changes, by a power of the mean of
+    :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. It is the shortest that `spread_gain` finds
+    within the tolerance, on the average over the directions.
+    """
+    seen = variance[variance > MIN_VARIANCE * variance.mean()]
+    sample = np.quantile(seen, np.linspace(0, 1, 40))
+    high = np.clip(np.sqrt(abs(sample.max() - 1) / 2 / EDGE_TOLERANCE), 3, 40)
+    low = np.clip(np.sqrt(2 * EDGE_TOLERANCE * np.quantile(sample, 0.05)), 0.005, 0.2)
+    paths = [_schedule(factor * high, low, sample, power) for factor in START_FACTORS for power in SPACING_POWERS]
+    for n in range(MIN_STEPS, MAX_STEPS + 1) if steps is None else (steps,):
+        several = [path(np.linspace(0, 1, n)) for path in paths]
+        losses = [np.mean(np.abs(spread_gain(levels, sample) - 1)) for levels in several]
+        if min(losses) < SPREAD_TOLERANCE:
+            break
+    return several[int(np.argmin(losses))]
+
+
+def _schedule(high, low, variance, power):
+    """Levels from ``high`` to ``low`` as a function of the share of the steps that are taken."""
+    place = np.linspace(np.log(high), np.log(low), 300)
+    square = np.exp(2 * place)[:, None]
+    density = (variance * square / (variance + square)**2).mean(axis=1)**power
+    done = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    return lambda share: np.exp(np.interp(share * done[-1], done, place))
+
+
+CG_TOLERANCE = 1e-2  # relative residual of the conjugate gradients
+
+
+class KalmanUpdate:
+    r"""
+    Samples moved as far as their spread allows to where they explain the data.
+
+    A network that draws samples does not make the most of data of high signal to noise: what it
+    draws is wider than it has to be where the data know better. With the variance :math:`V` of its
+    samples for that of a prior, each sample :math:`x` becomes
+
+    .. math:: x' = x + V A^\mathsf{T} (A V A^\mathsf{T} + N)^{-1} (y + \epsilon - A x),
+
+    where :math:`\epsilon` is a draw of the noise :math:`N`, which keeps the spread of the samples
+    that of their errors (Burgers, van Leeuwen & Evensen 1998,
+    doi:10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2).
+    """
+
+    def __init__(self, image, run, std, correlation):
+        image = replace(image, sigma=image.sigma * (1 + 2 * correlation))
+        self.misfit, self.seed = DataResidual(image, run.scale, run.tile), run.seed
+        self.inverse = RegularisedInverse(self.misfit, std**2, CG_TOLERANCE)
+
+    def __call__(self, sample, number):
+        """A sample, moved."""
+        rng = np.random.default_rng([self.seed, number, 17])
+        noise = rng.standard_normal(self.misfit.weight.shape) * (self.misfit.weight > 0)
+        return sample + self.inverse(self.misfit.residual(sample) + noise)

@@ -8,15 +8,10 @@ from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, expand_mask, oversample_ps
 from lenssr.methods._base import Restoration, require_psf
 from lenssr.uncertainty import ErrorCorrelation, kernel_correlation
 
-__all__ = ["Wiener"]
+BLOCK_SIDE, MAX_BLOCKS = 64, 8  # input pixels of a periodogram block, and blocks along an axis
 
-#: Side in input pixels of the blocks whose periodograms are averaged, and how
-#: many along an axis at most: time and memory are bounded for any image.
-BLOCK, MOST_BLOCKS = 64, 8
-
-#: Priors on the logarithm of k0 (cycles per pixel) and on the slope p. They
-#: decide where an image says nothing (a few pixels, or noise alone).
-LOG_K0, SLOPE = (-2.5, 1.0), (4.0, 1.0)
+# (mean, width) for images without enough signal.
+LOG_K0_PRIOR, SLOPE_PRIOR = (-2.5, 1.0), (4.0, 1.0)
 
 
 class Wiener:
@@ -68,9 +63,9 @@ class Wiener:
         return Restoration(
             mean=mean,
             measurement_std=np.sqrt(variance) + outside * level_std,
-            missing=expand_mask(image.mask, run.scale),
+            mask=expand_mask(image.mask, run.scale),
             psf=target_psf(),
-            facts={"SRSLOPE": (round(spectrum[2], 3), "slope p of the fitted power spectrum")},
+            metadata={"power_slope": round(spectrum[2], 3)},
             correlation=ErrorCorrelation.stationary(kernel_correlation(kernel)),
             estimator=estimator,
         )
@@ -78,9 +73,9 @@ class Wiener:
 
 def fit_spectrum(data, psf, noise, scale):
     """Fit the power spectrum of the scene behind blurred, noisy data."""
-    side = tuple(min(BLOCK, n) for n in data.shape)
+    side = tuple(min(BLOCK_SIDE, n) for n in data.shape)
     starts = [
-        np.unique(np.linspace(0, n - b, min(-(-n // b), MOST_BLOCKS)).astype(int))
+        np.unique(np.linspace(0, n - b, min(-(-n // b), MAX_BLOCKS)).astype(int))
         for n, b in zip(data.shape, side, strict=True)
     ]
     corners = [(y, x) for y in starts[0] for x in starts[1]]
@@ -100,14 +95,14 @@ def fit_spectrum(data, psf, noise, scale):
         # cosines hold the frequencies +k and -k alike, which an oblong PSF does not
         seen = (seen + np.roll(seen[:, ::-1], 1, axis=1)) / 2
         seen = np.delete(seen[: side[0], : side[1]].ravel(), 0) + 1
-        prior = ((parameters[1] - LOG_K0[0]) / LOG_K0[1]) ** 2
-        prior += ((parameters[2] - SLOPE[0]) / SLOPE[1]) ** 2
+        prior = ((parameters[1] - LOG_K0_PRIOR[0]) / LOG_K0_PRIOR[1]) ** 2
+        prior += ((parameters[2] - SLOPE_PRIOR[0]) / SLOPE_PRIOR[1]) ** 2
         return (np.sum(np.log(seen) + power / seen) * len(corners) + prior) / 2
 
     # the data have no units here: the power is in that of the noise
     strongest = np.log(max(np.max(power, initial=0), 1))
     bounds = [(-20, strongest + 20), (-6, -0.7), (1.5, 8)]
-    start = [strongest, LOG_K0[0], SLOPE[0]]
+    start = [strongest, LOG_K0_PRIOR[0], SLOPE_PRIOR[0]]
     best = optimize.minimize(misfit, start, method="L-BFGS-B", bounds=bounds).x
     return float(best[0] + np.log(noise)), float(best[1]), float(best[2])
 

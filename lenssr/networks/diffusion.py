@@ -7,28 +7,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lenssr.networks._architecture import Architecture
+from lenssr.networks._inputs import N_METADATA_CHANNELS, asinh_scale
 from lenssr.networks._layers import GeluBlock, check_scale, concat_conditions, conv3
-from lenssr.networks._metadata import N_METADATA_CHANNELS
-from lenssr.networks._range import asinh_scale
-
-__all__ = ["LATENT_CELL", "Diffusion", "Features", "Latent"]
 
 #: Input pixels along a side of a cell of the latent.
 LATENT_CELL = 2
 
-#: Bound of the logarithm of a variance in noise units.
-WIDEST = 30.0
+MAX_LOG_VARIANCE = 30.0  # noise units
 
-#: Standard deviations at which a latent in training ends: outliers of a fresh head.
-FARTHEST = 12.0
+MAX_LATENT = 12.0  # standard deviations at which a latent is clipped in training
 
-#: An error before anything was learned: so many noises, and this share of the mean.
-FLOOR, SHARE = 0.3, 0.03
+# Error of a fresh network: sky noises, and fraction of the mean.
+INITIAL_ERROR, INITIAL_ERROR_FRACTION = 0.3, 0.03
 
-WAVES = 16  # of the logarithm of the noise level
+N_FREQUENCIES = 16  # of the embedding of the logarithm of the noise level
 
 
-class Latent(nn.Module):
+class LatentBasis(nn.Module):
     """
     Images as coefficients of an orthonormal basis of their cells, and back: nothing is lost.
 
@@ -68,7 +64,7 @@ class Latent(nn.Module):
             return functional.conv_transpose2d(coefficients, self.kernel(), stride=self.side)
 
 
-class Features(NamedTuple):
+class DiffusionFeatures(NamedTuple):
     """
     What is known of an image before anything is drawn; found once.
 
@@ -88,10 +84,10 @@ class Features(NamedTuple):
 
     def repeated(self, times: int):
         """Each image so many times, one after the other."""
-        return Features(*(part.repeat_interleave(times, dim=0) for part in self))
+        return DiffusionFeatures(*(part.repeat_interleave(times, dim=0) for part in self))
 
 
-class Block(nn.Module):
+class DiffusionBlock(nn.Module):
     """Residual block that is given a map of the image, and a scale and shift by the noise level."""
 
     def __init__(self, features: int):
@@ -143,15 +139,15 @@ class Diffusion(nn.Module):
         self.ranges = ranges or {}
         self.side = LATENT_CELL * scale
         k = self.side**2
-        self.latent = Latent(self.side)
+        self.latent = LatentBasis(self.side)
         self.head = conv3(k + 3 * LATENT_CELL**2 + N_METADATA_CHANNELS, features)
         self.encoder = nn.Sequential(*(GeluBlock(features) for _ in range(depth)), nn.GELU())
         self.spread = conv3(features, k)
         self.given = nn.Conv2d(features, features * (blocks + 1), 1)
         self.first, self.last = conv3(k, features), conv3(features, k)
-        self.blocks = nn.ModuleList(Block(features) for _ in range(blocks))
+        self.blocks = nn.ModuleList(DiffusionBlock(features) for _ in range(blocks))
         self.told = nn.Linear(N_METADATA_CHANNELS, features)
-        self.level = nn.Linear(2 * WAVES, features)
+        self.level = nn.Linear(2 * N_FREQUENCIES, features)
         self.film = nn.Linear(features, 2 * features * blocks)
         for layer in (self.spread, self.last, self.film):
             nn.init.zeros_(layer.weight)
@@ -167,20 +163,20 @@ class Diffusion(nn.Module):
         """Cells beyond which nothing influences the features."""
         return 2 + 2 * (len(self.encoder) - 1)
 
-    def encode(self, mean, data, weight, residual, told) -> Features:
+    def encode(self, mean, data, weight, residual, told) -> DiffusionFeatures:
         """Features of observed images."""
         seen = torch.cat([functional.pixel_unshuffle(asinh_scale(mean), self.side), *(
             functional.pixel_unshuffle(plane, LATENT_CELL)
             for plane in (asinh_scale(data), weight, asinh_scale(residual)))], dim=1)
         found = self.encoder(self.head(concat_conditions(seen, told, N_METADATA_CHANNELS)))
         square = functional.avg_pool2d(mean**2, self.side).sqrt()
-        guess = 2 * torch.log(FLOOR + SHARE * square)
+        guess = 2 * torch.log(INITIAL_ERROR + INITIAL_ERROR_FRACTION * square)
         log_variance = guess + self.spread(found).float()
-        return Features(WIDEST * torch.tanh(log_variance / WIDEST),
+        return DiffusionFeatures(MAX_LOG_VARIANCE * torch.tanh(log_variance / MAX_LOG_VARIANCE),
                         self.given(found).unflatten(1, (len(self.blocks) + 1, -1)),
                         self.told(told))
 
-    def denoise(self, noisy, sigma, features: Features) -> torch.Tensor:
+    def denoise(self, noisy, sigma, features: DiffusionFeatures) -> torch.Tensor:
         r"""The expected latent, given itself with noise."""
         sigma = sigma.reshape(-1, 1, 1, 1).to(noisy.dtype)
         total = torch.sqrt(1 + sigma**2)
@@ -192,17 +188,17 @@ class Diffusion(nn.Module):
 
     def _film(self, sigma, features):
         """Scales and shifts of the blocks."""
-        waves = math.pi * torch.arange(1, WAVES + 1, device=sigma.device) / 16
+        waves = math.pi * torch.arange(1, N_FREQUENCIES + 1, device=sigma.device) / 16
         phase = torch.log(sigma).reshape(-1, 1) * waves.to(sigma.dtype)
         level = self.level(torch.cat([phase.sin(), phase.cos()], dim=1))
         film = self.film(functional.gelu(level + features.told))[:, :, None, None]
         return (part.unflatten(1, (len(self.blocks), -1)).unbind(1) for part in film.chunk(2, 1))
 
-    def whitened(self, image, features: Features) -> torch.Tensor:
+    def whitened(self, image, features: DiffusionFeatures) -> torch.Tensor:
         """The latent of errors, ``(batch, 1, scale ny, scale nx)``."""
         return self.latent.encode(image) * torch.exp(-features.log_variance / 2)
 
-    def coloured(self, latent, features: Features) -> torch.Tensor:
+    def coloured(self, latent, features: DiffusionFeatures) -> torch.Tensor:
         """The errors that a latent means: the inverse of `whitened`."""
         return self.latent.decode(latent * torch.exp(features.log_variance / 2))
 
@@ -211,7 +207,11 @@ class Diffusion(nn.Module):
         features = self.encode(mean, data, weight, residual, told)
         coefficients = self.latent.encode(error)
         latent = coefficients.detach() * torch.exp(-features.log_variance.detach() / 2)
-        latent = latent.clamp(-FARTHEST, FARTHEST).repeat_interleave(len(sigma) // len(mean), 0)
+        latent = latent.clamp(-MAX_LATENT, MAX_LATENT).repeat_interleave(len(sigma) // len(mean), 0)
         noisy = latent + sigma.reshape(-1, 1, 1, 1) * noise
         return features, coefficients, latent, self.denoise(
             noisy, sigma, features.repeated(len(sigma) // len(mean)))
+
+
+ARCHITECTURE = Architecture("diffusion", Diffusion, inputs="residual", trainer="diffusion",
+                            reference="arXiv:2206.00364")

@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
+from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import Upsampler, concat_conditions, conv3
-
-__all__ = ["EDSR"]
 
 
 class Block(nn.Module):
@@ -57,3 +56,6 @@ class EDSR(nn.Module):
     def halo(self) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
         return 2 + 2 * self.blocks + self.tail[0].reach(1)
+
+
+ARCHITECTURE = Architecture("edsr", EDSR, reference="arXiv:1707.02921")

@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
+from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import Deconvolution, concat_conditions, conv3, enlarge
-
-__all__ = ["FSRCNN"]
 
 
 class FSRCNN(nn.Module):
@@ -57,3 +56,6 @@ class FSRCNN(nn.Module):
     def halo(self) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
         return 2 + self.m + self.tail.reach
+
+
+ARCHITECTURE = Architecture("fsrcnn", FSRCNN, reference="arXiv:1608.00367")

@@ -3,11 +3,18 @@
 import torch
 from torch import nn
 
-from lenssr.networks._group import GroupConv, GroupPReLU, Lifting, Projection
-from lenssr.networks._layers import Deconvolution, concat_conditions, enlarge
-from lenssr.networks._range import FLIP_SIGNS, ROTATION_SIGNS
-
-__all__ = ["EquivariantFSRCNN", "equivariant_body"]
+from lenssr.networks._architecture import Architecture
+from lenssr.networks._inputs import FLIP_SIGNS, ROTATION_SIGNS
+from lenssr.networks._layers import (
+    N_SYMMETRIES,
+    Deconvolution,
+    GroupConv,
+    GroupPReLU,
+    GroupProjection,
+    Lifting,
+    concat_conditions,
+    enlarge,
+)
 
 
 def equivariant_body(channels: int, d: int, s: int, m: int, conditions: int) -> nn.Sequential:
@@ -55,7 +62,7 @@ class EquivariantFSRCNN(nn.Module):
         nn.init.normal_(deconvolution.weight, std=0.001)
         nn.init.zeros_(deconvolution.bias)
         self.reach = deconvolution.reach
-        self.tail = Projection(deconvolution)
+        self.tail = GroupProjection(deconvolution)
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
         y = self.tail(self.body(concat_conditions(x, conditions, self.conditions)))
@@ -65,3 +72,39 @@ class EquivariantFSRCNN(nn.Module):
     def halo(self) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
         return 2 + self.m + self.reach
+
+
+class HybridFSRCNN(nn.Module):
+    """
+    The features of `EquivariantFSRCNN` and the transposed convolution of `FSRCNN`.
+
+    The features turn with the image; what is made of them need not.
+
+    Parameters
+    ----------
+    channels, scale, d, s, m, conditions, skip
+        As for `EquivariantFSRCNN`.
+    """
+
+    def __init__(self, channels: int = 1, scale: int = 2, d: int = 56, s: int = 12, m: int = 4,
+                 conditions: int = 0, skip: bool = False):
+        super().__init__()
+        self.scale, self.m, self.conditions, self.skip = scale, m, conditions, skip
+        self.body = equivariant_body(channels, d, s, m, conditions)
+        self.tail = Deconvolution(d * N_SYMMETRIES, channels, scale)
+        nn.init.normal_(self.tail.weight, std=0.001)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
+        y = self.tail(self.body(concat_conditions(x, conditions, self.conditions)))
+        return y + enlarge(x, self.scale) if self.skip else y
+
+    @property
+    def halo(self) -> int:
+        """Input pixels beyond which nothing influences an output pixel."""
+        return 2 + self.m + self.tail.reach
+
+
+EQUIVARIANT = Architecture("fsrcnn_equivariant", EquivariantFSRCNN,
+                           reference="arXiv:1602.07576")
+HYBRID = Architecture("fsrcnn_hybrid", HybridFSRCNN, reference="arXiv:1602.07576")

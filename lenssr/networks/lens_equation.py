@@ -8,35 +8,28 @@ from torch.nn import functional
 
 from lenssr._forward_model import LOG_AREA_OFFSET, covered_area
 from lenssr.lensing import LENS_PARAMETERS, LIGHT_PARAMETERS, SceneGrid, deflection, sersic_profile
+from lenssr.networks._architecture import Architecture
+from lenssr.networks._inputs import asinh_scale, sinh_scale
 from lenssr.networks._layers import GeluBlock, check_scale, conv3
-from lenssr.networks._range import asinh_scale, sinh_scale
 
-__all__ = ["LensEquation"]
+MODEL_ERROR = 0.05  # relative error of a Sersic profile at each pixel
 
-#: Relative error of a model that is forgiven at each pixel: what a Sersic profile may miss.
-FORGIVEN = 0.05
+OUTLIER_CHI2 = 30.0  # squared residual above which a pixel counts by its logarithm
 
-#: Squared misfit beyond which a pixel counts by its logarithm: of what is not in the model.
-OUTLIER = 30.0
+OTHER_GUESS_WEIGHT, SCORE_WEIGHT = 0.5, 0.1  # in the loss
 
-#: Weights in the loss of a guess that is not the best, and of telling which is.
-OTHERS, SCORES = 0.5, 0.1
+LOG_RADIUS_RANGE = (0.6, 2.9)  # logarithm of the Einstein radii of the guesses, input pixels
 
-#: Logarithm of the Einstein radii, input pixels, that the guesses share out.
-RADII = (0.6, 2.9)
+MIN_CHI2 = 0.1  # below which guesses count as equally good
 
-#: Misfit that is as good as any.
-FLOOR = 0.1
+GUESS_SERIES_TERMS = 8  # of the power-law series: accurate to 2e-3 for axis ratios above 1/2
 
-#: Terms of the power law's series: 2e-3 of it for axis ratios of a half, which is enough here.
-TERMS = 8
-
-PIXEL = 16.0  # input pixels that are one in the coordinates that the network sees
-RIDGE = 1e-4  # of the normal equations of the amplitudes
-ROUNDS = 3    # of weights that make them robust
+PIXELS_PER_UNIT = 16.0  # input pixels per unit of the network coordinates
+AMPLITUDE_RIDGE = 1e-4  # of the normal equations of the amplitudes
+N_REWEIGHTS = 3  # robust reweightings of the amplitudes
 
 
-class LensEquation(nn.Module):
+class LensEquationNetwork(nn.Module):
     r"""
     The parameters of lens, lens galaxy and source, several guesses, and the image they mean.
 
@@ -92,8 +85,8 @@ class LensEquation(nn.Module):
         y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2
                           for n in (ny, nx))
         told = (area.float() - LOG_AREA_OFFSET).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
-        seen = torch.cat([x, 1 / sigma, told, (x_axis / PIXEL).expand_as(x),
-                          (y_axis[:, None] / PIXEL).expand_as(x)], dim=1)
+        seen = torch.cat([x, 1 / sigma, told, (x_axis / PIXELS_PER_UNIT).expand_as(x),
+                          (y_axis[:, None] / PIXELS_PER_UNIT).expand_as(x)], dim=1)
         found = self.body(seen)
         attention = self.where(found).float().flatten(2).softmax(-1)
         places = [functional.interpolate(axis.reshape(1, 1, -1), found.shape[dim], mode="linear",
@@ -104,14 +97,14 @@ class LensEquation(nn.Module):
         pooled = (attention @ found.float().flatten(2).transpose(1, 2)).flatten(1)
         deep = self.last(found).float()
         pooled = torch.cat([pooled, deep.mean(dim=(2, 3)), deep.amax(dim=(2, 3)),
-                            middle.flatten(1) / PIXEL, told[:, :, 0, 0].float()], dim=1)
+                            middle.flatten(1) / PIXELS_PER_UNIT, told[:, :, 0, 0].float()], dim=1)
         numbers = self.head(pooled).float().reshape(len(x), self.guesses, -1)
         return self._physical(numbers[..., :-1], middle[:, :1]), numbers[..., -1]
 
     def _physical(self, raw, middle):
         macro, galaxy, source = raw.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
         # Each guess has a range of radii of its own, a little wider than the distance to the next.
-        low, high = RADII
+        low, high = LOG_RADIUS_RANGE
         middle_radius = low + (high - low) * (torch.arange(
             self.guesses, device=raw.device) + 0.5) / self.guesses
         log_radius = middle_radius + 0.6 * (high - low) / self.guesses * torch.tanh(macro[..., 0])
@@ -140,7 +133,7 @@ class LensEquation(nn.Module):
     def scene(parameters: torch.Tensor, lattice: SceneGrid) -> torch.Tensor:
         """Galaxy and lensed source as surface brightnesses, ``(batch, k, 2, ...)``."""
         macro, galaxy, source = parameters.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
-        ax, ay = deflection(lattice.x, lattice.y, macro, TERMS)
+        ax, ay = deflection(lattice.x, lattice.y, macro, GUESS_SERIES_TERMS)
         return torch.stack([sersic_profile(lattice.x, lattice.y, galaxy),
                             sersic_profile(lattice.x - ax, lattice.y - ay, source)], dim=2)
 
@@ -152,15 +145,15 @@ class LensEquation(nn.Module):
         parameters is that with the amplitudes held fixed (variable projection: Golub & Pereyra
         1973, doi:10.1137/0710036), so that none has to pass through their solution.
         """
-        weight = 1 / (sigma.square() + (FORGIVEN * data).square())
+        weight = 1 / (sigma.square() + (MODEL_ERROR * data).square())
         scene = self.scene(parameters, lattice)
         with torch.no_grad():
             planes = torch.cat([scene, torch.ones_like(scene[:, :, :1])], dim=2)
             seen = lattice.data(lattice.sharp(planes).flatten(1, 2)).unflatten(1, planes.shape[1:3])
-            amplitude = _amplitudes(seen, data, weight)[..., None, None]
+            amplitude = _best_amplitudes(seen, data, weight)[..., None, None]
         sharp = lattice.sharp((scene * amplitude[:, :, :2]).sum(dim=2)) + amplitude[:, :, 2]
         square = (data - lattice.data(sharp)).square() * weight
-        misfit = OUTLIER * torch.log1p(square / OUTLIER).mean(dim=(-2, -1))
+        misfit = OUTLIER_CHI2 * torch.log1p(square / OUTLIER_CHI2).mean(dim=(-2, -1))
         return misfit, lattice.inner(sharp)
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, kernel: torch.Tensor,
@@ -177,35 +170,40 @@ class LensEquation(nn.Module):
                 misfits, images = self.explain(parameters, data, sigma, lattice)
             winner = misfits.argmin(dim=1, keepdim=True)
             if not misfit:
-                return asinh_scale(_chosen(images, winner))
+                return asinh_scale(_select_guesses(images, winner))
             # The best, and another one lest it be forgotten; and which was the best, so that not
             # all of them need be tried.
             other = torch.randint_like(winner, self.guesses)
-            parameters = _chosen(parameters, torch.cat([winner, other], dim=1))
-            found = torch.log(self.explain(parameters, data, sigma, lattice)[0] + FLOOR)
-            return (found[:, 0].mean() + OTHERS * found[:, 1].mean()
-                    + SCORES * functional.cross_entropy(scores, winner[:, 0]))
+            parameters = _select_guesses(parameters, torch.cat([winner, other], dim=1))
+            found = torch.log(self.explain(parameters, data, sigma, lattice)[0] + MIN_CHI2)
+            return (found[:, 0].mean() + OTHER_GUESS_WEIGHT * found[:, 1].mean()
+                    + SCORE_WEIGHT * functional.cross_entropy(scores, winner[:, 0]))
 
 
-def _chosen(several, index):
+def _select_guesses(several, index):
     """Of each entry of a batch those that an index ``(batch, k)`` names."""
     return several[torch.arange(len(several), device=index.device)[:, None], index]
 
 
-def _amplitudes(seen, data, weight):
+def _best_amplitudes(seen, data, weight):
     """Best amplitudes ``(batch, k, 3)`` of planes, those of light not negative, robust."""
     planes, data, weight = seen.flatten(3), data.flatten(2), weight.flatten(2)
     norm = (planes.square() * weight[:, :, None]).sum(-1).clamp(min=1e-12).rsqrt()
     planes = planes * norm[..., None]
-    ridge = RIDGE * torch.eye(planes.shape[2], device=planes.device)
+    ridge = AMPLITUDE_RIDGE * torch.eye(planes.shape[2], device=planes.device)
     floor = planes.new_tensor([0.0, 0.0, -math.inf])
     used = weight.expand(*planes.shape[:2], -1)
-    for _ in range(ROUNDS):
+    for _ in range(N_REWEIGHTS):
         weighted = planes * used[:, :, None]
         right = (weighted * data[:, :, None]).sum(-1)
         normal = weighted @ planes.transpose(-2, -1) + ridge
         found = torch.linalg.solve(normal.double(), right.double()).float().maximum(floor)
         residual = data - (planes * found[..., None]).sum(dim=2)
         # The slope of the robust misfit is that of squares with these weights.
-        used = weight / (1 + residual.square() * weight / OUTLIER)
+        used = weight / (1 + residual.square() * weight / OUTLIER_CHI2)
     return found * norm
+
+
+ARCHITECTURE = Architecture("lens_equation", LensEquationNetwork, inputs="physics",
+                            trainer="residual", reference="2006MNRAS.371..983S",
+                            scale_free=True)

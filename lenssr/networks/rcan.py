@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
+from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import LocalMean, Upsampler, concat_conditions, conv3
-
-__all__ = ["RCAN"]
 
 
 class ChannelAttention(nn.Module):
@@ -88,3 +87,6 @@ class RCAN(nn.Module):
         """Input pixels beyond which nothing influences an output pixel."""
         convolutions = 2 + self.groups * (2 * self.blocks + 1) + self.tail[0].reach(1)
         return convolutions + self.groups * self.blocks * (self.window // 2)
+
+
+ARCHITECTURE = Architecture("rcan", RCAN, reference="arXiv:1807.02758")

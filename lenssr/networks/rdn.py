@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
+from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import Upsampler, concat_conditions, conv3
-
-__all__ = ["RDN"]
 
 
 class DenseBlock(nn.Module):
@@ -65,3 +64,6 @@ class RDN(nn.Module):
     def halo(self) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
         return 3 + len(self.body) * self.layers + self.tail[0].reach(1)
+
+
+ARCHITECTURE = Architecture("rdn", RDN, reference="arXiv:1802.08797")

@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
+from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import check_scale, concat_conditions, enlarge
-
-__all__ = ["SRCNN"]
 
 
 class SRCNN(nn.Module):
@@ -56,3 +55,6 @@ class SRCNN(nn.Module):
         # the input pixel whose centre lies before that, and two more of the cubic.
         outermost = self.scale - 1 + sum(k // 2 for k in self.kernels)
         return (2 * outermost + 1 - self.scale) // (2 * self.scale) + 2
+
+
+ARCHITECTURE = Architecture("srcnn", SRCNN, reference="arXiv:1501.00092")

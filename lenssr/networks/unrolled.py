@@ -5,20 +5,16 @@ from torch import nn
 from torch.nn import functional
 
 from lenssr._forward_model import LOG_AREA_OFFSET, BatchForwardModel, covered_area
+from lenssr.networks._architecture import Architecture
+from lenssr.networks._inputs import asinh_scale, sinh_scale
 from lenssr.networks._layers import GeluBlock, check_scale, conv3, enlarge
-from lenssr.networks._range import asinh_scale, sinh_scale
 
-__all__ = ["Unrolled"]
+MAX_ITERATE = 15.0  # bound of the iterate in asinh units: four million times the noise
 
-#: Bound of the iterate, four million times the noise: an untrained network can't overflow.
-HIGHEST = 15.0
-
-#: Channels that say where the image is observed, how well, how broad its PSF is, and how
-#: correlated its noise.
-TOLD = 4
+N_CONDITION_CHANNELS = 4  # coverage, weight, PSF area and noise correlation
 
 
-class Step(nn.Module):
+class UnrolledStep(nn.Module):
     """
     One iteration: what the network makes of the misfit to the data.
 
@@ -37,7 +33,7 @@ class Step(nn.Module):
         super().__init__()
         self.memory = memory
         self.heads = nn.ModuleDict({
-            str(s): conv3(2 * s**2 + 1 + TOLD + memory, features) for s in scales})
+            str(s): conv3(2 * s**2 + 1 + N_CONDITION_CHANNELS + memory, features) for s in scales})
         self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
         self.tails = nn.ModuleDict({str(s): conv3(features, s**2 + memory) for s in scales})
         for tail in self.tails.values():
@@ -54,7 +50,7 @@ class Step(nn.Module):
         return functional.pixel_shuffle(update, scale), memory
 
 
-class Unrolled(nn.Module):
+class UnrolledNetwork(nn.Module):
     r"""
     Learned iterations that look at the data through each image's own telescope.
 
@@ -95,7 +91,7 @@ class Unrolled(nn.Module):
             scale if isinstance(scale, list | tuple) else [scale]))
         self.memory, self.blocks, self.repeats = memory, blocks, repeats
         self.steps = nn.ModuleList(
-            Step(self.scales, blocks, features, memory) for _ in range(iterations))
+            UnrolledStep(self.scales, blocks, features, memory) for _ in range(iterations))
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, kernel: torch.Tensor,
                 correlation: torch.Tensor, scale: int | None = None) -> torch.Tensor:
@@ -114,9 +110,13 @@ class Unrolled(nn.Module):
             gradient = scale**2 * area.sqrt() * observation.adjoint(residual * weight)
             update, memory = step(value, asinh_scale(gradient), asinh_scale(residual), told, memory,
                                   scale)
-            value = (value + update.to(x.dtype)).clamp(-HIGHEST, HIGHEST)
+            value = (value + update.to(x.dtype)).clamp(-MAX_ITERATE, MAX_ITERATE)
         return value
 
     def halo(self, kernel_radius: int) -> int:
         """Input pixels beyond which nothing influences an output pixel."""
         return (len(self.steps) + self.repeats) * (2 * kernel_radius + 2 + 2 * self.blocks) + 2
+
+
+ARCHITECTURE = Architecture("unrolled", UnrolledNetwork, inputs="physics", trainer="consistency",
+                            reference="arXiv:1712.02862")

@@ -1,73 +1,106 @@
-"""Catalogues: series of pairs written chunk by chunk, resumable, by many workers."""
+"""Catalogues opened: pairs read as they are asked for, and damage found and mended."""
 
-import dataclasses
-import itertools
+import functools
+import gzip
 import json
-import warnings
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from importlib.metadata import version
-from multiprocessing import get_context
+import math
 from pathlib import Path
 
+import numpy as np
+from astropy import units as u
 from tqdm import tqdm
 
-from lenssr._io import atomic_write
-from lenssr._validation import check_positive_int
-from lenssr.exceptions import LensSRWarning
-from lenssr.simulate._catalog_chunk import (
+from lenssr._validation import check_index, check_nonnegative_int, check_positive_int
+from lenssr.simulate._catalog_chunks import (
     CHUNK_SIZE,
-    create_arrays,
+    DEFAULT_CLASSES,
+    CatalogSpec,
     is_made,
     make_chunk,
     merge_truths,
+    pair_count,
+    prepare_folder,
+    read_manifest,
+    require_zarr,
+    run_chunks,
+    scene_part,
+    truth_part,
 )
-
-__all__ = ["CatalogSpec", "read_manifest", "simulate_catalog"]
-
-FORMAT = 1
-CLASSES = ("no_sub", "cdm", "axion")
-PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
-
-
-@dataclasses.dataclass(frozen=True)
-class CatalogSpec:
-    """All that decides what a catalogue holds."""
-
-    n: int
-    options: dict
-
-    def series(self):
-        """The series of pairs."""
-        from lenssr.simulate._series import PairSeries
-
-        return PairSeries(**self.options)
-
-    @property
-    def n_chunks(self):
-        """Number of chunks."""
-        return -(-self.n // CHUNK_SIZE)
-
-    def manifest(self):
-        """The same in plain lists and numbers, with the versions of the software."""
-        series = self.series()
-        priors = [c if isinstance(c, str) else {"class": type(c).__name__, **vars(c)}
-                  for c in series.classes]
-        tree = {
-            "format": FORMAT, "n": self.n, "chunk": CHUNK_SIZE, "preset": series.preset,
-            "seed": series.seed, "engine": series.engine, "scale": series.scale,
-            "size": series.size, "target_noise": series.target_noise, "substructure": priors,
-            "population": {"class": type(series.population).__name__,
-                           **series.population.as_dict()},
-            "instrument": series.instrument.as_dict(),
-            "own": [name for name in ("population", "instrument")
-                    if self.options.get(name) is not None],
-            "versions": {package: version(package) for package in PACKAGES}}
-        return json.loads(json.dumps(tree))
+from lenssr.simulate._instrument import Defects, Instrument
+from lenssr.simulate._pair import TRUTH_COLUMNS, assemble_pair
+from lenssr.simulate._population import Population, SceneModel
+from lenssr.simulate._presets import find_preset
+from lenssr.simulate._substructure_priors import RandomField, Subhalos, Vortex
 
 
-def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrument=None,
+class LazyArray:
+    """An array of a catalogue on disk: indexing reads the chunks that are needed."""
+
+    def __init__(self, array, name):
+        self.array, self.name = array, name
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __repr__(self):
+        return f"<LazyArray {self.name!r}, shape {self.shape}, {self.dtype}>"
+
+    def __getitem__(self, key):
+        first = key[0] if isinstance(key, tuple) else key
+        try:
+            wanted = np.arange(len(self))[first]
+        except IndexError as err:
+            raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
+        # One chunk after the other: what is damaged can be named, and what is missing, which
+        # zarr takes for zeros.
+        chunks = np.unique(wanted // CHUNK_SIZE)
+        parts = {chunk: self._read(int(chunk)) for chunk in chunks}
+        if np.ndim(wanted) == 0:
+            found = parts[int(chunks[0])][wanted % CHUNK_SIZE]
+        else:
+            found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+            for chunk, part in parts.items():
+                here = wanted // CHUNK_SIZE == chunk
+                found[here] = part[wanted[here] % CHUNK_SIZE]
+        if not isinstance(key, tuple):
+            return found
+        return found[key[1:] if np.ndim(wanted) == 0 else (slice(None), *key[1:])]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype=dtype)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to an array, gone with it
+    def _read(self, chunk):
+        start = chunk * CHUNK_SIZE
+        stop = min(start + CHUNK_SIZE, len(self))
+        key = self.array.metadata.encode_chunk_key((chunk, *(0 for _ in self.shape[1:])))
+        file = self.array.store.root / self.array.path / key
+        try:
+            if not file.exists():
+                raise FileNotFoundError("its file is missing")
+            return self.array[start:stop]
+        except Exception as err:
+            raise DamagedChunk(chunk, start, stop, f"`{self.name}`", err) from err
+
+
+class DamagedChunk(ValueError):
+    """A chunk of a catalogue that cannot be read, and how to make it again."""
+
+    def __init__(self, chunk, start, stop, what, err):
+        self.chunk = chunk
+        super().__init__(f"chunk {chunk} of {what} (pairs {start} to {stop - 1}) is damaged: "
+                         f"{' '.join(str(err).split()) or type(err).__name__}; remake({chunk}) of "
+                         "the catalogue makes it again alone")
+
+
+PRIOR_CLASSES = {kind.__name__: kind for kind in (Subhalos, Vortex, RandomField)}
+
+
+def simulate_catalog(path, n, preset="hsc-hst", *, substructure=DEFAULT_CLASSES, instrument=None,
                      population=None, scale=2, size=None, target_noise=None, seed=0,
                      engine="lenstronomy", workers=1, client=None, progress=True):
     """
@@ -126,125 +159,219 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
     written one after the other, and counted as made when all of it is there: a run that is
     killed loses no more than the chunks in hand.
     """
-    from lenssr.simulate._catalog_read import Catalog
-
     spec = CatalogSpec(check_positive_int("n", n), dict(
         preset=preset, substructure=substructure, instrument=instrument, population=population,
         scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine))
     workers = check_positive_int("workers", workers)
     require_zarr()
     path = Path(path)
-    prepare(path, spec)
+    prepare_folder(path, spec)
     missing = [chunk for chunk in range(spec.n_chunks) if not is_made(path, chunk)]
-    with tqdm(total=spec.n, initial=spec.n - _pairs(missing, spec), unit="pair",
+    with tqdm(total=spec.n, initial=spec.n - pair_count(missing, spec), unit="pair",
               desc="simulating", disable=not progress, delay=1) as bar:
-        for chunk in _made(path, spec, missing, workers, client):
-            bar.update(_pairs([chunk], spec))
+        for chunk in run_chunks(path, spec, missing, workers, client):
+            bar.update(pair_count([chunk], spec))
     merge_truths(path, spec.n_chunks)
     return Catalog(path)
 
 
-def require_zarr():
-    """Say how to get zarr where it is missing."""
-    try:
-        import zarr  # noqa: F401
-    except ImportError as err:
-        raise ImportError('catalogues need zarr; install it with: pip install "lenssr[all]"'
-                          ) from err
+def open_catalog(path, *, pixel_scale=None):
+    """
+    Open a catalogue of pairs; nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    path : path-like
+        Folder that `simulate_catalog` made; or one of FITS files, as `write_pairs` makes it;
+        or one in the layout of DeepLense: folders ``HR`` and ``LR`` of files ``*.npy``, an
+        image each, which belong together by the numbers in their names.
+    pixel_scale : float, optional
+        Side of a pixel of the images of low resolution, arcsec, for that layout, whose
+        files have none; without it its pairs have no WCS.
+
+    Returns
+    -------
+    catalog : `Catalog`, `FitsCatalog` or `FolderCatalog`
+        ``len(catalog)``; ``catalog[i]``, a `LensPair`; ``catalog.table``, a table with a row
+        for each pair; ``catalog.lr`` and ``catalog.hr``, arrays read from disk by parts.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no catalogue, not complete, or of another version.
+    """
+    from lenssr.simulate._catalog_formats import FitsCatalog, FolderCatalog
+
+    path = Path(path)
+    if (path / "HR").is_dir() and (path / "LR").is_dir():
+        return FolderCatalog(path, pixel_scale)
+    if pixel_scale is not None:
+        raise ValueError("`pixel_scale` must be left out for a catalogue that has its own, got "
+                         f"{pixel_scale!r}")
+    if not (path / "manifest.json").exists() and any(path.glob("lr-*.fits")):
+        return FitsCatalog(path)
+    return Catalog(path)
 
 
-def _pairs(chunks, spec):
-    return sum(min(CHUNK_SIZE, spec.n - chunk * CHUNK_SIZE) for chunk in chunks)
+class Catalog:
+    """A catalogue that `simulate_catalog` made."""
 
+    unit = u.electron
 
-def prepare(path, spec):
-    """Make the folder of a catalogue, or see that it is the one that is there."""
-    manifest = spec.manifest()
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"`path` must be a folder, got the file {str(path)!r}")
-    if (path / "manifest.json").exists():
-        _compare(path, read_manifest(path), manifest)
-        return
-    # What a run that was killed while it made the folder may have left.
-    others = [] if not path.exists() else [
-        p.name for p in path.iterdir() if p.name not in ("arrays.zarr", ".manifest.json.part")]
-    if others:
-        raise ValueError(f"`path` must be a new or empty folder or that of this catalogue, got "
-                         f"{str(path)!r}, which holds {sorted(others)[0]!r}")
-    path.mkdir(parents=True, exist_ok=True)
-    create_arrays(path, spec)
-    with atomic_write(path / "manifest.json") as beside:
-        beside.write_text(json.dumps(manifest, indent=1) + "\n")
+    def __init__(self, path):
+        require_zarr()
+        import zarr
 
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}")
+        self.manifest = read_manifest(self.path)
+        self.n_chunks = -(-self.manifest["n"] // CHUNK_SIZE)
+        made = sum(is_made(self.path, chunk) for chunk in range(self.n_chunks))
+        if made < self.n_chunks or not (self.path / "truths.ecsv").exists():
+            raise ValueError(f"`path` must be a complete catalogue, got {str(path)!r} with {made} "
+                             f"of {self.n_chunks} chunks; the same call of simulate_catalog goes "
+                             "on with it")
+        group = zarr.open_group(self.path / "arrays.zarr", mode="r")
+        self.arrays = {name: LazyArray(array, name) for name, array in sorted(group.arrays())}
+        self.lr, self.hr = self.arrays["lr"], self.arrays["hr"]
 
-def read_manifest(path):
-    """The manifest of a catalogue; `ValueError` if it is none that this version can read."""
-    try:
-        manifest = json.loads((Path(path) / "manifest.json").read_text())
-        found = manifest["format"]
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as err:
-        raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}: "
-                         f"manifest.json is missing or damaged ({type(err).__name__})") from err
-    if found != FORMAT:
-        raise ValueError(f"`path` must be a catalogue of format {FORMAT}, got {str(path)!r} of "
-                         f"format {found!r}, which another version of lenssr made")
-    return manifest
+    def __len__(self):
+        return self.manifest["n"]
 
+    def __repr__(self):
+        return f"<Catalog {str(self.path)!r}: {len(self)} pairs of {self.manifest['preset']!r}>"
 
-def _compare(path, there, here):
-    for key, value in here.items():
-        if key == "versions" or there.get(key) == value:
-            continue
-        old = there.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
-            key, old, value = next((f"{key}.{k}", old.get(k), value.get(k))
-                                   for k in {**old, **value} if old.get(k) != value.get(k))
-        raise ValueError(f"`path` must be a new folder or hold this catalogue, got {str(path)!r}, "
-                         f"whose {key} is {old!r}, not {value!r}")
-    other = [f"{name} {old}, now {here['versions'][name]}"
-             for name, old in there["versions"].items() if here["versions"].get(name) != old]
-    if other:
-        warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(other)}: "
-                      "pairs of the two may differ in their last digits, or more",
-                      LensSRWarning, stacklevel=4)
+    def __getitem__(self, index):
+        index = check_index(index, len(self))
+        chunk, place = divmod(index, CHUNK_SIZE)
+        images = {name: array[index] for name, array in self.arrays.items()}
+        scenes, rows = self._chunk(chunk)
+        mask, tree = images.pop("mask", None), scenes[place]
+        galaxies = self._galaxies if tree["galaxy"] else None
+        return assemble_pair({k: v.astype(float) for k, v in images.items()},
+                             SceneModel.from_dict(tree, galaxies), rows[place], self, mask)
 
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
-@contextmanager
-def _spread(path, spec, workers, client):
-    """A function that starts a chunk, and one that gives what is started as it ends."""
-    if client is not None:
-        from dask.distributed import as_completed as dask_completed
+    @property
+    def scale(self):
+        """Output pixels per input pixel."""
+        return self.manifest["scale"]
 
-        yield (lambda chunk: client.submit(make_chunk, str(path.resolve()), spec, chunk,
-                                           pure=False)), dask_completed
-        return
-    # Not forked: a process that has used torch's threads may hang in a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    @property
+    def seed(self):
+        """Seed of the series."""
+        return self.manifest["seed"]
+
+    @property
+    def preset(self):
+        """Name of the preset."""
+        return self.manifest["preset"]
+
+    @functools.cached_property
+    def instrument(self):
+        """The `Instrument`; one of the user's own without its measured PSFs and skies."""
+        if "instrument" not in self.manifest["own"]:
+            return find_preset(self.preset).instrument
+        tree = {k: tuple(map(float, v)) if isinstance(v, list) else v
+                for k, v in self.manifest["instrument"].items()}
+        tree["beta"] = _to_numbers(tree["beta"])
+        tree["sky_brightness"] = float(tree["sky_brightness"])
+        if tree["defects"] is not None:
+            tree["defects"] = Defects(**tree["defects"])
+        return Instrument(**tree)
+
+    @functools.cached_property
+    def table(self):
+        """Truths of all pairs, a `~astropy.table.QTable` with a row for each."""
+        from astropy.table import QTable
+
+        return QTable.read(self.path / "truths.ecsv", format="ascii.ecsv")
+
+    @functools.cached_property
+    def _galaxies(self):
+        from lenssr.data import galaxy_stamps
+
+        return {stamp.name: stamp.image for stamp in galaxy_stamps()}
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to a catalogue, gone with it
+    def _chunk(self, chunk):
+        from astropy.table import Table
+
         try:
-            yield (lambda chunk: pool.submit(make_chunk, path, spec, chunk)), as_completed
-        except BrokenProcessPool as err:
-            raise RuntimeError(
-                "the processes of `workers` ended before their work: a script that starts them "
-                'must do so below `if __name__ == "__main__":`, and they need memory each; the '
-                "same call goes on where this one stopped") from err
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            scenes = json.loads(gzip.decompress(scene_part(self.path, chunk).read_bytes()))
+            table = Table.read(truth_part(self.path, chunk), format="ascii.ecsv")
+            rows = [{name: _plain(value) for name, value in zip(table.colnames, row)
+                     if name in TRUTH_COLUMNS} for row in table.iterrows()]
+            if not len(scenes) == len(rows) == min(CHUNK_SIZE, len(self) - chunk * CHUNK_SIZE):
+                raise ValueError(f"it holds {len(scenes)} scenes and {len(rows)} rows")
+        except Exception as err:
+            start = chunk * CHUNK_SIZE
+            raise DamagedChunk(chunk, start, min(start + CHUNK_SIZE, len(self)), "the truths",
+                               err) from err
+        return scenes, rows
+
+    def damaged(self):
+        """Numbers of the chunks that cannot be read; reads all of the catalogue."""
+        found = []
+        for chunk in range(self.n_chunks):
+            try:
+                for array in self.arrays.values():
+                    array[chunk * CHUNK_SIZE]
+                self._chunk(chunk)
+            except DamagedChunk:
+                found.append(chunk)
+        return found
+
+    def remake(self, chunk):
+        """Make one chunk again."""
+        if check_nonnegative_int("chunk", chunk) >= self.n_chunks:
+            raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
+        make_chunk(self.path, self._spec(), chunk)
+        merge_truths(self.path, self.n_chunks)
+        self.__dict__.pop("table", None)
+        self._chunk.cache_clear()
+        for array in self.arrays.values():
+            array._read.cache_clear()
+
+    def _spec(self):
+        facts, options = self.manifest, {}
+        if "population" in facts["own"]:
+            tree = dict(facts["population"])
+            if tree.pop("class") != "Population":
+                raise ValueError("`remake` must know how the scenes are drawn, got a catalogue of "
+                                 f"the class {facts['population']['class']!r}; delete the chunk's "
+                                 "file in truths and call simulate_catalog as before")
+            options["population"] = Population(**{
+                k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()})
+        if "instrument" in facts["own"]:
+            options["instrument"] = self.instrument
+        classes = tuple(c if isinstance(c, str) else _prior(c) for c in facts["substructure"])
+        own = {k: facts[k] for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
+        return CatalogSpec(len(self), dict(substructure=classes, **options, **own))
+
+    def export(self, path, layout="fits", *, scaled=True):
+        """Write the pairs as files."""
+        from lenssr.simulate._catalog_formats import export
+
+        export(self, path, layout, scaled)
 
 
-def _made(path, spec, missing, workers, client):
-    """Make chunks, and yield each as it is done."""
-    if client is None and min(workers, len(missing)) <= 1:
-        for chunk in missing:
-            make_chunk(path, spec, chunk)
-            yield chunk
-        return
-    chunks = iter(missing)
-    with _spread(path, spec, workers, client) as (start, completed):
-        # Not all at once: a scheduler has to remember each that waits.
-        jobs = [start(chunk) for chunk in itertools.islice(chunks, 64)]
-        while jobs:
-            job = next(iter(completed(jobs)))
-            jobs.remove(job)
-            yield job.result()
-            jobs += [start(chunk) for chunk in itertools.islice(chunks, 1)]
+def _to_numbers(value):
+    # Infinity is written as text: JSON has none.
+    if isinstance(value, str):
+        return (math.inf, math.inf)
+    return tuple(map(float, value))
+
+
+def _prior(tree):
+    tree = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
+    return PRIOR_CLASSES[tree.pop("class")](**tree)
+
+
+def _plain(value):
+    if np.ma.is_masked(value):
+        return ""
+    return value.item() if hasattr(value, "item") else value

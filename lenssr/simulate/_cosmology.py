@@ -7,13 +7,10 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-__all__ = ["LensPlane", "critical_surface_density", "einstein_radius", "einstein_radius_arcsec",
-           "known_cosmology", "point_mass_einstein_radius"]
-
-LIGHT = const.c.to_value(u.km / u.s)
-RADIAN = 180 * 3600 / np.pi  # arcsec
-# c^2 / (4 pi G), in solar masses per Mpc.
-FOCUS = (const.c**2 / (4 * np.pi * const.G)).to_value(u.Msun / u.Mpc)
+SPEED_OF_LIGHT = const.c.to_value(u.km / u.s)  # km/s
+ARCSEC_PER_RADIAN = 180 * 3600 / np.pi  # arcsec
+# C^2 / (4 pi G), solar masses per Mpc.
+FOCUSING_MASS = (const.c**2 / (4 * np.pi * const.G)).to_value(u.Msun / u.Mpc)
 
 
 def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
@@ -58,7 +55,7 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
 def einstein_radius_arcsec(sigma_v, z_lens, z_source, cosmology=None):
     """The same in plain numbers, of km/s and arcsec: units are slow where scenes are drawn."""
     _, far, between = _distances(z_lens, z_source, cosmology)
-    return 4 * np.pi * (sigma_v / LIGHT) ** 2 * (between / far) * RADIAN
+    return 4 * np.pi * (sigma_v / SPEED_OF_LIGHT) ** 2 * (between / far) * ARCSEC_PER_RADIAN
 
 
 def critical_surface_density(z_lens, z_source, cosmology=None):
@@ -86,7 +83,7 @@ def critical_surface_density(z_lens, z_source, cosmology=None):
     arXiv:astro-ph/9606001), times :math:`D_l^2` to be per solid angle.
     """
     near, far, between = _distances(z_lens, z_source, cosmology)
-    return FOCUS * far * near / between / RADIAN**2 * u.Msun / u.arcsec**2
+    return FOCUSING_MASS * far * near / between / ARCSEC_PER_RADIAN**2 * u.Msun / u.arcsec**2
 
 
 def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
@@ -147,7 +144,7 @@ class LensPlane:
     def critical(self):
         """Critical surface density, solar masses per square arcsecond."""
         near, far, between = _distances(self.z_lens, self.z_source, self.cosmology)
-        return FOCUS * far * near / between / RADIAN**2
+        return FOCUSING_MASS * far * near / between / ARCSEC_PER_RADIAN**2
 
     @property
     def mass(self):
@@ -157,7 +154,7 @@ class LensPlane:
     @cached_property
     def kpc_per_arcsec(self):
         """Length at the lens that one arcsecond spans, kpc."""
-        return _distances(self.z_lens, self.z_source, self.cosmology)[0] * 1e3 / RADIAN
+        return _distances(self.z_lens, self.z_source, self.cosmology)[0] * 1e3 / ARCSEC_PER_RADIAN
 
     @cached_property
     def cosmic_density(self):

@@ -23,12 +23,9 @@ from lenssr.image import (
     strip_wcs,
     target_psf,
 )
-from lenssr.simulate._projection import Projection
-from lenssr.simulate._registration import register
+from lenssr.simulate._registration import ProjectedImage, register
 
-__all__ = ["pair_observations"]
-
-LOST = 10  # input pixels by which the WCSs may differ before light of `hr` is cut off
+MAX_WCS_OFFSET = 10  # input pixels before light of `hr` is cut off
 
 
 def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto", align=True):
@@ -122,13 +119,13 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     colours of sources are left in ``residual``, and ``chi2`` is above one.
     """
     scale = check_positive_int("scale", scale)
-    low, sharp = _parsed("lr", lr, lr_psf), _parsed("hr", hr, hr_psf)
+    low, sharp = _parse_observation("lr", lr, lr_psf), _parse_observation("hr", hr, hr_psf)
     per_pixel = flux_convention(low.unit, flux) == "per-pixel"
     plane = low.planes[0]
     _check_sharper(low, sharp)
     grid = rescale_wcs(low.wcs, scale)
     shape = tuple(scale * n for n in plane.shape)
-    projection = Projection(sharp.planes[0], sharp.wcs, grid, shape, margin=LOST * scale,
+    projection = ProjectedImage(sharp.planes[0], sharp.wcs, grid, shape, margin=MAX_WCS_OFFSET * scale,
                             noise_given=sharp.noise_given)
     # To flux per pixel of `lr`, or surface brightness, with one gain for both.
     area = projection.area * scale**2 if per_pixel else 1.0
@@ -161,7 +158,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
          "noise_gain": projection.gain, "correlation": projection.correlation})
 
 
-def _parsed(name, image, psf):
+def _parse_observation(name, image, psf):
     """The image, parsed; messages name the argument that it came by."""
     words = {"`data`": f"`{name}`", "`psf`": f"`{name}_psf`"}
     words |= {f"`{part}`": f"the {word} of `{name}`" for part, word in (

@@ -2,22 +2,84 @@
 
 import dataclasses
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from lenssr._validation import check_keys
 from lenssr.simulate._cosmology import einstein_radius_arcsec, known_cosmology
-from lenssr.simulate._model import KINDS, SceneModel, sersic
+from lenssr.simulate._substructure import Substructure
 
-__all__ = ["Population"]
+SCENE_TYPES = ("lens", "subtracted", "quasar", "galaxy", "field", "empty")
+
+
+@dataclass
+class SceneModel:
+    """Everything that is on a patch of sky, in lenstronomy's parameters."""
+
+    kind: str
+    lens_models: list = field(default_factory=list)
+    lens_kwargs: list = field(default_factory=list)
+    source_models: list = field(default_factory=list)
+    source_kwargs: list = field(default_factory=list)
+    light_models: list = field(default_factory=list)
+    light_kwargs: list = field(default_factory=list)
+    points: list = field(default_factory=list)
+    quasar: dict | None = None
+    galaxy: str = ""
+    z_lens: float | None = None
+    z_source: float | None = None
+    substructure: object | None = None
+
+    def as_dict(self):
+        """The scene in plain lists and numbers, as JSON takes them."""
+        tree = _plain(vars(self))
+        if self.substructure is not None:
+            tree["substructure"] = self.substructure.as_dict()
+        return tree
+
+    @classmethod
+    def from_dict(cls, tree, images=None):
+        """The scene of `as_dict`."""
+        scene = cls(**tree)
+        scene.points = [tuple(point) for point in scene.points]
+        if scene.substructure is not None:
+            scene.substructure = Substructure.from_dict(scene.substructure)
+        if scene.quasar is not None:
+            scene.quasar = {**scene.quasar, "flicker": np.array(scene.quasar["flicker"])}
+        image = (images or {}).get(scene.galaxy)
+        if image is not None:
+            scene.source_kwargs = [
+                {**kwargs, "image": image} if model == "INTERPOL" else kwargs
+                for model, kwargs in zip(scene.source_models, scene.source_kwargs)]
+        return scene
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if k != "image"}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def sersic_parameters(x, y, flux, radius, index, e1=0.0, e2=0.0):
+    """Parameters of a lenstronomy ``SERSIC_ELLIPSE`` of unit-free total ``flux``."""
+    from scipy.special import gamma
+
+    # Ciotti & Bertin (1999A&A...352..447C), eq. 18; flux to infinity in closed form.
+    b = 2 * index - 1 / 3 + 4 / (405 * index)
+    total = 2 * np.pi * index * radius**2 * np.exp(b) * b ** (-2 * index) * gamma(2 * index)
+    return dict(amp=flux / total, R_sersic=radius, n_sersic=index, e1=e1, e2=e2,
+                center_x=x, center_y=y)
+
 
 MASS_MODELS = ("EPL", "SIE")
-RANGES = ("theta_e", "gamma", "source_radius", "source_index", "lens_radius", "arc_to_lens",
+RANGE_FIELDS = ("theta_e", "gamma", "source_radius", "source_index", "lens_radius", "arc_to_lens",
           "z_lens", "z_source", "sigma_v")
-SHARES = ("clumpy", "real", "lens_light", "neighbours", "residuals")
-WIDTHS = ("center", "ellipticity", "shear", "source_ellipticity", "source_offset", "half_width")
+FRACTION_FIELDS = ("clumpy", "real", "lens_light", "neighbours", "residuals")
+WIDTH_FIELDS = ("center", "ellipticity", "shear", "source_ellipticity", "source_offset", "half_width")
 
 
 def _log_uniform(rng, low, high):
@@ -147,21 +209,21 @@ class Population:
     matched: bool = True
 
     def __post_init__(self):
-        for name in RANGES:
+        for name in RANGE_FIELDS:
             if name != "sigma_v" or self.sigma_v is not None:
                 self._check_range(name)
         if self.z_source[1] <= self.z_lens[1]:
             raise ValueError(f"`z_source` must reach beyond `z_lens` {self.z_lens!r}, "
                              f"got {self.z_source!r}")
-        for name, limits in (*((n, (0, 1)) for n in SHARES), *((n, (0, np.inf)) for n in WIDTHS)):
+        for name, limits in (*((n, (0, 1)) for n in FRACTION_FIELDS), *((n, (0, np.inf)) for n in WIDTH_FIELDS)):
             value = getattr(self, name)
             if not (_is_number(value) and limits[0] <= value <= limits[1]):
                 what = "from 0 to 1" if limits[1] == 1 else "that is not negative"
                 raise ValueError(f"`{name}` must be a number {what}, got {value!r}")
-        if not (len(self.kinds) == len(KINDS) and min(self.kinds) >= 0
+        if not (len(self.kinds) == len(SCENE_TYPES) and min(self.kinds) >= 0
                 and abs(sum(self.kinds) - 1) < 1e-6):
-            raise ValueError(f"`kinds` must be {len(KINDS)} probabilities of sum one "
-                             f"({', '.join(KINDS)}), got {self.kinds!r}")
+            raise ValueError(f"`kinds` must be {len(SCENE_TYPES)} probabilities of sum one "
+                             f"({', '.join(SCENE_TYPES)}), got {self.kinds!r}")
         if self.mass_model not in MASS_MODELS:
             raise ValueError(f"`mass_model` must be one of {', '.join(MASS_MODELS)}, "
                              f"got {self.mass_model!r}")
@@ -246,7 +308,7 @@ class Population:
         scene : `SceneModel`
             The scene; total flux of the lens galaxy is of order one.
         """
-        scene = SceneModel(KINDS[rng.choice(len(KINDS), p=self.kinds)])
+        scene = SceneModel(SCENE_TYPES[rng.choice(len(SCENE_TYPES), p=self.kinds)])
         center = rng.uniform(-self.center, self.center, 2)
         e1, e2 = _ellipticity(rng, self.ellipticity, self.mean_ellipticity)
         if scene.kind in ("lens", "subtracted", "quasar"):
@@ -305,7 +367,7 @@ class Population:
                                radius * rng.uniform(0.1, 0.5), rng.uniform(0.5, 1.5)))
         for cx, cy, part, size, index in clumps:
             scene.source_models.append("SERSIC_ELLIPSE")
-            scene.source_kwargs.append(sersic(cx, cy, part, size, index,
+            scene.source_kwargs.append(sersic_parameters(cx, cy, part, size, index,
                                               *_ellipticity(rng, self.source_ellipticity)))
 
     def _add_galaxy(self, scene, rng, x, y, flux, radius):
@@ -325,7 +387,7 @@ class Population:
         twist = rng.normal(0, 0.04, 2)
         radius, index = rng.uniform(*self.lens_radius), rng.uniform(1.5, 4.5)
         shape = dict(e1=e1 + twist[0], e2=e2 + twist[1])
-        model = [(1.0, sersic(*center, 1.0, radius, index, **shape))]
+        model = [(1.0, sersic_parameters(*center, 1.0, radius, index, **shape))]
         if scene.kind == "subtracted":
             # What a fit leaves: the difference of two nearly equal profiles, of both signs.
             if rng.random() < 0.3:
@@ -333,7 +395,7 @@ class Population:
             else:
                 moved = center + rng.normal(0, 0.01, 2)
                 error = rng.normal(0, [0.01, 0.03, 0.03])
-                model.append((-1.0, sersic(*moved, 1.0 + error[0], radius * (1 + error[1]),
+                model.append((-1.0, sersic_parameters(*moved, 1.0 + error[0], radius * (1 + error[1]),
                                            index * (1 + error[2]), **shape)))
             if model and self.residuals and rng.random() < self.residuals:
                 model += _subtraction_residuals(rng, center, radius, shape)
@@ -349,7 +411,7 @@ class Population:
                 scene.points.append((float(x), float(y), flux))
             else:
                 scene.light_models.append("SERSIC_ELLIPSE")
-                scene.light_kwargs.append(sersic(
+                scene.light_kwargs.append(sersic_parameters(
                     x, y, flux, _log_uniform(rng, 0.08, 0.6), rng.uniform(0.7, 4.0),
                     *_ellipticity(rng, 0.2)))
 
@@ -362,8 +424,8 @@ def _subtraction_residuals(rng, center, radius, shape):
         flux, inner = _log_uniform(rng, 0.003, 0.1), radius * _log_uniform(rng, 0.05, 0.6)
         index, moved = rng.uniform(0.5, 1.2), center + rng.normal(0, 0.02, 2)
         wider, part = rng.uniform(1.3, 3.0), rng.normal(1.0, 0.2)
-        found += [(sign, sersic(*moved, flux, inner, index, **shape)),
-                  (-sign, sersic(*moved, flux * part, inner * wider, index, **shape))]
+        found += [(sign, sersic_parameters(*moved, flux, inner, index, **shape)),
+                  (-sign, sersic_parameters(*moved, flux * part, inner * wider, index, **shape))]
     return found
 
 

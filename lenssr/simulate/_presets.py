@@ -5,11 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from lenssr.simulate._instrument import Instrument
 from lenssr.simulate._population import Population
-from lenssr.simulate._subhalos import Subhalos
-from lenssr.simulate._substructure import PRIORS
-from lenssr.simulate._vortex import Vortex
-
-__all__ = ["PRESETS", "Preset", "find_preset"]
+from lenssr.simulate._substructure import CLASS_PRIORS
+from lenssr.simulate._substructure_priors import Subhalos, Vortex
 
 
 @dataclass(frozen=True)
@@ -19,7 +16,7 @@ class Preset:
     population: Population
     instrument: Instrument
     size: int = 48
-    substructure: dict = field(default_factory=lambda: PRIORS)
+    substructure: dict = field(default_factory=lambda: CLASS_PRIORS)
     target_noise: float = 0.0
 
 
@@ -33,7 +30,7 @@ _DEEPLENSE = Population(
 
 # What its sets really hold (their documentation says -1.9 and a mean): always 25 point masses of
 # dN/dm ~ m^-0.9, uniform in radius.
-_PUBLIC = {**PRIORS, "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
+_PUBLIC = {**CLASS_PRIORS, "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
            "wdm": Subhalos(slope=-0.9, positions="radius", half_mode_mass=5e8), "axion": Vortex()}
 
 
@@ -49,7 +46,7 @@ _MODEL_1 = _gaussian(0.1, 0.087, snr=(22, 22), depth=(100, 100))
 # et al., 2014MNRAS.442.2017V: 0.0076 +0.0208 -0.0052); none below 1e7 solar masses, which no image
 # shows and which are ten times as many.
 _HALOS = dict(mass_fraction=0.005, mass_range=(1e7, 1e10), profile="tnfw")
-_PHYSICAL = {**PRIORS, "cdm": Subhalos(**_HALOS), "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
+_PHYSICAL = {**CLASS_PRIORS, "cdm": Subhalos(**_HALOS), "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
 
 # Varied lenses with arcs, in whose images a class of dark matter has to be found.
 _VARIED = replace(_DEEPLENSE, sigma_v=(230, 290), ellipticity=0.1, mean_ellipticity=(0, 0),

@@ -1,21 +1,166 @@
 """Shift, gain and pedestal between a sharp image and another of the same sky."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, signal
+from astropy.wcs.utils import pixel_to_pixel
+from astropy.wcs.wcsapi import HighLevelWCSMixin, HighLevelWCSWrapper, SlicedLowLevelWCS
+from astropy.wcs.wcsapi.wrappers import BaseWCSWrapper
+from scipy import fft, ndimage, signal
 
-from lenssr.image import fill_masked, resampled_psf, target_psf
-from lenssr.simulate._matching import PSFMatcher, spectrum_of
-from lenssr.uncertainty import autocovariance
+from lenssr.image import (
+    FWHM_PER_SIGMA,
+    TARGET_FWHM,
+    fill_masked,
+    resampled_psf,
+    rescale_wcs,
+    target_psf,
+)
+from lenssr.simulate._simulate_observation import PSFMatcher, psf_spectrum
+from lenssr.uncertainty import autocovariance, sky_correlation
 
-__all__ = ["Registration", "register"]
+TARGET_RADIUS = 2.5  # FWHM at which the target PSF ends
+SPLINE_SAMPLES = 5.0  # pixels per FWHM for which cubic splines are exact to 1e-4 of the peak
+MAX_PIXEL_RATIO = 1.05  # sharp pixels over output pixels: one, with rounding
+NOISE_LAGS = 8  # output pixels beyond which the noise is independent
+MIN_VALID_LIGHT = 0.9  # fraction of the light of an output pixel from valid pixels
 
-SEEN = 0.95        # share of a pixel's light that must come from valid pixels to compare it
-LEAST_PIXELS = 25  # to compare
-STEPS, CONVERGED = 30, 1e-3  # at most so many, until one is as small as this, output pixels
-SIGNIFICANT = 5.0  # standard deviations of a gain that is one
-LAGS = 6           # pixels within which residuals may be correlated
+
+class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
+    """Any WCS, seen from an image whose content was moved."""
+
+    def __init__(self, wcs, shift):
+        super().__init__(wcs)
+        self._shift = np.asarray(shift, float)
+
+    def pixel_to_world_values(self, *pixel_arrays):
+        moved = (np.asanyarray(p) - s for p, s in zip(pixel_arrays, self._shift))
+        return self._wcs.pixel_to_world_values(*moved)
+
+    def world_to_pixel_values(self, *world_arrays):
+        pixels = self._wcs.world_to_pixel_values(*world_arrays)
+        return tuple(p + s for p, s in zip(pixels, self._shift))
+
+
+class ProjectedImage:
+    """A sharp image, matched to the target PSF and put on the output grid."""
+
+    def __init__(self, plane, wcs, grid, shape, *, margin=0, noise_given=True):
+        self.grid, self.shape = grid, shape
+        places, inside = _pixel_positions(wcs, plane.shape, grid, shape)
+        matrix = _jacobian(wcs, grid, np.argwhere(inside).mean(axis=0)[::-1])
+        self.area = abs(np.linalg.det(matrix))
+        steps = np.linalg.svd(matrix, compute_uv=False)
+        if MAX_PIXEL_RATIO * steps.min() < 1:
+            raise ValueError("`hr` must have pixels no larger than those of the output, got "
+                             f"{1 / steps.min():.2f} times as large")
+        # What is far from the output can't matter: survey images are large.
+        reach = int(np.ceil(TARGET_RADIUS * TARGET_FWHM * steps.max()))
+        cut = _bounding_box(places, inside, plane, reach + int(margin * steps.max()))
+        data, sigma, mask = (each[cut] for each in (plane.data, plane.sigma, plane.mask))
+        self.wcs = HighLevelWCSWrapper(SlicedLowLevelWCS(wcs.low_level_wcs, cut))
+        self.factor = int(np.ceil(SPLINE_SAMPLES / (TARGET_FWHM * steps.min())))
+        matcher = PSFMatcher(data, plane.psf, reach)
+        wanted = _gaussian(matcher.frequencies, matrix)
+        kernel = matcher.kernel(wanted, "`hr` must be sharper, or `scale` smaller")
+        self.gain = matcher.white_gain(kernel)
+        correlation, excess = sky_correlation(data, mask)
+        self.correlation = _resample_autocovariance(
+            matcher.autocovariance(kernel, correlation), matrix)
+        more = self.correlation[NOISE_LAGS, NOISE_LAGS] / self.gain**2
+        self.correlation /= self.correlation[NOISE_LAGS, NOISE_LAGS]
+        self._image = matcher.finer(kernel, self.factor)
+        more *= 1.0 if noise_given else excess**2
+        self._maps = np.stack([more * matcher.variance(kernel, sigma),
+                               matcher.share(wanted, ~mask)])
+
+    def at(self, shift):
+        """The image, moved."""
+        target = ShiftedWCS(self.grid.low_level_wcs, shift)
+        image = self._on(target, self._image, rescale_wcs(self.wcs, self.factor), "bicubic")
+        variance, share = self._on(target, self._maps, self.wcs, "bilinear")
+        missing = ~(np.isfinite(image) & (share >= MIN_VALID_LIGHT))
+        return image, variance, missing
+
+    def _on(self, target, array, wcs, order):
+        from reproject import reproject_interp
+
+        shape = array.shape[:-2] + tuple(self.shape)
+        with warnings.catch_warnings():
+            # Where distortions have no inverse, far outside, there is no image.
+            warnings.filterwarnings("ignore", ".*converge")
+            return reproject_interp((array, wcs), target, shape, order=order,
+                                    return_footprint=False)
+
+
+def _pixel_positions(wcs, shape, grid, grid_shape):
+    """Pixels ``(x, y)`` of the sharp image for each of the output, and which are in it."""
+    y, x = np.indices(grid_shape, dtype=float)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*converge")
+            places = np.array(pixel_to_pixel(grid, wcs, x, y))
+    except ValueError as err:
+        raise ValueError("`hr` must have a WCS with the world coordinates of that of `lr`: "
+                         f"{err}") from err
+    sides = np.array(shape[::-1])[:, None, None]
+    with np.errstate(invalid="ignore"):
+        inside = ((places > -0.5) & (places < sides - 0.5)).all(axis=0)
+    if not inside.any():
+        raise ValueError("`hr` must overlap `lr` on the sky, their WCSs have no pixel in common"
+                         + _describe_offset(wcs, shape, grid, grid_shape))
+    return places, inside
+
+
+def _describe_offset(wcs, shape, grid, grid_shape):
+    """How far the centres are from each other, in words."""
+    one, two = (each.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
+                for each, size in ((wcs, shape), (grid, grid_shape)))
+    if not hasattr(one, "separation"):
+        return ""
+    return f" (the centres are {one.separation(two).to_string('arcmin', precision=2)} apart)"
+
+
+def _jacobian(wcs, grid, place):
+    """Pixels of the sharp image per output pixel, ``(2, 2)``, at an output pixel ``(x, y)``."""
+    steps = place + np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
+    right, left, up, down = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
+    return np.stack([right - left, up - down], axis=1)
+
+
+def _bounding_box(places, inside, plane, reach):
+    """The part of the sharp image that the output sees, and what is within ``reach`` of it."""
+    slices = []
+    for place, n in zip(places[::-1], plane.shape):
+        ends = place[inside].min(), place[inside].max()
+        slices.append(slice(max(0, int(ends[0]) - reach), min(n, int(ends[1]) + reach + 2)))
+    return tuple(slices)
+
+
+def _resample_autocovariance(covariance, matrix):
+    """The autocovariance of an image at lags of output pixels."""
+    y, x = np.mgrid[-NOISE_LAGS: NOISE_LAGS + 1, -NOISE_LAGS: NOISE_LAGS + 1]
+    x, y = np.tensordot(matrix, np.stack([x, y]), 1)
+    middle = [n // 2 for n in covariance.shape]
+    # Within the frame, or where the image is smaller than that: zero.
+    return ndimage.map_coordinates(covariance, [y + middle[0], x + middle[1]], order=3)
+
+
+def _gaussian(frequencies, matrix):
+    """Spectrum of the target's Gaussian on the pixels of the sharp image."""
+    fy, fx = frequencies
+    sigma = TARGET_FWHM / FWHM_PER_SIGMA
+    along = [matrix[0, i] * fx + matrix[1, i] * fy for i in range(2)]
+    return np.exp(-2 * (np.pi * sigma) ** 2 * (along[0] ** 2 + along[1] ** 2))
+
+
+MIN_COMPARED_LIGHT = 0.95  # fraction of the light of a pixel from valid pixels
+MIN_COMPARED_PIXELS = 25  # to compare
+# Iterations, and output pixels of the last shift.
+MAX_REGISTRATION_STEPS, REGISTRATION_TOLERANCE = 30, 1e-3
+MIN_GAIN_SIGNIFICANCE = 5.0  # standard deviations of the gain
+RESIDUAL_LAGS = 6  # pixels within which residuals may be correlated
 
 
 @dataclass
@@ -32,7 +177,7 @@ class Registration:
     noise: np.ndarray
 
 
-class _Seen:
+class _ResampledImage:
     """A sharp image as the other telescope would see it."""
 
     def __init__(self, image, variance, missing, correlation, psf, scale):
@@ -42,7 +187,7 @@ class _Seen:
         fy, fx = self.matcher.frequencies
         # From the centre of an output pixel to that of an input pixel.
         offset = np.exp(1j * np.pi * (scale - 1) * (fy + fx))
-        wanted = spectrum_of(resampled_psf(psf, scale), self.matcher.sides) * offset
+        wanted = psf_spectrum(resampled_psf(psf, scale), self.matcher.sides) * offset
         self.kernel = self.matcher.kernel(wanted, "`scale` must be larger for this `lr_psf`")
         self.share = self.matcher.share(wanted, ~missing, scale)
         self.image = self.matcher.apply(self.kernel, scale)
@@ -58,17 +203,17 @@ class _Seen:
         return [self.matcher.apply(2j * np.pi * f * self.kernel, self.scale) for f in (fx, fy)]
 
 
-class _Fit:
+class _GainFit:
     """Gain and pedestal at one shift, and what is left."""
 
     def __init__(self, projection, plane, scale, area, shift):
         image, variance, missing = projection.at(shift)
         if missing.all():
             raise ValueError("`hr` must overlap `lr` on the sky, it has no valid pixel there")
-        seen = _Seen(area * image, area**2 * variance, missing, projection.correlation,
+        seen = _ResampledImage(area * image, area**2 * variance, missing, projection.correlation,
                      plane.psf, scale)
-        self.use = (seen.share >= SEEN) & ~plane.mask
-        if self.use.sum() < LEAST_PIXELS:
+        self.use = (seen.share >= MIN_COMPARED_LIGHT) & ~plane.mask
+        if self.use.sum() < MIN_COMPARED_PIXELS:
             raise ValueError("`hr` must overlap `lr` by more than the PSF of `lr`, only "
                              f"{self.use.sum()} pixels of `lr` can be compared")
         self.plane, self.seen, self.gain = plane, seen, 0.0
@@ -105,26 +250,26 @@ class _Fit:
 def register(projection, plane, scale, area=1.0, free=True):
     """Fit a sharp image, as the other telescope would see it, to what that has seen."""
     def fit(shift):
-        return _Fit(projection, plane, scale, area, shift)
+        return _GainFit(projection, plane, scale, area, shift)
 
     shift = np.zeros(2)
     best = fit(shift)
     if free:
-        shift, best = _started(fit, best, scale)
-    for _ in range(STEPS * free):
+        shift, best = _best_start(fit, best, scale)
+    for _ in range(MAX_REGISTRATION_STEPS * free):
         step = best.solve(best.columns(free))[1][2:]
         length = np.hypot(*step)
-        if length < CONVERGED:
+        if length < REGISTRATION_TOLERANCE:
             break
         shift = shift + step * min(1.0, scale / length)
         best = fit(shift)
     else:
         if free:
             raise ValueError("`hr` must show sources that `lr` shows, too: no shift was found "
-                             f"that fits best, within {STEPS} steps")
+                             f"that fits best, within {MAX_REGISTRATION_STEPS} steps")
     errors = _errors(best.solve(best.columns(free))[0], np.where(
         best.use, best.difference / best.noise, 0.0), best.use)
-    if not best.gain > SIGNIFICANT * errors[0]:
+    if not best.gain > MIN_GAIN_SIGNIFICANCE * errors[0]:
         raise ValueError("`hr` must show sources that `lr` shows, too: the gain between them is "
                          f"{best.gain:.3g} +- {errors[0]:.2g}")
     return Registration(shift, errors[2:] if free else np.zeros(2), float(best.gain),
@@ -132,7 +277,7 @@ def register(projection, plane, scale, area=1.0, free=True):
                         np.where(best.use, best.difference, np.nan), best.noise)
 
 
-def _started(fit, best, scale):
+def _best_start(fit, best, scale):
     """The better of no shift and a guess."""
     guess = best.guess() * scale
     try:
@@ -148,7 +293,7 @@ def _errors(columns, residual, use):
     flat = columns.reshape(len(columns), -1)
     inverse = np.linalg.pinv(flat @ flat.T)
     # Not about their mean: a misfit of the model is an error, too.
-    kernel = autocovariance(residual, use, LAGS)[0]
+    kernel = autocovariance(residual, use, RESIDUAL_LAGS)[0]
     spread = np.stack([signal.fftconvolve(column, kernel, mode="same") for column in columns])
     full = inverse @ (spread.reshape(len(columns), -1) @ flat.T) @ inverse
     # Measured on few pixels, the correlation may claim less than white noise has.

@@ -5,12 +5,40 @@ from dataclasses import dataclass
 import numpy as np
 
 from lenssr.lensing import quasar_points
-from lenssr.simulate._line_mass import line_deflection
-from lenssr.simulate._random_field import wave_deflection
+from lenssr.simulate._substructure_priors import wave_deflection
 
-__all__ = ["Grid", "render", "ray_shooting"]
+LINE_POINTS = 100  # as many as the public simulator of vortices has
 
-OWN = {"LINE_MASS": line_deflection, "WAVE": wave_deflection}  # which lenstronomy has not
+
+def lines_as_points(models, kwargs, n_points=LINE_POINTS):
+    """Replace every ``LINE_MASS`` by equal point masses in the middles of equal pieces of it."""
+    new_models, new_kwargs = [], []
+    along = (np.arange(n_points) + 0.5) / n_points
+    for model, kw in zip(models, kwargs, strict=True):
+        if model != "LINE_MASS":
+            new_models.append(model)
+            new_kwargs.append(kw)
+            continue
+        x, y = (kw[f"{c}1"] + along * (kw[f"{c}2"] - kw[f"{c}1"]) for c in "xy")
+        new_models += ["POINT_MASS"] * n_points
+        new_kwargs += [dict(theta_E=kw["theta_E"] / n_points**0.5, center_x=float(a),
+                            center_y=float(b)) for a, b in zip(x, y)]
+    return new_models, new_kwargs
+
+
+def line_deflection(x, y, kwargs):
+    """Deflection by a uniform line of mass, in closed form."""
+    first, second = (complex(kwargs[f"x{i}"], kwargs[f"y{i}"]) for i in "12")
+    z, half = x + 1j * y - (first + second) / 2, (second - first) / 2
+    if abs(half) < 1e-6:
+        half = 1e-6  # a line of no length is a point, and so is one of two microarcseconds
+    # As log1p of a small number: far from a short line the ratio is close to one.
+    alpha = kwargs["theta_E"] ** 2 * np.conj(np.log1p(2 * half / (z - half)) / (2 * half))
+    return alpha.real, alpha.imag
+
+
+# Deflections that lenstronomy does not have.
+EXTRA_LENS_MODELS = {"LINE_MASS": line_deflection, "WAVE": wave_deflection}
 
 
 @dataclass(frozen=True)
@@ -69,9 +97,9 @@ def ray_shooting(scene):
     from lenstronomy.LensModel.lens_model import LensModel
 
     lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))
-    known = [lens for lens in lenses if lens[0] not in OWN]
+    known = [lens for lens in lenses if lens[0] not in EXTRA_LENS_MODELS]
     model, parameters = LensModel([m for m, _ in known]), [kwargs for _, kwargs in known]
-    others = [(OWN[name], kwargs) for name, kwargs in lenses if name in OWN]
+    others = [(EXTRA_LENS_MODELS[name], kwargs) for name, kwargs in lenses if name in EXTRA_LENS_MODELS]
 
     def shoot(x, y):
         beta = model.ray_shooting(x, y, parameters)

@@ -7,22 +7,24 @@ from astropy import units as u
 from astropy.table import QTable
 
 from lenssr.simulate._cosmology import LensPlane
-from lenssr.simulate._random_field import RandomField, wave_mass
-from lenssr.simulate._subhalos import Subhalos
-from lenssr.simulate._vortex import Vortex, VortexLine
+from lenssr.simulate._substructure_priors import (
+    RandomField,
+    Subhalos,
+    Vortex,
+    VortexLine,
+    wave_mass,
+)
 
-__all__ = ["PRIORS", "SUBSTRUCTURES", "Substructure", "add_substructure", "parse_substructure"]
-
-PRIORS = {"no_sub": None, "cdm": Subhalos(), "wdm": Subhalos(half_mode_mass=5e8),
+CLASS_PRIORS = {"no_sub": None, "cdm": Subhalos(), "wdm": Subhalos(half_mode_mass=5e8),
           "axion": Vortex(), "random": RandomField()}
 
-SUBSTRUCTURES = tuple(PRIORS)
+SUBSTRUCTURES = tuple(CLASS_PRIORS)
 """Names of the classes of dark-matter substructure that are known."""
 
-RING = 1024  # points on the ring along which deflections are averaged
-# Squares of cosines around a ring: means over them of smooth functions are exact to rounding.
-COS2 = np.cos(2 * np.pi * np.arange(64) / 64) ** 2
-SLOPES = (1.3, 2.7)  # beyond which a lens is not changed for the sake of its flux
+N_RING_POINTS = 1024  # points of the ring on which deflections are averaged
+# Around a ring: means of smooth functions are exact to rounding.
+SQUARED_COSINES = np.cos(2 * np.pi * np.arange(64) / 64) ** 2
+SLOPE_RANGE = (1.3, 2.7)  # of the mass profile that conserves the flux
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Substructure:
                    None if tree["vortex"] is None else VortexLine.from_dict(tree["vortex"]))
 
 
-def parse_substructure(substructure, priors=PRIORS):
+def parse_substructure(substructure, priors=CLASS_PRIORS):
     """The prior of a class of substructure."""
     if isinstance(substructure, Subhalos | Vortex | RandomField):
         return substructure
@@ -119,7 +121,7 @@ def _mass_within(models, kwargs, plane):
         from lenstronomy.LensModel.lens_model import LensModel
 
         # Gauss's theorem: the mean outward deflection along a ring is that of the mass in it.
-        angle = 2 * np.pi * np.arange(RING) / RING
+        angle = 2 * np.pi * np.arange(N_RING_POINTS) / N_RING_POINTS
         cos, sin = np.cos(angle), np.sin(angle)
         names, shapes = zip(*smooth)
         ax, ay = LensModel(list(names)).alpha(
@@ -132,7 +134,7 @@ def _remaining_lens(macro, plane, taken, convergence):
     """The elliptical power law that is left of a lens."""
     gamma, ellipticity = macro.get("gamma", 2.0), np.hypot(macro["e1"], macro["e2"])
     q = (1 - ellipticity) / (1 + ellipticity)
-    log_radius2 = np.log(q * COS2 + (1 - COS2) / q)
+    log_radius2 = np.log(q * SQUARED_COSINES + (1 - SQUARED_COSINES) / q)
 
     def within(slope):
         # Mass in a circle as large as the Einstein radius, over that of a round lens: the mean
@@ -147,7 +149,7 @@ def _remaining_lens(macro, plane, taken, convergence):
                          f"{plane.theta_e:g} arcsec that holds {plane.mass:.3g}")
     # On a ring the mean convergence of a power law is (3 - slope) / 2 of that within.
     wanted = 3 - (3 - gamma - 2 * convergence / whole) / (1 - share)
-    slope = float(np.clip(wanted, *SLOPES))
+    slope = float(np.clip(wanted, *SLOPE_RANGE))
     part = (1 - share) * whole / within(slope)
     return {**macro, "gamma": slope,
             "theta_E": float(plane.theta_e * part ** (1 / (slope - 1)))}

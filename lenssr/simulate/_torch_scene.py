@@ -4,18 +4,15 @@ from collections import defaultdict
 
 import torch
 
-from lenssr.lensing import INTERPOL, LENSES, LIGHTS, interpol, quasar_points
+from lenssr.lensing import INTERPOL, LENS_PROFILES, LIGHT_PROFILES, interpol, quasar_points
 from lenssr.simulate._scene import ray_shooting
 
-__all__ = ["render_batch"]
-
-# Bytes of an array that is computed at once: on a processor small enough that memory stays flat.
-CPU_BYTES = 2**21
+CPU_BYTES = 2**21  # bytes of an array that is computed in one piece
 GPU_BYTES = 2**27
-SUMMED = 2  # times as much where components are summed at once: there is little else to keep
+SUM_FACTOR = 2  # larger pieces where components are summed in place
 
-# The pixels around each centre that are integrated, and the points in them: as in `render`.
-HALF, STEPS = 3, 7
+# Pixels around a centre that are integrated, and points of each, as in `render`.
+CUSP_RADIUS, CUSP_SUBPIXELS = 3, 7
 
 
 class _Components:
@@ -51,7 +48,7 @@ class _Components:
             if places is not None:
                 # Every component of a scene at every place of it.
                 where, rows = (places[:, None] == owners[None, :]).nonzero(as_tuple=True)
-            part = size * (SUMMED if profile.summed else 1)
+            part = size * (SUM_FACTOR if profile.summed else 1)
             for at, row in zip(where.split(part), rows.split(part)):
                 p = table[row]
                 # Offsets from the centres in double precision where they are cheap: on axes.
@@ -81,20 +78,20 @@ def _refine_centres(image, grid, parts, light, pixels):
     # As `_scene._refine_centres`: the pixels around each centre are integrated.
     blocks = [(i, *(int(round(float(grid.to_pixel(kw[c])))) for c in ("center_y", "center_x")))
               for i, (_, kwargs) in enumerate(parts) for kw in kwargs]
-    blocks = sorted({b for b in blocks if all(-HALF <= k < grid.n + HALF for k in b[1:])})
+    blocks = sorted({b for b in blocks if all(-CUSP_RADIUS <= k < grid.n + CUSP_RADIUS for k in b[1:])})
     if not blocks:
         return
     device = image.device
     scene, iy, ix = torch.tensor(blocks, device=device).T
-    near = torch.arange(-HALF, HALF + 1, device=device)
-    offset = ((torch.arange(STEPS, device=device, dtype=torch.float64) + 0.5) / STEPS - 0.5)
+    near = torch.arange(-CUSP_RADIUS, CUSP_RADIUS + 1, device=device)
+    offset = ((torch.arange(CUSP_SUBPIXELS, device=device, dtype=torch.float64) + 0.5) / CUSP_SUBPIXELS - 0.5)
     centres = torch.stack([iy, ix])[..., None] + near
     fine = (centres.double() - (grid.n - 1) / 2)[..., None] * grid.pixel + offset * grid.pixel
     y, x = fine[0].reshape(len(blocks), -1, 1), fine[1].reshape(len(blocks), 1, -1)
-    side = len(near) * STEPS
+    side = len(near) * CUSP_SUBPIXELS
     values = image.new_zeros(len(blocks), side, side)
     _add_light(values, light, x, y, pixels, scene)
-    values = values.reshape(-1, len(near), STEPS, len(near), STEPS).mean(dim=(2, 4))
+    values = values.reshape(-1, len(near), CUSP_SUBPIXELS, len(near), CUSP_SUBPIXELS).mean(dim=(2, 4))
     row, column = torch.broadcast_tensors(centres[0][:, :, None], centres[1][:, None, :])
     inside = (row >= 0) & (row < grid.n) & (column >= 0) & (column < grid.n)
     owner = scene[:, None, None].expand_as(row)
@@ -103,7 +100,7 @@ def _refine_centres(image, grid, parts, light, pixels):
 
 def _shoot(scenes, axis, pixels, dtype):
     # Positions in the source plane of all pixels, two arrays (batch, n, n).
-    lenses = _Components([(s.lens_models, s.lens_kwargs) for s in scenes], LENSES, "lens",
+    lenses = _Components([(s.lens_models, s.lens_kwargs) for s in scenes], LENS_PROFILES, "lens",
                          axis.device)
     x, y = axis.expand(len(scenes), 1, -1), axis.reshape(1, -1, 1).expand(len(scenes), -1, 1)
     beta_x = x.to(dtype).repeat(1, len(axis), 1)
@@ -119,7 +116,7 @@ def _render_some(scenes, grid, axis, pixels, image):
     device, dtype = image.device, image.dtype
     x, y = axis.expand(len(scenes), 1, -1), axis.reshape(1, -1, 1).expand(len(scenes), -1, 1)
     parts = [(s.light_models, s.light_kwargs) for s in scenes]
-    light = _Components(parts, LIGHTS, "light", device, INTERPOL)
+    light = _Components(parts, LIGHT_PROFILES, "light", device, INTERPOL)
     _add_light(image, light, x, y, pixels)
     _refine_centres(image, grid, parts, light, pixels)
     quasars = [[] for _ in scenes]
@@ -127,7 +124,7 @@ def _render_some(scenes, grid, axis, pixels, image):
     if not behind:
         return quasars
     sources = _Components([(scenes[i].source_models, scenes[i].source_kwargs) for i in behind],
-                          LIGHTS, "light", device, INTERPOL)
+                          LIGHT_PROFILES, "light", device, INTERPOL)
     beta_x, beta_y = _shoot([scenes[i] for i in behind], axis, pixels, dtype)
     lensed = torch.zeros_like(beta_x)
     _add_light(lensed, sources, beta_x, beta_y, pixels)

@@ -2,32 +2,46 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["Adaptation", "Adversarial", "Calibration", "Data", "LearningRateSweep", "Recipe",
-           "Training", "adapt", "calibrate", "draw_arcs", "evaluate_weights",
-           "find_learning_rate", "finetune", "fit"]
-
 _PUBLIC = {
-    "._adapt": ["Adaptation", "adapt"],
     "._calibrate": ["Calibration", "calibrate"],
-    "._evaluate": ["evaluate_weights"],
+    "._data": ["draw_arcs"],
     "._find_lr": ["LearningRateSweep", "find_learning_rate"],
-    "._finetune": ["finetune"],
-    "._generated": ["draw_arcs"],
+    "._finetune": ["Adaptation", "adapt", "finetune"],
     "._loop": ["fit"],
     "._recipe": ["Adversarial", "Data", "Recipe", "Training"],
+    "._verify": ["evaluate_weights"],
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._ahead": ["check_workers"],
-    "._batch": ["apply_symmetry"],
-    "._data": ["open_pairs"],
-    "._distributed": ["Distributed"],
-    "._evaluate": ["compare_card", "recipe_from_card"],
-    "._keys": ["check_fields", "choice_field", "number_field"],
-    "._loop": ["run_steps"],
+    "._adversarial": [
+        "ArcImages", "ArcTrainer", "SRGANTrainer", "balanced_adversarial_loss",
+        "discriminator_inputs", "relativistic_loss", "wavelet_details"],
+    "._batch": ["Batch", "Pairs", "apply_symmetry", "epoch_order", "sample_indices", "sample_rng"],
+    "._calibration_images": ["open_calibration_images", "perturb_observation"],
+    "._conformal": [
+        "NORMAL_COVERAGE", "aperture_factors", "conformal_factors", "coverage",
+        "rest_correlation"],
+    "._data": [
+        "CachedPairs", "CatalogPairs", "MultiScalePairs", "OnlinePairs", "open_pairs",
+        "split"],
+    "._diffusion": [
+        "DiffusionTrainer", "ResidualPairs", "noise_levels", "open_residuals",
+        "sampling_metrics"],
+    "._distributed": ["Distributed", "check_workers"],
+    "._error_head": ["ErrorPairs", "ErrorTrainer", "rotate_psf_features"],
+    "._finetune": ["DomainDiscriminator", "consistency_chi2", "encode_features"],
+    "._loop": ["ConsistencyTrainer", "ResidualTrainer", "run_steps"],
+    "._losses": [
+        "LOSSES", "RESIDUAL_LOSS", "consistency_loss", "flux_error", "load_features",
+        "log_relative_error", "perceptual_error", "restoration_loss",
+        "structural_similarity", "training_loss"],
+    "._optimization": ["Muon", "flux_weight", "learning_rate", "orthogonalized", "scheduled"],
+    "._recipe": ["check_fields", "choice_field", "number_field"],
     "._scene_cache": ["SceneCache"],
-    "._trainer": ["Trainer", "recipe_difference"],
+    "._trainer": ["Trainer", "freeze", "freeze_batchnorm", "recipe_difference", "warm_start"],
+    "._validation": ["power_error", "validate"],
+    "._verify": ["compare_card", "recipe_from_card"],
 }
 
-__getattr__, __dir__ = lazy_exports(
-    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC, _INTERNAL)

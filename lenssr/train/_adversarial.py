@@ -1,20 +1,38 @@
 """Training against a discriminator: SRGAN, from a network that squared errors have trained."""
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch.nn import functional
 
-from lenssr.networks import Discriminator
-from lenssr.train._losses import linear
+from lenssr.evaluate import radial_power, transfer_function
+from lenssr.networks import Discriminator, asinh_scale, starlet, to_asinh
+from lenssr.train._batch import EVALUATION_BATCH, apply_symmetry
+from lenssr.train._data import CachedPairs
+from lenssr.train._losses import linear_image
 from lenssr.train._trainer import Trainer
 from lenssr.train._validation import power_error, validate
-from lenssr.train._views import DETAILS, views
 
-__all__ = ["AdversarialTrainer", "SRGANTrainer", "balanced", "relativistic"]
-
-BETAS = (0.5, 0.99)  # of AdamW: averages over more steps follow a game too late
+N_OCTAVES = 3  # wavelet scales of the discriminator input
+MIN_DETAIL_NOISE = 0.1  # sky noises; details of fainter images are not amplified
 
 
-def relativistic(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+def wavelet_details(image: torch.Tensor, octaves: int = N_OCTAVES) -> torch.Tensor:
+    """What each smoothing by a cubic spline takes away: the scales of `starlet`, edges mirrored."""
+    return starlet(image, octaves, "reflect")[:, :-1]
+
+
+def discriminator_inputs(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """What a discriminator is shown of an image: itself through asinh, and its details."""
+    unit = wavelet_details(truth).square().mean(dim=(-2, -1), keepdim=True).sqrt()
+    return torch.cat([asinh_scale(image), torch.asinh(wavelet_details(image) / (unit + MIN_DETAIL_NOISE))], dim=1)
+
+
+DISCRIMINATOR_BETAS = (0.5, 0.99)  # of AdamW: longer averages follow the generator too late
+
+
+def relativistic_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """
     Loss by which what is told of ``real`` is to exceed what is told of ``fake``.
 
@@ -25,7 +43,7 @@ def relativistic(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     return functional.softplus(fake - real)
 
 
-def balanced(content, margin, output, weight) -> torch.Tensor:
+def balanced_adversarial_loss(content, margin, output, weight) -> torch.Tensor:
     """
     Content loss whose gradient has an adversarial one added to it, alike in every image.
 
@@ -53,9 +71,9 @@ class AdversarialTrainer(Trainer):
         self.judge.to(memory_format=torch.channels_last)
         self.court = team.parallel(self.judge)
         self.judge_optimizer = torch.optim.AdamW(
-            self.judge.parameters(), self.rules.learning_rate, betas=BETAS)
+            self.judge.parameters(), self.rules.learning_rate, betas=DISCRIMINATOR_BETAS)
         for group in self.optimizer.param_groups:
-            group["betas"] = BETAS
+            group["betas"] = DISCRIMINATOR_BETAS
 
     def teach(self, real, fake):
         """
@@ -69,7 +87,7 @@ class AdversarialTrainer(Trainer):
             told = self.court(images).float()
         slope, = torch.autograd.grad(told.sum(), images, create_graph=True)
         penalty = slope.square().sum(dim=(1, 2, 3)).mean()
-        loss = relativistic(*told.chunk(2)).mean()
+        loss = relativistic_loss(*told.chunk(2)).mean()
         self.judge_optimizer.zero_grad(set_to_none=True)
         (loss + self.rules.penalty * penalty).backward()
         torch.nn.utils.clip_grad_norm_(self.judge.parameters(), self.training.clip)
@@ -103,20 +121,88 @@ class SRGANTrainer(AdversarialTrainer):
     def make_judge(self):
         """The published discriminator, as large as the recipe has it."""
         side = self.recipe.data.size * self.recipe.network["scale"]
-        return Discriminator(side, 1 + DETAILS, self.rules.features, self.rules.stages,
+        return Discriminator(side, 1 + N_OCTAVES, self.rules.features, self.rules.stages,
                              self.rules.hidden)
 
     def loss(self, batch):
         """A step of the judge; then the content and adversarial loss of the generator."""
         truth = batch.hr.to(self.device)
         output = self.apply(batch)
-        real, fake = views(truth, truth), views(linear(output), truth)
+        real, fake = discriminator_inputs(truth, truth), discriminator_inputs(linear_image(output), truth)
         self.teach(real, fake)
         real, fake = self.ask(real, fake)
-        return balanced(self.content(output, batch), real - fake, output, self.rules.weight)
+        return balanced_adversarial_loss(self.content(output, batch), real - fake, output, self.rules.weight)
 
     @staticmethod
     def measure(network, pairs, device):
         """Those of every network, and how far the power of its images is off."""
         return {**validate(network, pairs, device),
                 "power_error": power_error(network, pairs, device)}
+
+
+N_JUDGED_IMAGES = 512  # generated images that are compared with true images
+
+
+class ArcBatch(NamedTuple):
+    """True images as the generator's are, ``(batch, 1, side, side)``, and which they are."""
+
+    images: torch.Tensor
+    indices: list
+
+
+class ArcImages(CachedPairs):
+    """The scenes of a bank without a telescope: light on output pixels, relative to its peak."""
+
+    def __init__(self, recipe, validation=False, progress=False):
+        scale, side = recipe.network["scale"], recipe.network["side"]
+        super().__init__(recipe.data, scale, validation, progress, recipe.training.seed)
+        if self.optics.n // self.optics.fine != side:
+            raise ValueError(f"recipe key `side` must be {self.optics.n // self.optics.fine}, that "
+                             f"of the scenes with their margins in output pixels, got {side}")
+
+    def take(self, indices, draws):
+        """The `ArcBatch` of these scenes, turned and mirrored at random."""
+        scenes, _ = self.bank.take(self.opened, indices)
+        images = functional.avg_pool2d(torch.from_numpy(scenes)[:, None], self.optics.fine)
+        turns = draws.integers(8).tolist()
+        images = torch.stack([apply_symmetry(image[0], turn) for image, turn in zip(images, turns)])
+        return ArcBatch(to_asinh(images)[:, None], [int(i) for i in indices])
+
+    def psfs(self):
+        return {}
+
+
+class ArcTrainer(AdversarialTrainer):
+    """A generator of images out of random numbers, against a judge of them."""
+
+    open_pairs = ArcImages
+
+    def make_judge(self):
+        """The discriminator of SRGAN, which sees the four pixels of each 2x2 side by side."""
+        return Discriminator(self.network.side // 2, 4, self.rules.features, self.rules.stages,
+                             self.rules.hidden)
+
+    def loss(self, batch):
+        """A step of the judge, then the loss of the generator."""
+        real = functional.pixel_unshuffle(batch.images.to(self.device), 2)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            fake = self.model(torch.randn(len(real), self.network.latent, device=self.device))
+        fake = functional.pixel_unshuffle(fake.float(), 2)
+        self.teach(real, fake)
+        real, fake = self.ask(real, fake)
+        return self.rules.weight * relativistic_loss(fake, real).mean()
+
+    @staticmethod
+    @torch.no_grad()
+    def measure(network, pairs, device):
+        """How far the power of generated images is off, and how varied they are."""
+        true = torch.cat([batch.images for batch in pairs.batches()])[:N_JUDGED_IMAGES, 0]
+        z = torch.randn(len(true), network.latent, generator=torch.Generator().manual_seed(0))
+        made = torch.cat([network(part.to(device)).cpu()
+                          for part in z.split(EVALUATION_BATCH)])[:, 0]
+        power = [sum(radial_power(image, image)[0] for image in images.numpy())
+                 for images in (made, true)]
+        spread = [torch.pdist(functional.avg_pool2d(images, 4).flatten(1)).mean().item()
+                  for images in (made, true)]
+        return {"power_error": float(np.nanmean(abs(transfer_function([*power, power[1]])[0] - 1))),
+                "spread": spread[0] / spread[1]}

@@ -1,20 +1,58 @@
 """Batches of pairs in noise units, whatever the pairs come from."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from lenssr.image import fill_masked
 from lenssr.networks import N_PSF_FEATURES, asinh_scale, psf_feature_range, psf_features
-from lenssr.simulate import SeriesDraws
-from lenssr.train._holes import punch
+from lenssr.simulate import SeriesRandom
 
-__all__ = ["EVALUATION_BATCH", "Batch", "Pairs", "exact_config", "epoch_order", "make_batch", "sample_indices",
-           "sample_rng", "apply_symmetry"]
+BAD_PIXEL_FRACTION = (0.001, 0.02)   # share of single bad pixels
+MAX_COSMIC_RAYS = 4  # tracks in an image
+TRACK_LENGTH = (2.0, 12.0)  # pixels
+BLOT_RADIUS = (1.0, 3.5)  # pixels
+P_COLUMN, P_BLOT = 0.2, 0.25  # probabilities of a bad column and of a blot in a masked image
 
-CORRELATION_ERROR = 0.04  # of the correlation of the noise that a network is told
-EVALUATION_BATCH = 64  # pairs of a validation that are looked at together
+
+def apply_random_mask(images, sigma, share, draws):
+    """Images with holes, filled as users' images are."""
+    if not share:
+        return images, sigma
+    chosen = (draws.uniform(0, 1) < share).tolist()
+    seeds = draws.integers(2**31).tolist()
+    images, sigma = images.clone(), sigma.clone()
+    for k, (hit, seed) in enumerate(zip(chosen, seeds)):
+        if hit:
+            mask = random_mask(images.shape[-2:], np.random.default_rng(seed))
+            images[k, 0] = torch.from_numpy(fill_masked(images[k, 0].numpy(), mask)).float()
+            sigma[k, 0][torch.from_numpy(mask)] = math.inf
+    return images, sigma
+
+
+def random_mask(shape, rng):
+    """A mask as detectors have it; at least half of the image is left."""
+    mask = rng.random(shape) < np.exp(rng.uniform(*np.log(BAD_PIXEL_FRACTION)))
+    y, x = np.indices(shape)
+    for _ in range(rng.integers(MAX_COSMIC_RAYS + 1)):
+        angle, length = rng.uniform(0, np.pi), rng.uniform(*TRACK_LENGTH)
+        dy, dx = y - rng.uniform(0, shape[0]), x - rng.uniform(0, shape[1])
+        along = dx * np.cos(angle) + dy * np.sin(angle)
+        across = -dx * np.sin(angle) + dy * np.cos(angle)
+        mask |= (np.abs(across) < 0.7) & (np.abs(along) < length / 2)
+    if rng.random() < P_COLUMN:
+        mask[:, rng.integers(shape[1])] = True
+    if rng.random() < P_BLOT:
+        centre = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        mask |= np.hypot(y - centre[0], x - centre[1]) < rng.uniform(*BLOT_RADIUS)
+    return mask if mask.mean() < 0.5 else np.zeros(shape, bool)
+
+
+CORRELATION_ERROR = 0.04  # of the noise correlation that a network is conditioned on
+EVALUATION_BATCH = 64  # validation pairs that are restored together
 
 
 class Batch(NamedTuple):
@@ -87,7 +125,7 @@ def epoch_order(numbers, n, batch, seed, window=None):
 
 def sample_rng(seed, numbers):
     """Source of randomness of the pairs with these numbers."""
-    return SeriesDraws([np.random.default_rng([seed, int(i), 3]) for i in numbers], torch.float32)
+    return SeriesRandom([np.random.default_rng([seed, int(i), 3]) for i in numbers], torch.float32)
 
 
 def exact_config(data):
@@ -120,7 +158,7 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
         return batch
     sigma, kernel, correlation = telescope
     kernel = torch.stack([apply_symmetry(k, t) for k, t in zip(kernel, turns)]).float()
-    lr, sigma = punch(lr, patches(sigma, 1), data.masked, draws)
+    lr, sigma = apply_random_mask(lr, patches(sigma, 1), data.masked, draws)
     # As well as a sky of some hundred pixels tells it.
     known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
     return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))

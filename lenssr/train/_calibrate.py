@@ -11,25 +11,31 @@ from lenssr._io import atomic_write
 from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
 from lenssr.image import expand_mask
 from lenssr.methods import make_method
-from lenssr.networks import GENERATIVE_ARCHITECTURES
-from lenssr.train._apertures import sum_factors
-from lenssr.train._conformal import calibrated, coverage, rest_correlation
-from lenssr.train._data import ScalesPairs
+from lenssr.networks import find_architecture
+from lenssr.train._calibration_images import (
+    SampleCalibration,
+    chi2_percentiles,
+    open_calibration_images,
+    restore_images,
+    stored_features,
+)
+from lenssr.train._conformal import (
+    aperture_factors,
+    coverage,
+    cross_validated_factors,
+    rest_correlation,
+)
+from lenssr.train._data import MultiScalePairs
 from lenssr.train._distributed import Distributed
 from lenssr.train._error_head import ErrorPairs, ErrorTrainer
-from lenssr.train._held import open_images
 from lenssr.train._loop import run_steps
 from lenssr.train._recipe import Recipe, Training
-from lenssr.train._restored import features_of, restored_images, usual
-from lenssr.train._spread import SpreadRun
 from lenssr.uncertainty import feature_envelope, inflate_isolated_peaks, local_snr
 from lenssr.weights import find_weights, read_card, save_calibrated
 
-__all__ = ["Calibration", "calibrate"]
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-UNSEEN = 10   # one image of so many is not trained on but validated with
-AT_ONCE = 16  # images that the head looks at together
+HEAD_PRECISIONS = ("auto", "float32", "bfloat16")
+VALIDATION_INTERVAL = 10  # every tenth image validates the head
+HEAD_BATCH = 16  # images that the head takes together
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,8 @@ class Calibration:
     precision: str = "auto"
 
     def __post_init__(self):
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, got "
+        if self.precision not in HEAD_PRECISIONS:
+            raise ValueError(f"`precision` must be one of {', '.join(HEAD_PRECISIONS)}, got "
                              f"{self.precision!r}")
         for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
             check_positive_int(name, getattr(self, name))
@@ -141,16 +147,16 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     how = Calibration(**options)
     path = find_weights(weights)
     card = read_card(path)
-    draws = card.network["architecture"] in GENERATIVE_ARCHITECTURES
+    draws = find_architecture(card.network["architecture"]).inputs == "residual"
     recipe = _recipe(card, recipe)
     if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "
                          f"{recipe.data.seed} and {recipe.data.validation_seed}, got {how.seed}")
     folder = Path(f"{card.name}-calibrated" if folder is None else folder)
-    _claim(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
+    _check_run_folder(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
     started = time.monotonic()
     with Distributed(device) as team:
-        run = (SpreadRun if draws else _Run)(path, card, recipe, how, folder, team, progress)
+        run = (SampleCalibration if draws else _CalibrationRun)(path, card, recipe, how, folder, team, progress)
         head = None if draws else run.train_head()
         found = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
     data = recipe.data
@@ -173,7 +179,7 @@ def _recipe(card, recipe):
     return replace(found, network=card.network)
 
 
-def _claim(folder, facts):
+def _check_run_folder(folder, facts):
     """Make the folder that of this run; `ValueError` if it is that of another."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "calibration.json"
@@ -196,7 +202,7 @@ def _training(how):
                     validate_every=max(1, how.steps // 5), checkpoint_minutes=1.0)
 
 
-class _Run:
+class _CalibrationRun:
     """The stages of a calibration."""
 
     def __init__(self, path, card, recipe, how, folder, team, progress):
@@ -209,8 +215,8 @@ class _Run:
     def restore(self, scale, held_out):
         """What the network makes of images at a scale."""
         part = "held-out" if held_out else "training"
-        images = open_images(self.recipe, scale, self.how, held_out, self.progress)
-        arrays = restored_images(
+        images = open_calibration_images(self.recipe, scale, self.how, held_out, self.progress)
+        arrays = restore_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
             device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")
         return arrays
@@ -225,12 +231,12 @@ class _Run:
                         {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
                         self.recipe.data, _training(how))
         n = len(restored[0]["data"])
-        parts = [np.arange(n) % UNSEEN != 0, np.arange(n) % UNSEEN == 0]
+        parts = [np.arange(n) % VALIDATION_INTERVAL != 0, np.arange(n) % VALIDATION_INTERVAL == 0]
         pairs, unseen = ([ErrorPairs(arrays, part, self.recipe.data.size, how.seed)
                           for arrays in restored] for part in parts)
         trainer = ErrorTrainer(recipe, self.folder, self.team)
         trainer.begin()
-        pairs, unseen = (each[0] if len(each) == 1 else ScalesPairs(each)
+        pairs, unseen = (each[0] if len(each) == 1 else MultiScalePairs(each)
                          for each in (pairs, unseen))
         trainer.plan(pairs)
         run_steps(trainer, pairs, unseen, self.progress)
@@ -240,22 +246,22 @@ class _Run:
         """Factors, correlation and figures at a scale."""
         arrays = self.restore(scale, True)
         # Whole images: in a patch that light fills there is no sky to describe.
-        self.features += features_of(arrays)
-        raw = inflate_isolated_peaks(predicted(head, arrays, self.team.device), arrays["std"], arrays["mean"])
+        self.features += stored_features(arrays)
+        raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.team.device), arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
-        factors, whole, shares = calibrated(error, raw, snr, use, scale)
+        factors, whole, shares = cross_validated_factors(error, raw, snr, use, scale)
         correlation = rest_correlation(arrays, whole, snr, scale)
-        sums, covered = sum_factors(arrays, whole, snr, correlation, scale, self.how.seed)
+        sums, covered = aperture_factors(arrays, whole, snr, correlation, scale, self.how.seed)
         return {"factors": factors, "coverage": shares,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
-                "chi2": usual(arrays["chi2"]),
+                "chi2": chi2_percentiles(arrays["chi2"]),
                 "correlation": {**correlation, "sums": sums}, "apertures": covered}
 
 
-def predicted(head, arrays, device):
+def predict_head_errors(head, arrays, device):
     """What the head says of restored images, as standard deviations in noise units."""
     import torch
 
@@ -264,8 +270,8 @@ def predicted(head, arrays, device):
     found = []
     head = head.eval().to(device)
     with torch.inference_mode():
-        for start in range(0, len(arrays["data"]), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
+        for start in range(0, len(arrays["data"]), HEAD_BATCH):
+            part = slice(start, start + HEAD_BATCH)
             mean, data, weight, misfit = (
                 torch.from_numpy(arrays[name][part])[:, None].to(device)
                 for name in ("mean", "data", "weight", "misfit"))

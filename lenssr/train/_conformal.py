@@ -4,29 +4,31 @@ import numpy as np
 
 from lenssr.image import expand_mask
 from lenssr.uncertainty import (
+    APERTURE_AREAS,
+    APERTURE_FRACTIONS,
     CROWDING_BINS,
     MAX_LAG,
     SNR_BINS,
+    ErrorCorrelation,
+    aperture_sum_factor,
     autocovariance,
     conformal_factor,
     crowding,
     crowding_bin,
+    prior_error_correlation,
     snr_bin,
     to_quadrant,
 )
 
-__all__ = ["WITHIN", "calibrated", "conformal_factors", "coverage", "furthest", "nearest_cells",
-           "rest_correlation"]
+# Fraction of a normal distribution within 1 and 2 sigma.
+NORMAL_COVERAGE = np.array([0.682689, 0.954500])
 
-#: Shares of a normal distribution within one and two standard deviations.
-WITHIN = np.array([0.682689, 0.954500])
-
-ROUNDS = 12   # of finding the factors of all bins, which touch each other
-LEAST = 1000  # pixels that tell the factor of a cell
-TRIED = np.exp(np.linspace(-1.5, 1.5, 601))  # factors that are tried in one round
-CLIP = 7.0    # standard deviations: what is further off is no matter of correlation
-GROUPS = 10   # of images, whose scatter is the error of a correlation
-CHANCE = 2.0  # standard errors below which a correlation is none
+FACTOR_ROUNDS = 12  # passes over all factors, which depend on each other
+MIN_CELL_PIXELS = 1000  # pixels that determine the factor of a cell
+FACTOR_GRID = np.exp(np.linspace(-1.5, 1.5, 601))  # factors that are tried in one round
+CORRELATION_CLIP = 7.0  # standard deviations at which errors are clipped
+N_IMAGE_GROUPS = 10  # groups of images whose scatter gives the error of a correlation
+CORRELATION_SIGMA = 2.0  # standard errors below which a correlation counts as zero
 
 
 def conformal_factors(error, std, snr, crowd):
@@ -45,36 +47,36 @@ def conformal_factors(error, std, snr, crowd):
     error, sizes = np.abs(error), np.bincount(which, minlength=np.prod(shape))
     ends = np.cumsum(sizes)
     members = [slice(start, end) for start, end in zip(ends - sizes, ends)]
-    known = np.flatnonzero(sizes >= LEAST) if sizes.max() >= LEAST else [int(sizes.argmax())]
-    nearest = nearest_cells(shape, known)
+    known = np.flatnonzero(sizes >= MIN_CELL_PIXELS) if sizes.max() >= MIN_CELL_PIXELS else [int(sizes.argmax())]
+    nearest = nearest_bins(shape, known)
     factors = np.ones(shape)
-    for _ in range(ROUNDS):
+    for _ in range(FACTOR_ROUNDS):
         sigma = std * conformal_factor(snr, crowd, factors)
-        step = {k: _best(error[members[k]] / sigma[members[k]]) for k in known}
+        step = {k: _best_factor(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= np.reshape([step[j] for j in nearest], shape)
     return [[float(f"{value:.4g}") for value in one] for one in factors]
 
 
-def nearest_cells(shape, known):
+def nearest_bins(shape, known):
     """For each cell of a table the nearest of the known ones, in its row if there is one."""
     row, column = np.indices(shape).reshape(2, -1)
     away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])
     return np.asarray(known)[away.argmin(axis=1)]
 
 
-def _best(off):
+def _best_factor(off):
     """The factor for errors in units of the predicted ones."""
     off = np.sort(off)
-    within = np.stack([np.searchsorted(off, k * TRIED, "right") for k in (1, 2)]) / len(off)
-    return TRIED[np.argmin(furthest(within))]
+    within = np.stack([np.searchsorted(off, k * FACTOR_GRID, "right") for k in (1, 2)]) / len(off)
+    return FACTOR_GRID[np.argmin(max_deviation(within))]
 
 
-def furthest(within):
+def max_deviation(within):
     """How far shares within one and two standard deviations, the first axis, are from `WITHIN`."""
-    return np.abs(np.moveaxis(within, 0, -1) - WITHIN).max(axis=-1)
+    return np.abs(np.moveaxis(within, 0, -1) - NORMAL_COVERAGE).max(axis=-1)
 
 
-def calibrated(error, std, snr, use, scale):
+def cross_validated_factors(error, std, snr, use, scale):
     """Factors from all images, and what they cover on images that told nothing of them."""
     crowd = np.stack([crowding(*one, scale) for one in zip(snr, use)])
     planes, sigma = (error, std, snr, crowd), np.empty_like(std)
@@ -111,23 +113,23 @@ def rest_correlation(arrays, whole, snr, scale):
     the least squares of :math:`u_i u_j - v_i v_j = b_i b_j \rho(i - j)`. In the sky, where
     :math:`b` is next to nothing, it is that of the errors themselves, :math:`\sum u_i u_{i+l}`.
     """
-    sums = np.zeros((GROUPS, 4, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
+    sums = np.zeros((N_IMAGE_GROUPS, 4, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
     for k, sigma in enumerate(whole):
         measured = arrays["std"][k]
         share = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
-        error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CLIP, CLIP)
+        error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CORRELATION_CLIP, CORRELATION_CLIP)
         # Where probes say more than the whole error, they are taken to be as large.
-        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CLIP, CLIP)
+        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CORRELATION_CLIP, CORRELATION_CLIP)
         valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
         sky, pairs = autocovariance(error, valid & ~source, MAX_LAG)
         with_error, with_drawn, both = (
             np.multiply(*autocovariance(values, valid & source, MAX_LAG))
             for values in (share * error, share * drawn, share**2))
-        sums[k % GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
+        sums[k % N_IMAGE_GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
     found = _correlations(sums.sum(axis=0))
     drawn = np.array([_correlations(sums.sum(axis=0) - one) for one in sums])
-    spread = np.sqrt((GROUPS - 1) * drawn.var(axis=0))
-    found[np.abs(found) < CHANCE * spread] = 0.0
+    spread = np.sqrt((N_IMAGE_GROUPS - 1) * drawn.var(axis=0))
+    found[np.abs(found) < CORRELATION_SIGMA * spread] = 0.0
     found = np.clip(found, -1, 1)
     found[:, MAX_LAG, MAX_LAG] = 1.0
     return {"faint": to_quadrant(found[0]), "bright": to_quadrant(found[1])}
@@ -141,3 +143,93 @@ def _correlations(sums):
     found = sums[::2] / np.maximum(sums[1::2], least)
     variance = found[:, MAX_LAG, MAX_LAG]
     return found / np.where(variance > 0, variance, np.inf)[:, None, None]
+
+
+APERTURE_RADIUS_RANGE = (2.0, 10.0)  # output pixels
+N_RANDOM_APERTURES = 16  # random apertures in an image
+N_PEAK_APERTURES = 2  # apertures around the brightest pixel
+APERTURE_ROUNDS = 12  # passes over all factors, which depend on each other
+MIN_APERTURES = 50  # apertures that determine a factor
+APERTURE_FACTOR_GRID = np.exp(np.linspace(-1.5, 1.5, 121))  # factors that are tried in one round
+MIN_COVERAGE_GAIN = 1e-3  # coverage that a factor further from one has to gain
+MAX_APERTURE_FACTOR = 20.0          # of a factor, and of what it may divide by
+
+
+def aperture_factors(arrays, whole, snr, correlation, scale, seed=0):
+    r"""Factors by which the predicted errors of sums over apertures cover the true ones."""
+    sums = _ApertureErrors(arrays, whole, snr, correlation, scale, np.random.default_rng(seed))
+    half, within = sums.image % 2 == 0, 0
+    for one in (half, ~half):
+        within = within + sums.within(sums.fitted(one), ~one)
+    factors = [[float(f"{value:.4g}") for value in row] for row in sums.fitted(half | ~half)]
+    return factors, [round(float(value), 4) for value in within / len(half)]
+
+
+class _ApertureErrors:
+    """Errors of sums over apertures in all images, and what is predicted of them."""
+
+    def __init__(self, arrays, whole, snr, correlation, scale, rng):
+        card = {"scales": {str(scale): {"correlation": correlation}}}
+        rows = []
+        for k, sigma in enumerate(whole):
+            measured = np.minimum(arrays["std"][k], sigma)
+            prior = np.sqrt(sigma**2 - measured**2)
+            known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).and_rest(
+                prior_error_correlation(card, scale, snr[k], prior))
+            valid = expand_mask(arrays["weight"][k] > 0, scale)
+            error = arrays["mean"][k] - arrays["truth"][k]
+            for inside, weights in _apertures(arrays["mean"][k], valid, rng):
+                parts, share, size = known.sum_parts(weights, (measured[inside], prior[inside]))
+                rows.append((k, abs((weights * error[inside]).sum()), parts[0]**0.5,
+                             sum(parts)**0.5, share, size))
+        self.image, self.error, self.least, self.std, self.share, self.size = np.transpose(rows)
+        place = [np.abs(np.log(np.maximum(each, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
+                 for each, at in ((self.share, APERTURE_FRACTIONS), (self.size, APERTURE_AREAS[1:]))]
+        self.shape = len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1
+        self.cell = np.ravel_multi_index(place, self.shape)
+
+    def predicted(self, factors, which, more=1.0):
+        """Predicted errors of some of the sums."""
+        factor = aperture_sum_factor(self.share[which], self.size[which], factors)
+        return np.maximum(more * factor * self.std[which], self.least[which])
+
+    def within(self, factors, which):
+        """Numbers of these sums that are within one and two predicted errors."""
+        off = self.error[which] / self.predicted(factors, which)
+        return np.array([(off <= k).sum() for k in (1, 2)])
+
+    def fitted(self, which):
+        """Factors that some of the sums tell."""
+        cells = [np.flatnonzero(which & (self.cell == k)) for k in range(np.prod(self.shape))]
+        known = [k for k, one in enumerate(cells) if len(one) >= MIN_APERTURES]
+        factors = np.ones(self.shape)
+        if not known:
+            return factors
+        nearest = nearest_bins(self.shape, known)
+        for _ in range(APERTURE_ROUNDS):
+            step = {k: self._best(factors, cells[k]) for k in known}
+            factors = np.clip(factors * np.reshape([step[k] for k in nearest], self.shape),
+                              1 / MAX_APERTURE_FACTOR, MAX_APERTURE_FACTOR)
+        return factors
+
+    def _best(self, factors, which):
+        off = self.error[which] / self.predicted(factors, which, APERTURE_FACTOR_GRID[:, None])
+        within = np.stack([(off <= k).mean(axis=1) for k in (1, 2)])
+        # Where all are those of the measurement no factor is better than another.
+        return APERTURE_FACTOR_GRID[np.argmin(max_deviation(within) + MIN_COVERAGE_GAIN * np.abs(np.log(APERTURE_FACTOR_GRID)))]
+
+
+def _apertures(image, valid, rng):
+    """Weights of circles, as many small as large ones, and where they are in an image."""
+    from photutils.aperture import CircularAperture
+
+    shape = image.shape
+    peak = np.unravel_index(np.where(valid, image, -np.inf).argmax(), shape)[::-1]
+    low, high = np.log(np.minimum(APERTURE_RADIUS_RANGE, min(shape) / 4))
+    for j, radius in enumerate(np.exp(rng.uniform(low, high, N_PEAK_APERTURES + N_RANDOM_APERTURES))):
+        anywhere = radius + rng.random(2) * (np.array(shape[::-1]) - 1 - 2 * radius)
+        mask = CircularAperture(peak if j < N_PEAK_APERTURES else anywhere, radius).to_mask(method="exact")
+        inside, part = mask.get_overlap_slices(shape)
+        weights = np.where(valid[inside], mask.data[part], 0.0)
+        if weights.any():
+            yield inside, weights

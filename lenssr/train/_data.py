@@ -3,20 +3,33 @@
 import dataclasses
 import hashlib
 import os
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from lenssr.networks import PHYSICS_ARCHITECTURES, SCALE_FREE_ARCHITECTURES
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr.exceptions import LensSRWarning
+from lenssr.image import combine_masks, fill_masked, flux_convention, relative_kernel
+from lenssr.networks import (
+    find_architecture,
+    from_asinh,
+    psf_feature_range,
+    psf_features,
+)
 from lenssr.simulate import (
+    CHUNK_SIZE,
     SUBPIXELS,
-    BatchDraws,
+    BatchRandom,
+    Catalog,
     Grid,
     Optics,
     PairStream,
     find_preset,
     kernel_neighbour_correlation,
     observe_batch,
+    open_catalog,
     parse_substructure,
 )
 from lenssr.train._batch import (
@@ -27,11 +40,212 @@ from lenssr.train._batch import (
     sample_indices,
     sample_rng,
 )
-from lenssr.train._catalog import CatalogPairs
-from lenssr.train._generated import GeneratedScenes
 from lenssr.train._scene_cache import SceneCache
+from lenssr.uncertainty import estimate_sky, neighbour_correlation, sky_level, sky_noise
+from lenssr.weights import load_network
 
-__all__ = ["BankPairs", "StreamPairs", "cache_folder", "open_pairs"]
+
+class GeneratedScenes:
+    """Scenes that a generator makes, in place of a share of those that were drawn."""
+
+    def __init__(self, weights, share, optics):
+        self.network, card = load_network(weights, "arcs")
+        self.share, self.optics = share, optics
+        needed = optics.n // optics.fine
+        if self.network.scale != optics.scale:
+            raise ValueError(f"recipe key `generator` must be weights of scale {optics.scale}, got "
+                             f"{weights!r} of scale {self.network.scale}")
+        if needed > self.network.side:
+            raise ValueError(f"recipe key `generator` must be weights that make images of "
+                             f"{needed} pixels, margins included, got {weights!r} of "
+                             f"{self.network.side}")
+
+    def mix(self, scenes, points, draws):
+        """Scenes and point sources as `Optics.transform` takes them, some of them replaced."""
+        made = draws.uniform(0, 1) < self.share
+        seeds = draws.integers(2**31).tolist()
+        if made.any():
+            z = [latent(self.network, seed) for seed, one in zip(seeds, made) if one]
+            scenes, points = scenes.clone(), points.clone()
+            scenes[made], points[made] = self.scenes(torch.stack(z)), 0.0
+        return scenes, points
+
+    @torch.no_grad()
+    def scenes(self, z):
+        """Flux on the fine grid, each output pixel's spread evenly over its own."""
+        images, fine = from_asinh(self.network(z))[:, 0], self.optics.fine
+        side = self.optics.n // fine
+        edge = (self.network.side - side) // 2
+        images = images[:, edge: edge + side, edge: edge + side] / fine**2
+        return images.repeat_interleave(fine, 1).repeat_interleave(fine, 2)
+
+
+def latent(network, seed):
+    """The random numbers of an image."""
+    return torch.randn(network.latent, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def draw_arcs(n, *, seed=0, weights="arcs-x2"):
+    """
+    Draw arcs from a generative adversarial network.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    seed : int
+        Seed of the series; arc ``i`` depends on this and ``i`` alone.
+    weights : str or path-like
+        Weights of the generator.
+
+    Returns
+    -------
+    arcs : `~numpy.ndarray`
+        Light on output pixels, before any telescope, in units of about its peak, shape
+        ``(n, side, side)``.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or the weights are of no generator.
+    """
+    check_positive_int("n", n)
+    check_nonnegative_int("seed", seed)
+    network, _ = load_network(weights, "arcs")
+    seeds = [int(np.random.default_rng([seed, i]).integers(2**31)) for i in range(n)]
+    made = [from_asinh(network(torch.stack([latent(network, s) for s in seeds[k:k + EVALUATION_BATCH]])))
+            for k in range(0, n, EVALUATION_BATCH)]
+    return torch.cat(made)[:, 0].numpy()
+
+
+MIN_RELATIVE_NOISE = 0.01  # of the peak, for images without a noise map
+N_PROBED_PAIRS = 16  # pairs whose flux ratio tells the flux convention of a catalogue without units
+
+
+class CatalogPairs(Pairs):
+    """The pairs of a catalogue, a share of which is held out."""
+
+    def __init__(self, data, scale, validation=False, seed=0, telescope=False):
+        catalog = open_catalog(data.catalog)
+        if catalog.scale != scale:
+            raise ValueError(f"`catalog` must hold pairs of scale {scale}, which the network has; "
+                             f"{data.catalog} holds those of {catalog.scale}")
+        if telescope and "psf" not in catalog.arrays:
+            raise ValueError("`catalog` must hold the PSFs of its images for a network that looks "
+                             f"through them, {data.catalog} has none")
+        self.sides, self.telescope, self.kernels = catalog.lr.shape[1:], telescope, {}
+        if data.size > min(self.sides):
+            raise ValueError(f"recipe key `size` must be at most {min(self.sides)}, the side of "
+                             f"the images of {data.catalog}, got {data.size}")
+        self.catalog, self.scale, self.seed = catalog, scale, seed
+        self.validation = validation
+        held = max(1, round(data.validation_share * len(catalog)))
+        if held >= len(catalog):
+            raise ValueError(f"`catalog` must hold pairs enough to validate with some, got "
+                             f"{len(catalog)} in {data.catalog}")
+        if (data.fold + 1) * held > len(catalog):
+            raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
+                             f"of shares of {held} pairs, got {data.fold}")
+        shares = split(len(catalog), held, data.fold, data.validation_seed)
+        self.chosen = shares[1 if validation else 0]
+        self.n, self.validation_seed = len(self.chosen), data.validation_seed
+        # Files can be read in any order; chunks of arrays are read as a whole.
+        self.window = CHUNK_SIZE if isinstance(catalog, Catalog) else None
+        self.brightness = scale**2 if self._per_pixel(data) else 1
+        self.data = exact_config(data) if validation else data
+        self.units, self.levels = np.full(len(catalog), np.nan), np.zeros(len(catalog))
+
+    def _per_pixel(self, data):
+        """Whether values are fluxes per pixel, of which a finer pixel has less."""
+        if data.flux != "auto":
+            return data.flux == "per-pixel"
+        if self.catalog.unit is not None:
+            return flux_convention(self.catalog.unit) == "per-pixel"
+        probed = self.chosen[:N_PROBED_PAIRS]
+        ratio = np.median([np.nansum(self.catalog.hr[i]) / np.nansum(self.catalog.lr[i])
+                           for i in probed])
+        found = not ratio > self.scale
+        what = "flux per pixel" if found else "surface brightness"
+        if not self.validation:  # said once
+            warnings.warn(f"the catalogue {data.catalog} has no unit: its values are taken as "
+                          f"{what}, since targets sum up to {ratio:.2g} times the images (the "
+                          "recipe key `flux` tells)", LensSRWarning, stacklevel=2)
+        return found
+
+    def take(self, places, draws):
+        """The `~lenssr.train._batch.Batch` of these of the chosen pairs, cropped at random."""
+        indices = self.chosen[places]
+        arrays = {name: array[indices] for name, array in self.catalog.arrays.items()}
+        lr = self._clean(indices, arrays)
+        hr = torch.as_tensor(arrays["hr"]) * self.brightness
+        truth = torch.as_tensor(arrays["truth"]) * self.brightness if "truth" in arrays else hr
+        psf = torch.as_tensor(arrays["psf"]) if "psf" in arrays else None
+        corner = torch.stack([draws.integers(n - self.data.size + 1) for n in self.sides], dim=1)
+        return make_batch(indices, (torch.as_tensor(lr), hr, truth),
+                          torch.as_tensor(self.units[indices], dtype=torch.float32), psf, corner,
+                          self.data, self.scale, draws,
+                          self.telescope and self._through(indices, arrays, lr))
+
+    def _through(self, indices, arrays, lr):
+        """What networks that look through the telescope are told of these pairs."""
+        sigma = np.ones_like(lr) * self.units[indices, None, None].astype(np.float32)
+        if "sigma" in arrays:
+            sigma = np.where(np.isfinite(arrays["sigma"]), arrays["sigma"], np.inf)
+        for k, i in enumerate(indices):
+            mask = combine_masks(arrays["mask"][k] if "mask" in arrays else None, arrays["lr"][k])
+            sigma[k][mask] = np.inf
+            if i not in self.kernels:
+                self.kernels[i] = (relative_kernel(arrays["psf"][k], self.scale),
+                                   max(0.0, neighbour_correlation(lr[k], mask)))
+        kernels, correlations = zip(*(self.kernels[i] for i in indices))
+        return (torch.as_tensor(sigma), torch.as_tensor(np.stack(kernels)),
+                torch.as_tensor(correlations, dtype=torch.float32))
+
+    def _clean(self, indices, arrays):
+        """Observed images without holes, on a sky of zero; notes the noise of their skies."""
+        images = np.empty(arrays["lr"].shape, np.float32)
+        for k, i in enumerate(indices):
+            values = arrays["lr"][k].astype(float)
+            mask = combine_masks(arrays["mask"][k] if "mask" in arrays else None, values)
+            if mask.all() or not np.isfinite(arrays["hr"][k]).all():
+                raise ValueError(f"`catalog` must hold images of finite values, pair {i} of "
+                                 f"{self.catalog.path} has none or a target with others")
+            if np.isnan(self.units[i]):
+                sigma = arrays["sigma"][k].astype(float) if "sigma" in arrays else None
+                self.units[i] = _noise_unit(values, sigma, mask)
+                # As the method does before the network sees an image.
+                self.levels[i] = sky_level(values, mask, self.units[i])
+            images[k] = fill_masked(values, mask) - self.levels[i]
+        return images
+
+    def batches(self):
+        for start in range(0, self.n, EVALUATION_BATCH):
+            places = np.arange(start, min(start + EVALUATION_BATCH, self.n))
+            yield self.take(places, sample_rng(self.validation_seed, places))
+
+    def psfs(self):
+        # Of those that are held out there may be few: of all of the catalogue.
+        if "psf" not in self.catalog.arrays:
+            return {}
+        psf, n = self.catalog.arrays["psf"], len(self.catalog)
+        return psf_feature_range(torch.cat([
+            psf_features(torch.as_tensor(np.asarray(psf[k:min(k + EVALUATION_BATCH, n)])))
+            for k in range(0, n, EVALUATION_BATCH)]))
+
+
+def split(n, held, fold, seed):
+    """Which of ``n`` pairs are trained on, and which ``held`` of them are held out, in order."""
+    mixed = np.roll(np.random.default_rng(seed).permutation(n), -fold * held)
+    return np.sort(mixed[held:]), np.sort(mixed[:held])
+
+
+def _noise_unit(values, sigma, mask):
+    """Noise of the sky of an image, the unit in which the network sees it."""
+    if sigma is not None:
+        return sky_noise(values, sigma, mask)[1]
+    peak = np.abs(values[~mask]).max()
+    return max(estimate_sky(values, mask), MIN_RELATIVE_NOISE * peak) or 1.0
 
 
 def cache_folder():
@@ -43,8 +257,9 @@ def cache_folder():
 def open_pairs(recipe, validation=False, progress=False):
     """The source of pairs that a recipe names."""
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
-    telescope = recipe.network["architecture"] in PHYSICS_ARCHITECTURES
-    if recipe.network["architecture"] in SCALE_FREE_ARCHITECTURES and isinstance(scale, list):
+    architecture = find_architecture(recipe.network["architecture"])
+    telescope = architecture.inputs == "physics"
+    if architecture.scale_free and isinstance(scale, list):
         scale = scale[0]
     if isinstance(scale, list) and (data.catalog is not None or data.scenes == 0):
         raise ValueError("recipe key `scale` must be one number for pairs of a catalogue or pairs "
@@ -52,13 +267,13 @@ def open_pairs(recipe, validation=False, progress=False):
     if data.catalog is not None:
         return CatalogPairs(data, scale, validation, seed, telescope)
     if data.scenes == 0 and not validation:
-        return StreamPairs(data, scale, seed, telescope)
-    several = [BankPairs(data, each, validation, progress, seed, telescope)
+        return OnlinePairs(data, scale, seed, telescope)
+    several = [CachedPairs(data, each, validation, progress, seed, telescope)
                for each in (scale if isinstance(scale, list) else [scale])]
-    return several[0] if len(several) == 1 else ScalesPairs(several)
+    return several[0] if len(several) == 1 else MultiScalePairs(several)
 
 
-class BankPairs(Pairs):
+class CachedPairs(Pairs):
     """Scenes of a preset, rendered once and observed anew at each use."""
 
     def __init__(self, data, scale, validation=False, progress=False, seed=0, telescope=False):
@@ -117,7 +332,7 @@ class BankPairs(Pairs):
         generator = torch.Generator().manual_seed(self.scene_seed)
         for start in range(0, self.n, EVALUATION_BATCH):
             indices = range(start, min(start + EVALUATION_BATCH, self.n))
-            yield self.take(indices, BatchDraws(generator, len(indices)))
+            yield self.take(indices, BatchRandom(generator, len(indices)))
 
 
 def _fingerprint(*priors):
@@ -125,7 +340,7 @@ def _fingerprint(*priors):
     return hashlib.sha256(repr(priors).encode()).hexdigest()[:8]
 
 
-class ScalesPairs(Pairs):
+class MultiScalePairs(Pairs):
     """Pairs of several scales, which take turns: the first has every other step."""
 
     def __init__(self, several):
@@ -142,7 +357,7 @@ class ScalesPairs(Pairs):
             yield from pairs.batches()
 
 
-class StreamPairs(Pairs):
+class OnlinePairs(Pairs):
     """The pairs of a `~lenssr.simulate.PairStream`: each is new."""
 
     def __init__(self, data, scale, seed=0, telescope=False):

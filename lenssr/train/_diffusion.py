@@ -1,33 +1,162 @@
 """Training of the diffusion autoencoder on what a network leaves of simulated scenes."""
 
+import hashlib
+import json
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from lenssr._forward_model import BatchForwardModel
+from lenssr._io import atomic_write
+from lenssr.image import band_wavelength
 from lenssr.networks import (
     METADATA,
     N_PSF_FEATURES,
     asinh_scale,
     encode_metadata,
     exact_float32,
+    find_architecture,
     psf_feature_range,
+    psf_features,
+    sinh_scale,
 )
-from lenssr.train._batch import Pairs, apply_symmetry
-from lenssr.train._error_head import turned_numbers
+from lenssr.simulate import PSF_RADIUS, draw_model, find_preset, kernel_neighbour_correlation
+from lenssr.train._batch import (
+    CORRELATION_ERROR,
+    Batch,
+    Pairs,
+    apply_random_mask,
+    apply_symmetry,
+    exact_config,
+    sample_rng,
+)
+from lenssr.train._data import CachedPairs, cache_folder
+from lenssr.train._error_head import rotate_psf_features
 from lenssr.train._losses import training_loss
-from lenssr.train._residuals import ResidualBank
 from lenssr.train._trainer import Trainer
+from lenssr.weights import load_network
 
-__all__ = ["DiffusionTrainer", "ResidualPairs", "open_residuals", "sampling_figures"]
+SCENES_PER_CHUNK = 250  # scenes that are restored and stored together
+OBSERVED_BATCH = 50  # scenes that are observed together
+MAX_HALF_VALUE = 6e4  # sky noises, within the range of half precision
 
-AT_ONCE = 16                       # images of a validation that are looked at together
-FORGET, FORGET_ALL = 0.25, 0.1     # chances that one number, or all, are not told
-DRAWS = 4                          # noisy latents of each image of a step
-MIDDLE, SPREAD = -0.7, 1.4         # of the logarithms of their noise levels
-LEVELS = (0.05, 0.2, 0.8, 3.0)     # noise levels of the validation
-FAR = 25.0                         # square from which an error counts by its logarithm
-HIGHEST = 20.0                     # the level at which nothing but noise is seen
+
+class ResidualCache:
+    """Observed scenes, what a network made of them, and what it left."""
+
+    def __init__(self, data, base, validation=False, progress=False):
+        self.network, card = load_network(base)
+        if len(card.scales) > 1:
+            raise ValueError(f"recipe key `base` must be weights of one scale, got {base!r} of "
+                             f"scales {', '.join(map(str, card.scales))}")
+        if data.catalog is not None or data.scenes == 0:
+            raise ValueError("recipe keys `catalog` and `scenes` must be left out and positive: "
+                             "residuals are those of rendered scenes")
+        self.physical = find_architecture(card.network["architecture"]).inputs == "physics"
+        self.scale, self.sha256, self.progress = card.scales[0], card.sha256, progress
+        self.pairs = CachedPairs(data, self.scale, validation, progress)
+        self.n = self.pairs.n
+        self.data = replace(exact_config(data), masked=0.0) if validation else data
+        preset = find_preset(data.preset)
+        self.population, self.band = preset.population, preset.instrument.band
+        self.pixel_scale = preset.instrument.pixel_scale
+        facts = json.dumps({**asdict(data), "base": card.sha256, "validation": validation,
+                            "telescope": preset.instrument.as_dict(), "psf": PSF_RADIUS},
+                           sort_keys=True)
+        name = f"{data.preset}-{card.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+        self.folder = cache_folder() / name
+
+    @property
+    def pieces(self):
+        """First scenes of the pieces."""
+        return range(0, self.n, SCENES_PER_CHUNK)
+
+    def build(self, starts=None):
+        """Make the pieces that are not there, by default of all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        starts = self.pieces if starts is None else starts
+        missing = [start for start in starts if not self._path(start).exists()]
+        for start in tqdm(missing, desc="restoring scenes", disable=not self.progress, delay=2):
+            stop = min(start + SCENES_PER_CHUNK, self.n)
+            parts = [self.observe(range(first, min(first + OBSERVED_BATCH, stop)))
+                     for first in range(start, stop, OBSERVED_BATCH)]
+            with atomic_write(self._path(start)) as beside, open(beside, "wb") as file:
+                np.savez(file, **{key: torch.cat([part[key] for part in parts]).numpy()
+                                  for key in parts[0]})
+
+    def read(self):
+        """All scenes, as `observe` gives them."""
+        self.build()
+        pieces = []
+        for start in self.pieces:
+            with np.load(self._path(start)) as piece:
+                pieces.append({key: torch.from_numpy(piece[key]) for key in piece})
+        return {key: torch.cat([piece[key] for piece in pieces]) for key in pieces[0]}
+
+    def _path(self, start):
+        return self.folder / f"{start:06d}.npz"
+
+    @torch.inference_mode()
+    def observe(self, indices):
+        """Some scenes, observed and restored."""
+        pairs, data, size = self.pairs, self.data, self.data.size
+        draws = sample_rng(pairs.scene_seed, indices)
+        seen = pairs.observe(indices, draws)
+        factor = torch.exp(data.noise_error * draws.normal())
+        known = draws.uniform(0, 1) < data.psf_known
+        unit = (seen.sky * factor).reshape(-1, 1, 1)
+        low, high = pairs.margin // 2, 2 * pairs.margin - pairs.margin // 2
+        corners = (low + draws.integers(high + 1 - low, 2)).tolist()
+
+        def patches(images, times=1):
+            return torch.stack([
+                image[y * times: (y + size) * times, x * times: (x + size) * times]
+                for image, (y, x) in zip(images, corners)])[:, None].float()
+
+        sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
+        truth = patches(seen.hr / unit, self.scale)
+        lr, sigma = apply_random_mask(patches(seen.lr / unit), patches(sigma / unit), data.masked, draws)
+        kernel = pairs.optics.relative_kernel(seen.transfer).float()
+        psf = psf_features(pairs.optics.effective_psf(seen.transfer).float()) * known[:, None]
+        correlation = kernel_neighbour_correlation(seen.correlation)
+        found = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
+            0, 1).float()
+        batch = Batch(lr, truth, psf, truth, list(indices),
+                      (sigma, kernel, found) if self.physical else None)
+        mean = sinh_scale(self.network(*batch.inputs("cpu")).float())
+        seen_mean = BatchForwardModel(kernel, self.scale, lr.shape[-2:]).forward(mean)
+        residual = (lr - seen_mean) / sigma * known.reshape(-1, 1, 1, 1)
+        halves = {"data": lr, "weight": 1 / sigma, "residual": residual, "mean": mean,
+                  "error": truth - mean}
+        halves = {key: value[:, 0].clamp(-MAX_HALF_VALUE, MAX_HALF_VALUE).half() for key, value in halves.items()}
+        return {**halves, "numbers": torch.cat([psf, self._metadata(indices, found)], dim=1)}
+
+    def _metadata(self, indices, correlation):
+        """Values of `METADATA` of scenes, NaN where they are not known."""
+        values = dict.fromkeys(METADATA, torch.full(correlation.shape, torch.nan))
+        values["correlation"] = correlation
+        values["pixel_scale"] = torch.full_like(correlation, self.pixel_scale)
+        wavelength = band_wavelength(self.band)
+        if wavelength is not None:
+            values["wavelength"] = torch.full_like(correlation, wavelength)
+        if self.population.sigma_v is not None:
+            # Elsewhere Einstein radii are drawn as they are, and redshifts tell nothing.
+            models = [draw_model(self.population, self.pairs.scene_seed, i) for i in indices]
+            for key in ("z_lens", "z_source"):
+                values[key] = torch.tensor([getattr(model, key) or torch.nan for model in models])
+        return torch.stack(list(values.values()), dim=1)
+
+
+SAMPLING_BATCH = 16  # validation images that are sampled together
+P_DROP_ONE, P_DROP_ALL = 0.25, 0.1  # probabilities to drop one or all conditions
+LATENTS_PER_IMAGE = 4  # noisy latents of each image in a step
+LOG_SIGMA_MEAN, LOG_SIGMA_STD = -0.7, 1.4  # of the training noise levels
+VALIDATION_SIGMAS = (0.05, 0.2, 0.8, 3.0)  # noise levels
+OUTLIER_CHI2 = 25.0  # squared error above which an error counts by its logarithm
+SAMPLING_SIGMA = 20.0  # noise level that hides the image
 
 
 class ResidualBatch(NamedTuple):
@@ -70,10 +199,10 @@ class ResidualPairs(Pairs):
         indices = [int(i) for i in indices]
         turns = [0] * len(indices) if self.validation else draws.integers(8).tolist()
         numbers = torch.stack([
-            torch.cat([turned_numbers(row[:N_PSF_FEATURES], turn), row[N_PSF_FEATURES:]])
+            torch.cat([rotate_psf_features(row[:N_PSF_FEATURES], turn), row[N_PSF_FEATURES:]])
             for row, turn in zip(self.arrays["numbers"][indices], turns)])
         if not self.validation:
-            numbers = forget(numbers, draws)
+            numbers = drop_conditions(numbers, draws)
         planes = {key: torch.stack([apply_symmetry(self.arrays[key][i], turn)
                                     for i, turn in zip(indices, turns)])[:, None].float()
                   for key in ("mean", "data", "weight", "residual", "error")}
@@ -82,16 +211,16 @@ class ResidualPairs(Pairs):
         return ResidualBatch(**planes, told=encode_metadata(numbers), indices=indices)
 
     def batches(self):
-        for start in range(0, self.n, AT_ONCE):
-            yield self.take(range(start, min(start + AT_ONCE, self.n)), None)
+        for start in range(0, self.n, SAMPLING_BATCH):
+            yield self.take(range(start, min(start + SAMPLING_BATCH, self.n)), None)
 
     def psfs(self):
         return psf_feature_range(self.arrays["numbers"][:, :N_PSF_FEATURES])
 
 
-def forget(numbers, draws):
+def drop_conditions(numbers, draws):
     """Metadata of which some, or all, are not told."""
-    chance = torch.where(draws.uniform(0, 1) < FORGET_ALL, 1.0, FORGET)
+    chance = torch.where(draws.uniform(0, 1) < P_DROP_ALL, 1.0, P_DROP_ONE)
     kept = draws.normal(len(METADATA))
     kept = 0.5 * torch.erfc(-kept / 2**0.5) >= chance[:, None]
     values = torch.where(kept, numbers[:, N_PSF_FEATURES:], torch.nan)
@@ -100,7 +229,7 @@ def forget(numbers, draws):
 
 def open_residuals(recipe, validation=False, progress=False):
     """The `ResidualPairs` that a recipe names."""
-    bank = ResidualBank(recipe.data, recipe.network["base"], validation, progress)
+    bank = ResidualCache(recipe.data, recipe.network["base"], validation, progress)
     if bank.scale != recipe.network["scale"]:
         raise ValueError(f"recipe key `scale` must be that of `base`, {bank.scale}, got "
                          f"{recipe.network['scale']!r}")
@@ -113,8 +242,8 @@ def noise_levels(batch):
 
     Their logarithms are normal (Karras et al. 2022, arXiv:2206.00364).
     """
-    place = (torch.arange(DRAWS) + torch.rand(batch, DRAWS)) / DRAWS
-    return torch.exp(MIDDLE + SPREAD * torch.special.ndtri(place.clamp(1e-4, 1 - 1e-4)))
+    place = (torch.arange(LATENTS_PER_IMAGE) + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
+    return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD * torch.special.ndtri(place.clamp(1e-4, 1 - 1e-4)))
 
 
 class DiffusionTrainer(Trainer):
@@ -125,7 +254,7 @@ class DiffusionTrainer(Trainer):
     @staticmethod
     def measure(network, pairs, device):
         """What `sampling_figures` gives."""
-        return sampling_figures(network, pairs, device)
+        return sampling_metrics(network, pairs, device)
 
     def plan(self, pairs):
         super().plan(pairs)
@@ -134,14 +263,14 @@ class DiffusionTrainer(Trainer):
     def loss(self, batch):
         training, images = self.training, batch.to(self.device)
         sigma = noise_levels(len(batch.data))
-        least = torch.arange(0, sigma.numel(), DRAWS)
+        least = torch.arange(0, sigma.numel(), LATENTS_PER_IMAGE)
         sigma = sigma.flatten().to(self.device)
         side = self.network.side
         noise = torch.randn(len(sigma), side**2, *(n // side for n in batch.mean.shape[-2:]))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             features, coefficients, latent, denoised = self.model(
                 *images[:6], noise.to(self.device, memory_format=torch.channels_last), sigma)
-        loss = matching(denoised, latent, sigma) + bounded_likelihood(
+        loss = score_matching_loss(denoised, latent, sigma) + bounded_likelihood(
             features.log_variance, coefficients)
         spread = torch.exp(features.log_variance.detach() / 2)
         image = images.mean + self.network.latent.decode(denoised[least] * spread)
@@ -151,7 +280,7 @@ class DiffusionTrainer(Trainer):
 
 @torch.no_grad()
 @exact_float32()
-def sampling_figures(network, pairs, device):
+def sampling_metrics(network, pairs, device):
     """Figures of a network on images that it was not trained on, in float32."""
     rows, seen, generator = [], [], torch.Generator().manual_seed(0)
     for batch in pairs.batches():
@@ -161,13 +290,13 @@ def sampling_figures(network, pairs, device):
         noise = torch.randn(latent.shape, generator=generator).to(device)
 
         score = 0.0
-        for level in torch.tensor(LEVELS, device=device):
+        for level in torch.tensor(VALIDATION_SIGMAS, device=device):
             denoised = network.denoise(latent + level * noise, level, features)
-            score += matching(denoised, latent, level).item() / len(LEVELS)
+            score += score_matching_loss(denoised, latent, level).item() / len(VALIDATION_SIGMAS)
         likelihood = bounded_likelihood(
             features.log_variance, network.latent.encode(images.error)).item()
         rows.append([score, likelihood, latent.square().mean().item()])
-        highest = torch.tensor(HIGHEST, device=device)
+        highest = torch.tensor(SAMPLING_SIGMA, device=device)
         mean = network.coloured(network.denoise(highest * noise, highest, features), features)
         peak = (images.mean + images.error).amax(dim=(1, 2, 3))
         seen.append(torch.stack([
@@ -187,11 +316,11 @@ def bounded_likelihood(log_variance, coefficients):
     doi:10.1214/aoms/1177703732).
     """
     square = coefficients.square() * torch.exp(-log_variance)
-    bounded = torch.where(square < FAR, square, FAR * (1 + (square.clamp(min=FAR) / FAR).log()))
+    bounded = torch.where(square < OUTLIER_CHI2, square, OUTLIER_CHI2 * (1 + (square.clamp(min=OUTLIER_CHI2) / OUTLIER_CHI2).log()))
     return (log_variance + bounded).mean() / 2
 
 
-def matching(denoised, latent, sigma):
+def score_matching_loss(denoised, latent, sigma):
     r"""
     Denoising score matching: the mean of :math:`(1 + 1/\sigma^2)\,(D - u)^2`.
 

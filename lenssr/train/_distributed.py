@@ -1,16 +1,18 @@
 """The processes of a run: one, or those that torchrun started."""
 
 import gc
+import multiprocessing
 import os
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import torch
 from torch import distributed
+from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Distributed"]
+from lenssr._validation import check_nonnegative_int
 
-PATIENCE = timedelta(hours=12)  # the others wait while the first renders scenes
+TIMEOUT = timedelta(hours=12)  # of processes that wait while the first renders scenes
 
 
 class Distributed(AbstractContextManager):
@@ -27,7 +29,7 @@ class Distributed(AbstractContextManager):
         self.begun = distributed.is_available() and (
             distributed.is_torchelastic_launched() and not distributed.is_initialized())
         if self.begun:
-            distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+            distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
         many = distributed.is_available() and distributed.is_initialized()
         self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size()) if many
                                  else (0, 1))
@@ -86,3 +88,57 @@ class Distributed(AbstractContextManager):
         found = make() if self.local == 0 else None
         distributed.barrier()
         return found if self.local == 0 else make()
+
+
+MAX_WORKERS = 8  # default number of worker processes
+BATCHES_AHEAD = 4  # batches prepared by each worker
+
+
+def default_workers(device):
+    """Processes that keep a GPU busy; none beside a training that takes the processors itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MAX_WORKERS, (cores or 1) - 1) if device.type == "cuda" and _forks() else 0
+
+
+def check_workers(workers):
+    """The number of processes as given, None where it is left to `usual_workers`."""
+    if workers is None:
+        return None
+    if check_nonnegative_int("workers", workers) and not _forks():
+        raise ValueError(f"`workers` must be 0 on a system that cannot fork, got {workers}")
+    return workers
+
+
+class PrefetchLoader:
+    """A source of pairs whose batches are made by processes before they are asked for."""
+
+    def __init__(self, pairs, steps, batch, rank, world, workers):
+        self.made = iter(DataLoader(
+            _Batches(pairs, steps, batch, rank, world), batch_size=None, collate_fn=_as_it_is,
+            num_workers=workers, multiprocessing_context="fork" if workers else None,
+            prefetch_factor=BATCHES_AHEAD if workers else None))
+
+    def batch(self, *_):
+        """The batch of the next step."""
+        return next(self.made)
+
+
+class _Batches(Dataset):
+    """The batches of some steps."""
+
+    def __init__(self, pairs, steps, *share):
+        self.pairs, self.steps, self.share = pairs, steps, share
+
+    def __len__(self):
+        return len(self.steps)
+
+    def __getitem__(self, k):
+        return self.pairs.batch(self.steps[k], *self.share)
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _forks():
+    return "fork" in multiprocessing.get_all_start_methods()

@@ -16,8 +16,6 @@ from lenssr.networks import (
 from lenssr.train._batch import EVALUATION_BATCH, Pairs, apply_symmetry, sample_rng
 from lenssr.train._trainer import Trainer
 
-__all__ = ["ErrorPairs", "ErrorTrainer"]
-
 
 class ErrorBatch(NamedTuple):
     """Restored images in noise units, and their errors."""
@@ -50,7 +48,7 @@ class ErrorPairs(Pairs):
         """The `ErrorBatch` of these images, cropped at random, turned and flipped."""
         turns = draws.integers(8).tolist()
         corners = torch.stack([draws.integers(n - self.size + 1) for n in self.sides], 1).tolist()
-        told = torch.stack([turned_numbers(self.arrays["told"][i], turn)
+        told = torch.stack([rotate_psf_features(self.arrays["told"][i], turn)
                             for i, turn in zip(indices, turns)])
 
         def patches(name, factor=1):
@@ -70,7 +68,7 @@ class ErrorPairs(Pairs):
             yield self.take(indices, sample_rng(self.seed, indices))
 
 
-def turned_numbers(told, turn):
+def rotate_psf_features(told, turn):
     """What is told of an image that was turned; only ellipticities change."""
     if len(told) != N_PSF_FEATURES:
         return told

@@ -8,18 +8,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lenssr.train._curves import write_figure, write_table
 from lenssr.train._distributed import Distributed
 from lenssr.train._loop import trainer_class
 from lenssr.train._recipe import Recipe
+from lenssr.train._validation import write_figure, write_table
 
-__all__ = ["LearningRateSweep", "find_learning_rate"]
-
-LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 120
-MEMORY = 0.6   # of the running mean of the losses, per step
-EDGE = 10      # first steps, whose running mean is of few losses
-PROBE = 4      # batches on which the loss is measured
-WORSE = 2.0    # rise above the first losses, over the fall below them, at which the sweep ends
+MIN_RATE, MAX_RATE, SWEEP_STEPS = 1e-6, 1.0, 120
+LOSS_MEMORY = 0.6  # of the running mean of the losses, per step
+WARMUP_STEPS = 10  # first steps, which the running mean needs
+PROBE_BATCHES = 4  # batches on which the loss is measured
+MAX_LOSS_RISE = 2.0  # rise above the first losses, over the fall below them, that ends the sweep
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class LearningRateSweep:
         rates, losses = np.asarray(rates, float), np.asarray(losses, float)
         smoothed = smooth(losses)
         # Later than the first steps, and before the loss is lowest, if there is such a place.
-        first = min(EDGE, len(rates) // 2)
+        first = min(WARMUP_STEPS, len(rates) // 2)
         lowest = first + int(np.argmin(smoothed[first:]))
         slope = np.gradient(smoothed, np.log(rates))
         steepest = first + int(np.argmin(slope[first: lowest + 1]))
@@ -72,8 +70,8 @@ def smooth(losses):
     """Running mean with a memory of a few steps, without the bias towards its start at zero."""
     mean, found = 0.0, []
     for k, loss in enumerate(losses):
-        mean = MEMORY * mean + (1 - MEMORY) * loss
-        found.append(mean / (1 - MEMORY ** (k + 1)))
+        mean = LOSS_MEMORY * mean + (1 - LOSS_MEMORY) * loss
+        found.append(mean / (1 - LOSS_MEMORY ** (k + 1)))
     return np.array(found)
 
 
@@ -127,10 +125,10 @@ def _sweep(trainer, pairs, progress):
     rates, losses = [], []
     # The loss of a batch is that of its images more than that of the rate: the same ones are
     # looked at after each step.
-    size = PROBE * trainer.training.batch
+    size = PROBE_BATCHES * trainer.training.batch
     probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.team.world),
                         trainer.team.rank, trainer.team.world)
-    for rate in tqdm(np.geomspace(LOWEST, HIGHEST, STEPS).tolist(), disable=not progress, delay=2,
+    for rate in tqdm(np.geomspace(MIN_RATE, MAX_RATE, SWEEP_STEPS).tolist(), disable=not progress, delay=2,
                      desc="learning rates"):
         try:
             trainer.advance(pairs, rate)
@@ -145,8 +143,8 @@ def _sweep(trainer, pairs, progress):
                                  f"the beginning: {err}") from err
             break
         rates.append(rate)
-        mean, top = smooth(losses), max(losses[:EDGE])
-        if len(losses) > EDGE and mean[-1] - top > WORSE * (top - mean.min()):
+        mean, top = smooth(losses), max(losses[:WARMUP_STEPS])
+        if len(losses) > WARMUP_STEPS and mean[-1] - top > MAX_LOSS_RISE * (top - mean.min()):
             break
     return rates, losses
 

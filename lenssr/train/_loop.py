@@ -4,29 +4,61 @@ import dataclasses
 import time
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
-from lenssr.train._adversarial import SRGANTrainer
-from lenssr.train._ahead import PrefetchLoader, check_workers, default_workers
-from lenssr.train._arcs import ArcTrainer
-from lenssr.train._curves import Curves
+from lenssr.networks import find_architecture
+from lenssr.train._adversarial import ArcTrainer, SRGANTrainer
 from lenssr.train._diffusion import DiffusionTrainer
-from lenssr.train._distributed import Distributed
-from lenssr.train._misfit import ConsistentTrainer, MisfitTrainer
+from lenssr.train._distributed import Distributed, PrefetchLoader, check_workers, default_workers
+from lenssr.train._losses import CONSISTENCY_LOSS, RESIDUAL_LOSS, consistency_loss, training_loss
 from lenssr.train._recipe import Recipe
 from lenssr.train._trainer import Trainer
+from lenssr.train._validation import Curves
 from lenssr.weights import save_network
 
-__all__ = ["fit", "run_steps", "trainer_class"]
 
-TRAINERS = {"arcs": ArcTrainer, "diffusion": DiffusionTrainer, "lens_equation": MisfitTrainer,
-            "srgan": SRGANTrainer, "unrolled": ConsistentTrainer}
-"""Trainers of the architectures that the plain one does not train."""
+class ConsistencyTrainer(Trainer):
+    """A `Trainer` whose loss may hold images against their data, beside the target."""
+
+    def content(self, output, batch):
+        losses = dict(self.training.loss)
+        weight = losses.pop(CONSISTENCY_LOSS, 0.0)
+        total = weight * consistency_loss(output, batch) if weight else 0.0
+        return total + _without_data_terms(self, losses, output, batch)
+
+
+class ResidualTrainer(Trainer):
+    """A `Trainer` whose loss may compare with the data in place of the target, or beside it."""
+
+    def loss(self, batch):
+        losses, inputs = dict(self.training.loss), batch.inputs(self.device)
+        weight, total = losses.pop(RESIDUAL_LOSS, 0.0), 0.0
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            if weight:
+                total = weight * self.model(*inputs, misfit=True)
+            if losses:
+                output = self.model(*inputs)
+        if not losses:  # no target is looked at
+            return total
+        return total + _without_data_terms(self, losses, output.float(), batch)
+
+
+def _without_data_terms(trainer, losses, output, batch):
+    """The loss of a recipe of which the terms of the data are taken out."""
+    training = dataclasses.replace(trainer.training, loss=losses)
+    return training_loss(output, batch.hr.to(trainer.device), batch.scale, training, trainer.step,
+                         trainer.team.mean)
+
+
+# Trainers by the name in the descriptor of an architecture.
+TRAINERS = {"restoration": Trainer, "consistency": ConsistencyTrainer, "residual": ResidualTrainer,
+            "srgan": SRGANTrainer, "arcs": ArcTrainer, "diffusion": DiffusionTrainer}
 
 
 def trainer_class(recipe):
     """The kind of `Trainer` that a recipe asks for."""
-    return TRAINERS.get(recipe.network["architecture"], Trainer)
+    return TRAINERS[find_architecture(recipe.network["architecture"]).trainer]
 
 
 def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):

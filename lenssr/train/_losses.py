@@ -1,32 +1,154 @@
 """Losses in noise units, by name: seen through asinh, or linear."""
 
+import functools
+import math
+from importlib import import_module, resources
+from pathlib import Path
+
 import torch
 from torch.nn import functional
 
 from lenssr._forward_model import BatchForwardModel
 from lenssr.networks import asinh_scale, sinh_scale
-from lenssr.train._perceptual import perceptual_error
-from lenssr.train._schedule import flux_weight
-from lenssr.train._ssim import structural_similarity
+from lenssr.train._optimization import flux_weight
+from lenssr.weights import load_network
 
-__all__ = ["CONSISTENCY", "LOSSES", "MISFIT", "flux_error", "inconsistency", "linear",
-           "log_relative_error", "restoration_loss", "training_loss"]
+SSIM_SIGMA = 1.5  # pixels
+SSIM_RADIUS = 5  # pixels, of the window
+K1, K2 = 0.01, 0.03
 
-#: Relative accuracy beyond which `flux_error` asks for no more.
-FLUX_ACCURACY = 0.01
 
-#: Floor of the relative squared error: 60 dB below the peak.
-FLOOR = 1e-6
+def structural_similarity(image, truth, span) -> torch.Tensor:
+    """Mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861)."""
+    if min(truth.shape[-2:]) < 2 * SSIM_RADIUS + 1:
+        raise ValueError(f"the loss ssim needs targets of at least {2 * SSIM_RADIUS + 1} pixels, got "
+                         f"{tuple(truth.shape[-2:])}")
+    span = torch.as_tensor(span, dtype=truth.dtype, device=truth.device).reshape(-1, 1, 1, 1)
+    offset = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=truth.dtype, device=truth.device)
+    window = torch.exp(-offset**2 / (2 * SSIM_SIGMA**2))
+    window = window / window.sum()
 
-#: Bound of what a network gave, :math:`7 \times 10^8` times the noise.
-HIGHEST = 20.0
+    def local_mean(x):
+        x = functional.conv2d(x.flatten(0, 1)[:, None], window.reshape(1, 1, -1, 1))
+        x = functional.conv2d(x, window.reshape(1, 1, 1, -1))
+        return x.reshape(*truth.shape[:2], *x.shape[-2:])
 
-#: Input pixels along the edges of a patch, into which more may shine from beyond, that
-#: `inconsistency` leaves out.
-EDGE = 6
+    mean_x, mean_y = local_mean(image), local_mean(truth)
+    var_x = local_mean(image**2) - mean_x**2
+    var_y = local_mean(truth**2) - mean_y**2
+    cov = local_mean(image * truth) - mean_x * mean_y
+    c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
+    ratio = ((2 * mean_x * mean_y + c1) * (2 * cov + c2)
+             / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)))
+    return ratio.mean(dim=(1, 2, 3))
 
-#: Where `charbonnier` turns from square to absolute, in the units of what it compares.
-ROUNDING = 1e-3
+
+PERCEPTUAL_SOFTENING = 0.05  # of the peak, where the stretch turns logarithmic
+MIN_VGG_SIDE = 16  # pixels of an image that VGG-19 halves four times
+
+
+def perceptual_error(image, truth, features) -> torch.Tensor:
+    """
+    Difference of the features of two images, relative to those of the truth.
+
+    Johnson et al. (2016, arXiv:1603.08155); of each map of features the mean squared difference is
+    taken over the mean square, so that maps of all depths and networks of all kinds count alike.
+    """
+    if min(truth.shape[-2:]) < MIN_VGG_SIDE:
+        raise ValueError(f"the loss perceptual needs targets of at least {MIN_VGG_SIDE} pixels, got "
+                         f"{tuple(truth.shape[-2:])}")
+    network = load_features(features).to(truth.device, truth.dtype)
+    # Of an image that shows nothing, the noise of the sky.
+    scale = PERCEPTUAL_SOFTENING * truth.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+
+    def see(x):
+        return torch.asinh(x / scale) / math.asinh(1 / PERCEPTUAL_SOFTENING)
+
+    with torch.no_grad():
+        wanted = network.features(see(truth))
+    errors = [(found - true).square().mean() / true.square().mean().clamp(min=1e-12)
+              for found, true in zip(network.features(see(image)), wanted)]
+    return torch.stack(errors).mean()
+
+
+@functools.cache
+def load_features(features):
+    """A network whose method ``features`` gives maps of features, frozen."""
+    if features == "lens":
+        network = load_network(_classifier())[0]
+    elif features == "vgg19":
+        network = _vgg19(_from_torchvision())
+    elif Path(features).with_suffix(".json").is_file():
+        network = load_network(features)[0]
+    else:
+        network = _vgg19(_read_tensors(features))
+    if not callable(getattr(network, "features", None)):
+        raise ValueError("recipe key `features` must be weights of a network with maps of "
+                         f"features, such as a classifier, {features!r} are of "
+                         f"{type(network).__name__}")
+    return network.eval().requires_grad_(False)
+
+
+def _classifier():
+    """The classifier that comes with lenssr."""
+    names = sorted(Path(str(path)).stem for path in resources.files("lenssr.weights").iterdir()
+                   if path.name.startswith("classifier") and path.name.endswith(".safetensors"))
+    if not names:
+        raise ValueError("recipe key `features` must be 'vgg19' or a file of weights, since no "
+                         "weights of a classifier come with this version of lenssr, got 'lens'")
+    return names[0]
+
+
+def _from_torchvision():
+    """State of torchvision's VGG-19."""
+    try:
+        models = import_module("torchvision.models")
+    except (ImportError, RuntimeError) as err:  # the second where it is of another torch
+        raise ValueError("recipe key `features` must be 'lens' or a file of weights where "
+                         f"torchvision cannot be imported ({err}), got 'vgg19'") from err
+    return models.vgg19(weights="IMAGENET1K_V1").state_dict()
+
+
+def _read_tensors(path):
+    """The tensors of a file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise ValueError("recipe key `features` must be 'lens', 'vgg19' or a file of weights, got "
+                         f"{path!r}")
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError,
+            ImportError) as err:
+        raise ValueError(f"recipe key `features`: {path} cannot be read: "
+                         f"{' '.join(str(err).split())[:200]}") from err
+
+
+def _vgg19(state):
+    """A `VGG19` of a state that may hold the layers that classify, too."""
+    from lenssr.networks import VGG19
+
+    network = VGG19()
+    try:
+        network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
+    except (RuntimeError, AttributeError) as err:
+        raise ValueError("recipe key `features`: the weights are not those of torchvision's vgg19: "
+                         f"{' '.join(str(err).split())[:200]}") from err
+    return network
+
+
+FLUX_ACCURACY = 0.01  # relative flux error below which `flux_error` is constant
+
+MIN_RELATIVE_ERROR = 1e-6  # squared error over squared peak: 60 dB
+
+MAX_OUTPUT = 20.0  # bound of a network output in asinh units: 7e8 times the noise
+
+CONSISTENCY_EDGE = 6  # input pixels along the edge of a patch that hold light from outside
+
+CHARBONNIER_EPSILON = 1e-3  # where `charbonnier` turns from square to absolute
 
 
 def mse(image, truth) -> torch.Tensor:
@@ -41,7 +163,7 @@ def l1(image, truth) -> torch.Tensor:
 
 def charbonnier(image, truth) -> torch.Tensor:
     """The absolute error made smooth at zero (Lai et al. 2017, arXiv:1704.03915)."""
-    return ((image - truth).square() + ROUNDING**2).sqrt().mean()
+    return ((image - truth).square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
 def ssim(image, truth) -> torch.Tensor:
@@ -51,16 +173,16 @@ def ssim(image, truth) -> torch.Tensor:
     return 1 - structural_similarity(image, truth, span).mean()
 
 
-PIXELWISE = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
+PIXEL_LOSSES = {"mse": mse, "l1": l1, "charbonnier": charbonnier}
 
-LOSSES = ("composite", *PIXELWISE, *(f"{name}_linear" for name in PIXELWISE), "ssim",
+LOSSES = ("composite", *PIXEL_LOSSES, *(f"{name}_linear" for name in PIXEL_LOSSES), "ssim",
           "perceptual")
 """Names of the losses that a recipe may weigh."""
 
-MISFIT = "misfit"
+RESIDUAL_LOSS = "misfit"
 """That which compares with the data in place of the target, of networks that can say it."""
 
-CONSISTENCY = "consistency"
+CONSISTENCY_LOSS = "consistency"
 """That which does so beside the target, of networks that look through the telescope."""
 
 
@@ -74,18 +196,18 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
         elif name == "ssim":
             term = ssim(output, asinh_scale(truth))
         elif name == "perceptual":
-            term = perceptual_error(linear(output), truth, training.features)
+            term = perceptual_error(linear_image(output), truth, training.features)
         elif name.endswith("_linear"):
-            term = PIXELWISE[name.removesuffix("_linear")](linear(output), truth)
+            term = PIXEL_LOSSES[name.removesuffix("_linear")](linear_image(output), truth)
         else:
-            term = PIXELWISE[name](output, asinh_scale(truth))
+            term = PIXEL_LOSSES[name](output, asinh_scale(truth))
         total = total + weight * term
     return total
 
 
-def linear(output):
+def linear_image(output):
     """The image in noise units; fresh weights may say anything, and must not overflow."""
-    return sinh_scale(output.clamp(-HIGHEST, HIGHEST))
+    return sinh_scale(output.clamp(-MAX_OUTPUT, MAX_OUTPUT))
 
 
 def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
@@ -93,7 +215,7 @@ def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
     peak = truth.amax(dim=(1, 2, 3))
     error = (image - truth).square().mean(dim=(1, 2, 3))
     seen = peak > 0
-    relative = error[seen] / peak[seen].square() + FLOOR
+    relative = error[seen] / peak[seen].square() + MIN_RELATIVE_ERROR
     # Processes that share a batch have not the same number of images with a source each.
     count = mean(seen.sum().to(error.dtype))
     return relative.log().sum() / count if count > 0 else error.sum() * 0
@@ -110,23 +232,23 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
     return total
 
 
-def inconsistency(output, batch) -> torch.Tensor:
+def consistency_loss(output, batch) -> torch.Tensor:
     r"""Mean logarithm of the :math:`\chi^2` of images over that of the truth, where it is larger."""
     lr, truth, sigma, kernel = (part.to(output.device) for part in (
         batch.lr, batch.truth, *batch.telescope[:2]))
-    edge = min(EDGE, (min(lr.shape[-2:]) - 1) // 2)
+    edge = min(CONSISTENCY_EDGE, (min(lr.shape[-2:]) - 1) // 2)
     inner = (..., slice(edge, -edge or None), slice(edge, -edge or None))
     observation = BatchForwardModel(kernel.to(output.dtype), batch.scale, lr.shape[-2:])
     found, true = (
         ((lr - observation.forward(image)) / sigma)[inner].square().sum(dim=(1, 2, 3)) + 1
-        for image in (linear(output), truth))
+        for image in (linear_image(output), truth))
     return functional.relu(torch.log(found / true)).mean()
 
 
 def restoration_loss(output, truth, scale, peak_weight, flux_weight,
                      mean=lambda x: x) -> torch.Tensor:
     """Squared error through asinh, with `log_relative_error` and `flux_error`."""
-    image = linear(output)
+    image = linear_image(output)
     return (mse(output, asinh_scale(truth))
             + peak_weight * log_relative_error(image, truth, mean)
             + flux_weight * flux_error(image, truth, scale))

@@ -1,24 +1,74 @@
 """Recipes: everything that decides what a training run makes, read from TOML."""
 
 import dataclasses
+import difflib
+import math
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
+from numbers import Integral, Real
 from pathlib import Path
 
 from lenssr._validation import check_keys
 from lenssr.image import FLUX_CONVENTIONS
+from lenssr.networks import architectures, find_architecture
 from lenssr.simulate import SUBSTRUCTURES
-from lenssr.train._keys import check_fields, choice_field, number_field
-from lenssr.train._losses import CONSISTENCY, LOSSES, MISFIT
-from lenssr.train._muon import OPTIMIZERS
+from lenssr.train._losses import CONSISTENCY_LOSS, LOSSES, RESIDUAL_LOSS
+from lenssr.train._optimization import OPTIMIZERS
 
-__all__ = ["Adversarial", "Data", "Recipe", "Training"]
 
-SAY_MISFIT = ("lens_equation",)
-HELD_AGAINST_DATA = ("unrolled",)  # beside their targets
-ADVERSARIAL = ("srgan", "arcs")  # architectures that are trained against a discriminator
-STEPS = 20000  # where a recipe gives neither steps nor epochs
+def number_field(default, low, high=math.inf, *, whole=False, open_low=False, open_high=False):
+    """A field of a dataclass that holds a number."""
+    return dataclasses.field(default=default, metadata={
+        "range": (low, high, open_low, open_high), "whole": whole})
+
+
+def choice_field(default, *known):
+    """A field of a dataclass that holds one of several names."""
+    return dataclasses.field(default=default, metadata={"known": known})
+
+
+def check_fields(part):
+    """Check the fields of a part of a recipe that `number` and `choice` made."""
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if value is None and item.default is None:
+            continue
+        if "known" in item.metadata and value not in item.metadata["known"]:
+            raise ValueError(f"recipe key `{item.name}` must be one of "
+                             f"{', '.join(item.metadata['known'])}, got {value!r}"
+                             f"{_check_choice(value, item.metadata['known'])}")
+        if "range" in item.metadata:
+            _check_number(item, value)
+
+
+def _check_choice(value, known):
+    near = difflib.get_close_matches(str(value), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _check_number(field, value):
+    low, high, open_low, open_high = field.metadata["range"]
+    whole = field.metadata["whole"]
+    real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if real and (not whole or isinstance(value, Integral)) and (
+            low < value < high or (value == low and not open_low)
+            or (value == high and not open_high)):
+        return
+    near = field.default
+    if real and not (value <= low and open_low) and not (value >= high and open_high):
+        near = min(max(round(value) if whole else value, low), high)
+    what = "an integer" if whole else "a number"
+    least = f"above {low}" if open_low else f"of at least {low}"
+    if high < math.inf:
+        least = (f"from {low} to {high}" if not (open_low or open_high) else
+                 f"{least} and below {high}" if open_high else f"{least} and up to {high}")
+    hint = "" if near is None else f"; the nearest valid value is {near}" if near != field.default \
+        else f"; the default is {near}"
+    raise ValueError(f"recipe key `{field.name}` must be {what} {least}, got {value!r}{hint}")
+
+
+DEFAULT_STEPS = 20000  # of a recipe with neither steps nor epochs
 
 
 @dataclass(frozen=True)
@@ -94,14 +144,14 @@ class Training:
             raise ValueError("recipe keys `steps` and `epochs` must not both be given, got "
                              f"{self.steps} and {self.epochs}")
         if self.steps is None and self.epochs is None:
-            object.__setattr__(self, "steps", STEPS)
+            object.__setattr__(self, "steps", DEFAULT_STEPS)
         check_fields(self)
         if isinstance(self.loss, str):
             object.__setattr__(self, "loss", {self.loss: 1.0})
         if not isinstance(self.loss, dict) or not self.loss:
             raise ValueError(f"recipe key `loss` must be names of losses with their weights, got "
                              f"{self.loss!r}")
-        check_keys(self.loss, (*LOSSES, CONSISTENCY, MISFIT), "recipe key `loss`")
+        check_keys(self.loss, (*LOSSES, CONSISTENCY_LOSS, RESIDUAL_LOSS), "recipe key `loss`")
         for name, weight in self.loss.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
                 raise ValueError(f"recipe key `loss`: the weight of {name} must be a positive "
@@ -180,21 +230,18 @@ class Recipe:
         for key in self.needed:
             if key not in self.network:
                 raise ValueError(f"recipe [network] lacks the key `{key}`")
-        if (self.adversarial is None) == (self.network["architecture"] in ADVERSARIAL):
-            raise ValueError(f"recipe [adversarial] must be given for {' and '.join(ADVERSARIAL)} "
-                             f"alone, the architecture is {self.network['architecture']!r}")
-        if MISFIT in self.training.loss and self.network["architecture"] not in SAY_MISFIT:
-            raise ValueError(f"recipe key `loss` must not have {MISFIT!r} for the architecture "
-                             f"{self.network['architecture']!r}: that of {SAY_MISFIT[0]!r} alone "
-                             "says how far it is from the data")
-        if CONSISTENCY in self.training.loss:
-            if self.network["architecture"] not in HELD_AGAINST_DATA:
-                raise ValueError(f"recipe key `loss` must not have {CONSISTENCY!r} for the "
-                                 f"architecture {self.network['architecture']!r}, which is not "
-                                 "told of the telescope")
-            if len(self.training.loss) == 1:
-                raise ValueError(f"recipe key `loss` must have more than {CONSISTENCY!r}, which "
-                                 "asks for no more than the data")
+        architecture = find_architecture(self.network["architecture"])
+        if (self.adversarial is None) == architecture.adversarial:
+            names = [name for name, item in architectures().items() if item.adversarial]
+            raise ValueError(f"recipe [adversarial] must be given for {' and '.join(names)} "
+                             f"alone, the architecture is {architecture.name!r}")
+        for loss, trainer in ((RESIDUAL_LOSS, "residual"), (CONSISTENCY_LOSS, "consistency")):
+            if loss in self.training.loss and architecture.trainer != trainer:
+                raise ValueError(f"recipe key `loss` must not have {loss!r} for the architecture "
+                                 f"{architecture.name!r}, which does not predict the data")
+        if list(self.training.loss) == [CONSISTENCY_LOSS]:
+            raise ValueError(f"recipe key `loss` must have more than {CONSISTENCY_LOSS!r}, which "
+                             "does not compare with the target")
         if self.network.get("channels", 1) != 1:
             raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
                              f"{self.network['channels']!r}")

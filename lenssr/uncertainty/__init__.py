@@ -2,26 +2,27 @@
 
 from lenssr._lazy import lazy_exports
 
-__all__ = ["ErrorCorrelation"]
-
 _PUBLIC = {
-    "._error_correlation": ["ErrorCorrelation"],
+    "._correlation": ["ErrorCorrelation"],
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._autocorrelation": ["MAX_LAG", "from_quadrant", "kernel_correlation", "to_quadrant"],
+    "._autocorrelation": [
+        "MAX_LAG", "decimate", "from_quadrant", "kernel_correlation", "sum_variance",
+        "to_quadrant"],
     "._calibration": [
-        "calibrated_chi2_range", "conformal_factor", "inflate_isolated_peaks",
-        "prior_error_correlation"],
-    "._error_correlation": ["measure_error_correlation"],
+        "CROWDING_KNOTS", "DOMAIN_FEATURES", "SNR_KNOTS", "calibrated_chi2_range",
+        "conformal_factor", "domain_inflation", "feature_envelope",
+        "inflate_isolated_peaks", "prior_error_correlation"],
+    "._correlation": [
+        "EXCERPT_SIDE", "autocovariance", "measure_error_correlation", "monte_carlo_error",
+        "neighbour_correlation", "sky_correlation"],
     "._factors": [
-        "APERTURE_AREAS", "APERTURE_FRACTIONS", "aperture_sum_factor", "interpolate_factors"],
-    "._monte_carlo": ["EXCERPT", "monte_carlo_error"],
-    "._noise_correlation": ["autocovariance", "neighbour_correlation", "sky_correlation"],
-    "._out_of_domain": ["DOMAIN_FEATURES", "domain_inflation", "feature_envelope"],
+        "APERTURE_AREAS", "APERTURE_FRACTIONS", "CROWDING_BINS", "SNR_BINS",
+        "aperture_sum_factor", "crowding", "crowding_bin", "interpolate_factors",
+        "local_snr", "snr_bin"],
     "._sky": ["estimate_sky", "find_sky", "sky_level", "sky_noise"],
-    "._snr": ["CROWDING_BINS", "SNR_BINS", "crowding", "crowding_bin", "local_snr", "snr_bin"],
 }
 
-__getattr__, __dir__ = lazy_exports(
-    __name__, {m: [*_PUBLIC.get(m, ()), *_INTERNAL.get(m, ())] for m in {**_PUBLIC, **_INTERNAL}})
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = lazy_exports(__name__, _PUBLIC, _INTERNAL)

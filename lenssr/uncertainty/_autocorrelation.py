@@ -3,18 +3,16 @@
 import numpy as np
 from scipy import signal
 
-__all__ = ["MAX_LAG", "decimate", "centred", "to_quadrant", "kernel_correlation", "sum_variance", "from_quadrant"]
-
 MAX_LAG = 24  # output pixels beyond which errors are taken as independent
 
 
 def kernel_correlation(kernel):
     """Correlation of white noise that went through a kernel."""
     found = signal.correlate(kernel, kernel, method="fft")
-    return centred(found / found.max(), MAX_LAG)
+    return central_lags(found / found.max(), MAX_LAG)
 
 
-def centred(array, lags):
+def central_lags(array, lags):
     """The middle of an odd array, cut or filled up with zeros to ``2 lags + 1`` pixels a side."""
     for axis, n in enumerate(array.shape):
         cut = max(n // 2 - lags, 0)

@@ -1,20 +1,18 @@
 """Calibration factors of predicted errors."""
 
+import warnings
+
 import numpy as np
 
+from lenssr.exceptions import LensSRWarning
 from lenssr.uncertainty._autocorrelation import from_quadrant
-from lenssr.uncertainty._error_correlation import ErrorCorrelation
+from lenssr.uncertainty._correlation import ErrorCorrelation
 from lenssr.uncertainty._factors import interpolate_factors
 
-__all__ = ["conformal_factor", "inflate_isolated_peaks", "prior_error_correlation", "prior_error_level", "calibrated_chi2_range"]
-
-#: Local signal to noise to which the factors of the bins of `lenssr.image._snr` belong: between
-#: them they are interpolated.
-SNR_KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)
-#: The same for the bins of the crowding.
-CROWDING_KNOTS = (0.001, 0.008, 0.045, 0.2, 0.6)
-#: Predicted errors from which a pixel stands out, and from which it does so for certain.
-STANDS_OUT = (2.0, 3.0)
+SNR_KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)  # local signal-to-noise ratios of the factors
+CROWDING_KNOTS = (0.001, 0.008, 0.045, 0.2, 0.6)  # crowding of the factors
+# Predicted errors at which the inflation of a peak begins and is complete.
+PEAK_SIGMA_RANGE = (2.0, 3.0)
 
 
 def inflate_isolated_peaks(std, measured, value):
@@ -26,7 +24,7 @@ def inflate_isolated_peaks(std, measured, value):
     measurement, and :math:`w` that rises from zero to one while the pixel is two to three
     :math:`s` above or below the sky, :math:`s \max(1, m / s)^{w / 2}`.
     """
-    low, high = STANDS_OUT
+    low, high = PEAK_SIGMA_RANGE
     weight = np.clip((np.abs(value) / std - low) / (high - low), 0, 1)
     return std * np.maximum(measured / std, 1) ** (weight / 2)
 
@@ -58,3 +56,59 @@ def prior_error_level(rest, snr):
     """Level up to which the errors that are not of the measurement count as those of the sky."""
     sky = rest[snr < 1]
     return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0
+
+
+DOMAIN_MARGIN = 0.1  # fraction of its width by which a training range is extended
+# What it is called, whether it is compared by its logarithm, and the least width of a range.
+DOMAIN_FEATURES = {
+    "psf_fwhm": ("the FWHM of the PSF in pixels", True, 0.05),
+    "psf_ellipticity": ("the ellipticity of the PSF", False, 0.05),
+    "psf_concentration": ("the peak of the PSF times the area that it covers", True, 0.05),
+    "peak_snr": ("the peak over the noise", True, 0.5),
+    "noise_ratio": ("the scatter of the sky over the noise that was given", True, 0.1),
+    "noise_correlation": ("the correlation of the noise of neighbouring pixels", False, 0.1),
+    "sky_skewness": ("the skewness of the sky", False, 0.3),
+    "negative_share": ("the share of pixels far below the sky", False, 0.01),
+    "flat_peak": ("the number of pixels as bright as the brightest", False, 3.0),
+}
+
+
+def feature_envelope(several):
+    """The domain of a calibration from the features of its images."""
+    domain = {}
+    for name, (_, log, least) in DOMAIN_FEATURES.items():
+        values = np.array([each[name] for each in several if name in each])
+        if not len(values):
+            continue
+        low, high = (_to_scale(edge, log) for edge in (values.min(), values.max()))
+        more = DOMAIN_MARGIN * max(high - low, least)
+        domain[name] = [float(f"{_from_scale(edge, log):.5g}") for edge in (low - more, high + more)]
+    return domain
+
+
+def domain_inflation(features, domain):
+    """How much larger errors may be for an image that is unlike those of the training."""
+    factor, told = 1.0, []
+    for name, value in features.items():
+        if name not in domain:
+            continue
+        words, log, least = DOMAIN_FEATURES[name]
+        low, high = domain[name]
+        a, b, v = (_to_scale(number, log) for number in (low, high, value))
+        distance = max(a - v, v - b, 0.0) / max(b - a, least)
+        if distance > 0:
+            factor += distance
+            told.append(f"{words} is {value:.3g}, outside the range of the training, "
+                        f"{low:.3g} to {high:.3g}")
+    for words in told:
+        warnings.warn(f"{words}: the result is an extrapolation; errors are multiplied by "
+                      f"{factor:.3g}", LensSRWarning, stacklevel=4)
+    return factor
+
+
+def _to_scale(value, log):
+    return float(np.log(max(value, 1e-6))) if log else float(value)
+
+
+def _from_scale(value, log):
+    return float(np.exp(value)) if log else value

@@ -8,18 +8,17 @@ from scipy import ndimage
 
 from lenssr.exceptions import LensSRWarning
 
-__all__ = ["estimate_sky", "find_sky", "sky_level", "sky_noise"]
-
-FLAT_SHARE = 0.3     # of the pixels must lie on a sky for it to be one
-SKY_PERCENTILE = 25  # of a noise map: sources only ever add to the noise of the sky
-LEAST_PIXELS = 25    # from which a noise is estimated
-BLOCKS, BLOCK = 4, 256  # along each axis, and their side: what a large image is judged by
-SOURCE_STEPS = 3     # of finding sources above the sky that the last step left
+MIN_SKY_FRACTION = 0.3  # fraction of the pixels that must lie on a sky
+SKY_PERCENTILE = 25  # of a noise map, since sources only add noise
+MIN_SKY_PIXELS = 25  # pixels needed for a noise estimate
+# Blocks of a large image that are used, and their side in pixels.
+BLOCKS_PER_AXIS, BLOCK_SIDE = 4, 256
+SOURCE_STEPS = 3  # iterations of the source detection
 
 
 def estimate_sky(values, mask):
     """Noise of the sky from the pixels that hold no source."""
-    if min(values.shape) > BLOCKS * BLOCK and (~_excerpt(mask)).sum() > LEAST_PIXELS:
+    if min(values.shape) > BLOCKS_PER_AXIS * BLOCK_SIDE and (~_excerpt(mask)).sum() > MIN_SKY_PIXELS:
         values, mask = _excerpt(values), _excerpt(mask)
     return find_sky(values, mask)[0]
 
@@ -32,7 +31,7 @@ def find_sky(values, mask, threshold=2.0):
     most = np.abs(values[~mask]).max(initial=0)
     values = np.where(np.abs(values) < np.finfo(float).eps ** 4 * most, 0.0, values)
     clip, sky = SigmaClip(3.0, maxiters=10), ~mask & ~_unexposed(values, mask)
-    mask, least = ~sky, max(LEAST_PIXELS, 0.05 * sky.sum())
+    mask, least = ~sky, max(MIN_SKY_PIXELS, 0.05 * sky.sum())
     noise = float(mad_std(clip(values[sky], masked=False)))
     if noise == 0:
         # Half the pixels share one value. Few photons do that: their scatter is small
@@ -61,8 +60,8 @@ def find_sky(values, mask, threshold=2.0):
 
 def _excerpt(array):
     """Blocks from all over a large image, side by side: enough for a noise, in bounded time."""
-    rows, columns = (np.concatenate([np.arange(start, start + BLOCK) for start in np.linspace(
-        0, n - BLOCK, BLOCKS).astype(int)]) for n in array.shape)
+    rows, columns = (np.concatenate([np.arange(start, start + BLOCK_SIDE) for start in np.linspace(
+        0, n - BLOCK_SIDE, BLOCKS_PER_AXIS).astype(int)]) for n in array.shape)
     return array[np.ix_(rows, columns)]
 
 
@@ -101,6 +100,6 @@ def sky_level(values, mask, noise):
     # The fifth percentile of a sky of Gaussian noise is 1.645 sigma below its level.
     low = np.percentile(valid, 5) + 1.645 * noise
     flat = np.abs(valid - low) < 3 * noise
-    if abs(low) <= 3 * noise or flat.mean() < FLAT_SHARE:
+    if abs(low) <= 3 * noise or flat.mean() < MIN_SKY_FRACTION:
         return 0.0
     return float(np.median(valid[flat]))

@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from lenssr._io import atomic_write
 
-__all__ = ["Card", "card_text", "fill_in", "find_weights", "is_shipped", "load_network",
-           "read_card", "read_checked", "save_network", "shipped_weights", "write_files"]
-
-SCALES = (2, 3, 4)
+SHIPPED_SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def shipped_weights(architecture):
         Their names, by the scales that they do.
     """
     found = {}
-    for each in SCALES:
+    for each in SHIPPED_SCALES:
         for name in (f"{architecture}-x{each}", architecture):
             if is_shipped(name) and each in read_card(find_weights(name)).scales:
                 found.setdefault(each, name)
@@ -156,17 +153,17 @@ def load_network(weights, architecture=None):
 
     path = find_weights(weights)
     card = read_card(path)
-    content = read_checked(path, card.sha256)
+    content = read_verified(path, card.sha256)
     found = card.network.get("architecture")
     if architecture is not None and found != architecture:
         raise ValueError(f"`weights` must be of architecture {architecture!r}, "
                          f"{path.name} is of {found!r}")
     network = build_network(**card.network)
-    fill_in(network, content, path)
+    load_tensors(network, content, path)
     return network.eval(), card
 
 
-def read_checked(path, sha256):
+def read_verified(path, sha256):
     """Content of a file of weights; `ValueError` if it is not what the card says."""
     content = Path(path).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -176,7 +173,7 @@ def read_checked(path, sha256):
     return content
 
 
-def fill_in(network, content, path):
+def load_tensors(network, content, path):
     """Give a network the tensors of a file of weights; `ValueError` if they do not fit."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -224,3 +221,86 @@ def write_files(contents):
     for target, content in contents.items():
         with atomic_write(target) as beside:
             beside.write_bytes(content)
+
+
+def error_file(path):
+    """The file beside weights that holds the head which predicts their errors."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}-error.safetensors")
+
+
+def load_error_head(weights):
+    """
+    The head that predicts the errors of a network.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        As `find_weights` takes it.
+
+    Returns
+    -------
+    head : `torch.nn.Module` or None
+        In evaluation mode; None where the card has no calibration.
+
+    Raises
+    ------
+    ValueError
+        If the file of the head is missing, damaged, or not what the card says.
+    """
+    from lenssr.networks import ErrorHead
+
+    path = find_weights(weights)
+    calibration = read_card(path).calibration
+    if not calibration:
+        return None
+    beside = error_file(path)
+    if not beside.is_file():
+        raise ValueError(f"`weights`: the card of {path} has a calibration, and {beside.name} is "
+                         "not beside it")
+    try:
+        head = ErrorHead(**calibration["head"])
+    except (KeyError, TypeError) as err:
+        raise ValueError(f"`weights`: the card of {path} has no calibration of lenssr: "
+                         f"{err}") from err
+    load_tensors(head, read_verified(beside, calibration["sha256"]), beside)
+    return head.eval()
+
+
+def save_calibrated(weights, folder, head, calibration):
+    """
+    Write weights with their calibration, each file beside its place and then renamed.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        As `find_weights` takes it.
+    folder : path-like
+        Where weights, head and card go; the weights may be there already.
+    head : `torch.nn.Module` or None
+        The head; it is written in half precision. None for a network whose samples say their
+        errors.
+    calibration : dict
+        ``head``: sizes of the head, if there is one; ``on``: what it was calibrated on;
+        ``scales``: for each scale, as text, ``factors`` of the bins of `lenssr.image._snr`,
+        ``correlation`` and figures; ``domain``: ranges of the features of the input; and how it
+        was made.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        The weights in the folder.
+    """
+    from safetensors.torch import save
+
+    source = find_weights(weights)
+    path = Path(folder) / source.name
+    files = {path: source.read_bytes()}
+    if head is not None:
+        content = save({k: v.half().contiguous().cpu() for k, v in head.state_dict().items()})
+        files[error_file(path)] = content
+        calibration = {**calibration, "parameters": sum(p.numel() for p in head.parameters()),
+                       "sha256": hashlib.sha256(content).hexdigest()}
+    card = replace(read_card(source), calibration=calibration)
+    write_files({**files, path.with_suffix(".json"): card_text(card)})
+    return path

@@ -8,9 +8,7 @@ from astropy.nddata import CCDData, NDData
 from astropy.table import Table
 
 from lenssr import LensSRWarning
-from lenssr.classify import classify
-from lenssr.classify._judge import open_judge
-from lenssr.classify._known import distance, known_images
+from lenssr.classify import classify, domain_distance, feature_domain, open_classifier
 from lenssr.cli import main
 from lenssr.simulate import simulate_catalog, simulate_pair
 
@@ -83,11 +81,11 @@ def test_distance_is_that_of_scaled_features():
     rng = np.random.default_rng(3)
     labels = np.arange(3000) % 3
     features = rng.normal(size=(3000, 5)) * [1, 2, 3, 4, 5] + 10 * labels[:, None]
-    domain = known_images(features, labels, 3)
-    assert (distance(features, domain) > domain["distance"]).mean() == pytest.approx(0.005,
+    domain = feature_domain(features, labels, 3)
+    assert (domain_distance(features, domain) > domain["distance"]).mean() == pytest.approx(0.005,
                                                                                      abs=1e-3)
     away = np.array([[20, 20, 20, 20, 20 + 5 * 5.0]])  # five widths in one of five features
-    assert distance(away, domain)[0] == pytest.approx(np.sqrt(5), rel=0.1)
+    assert domain_distance(away, domain)[0] == pytest.approx(np.sqrt(5), rel=0.1)
 
 
 @pytest.mark.parametrize(("data", "options", "error", "message"), [
@@ -122,7 +120,7 @@ def test_command(tiny, image, tmp_path, capsys):
 
 
 def test_probabilities_use_the_temperature(tiny, image):
-    judge = open_judge(tiny)
+    judge = open_classifier(tiny)
     first, _ = judge(image[None])
     judge.card.classifier["temperature"] *= 1e3
     np.testing.assert_allclose(judge(image[None])[0], 1 / 3, atol=1e-2)

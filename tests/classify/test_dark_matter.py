@@ -6,11 +6,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lenssr.classify import ClassifierRecipe, _dark_matter, _plan, dark_matter
-from lenssr.classify._plan import CLASSES, RESTORERS, Plan, _without_folders
-from lenssr.classify._sights import Sights, consistent, lens_images, way_of_method
-from lenssr.classify._subhalos import MASSES, subhalo_table, twin_series
-from lenssr.classify._verdicts import confusion_table, crossed_thresholds, roc_table, scores_table
+from lenssr.classify import (
+    CLASSES,
+    RESTORERS,
+    SUBHALO_MASSES,
+    ClassifierRecipe,
+    Restorations,
+    TrainingPlan,
+    _without_folders,
+    confusion_table,
+    dark_matter,
+    exceeds_threshold,
+    lens_images,
+    restore_consistently,
+    restorer_from_method,
+    roc_table,
+    scores_table,
+    subhalo_table,
+    twin_series,
+)
+from lenssr.classify import (
+    _experiment as _dark_matter,
+)
+from lenssr.classify import (
+    _experiment as _plan,
+)
 from lenssr.cli import main
 from lenssr.methods import DataResidual
 from lenssr.simulate import PairSeries
@@ -25,7 +45,7 @@ def batch():
 
 
 def test_sights_of_one_lens(batch):
-    sights = Sights.with_consistent({"bilinear": way_of_method("bilinear")}, ["bilinear"])
+    sights = Restorations.with_consistent({"bilinear": restorer_from_method("bilinear")}, ["bilinear"])
     seen = sights(batch)
     assert list(seen) == ["HR", "bilinear", "bilinear, data-consistent"]
     images, truths = lens_images(batch)
@@ -35,23 +55,23 @@ def test_sights_of_one_lens(batch):
         assert DataResidual(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
         assert DataResidual(image, 2).chi2(found) < 1.001
     # What is missing alone is made.
-    assert list(Sights.only({"bilinear": sights.ways["bilinear"]})(batch)) == ["bilinear"]
+    assert list(Restorations.only({"bilinear": sights.ways["bilinear"]})(batch)) == ["bilinear"]
 
 
 def test_what_agrees_is_left_alone(batch):
     image, truth = (part[0] for part in lens_images(batch))
     data = DataResidual(image, 2).operator.forward(truth)
     quiet = replace(image, data=data)
-    np.testing.assert_array_equal(consistent(lambda _: truth, quiet), truth)
+    np.testing.assert_array_equal(restore_consistently(lambda _: truth, quiet), truth)
 
 
 def test_twins_differ_by_their_subhalo_alone():
     series = twin_series("classification", 2, 7)
     made = {mass: each.batch([0, 1]) for mass, each in series.items()}
-    assert tuple(made) == MASSES
-    lightest = made[MASSES[0]]
+    assert tuple(made) == SUBHALO_MASSES
+    lightest = made[SUBHALO_MASSES[0]]
     change = [float((made[mass].truth - lightest.truth).abs().max() / lightest.truth.max())
-              for mass in MASSES[1:]]
+              for mass in SUBHALO_MASSES[1:]]
     assert change == sorted(change) and change[0] < 2e-2 < change[-1]
     for each in made.values():
         assert [m.substructure.name for m in each.models] == ["no_sub", "no_sub"]
@@ -102,11 +122,11 @@ def test_false_positives_are_counted_at_one_threshold():
 
 def test_no_lens_is_among_those_of_its_threshold():
     chances = np.array([0.0, 10, 1, 11, 2, 12])
-    assert crossed_thresholds(chances, 0.5).tolist() == [11, 1, 11, 1, 11, 1]
+    assert exceeds_threshold(chances, 0.5).tolist() == [11, 1, 11, 1, 11, 1]
 
 
 def test_plan(tmp_path):
-    plan = Plan(tmp_path)
+    plan = TrainingPlan(tmp_path)
     assert plan.classifier_recipe("hr") == ClassifierRecipe.read("classifier_resnet18")
     assert plan.restorer_recipe("all") == Recipe.read("rcan_all")
     for name, classes in RESTORERS.items():
@@ -115,14 +135,14 @@ def test_plan(tmp_path):
 
 def test_what_comes_with_lenssr_is_not_trained_again(tmp_path, monkeypatch):
     shipped = find_weights("classifier-resnet18")
-    assert Plan(tmp_path).classifier() == shipped
-    assert Plan(tmp_path).restorer("all") == find_weights("rcan-all")
-    restored = Plan(tmp_path).classifier("sr", "all")
+    assert TrainingPlan(tmp_path).classifier() == shipped
+    assert TrainingPlan(tmp_path).restorer("all") == find_weights("rcan-all")
+    restored = TrainingPlan(tmp_path).classifier("sr", "all")
     assert restored == find_weights("classifier-resnet18-sr-all")
     monkeypatch.setattr(_plan, "train_classifier", lambda recipe, *args, **options: recipe.training)
-    assert Plan(tmp_path, effort=0.5).classifier().steps == 1500
+    assert TrainingPlan(tmp_path, effort=0.5).classifier().steps == 1500
     # Others begin with it.
-    assert Plan(tmp_path).classifier("hr", None, 0.03).init == str(shipped)
+    assert TrainingPlan(tmp_path).classifier("hr", None, 0.03).init == str(shipped)
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -139,14 +159,14 @@ def test_wrong_commands(words, message, tmp_path, capsys):
 
 def test_images_of_other_weights_are_made_anew(tmp_path):
     series = PairSeries("classification", substructure=("no_sub",), seed=5, engine="torch")
-    bilinear, nothing = way_of_method("bilinear"), lambda image: np.zeros((64, 64))
+    bilinear, nothing = restorer_from_method("bilinear"), lambda image: np.zeros((64, 64))
 
-    _, marks = _dark_matter._sights(Plan(tmp_path), (), "cpu")
+    _, marks = _dark_matter._open_restorations(TrainingPlan(tmp_path), (), "cpu")
     assert set(marks) == {"unrolled"}  # of those that come with lenssr it alone has weights
 
     def seen(way, mark):
-        sights = Sights.with_consistent({"way": way}, ["way"])
-        return _dark_matter._Seen(tmp_path, sights, {"way": mark}, False)(series, 2, "pairs")
+        sights = Restorations.with_consistent({"way": way}, ["way"])
+        return _dark_matter._RestoredImages(tmp_path, sights, {"way": mark}, False)(series, 2, "pairs")
 
     first = seen(bilinear, "one")
     assert first["way"].max() > 0
@@ -159,7 +179,7 @@ def test_images_of_other_weights_are_made_anew(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*unlike those that tiny")
 def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
     """All of it but the trainings, on few lenses; a second run makes no image again."""
-    monkeypatch.setattr(Plan, "classifier", lambda self, *looks: tiny)
+    monkeypatch.setattr(TrainingPlan, "classifier", lambda self, *looks: tiny)
     monkeypatch.setattr(_dark_matter, "METHODS", ("bilinear",))
     options = dict(n=6, n_twins=1, restorers=())
     found = dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
@@ -174,7 +194,7 @@ def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert str(found).startswith("Classes told apart")
     with pytest.raises(OSError, match="exists already"):
         dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
-    monkeypatch.setattr(_dark_matter._Seen, "_make", None)
+    monkeypatch.setattr(_dark_matter._RestoredImages, "_make", None)
     again = dark_matter(tmp_path / "out", runs=tmp_path / "runs", overwrite=True, **options)
     assert again.scores["accuracy"].tolist() == found.scores["accuracy"].tolist()
 
@@ -186,7 +206,7 @@ def test_trainings_of_other_recipes_are_not_taken(tiny, tiny_recipe, tmp_path):
     for suffix in (".safetensors", ".json"):
         shutil.copy(tiny.with_suffix(suffix), folder)
     moved = replace(tiny_recipe, training=replace(tiny_recipe.training, init="elsewhere/x"))
-    plan, path = Plan(tmp_path), folder / "tiny.safetensors"
+    plan, path = TrainingPlan(tmp_path), folder / "tiny.safetensors"
     assert plan._made(tiny_recipe, None) == path
     assert _without_folders(moved) == _without_folders(
         replace(moved, training=replace(moved.training, init="x")))

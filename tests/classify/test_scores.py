@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from lenssr.classify._scores import auc, bootstrap, confusion, one_vs_rest, roc
-from lenssr.classify._temperature import calibration_error, find_temperature, probabilities
+from lenssr.classify import (
+    auc,
+    bootstrap,
+    calibration_error,
+    confusion,
+    find_temperature,
+    one_vs_rest,
+    probabilities,
+    roc,
+)
 
 
 @pytest.fixture

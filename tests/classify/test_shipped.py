@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from lenssr import superresolve
-from lenssr.classify import classify
-from lenssr.classify._judge import open_judge
-from lenssr.classify._plan import CLASSES, TESTED
-from lenssr.classify._scores import auc
-from lenssr.classify._sights import lens_images
+from lenssr.classify import CLASSES, TEST_SEED, auc, classify, lens_images, open_classifier
 from lenssr.exceptions import LensSRWarning
 from lenssr.simulate import PairSeries
 
@@ -20,12 +16,12 @@ RESTORED = "classifier-resnet18-sr-all"
 
 @pytest.fixture(scope="module")
 def judge():
-    return open_judge("classifier-resnet18")
+    return open_classifier("classifier-resnet18")
 
 
 @pytest.fixture(scope="module")
 def batch():
-    series = PairSeries("classification", substructure=CLASSES, seed=TESTED, engine="torch")
+    series = PairSeries("classification", substructure=CLASSES, seed=TEST_SEED, engine="torch")
     return series.batch(range(N))
 
 

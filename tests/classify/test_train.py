@@ -7,9 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lenssr.classify import ClassifierRecipe, InputConfig, evaluate_classifier, train_classifier
-from lenssr.classify._looks import Labels, Viewer
-from lenssr.classify._sights import way_of_weights
+from lenssr.classify import (
+    ClassifierInputs,
+    ClassifierRecipe,
+    InputConfig,
+    Labels,
+    evaluate_classifier,
+    restorer_from_weights,
+    train_classifier,
+)
 from lenssr.cli import main
 from lenssr.image import LensImage, gaussian_psf
 from lenssr.networks import asinh_scale, sinh_scale
@@ -40,7 +46,7 @@ def test_a_run_that_was_stopped_goes_on(tiny, tiny_recipe, tmp_path):
             raise KeyboardInterrupt
         return original(self)
 
-    from lenssr.classify._train import ClassifierTrainer
+    from lenssr.classify import ClassifierTrainer
 
     original = ClassifierTrainer.done.fget
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +72,7 @@ def test_classes_are_those_of_the_scenes(tiny_recipe):
 def test_views_lie_on_each_other(tiny_recipe):
     """Sharp and interpolated images have their light at one place, and about the same."""
     batch = open_pairs(tiny_recipe.pairs(), True).batch(0, 8)
-    sharp, seen = (Viewer(InputConfig(name), torch.device("cpu"))(batch).double() for name in
+    sharp, seen = (ClassifierInputs(InputConfig(name), torch.device("cpu"))(batch).double() for name in
                    ("hr", "lr"))
     assert sharp.shape == seen.shape == (8, 1, 32, 32)
     x = torch.arange(32, dtype=torch.float64)
@@ -78,7 +84,7 @@ def test_views_lie_on_each_other(tiny_recipe):
 
 def test_noise_that_is_added_is_relative_to_the_peak(tiny_recipe):
     batch = open_pairs(tiny_recipe.pairs(), True).batch(0, 8)
-    viewer = Viewer(InputConfig(noise=0.1), torch.device("cpu"))
+    viewer = ClassifierInputs(InputConfig(noise=0.1), torch.device("cpu"))
     clean = viewer(batch)
     torch.manual_seed(0)
     noise = (viewer(batch, noisy=True) - clean).std(dim=(1, 2, 3)) / clean.amax(dim=(1, 2, 3))
@@ -167,8 +173,8 @@ def test_restored_as_the_methods_restore(tiny_recipe, tmp_path):
     # 1.2 pixels: far below what the networks of the ground were told.
     assert card.psf["high"][0] < -3
     batch = next(iter(open_pairs(tiny_recipe.pairs(sizes), True).batches()))
-    viewer = Viewer(InputConfig("sr", weights=str(weights)), torch.device("cpu"))
-    way, psf = way_of_weights(weights, device="cpu"), gaussian_psf(1.2)
+    viewer = ClassifierInputs(InputConfig("sr", weights=str(weights)), torch.device("cpu"))
+    way, psf = restorer_from_weights(weights, device="cpu"), gaussian_psf(1.2)
     for data, shown in zip(batch.lr[:3, 0].double().numpy(), viewer(batch)[:3, 0].numpy()):
         image = LensImage(data, np.ones_like(data), np.zeros(data.shape, bool), psf, 1.0)
         # It warns of nothing: warnings are errors.

@@ -7,9 +7,9 @@ import pytest
 from astropy import units as u
 from scipy import ndimage
 
-from lenssr._forward_model import PSFConvolution
 from lenssr.data import demo_lens
 from lenssr.image import parse_image
+from lenssr.methods import PSFConvolution
 
 FOLDER = resources.files("lenssr.data")
 

@@ -6,9 +6,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import Table
 
 from lenssr import register_method
-from lenssr.evaluate import benchmark, image_metrics
-from lenssr.evaluate._entrants import LevelledFilter
-from lenssr.evaluate._prepare import prepare
+from lenssr.evaluate import LinearBaseline, benchmark, image_metrics, prepare_pair
 from lenssr.methods import Restoration, _registry
 from lenssr.networks import build_network
 from lenssr.simulate import LensPair
@@ -191,10 +189,10 @@ def test_pairs_to_learn_from_can_be_given():
     pairs = make_pairs(7)
     found = benchmark(pairs[:3], ["optimal_linear"], training=pairs[3:])
     assert found.summary.meta["n"] == 3
-    model = LevelledFilter(2)
+    model = LinearBaseline(2)
     for pair in pairs[3:]:
-        model.add(prepare(pair))
-    expected = [np.mean((model(p) / p.span - p.best) ** 2) for p in map(prepare, pairs[:3])]
+        model.add(prepare_pair(pair))
+    expected = [np.mean((model(p) / p.span - p.best) ** 2) for p in map(prepare_pair, pairs[:3])]
     rows = found.images[found.images["method"] == "optimal_linear"]
     np.testing.assert_allclose(sorted(rows["truth_mse"]), sorted(expected))
     with pytest.raises(ValueError, match="`training` must be a number for pairs of a preset"):

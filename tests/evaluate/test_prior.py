@@ -5,8 +5,7 @@ import pytest
 from astropy import units as u
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.evaluate import prior_figure, prior_map, report
-from lenssr.evaluate._parts import split
+from lenssr.evaluate import prior_figure, prior_map, report, split_image
 from lenssr.image import FWHM_PER_SIGMA, gaussian_psf, parse_image, relative_kernel
 from lenssr.methods import DataResidual, RegularisedInverse
 
@@ -54,15 +53,15 @@ def test_what_the_psf_passes_is_measured_and_what_it_stops_is_not():
     rng = np.random.default_rng(0)
     low, high = 1e3 * wave(0.05), 1e3 * wave(0.8)
     data = DataResidual(plane(), 2).operator.forward(low) + rng.normal(0, SIGMA, SHAPE)
-    share = split(plane(data), low, 2).share[10:-10, 10:-10]
+    share = split_image(plane(data), low, 2).share[10:-10, 10:-10]
     assert np.median(share) < 0.02 and share.max() < 0.1  # where the wave is zero
-    assert np.mean(split(plane(data), high, 2).share[10:-10, 10:-10]) > 0.95
+    assert np.mean(split_image(plane(data), high, 2).share[10:-10, 10:-10]) > 0.95
 
 
 def test_the_parts_are_the_whole():
     data = 50 * np.random.default_rng(1).normal(size=SHAPE)
     values = np.random.default_rng(2).normal(size=[2 * n for n in SHAPE])
-    parts = split(plane(data), values, 2)
+    parts = split_image(plane(data), values, 2)
     np.testing.assert_allclose(parts.measured + parts.imagined, values, rtol=1e-12)
     assert 0 <= parts.share.min() and parts.share.max() <= 1
 
@@ -102,7 +101,7 @@ def test_empty_sky_is_not_measured():
     """No power above that of the noise: nothing that a method puts there is from the data."""
     rng = np.random.default_rng(4)
     image = plane(rng.normal(0, SIGMA, SHAPE))
-    share = split(image, 0.1 * rng.normal(size=[2 * n for n in SHAPE]), 2).share
+    share = split_image(image, 0.1 * rng.normal(size=[2 * n for n in SHAPE]), 2).share
     assert np.median(share) == 1 and share.mean() > 0.97
 
 

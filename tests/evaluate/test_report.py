@@ -16,9 +16,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.evaluate import Benchmark, report
-from lenssr.evaluate._report import _benchmark_page
-from lenssr.evaluate._report._sky import sky_of
+from lenssr.evaluate import Benchmark, _benchmark_page, report, sky_grid
 from lenssr.image import FWHM_PER_SIGMA, gaussian_psf, target_psf
 
 SHAPE, SIGMA, PSF = (24, 32), 0.02, 3.0
@@ -318,7 +316,7 @@ def test_of_what_is_not_known_nothing_is_said(tmp_path):
     tan(crval=(120.0, 30.0), kind=("GLON-TAN", "GLAT-TAN")), tan(crpix=(3000, -2000))])
 def test_the_page_knows_where_each_pixel_lies(wcs):
     """Vectors between those that the page is told, as its script makes them."""
-    sky = sky_of(wcs, (37, 50), (5, 9))
+    sky = sky_grid(wcs, (37, 50), (5, 9))
     y, x = np.mgrid[:37, :50]
     i, j = y // sky.step, x // sky.step
     v, w = (y / sky.step - i)[..., None], (x / sky.step - j)[..., None]
@@ -335,7 +333,7 @@ def test_the_page_knows_where_each_pixel_lies(wcs):
 def test_north_and_east(turn):
     """From the definition: the direction in which declination, or right ascension, grows."""
     wcs = tan(crval=(10.0, 50.0), turn=turn)
-    sky = sky_of(wcs, (17, 17))
+    sky = sky_grid(wcs, (17, 17))
     here = wcs.pixel_to_world(8, 8)
     for way, angle in ((sky.north, 0 * u.deg), (sky.east, 90 * u.deg)):
         there = here.directional_offset_by(angle, 0.1 * u.arcsec)

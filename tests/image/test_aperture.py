@@ -20,12 +20,13 @@ from lenssr.methods import RunOptions, make_method
 from lenssr.uncertainty import (
     MAX_LAG,
     ErrorCorrelation,
+    decimate,
     from_quadrant,
     kernel_correlation,
     measure_error_correlation,
+    sum_variance,
     to_quadrant,
 )
-from lenssr.uncertainty._autocorrelation import decimate, sum_variance
 
 RNG = np.random.default_rng(0)
 SHAPE = (40, 46)

@@ -4,8 +4,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 
-from lenssr.image import band_wavelength
-from lenssr.image._metadata import read_metadata
+from lenssr.image import band_wavelength, read_metadata
 
 
 @pytest.mark.parametrize("name,wavelength", [

@@ -13,8 +13,14 @@ from astropy.nddata import (
 )
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import as_uncertainty, parse_unit, safe_downcast, sigma_from
-from lenssr.image._noise import POWERS, base_class
+from lenssr.image import (
+    UNCERTAINTY_POWERS,
+    as_uncertainty,
+    parse_unit,
+    safe_downcast,
+    sigma_from,
+    uncertainty_class,
+)
 from lenssr.uncertainty import estimate_sky, sky_level, sky_noise
 
 VALID = np.zeros((2, 3), bool)
@@ -29,10 +35,10 @@ class Variance(VarianceUncertainty):
 @pytest.mark.parametrize("kind", [*KINDS, Variance])
 def test_there_and_back(kind):
     uncertainty = as_uncertainty(SIGMA, kind, u.Jy)
-    expected = {1: SIGMA, 2: SIGMA**2, -2: SIGMA**-2}[POWERS[base_class(kind)]]
+    expected = {1: SIGMA, 2: SIGMA**2, -2: SIGMA**-2}[UNCERTAINTY_POWERS[uncertainty_class(kind)]]
     assert type(uncertainty) is kind
     np.testing.assert_allclose(uncertainty.array, expected, rtol=1e-15)
-    assert uncertainty.unit == u.Jy ** POWERS[base_class(kind)]
+    assert uncertainty.unit == u.Jy ** UNCERTAINTY_POWERS[uncertainty_class(kind)]
     sigma, found = sigma_from(uncertainty, VALID, u.mJy)
     assert found is kind
     np.testing.assert_allclose(sigma, 1000 * SIGMA, rtol=1e-14)
@@ -114,8 +120,8 @@ def test_narrow():
 
 
 def test_base_class():
-    assert base_class(Variance) is VarianceUncertainty
-    assert base_class(NDUncertainty) is None
+    assert uncertainty_class(Variance) is VarianceUncertainty
+    assert uncertainty_class(NDUncertainty) is None
 
 
 def stars(rng, n, count, sky, sigma):

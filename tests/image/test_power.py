@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.evaluate import radial_power, transfer_function
-from lenssr.evaluate._power_spectrum import FREQUENCIES
+from lenssr.evaluate import FREQUENCIES, radial_power, transfer_function
 
 
 def fields(rng, n=40, side=64, slope=-1.5):

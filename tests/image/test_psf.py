@@ -12,8 +12,7 @@ from astropy.nddata import CCDData, NDData
 from photutils.psf import CircularGaussianPSF, GaussianPSF, GriddedPSFModel, ImagePSF, MoffatPSF
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import gaussian_psf, parse_psf, psf_fwhm
-from lenssr.image._psf import parse_psfs
+from lenssr.image import gaussian_psf, parse_psf, parse_psfs, psf_fwhm
 
 SHAPE = (60, 64)
 PSF = gaussian_psf(3.0)

@@ -17,8 +17,15 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import gaussian_psf, header_from, parse_image
-from lenssr.image._fits import merged_header, open_fits, pixels, without_layout
+from lenssr.image import (
+    gaussian_psf,
+    header_from,
+    merged_header,
+    open_fits,
+    parse_image,
+    pixels,
+    without_layout,
+)
 
 SHAPE = (8, 10)
 RNG = np.random.default_rng(0)

@@ -18,8 +18,7 @@ from photutils.aperture import CircularAperture, aperture_photometry
 
 from lenssr import SuperResolvedImage
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import gaussian_psf, parse_unit
-from lenssr.image._wcs_rescale import RescaledWCS
+from lenssr.image import RescaledWCS, gaussian_psf, parse_unit
 
 SHAPE = (12, 14)
 RNG = np.random.default_rng(0)

@@ -4,8 +4,7 @@ import pytest
 from astropy import units as u
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import flux_convention, parse_unit
-from lenssr.image._units import power_of, unit_text
+from lenssr.image import flux_convention, parse_unit, power_of, unit_text
 
 FLUX = u.erg / u.s / u.cm**2 / u.AA
 

@@ -24,11 +24,16 @@ from astropy.wcs.wcsapi import (
 )
 
 from lenssr.exceptions import LensSRWarning
-from lenssr.image import rescale_wcs, strip_wcs
-from lenssr.image._wcs_cards import rescale_alternates
-from lenssr.image._wcs_check import check_same_sky
-from lenssr.image._wcs_fits import read_wcs, wcs_from_hdus, wcs_to_fits
-from lenssr.image._wcs_rescale import RescaledWCS
+from lenssr.image import (
+    RescaledWCS,
+    check_same_sky,
+    read_wcs,
+    rescale_alternates,
+    rescale_wcs,
+    strip_wcs,
+    wcs_from_hdus,
+    wcs_to_fits,
+)
 
 # Every image of the shared folder with a celestial WCS: file, extension, distortion.
 FILES = [

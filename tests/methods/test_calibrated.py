@@ -15,15 +15,16 @@ from lenssr.image import LensImage, gaussian_psf
 from lenssr.methods import RunOptions, image_features, make_method
 from lenssr.networks import ErrorHead, build_network, negative_log_likelihood
 from lenssr.uncertainty import (
+    CROWDING_KNOTS,
     DOMAIN_FEATURES,
     MAX_LAG,
+    SNR_KNOTS,
     conformal_factor,
     domain_inflation,
     feature_envelope,
     inflate_isolated_peaks,
     to_quadrant,
 )
-from lenssr.uncertainty._calibration import CROWDING_KNOTS, SNR_KNOTS
 from lenssr.weights import error_file, load_error_head, read_card, save_calibrated, save_network
 
 NETWORKS = {
@@ -328,7 +329,7 @@ def test_errors_of_an_image_outside_are_larger(tmp_path, domain):
     one = restore(("fast", inside), image)
     with pytest.warns(lenssr.LensSRWarning, match="the FWHM of the PSF in pixels is 3.99"):
         other = restore(("fast", outside), image)
-    factor = other.facts["SRINFLAT"][0]
+    factor = other.metadata["inflation"]
     assert factor == pytest.approx(2.0, abs=0.02)  # from 2 to 4 is as far as from 1 to 2
     np.testing.assert_allclose(other.predictive_std, factor * one.predictive_std, rtol=1e-3)
     assert (other.measurement_std >= one.measurement_std).all()

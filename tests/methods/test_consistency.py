@@ -10,9 +10,8 @@ from scipy import ndimage
 
 from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
 from lenssr.image import expand_mask, gaussian_psf, parse_image, target_psf
-from lenssr.methods import DataResidual, RegularisedInverse, Restoration
+from lenssr.methods import DataResidual, RegularisedInverse, Restoration, chi2_range
 from lenssr.methods import _registry as registry
-from lenssr.methods._consistency import chi2_range
 
 SHAPE = (40, 44)
 PSF = gaussian_psf(3.0)
@@ -44,7 +43,7 @@ def method():
             mean = function(image)
             return Restoration(
                 mean=mean, measurement_std=np.ones(mean.shape), psf=target_psf(),
-                missing=expand_mask(image.mask, run.scale),
+                mask=expand_mask(image.mask, run.scale),
                 estimator=function if estimator else None, **facts)
 
         register_method("made_up", lambda: SimpleNamespace(restore=restore), overwrite=True)
@@ -322,7 +321,7 @@ def test_measurement_error_of_what_was_moved(method, small):
     def restore(image):
         return start
 
-    name = method(restore, estimator=True, facts={"SRNPROBE": (64, "many")})
+    name = method(restore, estimator=True, metadata={"n_probes": 64})
     with filled():
         result = superresolve(image.data, name, psf=image.psf, unit="K", uncertainty=image.sigma,
                               mask=image.mask, data_consistent=True)

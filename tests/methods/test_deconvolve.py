@@ -7,9 +7,7 @@ import pytest
 from scipy import optimize
 
 from lenssr.image import LensImage, gaussian_psf, oversample_psf, target_psf
-from lenssr.methods import RunOptions
-from lenssr.methods._richardson_lucy import RichardsonLucy
-from lenssr.methods._wiener import Wiener, fit_spectrum, wiener_kernel
+from lenssr.methods import RichardsonLucy, RunOptions, Wiener, fit_spectrum, wiener_kernel
 from lenssr.uncertainty import monte_carlo_error
 
 SIGMA = 2.3548200450309493  # FWHM of a Gaussian of unit standard deviation
@@ -249,7 +247,7 @@ def test_masked_values_do_not_reach_richardson_lucy():
     other = replace(image, data=np.where(mask, 1e6, image.data))
     one, two = (FAST.restore(i, RunOptions(2)) for i in (image, other))
     np.testing.assert_allclose(two.mean, one.mean, rtol=1e-12)
-    np.testing.assert_array_equal(one.missing, np.kron(mask, np.ones((2, 2), bool)))
+    np.testing.assert_array_equal(one.mask, np.kron(mask, np.ones((2, 2), bool)))
     # the PSF spreads the source over its neighbours, so the hole is filled from them
     np.testing.assert_allclose(measure(one.mean)[0], 4e4, rtol=0.03)
 

@@ -9,7 +9,7 @@ from astropy.nddata import CCDData, StdDevUncertainty
 from lenssr import LensSRWarning, superresolve
 from lenssr.image import LensImage, gaussian_psf
 from lenssr.methods import RunOptions, make_method
-from lenssr.methods import _memory as memory
+from lenssr.methods import _diffusion as memory
 from lenssr.networks import build_network
 from lenssr.weights import find_weights, read_card, save_network
 

@@ -7,8 +7,7 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from lenssr.image import LensImage, gaussian_psf
-from lenssr.methods import RunOptions
-from lenssr.methods._interpolate import Interpolate
+from lenssr.methods import Interpolate, RunOptions
 
 KINDS = ["bilinear", "bicubic", "lanczos"]
 
@@ -117,7 +116,7 @@ def test_no_psf_gives_none():
 def test_missing_pixels(kind):
     mask = np.zeros((12, 12), bool)
     mask[5, 6] = mask[8:11, 2:5] = True
-    missing = Interpolate(kind).restore(plane(np.ones((12, 12)), mask=mask), RunOptions(2)).missing
+    missing = Interpolate(kind).restore(plane(np.ones((12, 12)), mask=mask), RunOptions(2)).mask
     parent = np.kron(mask, np.ones((2, 2), bool))
     assert missing[parent].all()
     # no output pixel of a valid one rests mostly on these
@@ -128,7 +127,7 @@ def test_valid_pixel_among_masked_ones_is_missing_at_its_corners():
     """Three of four quarters of the weight are on masked pixels there: 7/16 is left."""
     mask = np.ones((7, 7), bool)
     mask[3, 3] = False
-    missing = Interpolate("bilinear").restore(plane(np.ones((7, 7)), mask=mask), RunOptions(4)).missing
+    missing = Interpolate("bilinear").restore(plane(np.ones((7, 7)), mask=mask), RunOptions(4)).mask
     # bilinear weights of the centre: 7/8 and 5/8 of a pixel, squared or multiplied
     expected = np.ones((28, 28), bool)
     own = np.array([5, 7, 7, 5]) / 8

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr._forward_model import ForwardModel
-from lenssr.methods._lensmodel import search
+from lenssr.methods import ForwardModel
+from lenssr.methods import _optimize as search
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
@@ -154,8 +154,8 @@ def test_an_image_without_a_lens():
 
 def test_a_poor_fit_is_searched_again(pair, result, monkeypatch):
     """From the smallest of all radii alone no lens is found; a second fan of them does find it."""
-    def smallest(guesses, side, radius=None, fan=search.FIRST):
-        return every(guesses, side, radius, fan)[len(guesses):][:1 if fan == search.FIRST else None]
+    def smallest(guesses, side, radius=None, fan=search.FIRST_SEARCH):
+        return every(guesses, side, radius, fan)[len(guesses):][:1 if fan == search.FIRST_SEARCH else None]
 
     every = search.starts
     monkeypatch.setattr(search, "starts", smallest)

@@ -6,7 +6,7 @@ from astropy import units as u
 
 from lenssr import superresolve
 from lenssr.image import gaussian_psf
-from lenssr.methods._lens_equation import LARGEST
+from lenssr.methods import MAX_SIDE
 
 
 def test_bad_input():
@@ -14,7 +14,7 @@ def test_bad_input():
     image = np.random.default_rng(0).normal(size=(32, 32)) * u.nJy
     with pytest.raises(ValueError, match="`psf` must be given for method 'lens_equation'"):
         superresolve(image, "lens_equation", uncertainty=1.0)
-    for side in (12, LARGEST + 1):
+    for side in (12, MAX_SIDE + 1):
         with pytest.raises(ValueError, match="`data` must be an image of 16 to 100 pixels"):
             superresolve(np.random.default_rng(0).normal(size=(side, side)) * u.nJy,
                          "lens_equation", uncertainty=1.0, psf=psf)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from lenssr._forward_model import ForwardModel, PolyphaseConvolution, PSFConvolution, convolve_tiled
 from lenssr.image import gaussian_psf, oversample_psf
+from lenssr.methods import ForwardModel, PolyphaseConvolution, PSFConvolution, convolve_tiled
 from lenssr.simulate import simulate_pair
 
 

@@ -5,8 +5,15 @@ import pytest
 import torch
 
 from lenssr.image import LensImage, gaussian_psf
-from lenssr.methods._levels import check_levels, dynamic_levels, spectrum_of, static_levels
-from lenssr.methods._samplers import SAMPLERS, draw, spread_gain
+from lenssr.methods import (
+    SAMPLERS,
+    check_schedule,
+    draw,
+    dynamic_schedule,
+    latent_spectrum,
+    spread_gain,
+    static_schedule,
+)
 
 SIDE, DRAWS = 8, 3000
 # As many steps as leave an error below that of the draws.
@@ -83,7 +90,7 @@ def test_gain_is_what_happens():
                                     "fast", None, [[2.0, 1.0]]])
 def test_levels_must_decrease(levels):
     with pytest.raises(ValueError, match="`schedule` must be 'dynamic', 'static' or at least two"):
-        check_levels(levels)
+        check_schedule(levels)
 
 
 def image(fwhm):
@@ -93,26 +100,26 @@ def image(fwhm):
 
 @pytest.mark.parametrize("fwhm,snr,correlation", [(3, 5, 0.0), (4, 50, 0.3), (5, 500, 0.6)])
 def test_levels_of_an_image(fwhm, snr, correlation):
-    variance = spectrum_of(image(fwhm), 2, 4, snr, correlation)
+    variance = latent_spectrum(image(fwhm), 2, 4, snr, correlation)
     assert variance.mean() == pytest.approx(1)
-    levels = dynamic_levels(variance)
-    check_levels(levels)
+    levels = dynamic_schedule(variance)
+    check_schedule(levels)
     seen = variance[variance > 0.01]
     loss = np.abs(spread_gain(levels, seen) - 1).mean()
     assert loss < 0.01 and len(levels) < 16
     # Of as many steps, about as good as the best of fixed ones.
-    assert loss < 1.3 * np.abs(spread_gain(static_levels(len(levels)), seen) - 1).mean()
+    assert loss < 1.3 * np.abs(spread_gain(static_schedule(len(levels)), seen) - 1).mean()
 
 
 def test_faint_images_take_fewer_steps():
-    few, many = (dynamic_levels(spectrum_of(image(4), 2, 4, snr, 0.0)) for snr in (5, 500))
+    few, many = (dynamic_schedule(latent_spectrum(image(4), 2, 4, snr, 0.0)) for snr in (5, 500))
     assert len(few) < len(many)
-    assert len(dynamic_levels(spectrum_of(image(4), 2, 4, 50, 0.0), steps=7)) == 7
+    assert len(dynamic_schedule(latent_spectrum(image(4), 2, 4, 50, 0.0), steps=7)) == 7
 
 
 def test_spectrum_is_that_of_the_field():
     # White errors stay white, whatever the basis of the cells.
-    from lenssr.methods._levels import _directions
+    from lenssr.methods import _directions
 
     assert np.allclose(_directions(np.full((32, 32), 3.0), 4), 1)
     # One wave: all variance in the directions of its cells.

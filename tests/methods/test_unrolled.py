@@ -7,8 +7,7 @@ from astropy import units as u
 
 from lenssr import superresolve
 from lenssr.image import LensImage, gaussian_psf
-from lenssr.methods import RunOptions, make_method
-from lenssr.methods._unrolled import truncate_psf
+from lenssr.methods import RunOptions, make_method, truncate_psf
 from lenssr.networks import build_network
 from lenssr.weights import save_network
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from lenssr.image import LensImage, gaussian_psf
-from lenssr.methods import DataResidual, RunOptions
-from lenssr.methods._update import KalmanUpdate
+from lenssr.methods import DataResidual, KalmanUpdate, RunOptions
 
 SHAPE, FINE = (9, 10), (18, 20)
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lenssr.networks import CLASSIFIERS, build_network, starlet
-from lenssr.networks._starlet import SPLINE
+from lenssr.networks import architectures, build_network, starlet
+
+CLASSIFIERS = [name for name, item in architectures().items() if item.inputs == "classifier"]
+from lenssr.networks import B3_SPLINE
 
 PUBLISHED = dict(channels=3, classes=1000, softening=[1.0], scales=0)  # colours as they are
 SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
@@ -59,7 +61,7 @@ def test_wavelet_scales_are_those_of_a_spline():
     smooth = image
     for k, plane in enumerate(planes[:-1]):
         kernel = np.zeros(4 * 2**k + 1)
-        kernel[::2**k] = SPLINE.numpy()
+        kernel[::2**k] = B3_SPLINE.numpy()
         wide = smooth
         for axis in (0, 1):
             wide = ndimage.convolve1d(wide, kernel, axis, mode="nearest")

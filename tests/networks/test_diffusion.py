@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from lenssr.networks import METADATA, N_METADATA_CHANNELS, build_network, encode_metadata
-from lenssr.networks.diffusion import Latent
+from lenssr.networks import (
+    METADATA,
+    N_METADATA_CHANNELS,
+    LatentBasis,
+    build_network,
+    encode_metadata,
+)
 
 
 def small(scale=2, **sizes):
@@ -25,7 +30,7 @@ def observed(network, n=2, side=24):
 
 @pytest.mark.parametrize("side", [4, 6])
 def test_latent_is_orthonormal(side):
-    latent = Latent(side).double()
+    latent = LatentBasis(side).double()
     torch.nn.init.normal_(latent.turn, std=0.3)
     image = torch.randn(2, 1, 5 * side, 4 * side).double()
     coefficients = latent.encode(image)
@@ -37,7 +42,7 @@ def test_latent_is_orthonormal(side):
 
 def test_latent_begins_with_cosines():
     # A constant has one coefficient, the mean times the side of the cell.
-    coefficients = Latent(4).encode(torch.full((1, 1, 8, 8), 3.0))
+    coefficients = LatentBasis(4).encode(torch.full((1, 1, 8, 8), 3.0))
     assert torch.allclose(coefficients[0, 0], torch.full((2, 2), 12.0))
     assert coefficients[0, 1:].abs().max() < 1e-5
 

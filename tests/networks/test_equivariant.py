@@ -4,8 +4,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenssr.networks import FLIP_SIGNS, N_PSF_FEATURES, ROTATION_SIGNS, build_network, psf_features
-from lenssr.networks._group import ORDER, GroupConv, act
+from lenssr.networks import (
+    FLIP_SIGNS,
+    N_PSF_FEATURES,
+    N_SYMMETRIES,
+    ROTATION_SIGNS,
+    GroupConv,
+    act,
+    build_network,
+    psf_features,
+)
 
 SIZES = dict(d=8, s=4, m=2)
 
@@ -25,7 +33,7 @@ def turned(conditions, k):
     return conditions * signs
 
 
-@pytest.mark.parametrize("k", range(ORDER))
+@pytest.mark.parametrize("k", range(N_SYMMETRIES))
 def test_signs_of_the_conditions(k):
     psf = torch.rand(3, 11, 11) ** 4
     psf /= psf.sum(dim=(-2, -1), keepdim=True)
@@ -34,7 +42,7 @@ def test_signs_of_the_conditions(k):
 
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("k", range(1, ORDER))
+@pytest.mark.parametrize("k", range(1, N_SYMMETRIES))
 def test_a_turned_image_gives_the_turned_result(k, scale, skip):
     net = network(scale=scale, channels=2, skip=skip)
     x, told = torch.randn(1, 2, 11, 14), torch.randn(1, N_PSF_FEATURES)
@@ -53,21 +61,21 @@ def test_the_told_ellipticity_matters(k):
     assert (other - straight).abs().max() > 1e-2 * straight.abs().max()
 
 
-@pytest.mark.parametrize("k", range(1, ORDER))
+@pytest.mark.parametrize("k", range(1, N_SYMMETRIES))
 def test_a_convolution_moves_channels_with_the_turn(k):
     # By the group's law: a symmetry of the image puts what channel h saw into channel k h.
     torch.manual_seed(0)
     conv = GroupConv(2, 3, 3)
     corners = torch.arange(9).reshape(3, 3)
-    moved = [next(g for g in range(ORDER)
+    moved = [next(g for g in range(N_SYMMETRIES)
                   if torch.equal(act(corners, g), act(act(corners, h), k)))
-             for h in range(ORDER)]
+             for h in range(N_SYMMETRIES)]
 
     def move(field):
-        field = act(field.unflatten(1, (-1, ORDER)), k)
+        field = act(field.unflatten(1, (-1, N_SYMMETRIES)), k)
         return torch.empty_like(field).index_copy(2, torch.tensor(moved), field).flatten(1, 2)
 
-    x = torch.randn(1, 2 * ORDER, 7, 7)
+    x = torch.randn(1, 2 * N_SYMMETRIES, 7, 7)
     torch.testing.assert_close(conv(move(x)), move(conv(x)))
 
 
@@ -89,9 +97,9 @@ def test_hybrid_need_not_commute():
 def test_a_kernel_without_direction_is_an_ordinary_one():
     conv = GroupConv(1, 1, 3)
     conv.weight.data[:] = torch.tensor([[0.0, 1, 0], [1, 2, 1], [0, 1, 0]])
-    x = torch.randn(1, ORDER, 6, 6)
+    x = torch.randn(1, N_SYMMETRIES, 6, 6)
     plain = functional.conv2d(x.sum(dim=1, keepdim=True), conv.weight[:, :1], padding=1)
-    torch.testing.assert_close(conv(x), plain.expand(-1, ORDER, -1, -1))
+    torch.testing.assert_close(conv(x), plain.expand(-1, N_SYMMETRIES, -1, -1))
 
 
 def test_more_conditions_than_are_known():

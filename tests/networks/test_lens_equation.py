@@ -6,12 +6,8 @@ import torch
 
 from lenssr.image import relative_kernel
 from lenssr.lensing import SceneGrid
-from lenssr.networks import asinh_scale, build_network
-from lenssr.networks.lens_equation import RADII
-from lenssr.train import Recipe, Training
-from lenssr.train._batch import Batch
-from lenssr.train._losses import MISFIT
-from lenssr.train._misfit import MisfitTrainer
+from lenssr.networks import LOG_RADIUS_RANGE, asinh_scale, build_network
+from lenssr.train import RESIDUAL_LOSS, Batch, Recipe, ResidualTrainer, Training
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +72,11 @@ def test_guesses_share_out_the_radii(network):
     x = asinh_scale(torch.randn(2, 1, 24, 24))
     with torch.no_grad():
         values, scores = network.guess(x, torch.ones_like(x), torch.full((2,), 2.5))
-    radii, width = values[..., 0], (RADII[1] - RADII[0]) / 3
+    radii, width = values[..., 0], (LOG_RADIUS_RANGE[1] - LOG_RADIUS_RANGE[0]) / 3
     assert scores.shape == (2, 3)
     for k in range(3):
-        assert (radii[:, k] > RADII[0] + (k - 0.1) * width - 1e-5).all()
-        assert (radii[:, k] < RADII[0] + (k + 1.1) * width + 1e-5).all()
+        assert (radii[:, k] > LOG_RADIUS_RANGE[0] + (k - 0.1) * width - 1e-5).all()
+        assert (radii[:, k] < LOG_RADIUS_RANGE[0] + (k + 1.1) * width + 1e-5).all()
 
 
 def test_masked_pixels_do_not_count(network):
@@ -105,8 +101,8 @@ def test_no_target_is_looked_at(tmp_path):
             return value
 
     recipe = Recipe("a", {"architecture": "lens_equation", "scale": 2, "guesses": 2,
-                          "features": 8}, training=Training(loss=MISFIT, steps=5))
-    trainer = MisfitTrainer(recipe, tmp_path, Team())
+                          "features": 8}, training=Training(loss=RESIDUAL_LOSS, steps=5))
+    trainer = ResidualTrainer(recipe, tmp_path, Team())
     lr, hr = torch.randn(2, 1, 24, 24), torch.full((2, 1, 48, 48), torch.nan)
     batch = Batch(lr, hr, None, hr, [0, 1], (torch.ones_like(lr), telescope(), torch.zeros(2)))
     assert torch.isfinite(trainer.loss(batch))

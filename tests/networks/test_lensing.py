@@ -6,7 +6,6 @@ import torch
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
 
-from lenssr._forward_model import ForwardModel
 from lenssr.image import relative_kernel
 from lenssr.lensing import (
     Potential,
@@ -17,6 +16,7 @@ from lenssr.lensing import (
     sersic_derivatives,
     sersic_profile,
 )
+from lenssr.methods import ForwardModel
 
 MACRO = torch.tensor([[np.log(7.0), 2.2, 0.2, -0.15, 0.7, -0.4, 0.03, -0.05],
                       [np.log(3.0), 1.8, -0.3, 0.25, -1.1, 0.3, -0.08, 0.02],

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr._forward_model import BatchForwardModel, ForwardModel
 from lenssr.image import relative_kernel
+from lenssr.methods import BatchForwardModel, ForwardModel
 
 SHAPES = [(1, 1), (2, 3), (17, 30)]
 

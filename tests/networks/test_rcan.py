@@ -6,8 +6,7 @@ import torch
 from scipy import ndimage
 
 from lenssr.image import gaussian_psf
-from lenssr.networks import asinh_scale, build_network, psf_features, sinh_scale
-from lenssr.networks._layers import LocalMean
+from lenssr.networks import LocalMean, asinh_scale, build_network, psf_features, sinh_scale
 from lenssr.weights import load_network
 
 

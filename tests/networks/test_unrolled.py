@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from lenssr.image import gaussian_psf, relative_kernel
-from lenssr.networks import asinh_scale, build_network
-from lenssr.networks._layers import enlarge
+from lenssr.networks import asinh_scale, build_network, enlarge
 
 
 def told(n=12, scale=2, fwhm=3.0, batch=2):

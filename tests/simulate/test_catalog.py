@@ -16,6 +16,7 @@ from astropy.table import QTable
 
 from lenssr import LensSRWarning
 from lenssr.simulate import (
+    DamagedChunk,
     Defects,
     Instrument,
     Population,
@@ -25,8 +26,7 @@ from lenssr.simulate import (
     simulate_pair,
     write_pairs,
 )
-from lenssr.simulate import _catalog_chunk as chunks
-from lenssr.simulate._catalog_array import DamagedChunk
+from lenssr.simulate import _catalog as chunks
 
 zarr = pytest.importorskip("zarr")
 

@@ -5,7 +5,7 @@ import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LensModel.Solver.lens_equation_solver import LensEquationSolver
 
-from lenssr.lensing._point_images import image_positions
+from lenssr.lensing import image_positions
 from lenssr.simulate import Grid, Population, SceneModel, ray_shooting
 
 GRID = Grid(160, 0.05)

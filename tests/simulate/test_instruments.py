@@ -9,15 +9,15 @@ from lenstronomy.SimulationAPI.ObservationConfig import DES, HST, JWST, LSST, Eu
 
 from lenssr.simulate import (
     INSTRUMENTS,
-    BatchDraws,
+    BatchRandom,
     Instrument,
     Optics,
     Population,
     SceneModel,
+    moffat,
     observe_batch,
     simulate_pair,
 )
-from lenssr.simulate._optics import moffat
 
 PRESETS = {
     "DES": DES.DES(band="i"), "LSST": LSST.LSST(band="i"), "Euclid VIS": Euclid.Euclid(band="VIS"),
@@ -95,7 +95,7 @@ def test_noise_is_as_declared():
     scenes = torch.zeros(600, 96, 96, dtype=torch.float64)
     scenes[:, 40:56, 40:56] = 1 / 256
     seen = observe_batch(camera, optics, scenes, None,
-                   BatchDraws(torch.Generator().manual_seed(1), len(scenes)))
+                   BatchRandom(torch.Generator().manual_seed(1), len(scenes)))
     unit = (seen.electrons / seen.sky).reshape(-1, 1, 1)
     noise = (seen.lr - seen.clean) * unit
     variance = camera.sky_electrons**2 + (seen.clean * unit).clamp(min=0)

@@ -14,8 +14,8 @@ from skimage.filters import window
 from skimage.registration import phase_cross_correlation
 
 from lenssr import LensSRWarning, superresolve
-from lenssr._forward_model import PSFConvolution
 from lenssr.image import gaussian_psf
+from lenssr.methods import PSFConvolution
 from lenssr.simulate import pair_observations
 
 PIXEL, FINE = 0.2, 0.05    # arcsec

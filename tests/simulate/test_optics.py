@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr._forward_model import ForwardModel
 from lenssr.image import TARGET_FWHM, gaussian_psf, relative_kernel
-from lenssr.simulate import BatchDraws, Instrument, Optics, observe_batch
-from lenssr.simulate._observe import correlate
-from lenssr.simulate._optics import moffat
+from lenssr.methods import ForwardModel
+from lenssr.simulate import BatchRandom, Instrument, Optics, correlate_noise, moffat, observe_batch
 
 N, SCALE, FINE = 96, 2, 2
 SIGMA = 1 / (2 * np.sqrt(2 * np.log(2)))
@@ -109,7 +107,7 @@ def test_told_psf_is_the_whole_of_it(scale, beta):
     scene[0] = torch.exp(-r2 / 2 / (1.5 * scale * fine) ** 2)
     instrument = Instrument(seeing=(0.9, 0.9), beta=(beta, beta), snr=(1e9, 1e9))
     seen = observe_batch(instrument, optics, scene, torch.zeros(1, 1, 3, dtype=torch.float64),
-                   BatchDraws(torch.Generator().manual_seed(0), 1))
+                   BatchRandom(torch.Generator().manual_seed(0), 1))
     psf = optics.effective_psf(seen.transfer)[0].double().numpy()
     assert psf.shape == (31, 31) and psf[0].max() < 1e-4 * psf.max()
     found = ForwardModel(psf, scale, (48, 48)).forward(seen.hr[0].double().numpy())
@@ -126,7 +124,7 @@ def test_grid_that_does_not_divide():
 def test_correlated_noise(width):
     # White noise through a Gaussian of that width: lag-one correlation exp(-1 / 4 width^2).
     white = torch.randn(400, 32, 32, generator=torch.Generator().manual_seed(0))
-    noise = correlate(white, torch.full((400,), width)).numpy()
+    noise = correlate_noise(white, torch.full((400,), width)).numpy()
     assert noise.std() == pytest.approx(1, rel=0.01)
     lag = (noise[:, :, 1:] * noise[:, :, :-1]).mean()
     # The Gaussian is cut at the Nyquist frequency, which counts for narrow ones.
@@ -140,7 +138,7 @@ def test_noise_is_as_declared():
     optics = Optics(N, SCALE, FINE)
     scenes = gaussian_scene(8.0, 47.5, 47.5).float().repeat(2000, 1, 1)
     seen = observe_batch(Instrument(snr=(50, 50), depth=(30, 30)), optics, scenes,
-                   torch.zeros(2000, 1, 3), BatchDraws(torch.Generator().manual_seed(0), 2000))
+                   torch.zeros(2000, 1, 3), BatchRandom(torch.Generator().manual_seed(0), 2000))
     pull = (seen.lr - seen.clean) / seen.sigma
     assert pull.std().item() == pytest.approx(1, rel=0.005)
     sky = seen.sky.reshape(-1, 1, 1)

@@ -13,8 +13,9 @@ from lenssr.simulate import (
     ray_shooting,
     render,
     render_batch,
+    wave_deflection,
+    wave_mass,
 )
-from lenssr.simulate._random_field import wave_deflection, wave_mass
 
 PLANE = LensPlane(1.2, 0.1, -0.05, 0.5, 1.0, None)
 

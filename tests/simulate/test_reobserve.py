@@ -6,8 +6,8 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData
 
-from lenssr._forward_model import PSFConvolution
 from lenssr.image import gaussian_psf
+from lenssr.methods import PSFConvolution
 from lenssr.simulate import simulate_observation
 
 NATIVE, PIXEL = 2.2, 0.05  # FWHM in pixels and pixel (arcsec) of the sharp images here

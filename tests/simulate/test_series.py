@@ -12,18 +12,18 @@ from scipy.special import erf
 from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf
 from lenssr.simulate import (
     PRESETS,
+    SCENE_TYPES,
     Defects,
-    GivenSeries,
     Instrument,
     PairSeries,
     PairStream,
     Population,
     SceneModel,
+    SceneSeries,
     Subhalos,
     find_preset,
     simulate_pair,
 )
-from lenssr.simulate._model import KINDS
 
 GEOMETRY = {  # side and pixel (arcsec) of the target
     "any-telescope": (96, 0.084), "arcs": (96, 0.084),
@@ -64,9 +64,9 @@ def relative(one, other):
     return np.abs(one - other).max() / np.abs(other).max()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCENE_TYPES)
 def test_engines_give_the_same_pair(kind):
-    population = Population(kinds=tuple(float(k == kind) for k in KINDS), real=0.5)
+    population = Population(kinds=tuple(float(k == kind) for k in SCENE_TYPES), real=0.5)
     options = dict(population=population, substructure=("cdm", "axion"), size=24, seed=5)
     torch_batch, reference = (PairSeries(engine=engine, **options).batch(range(12))
                               for engine in ("torch", "lenstronomy"))
@@ -355,7 +355,7 @@ def test_target_kernel_is_declared():
 def test_given_scenes_are_observed_as_drawn_ones():
     instrument = Instrument(snr=(200, 200), depth=(1e4, 1e4))
     star = SceneModel("field", points=[(0.2, -0.4, 1.0)])
-    series = GivenSeries([star, star, SceneModel("empty")], instrument, 32, scale=3, seed=5)
+    series = SceneSeries([star, star, SceneModel("empty")], instrument, 32, scale=3, seed=5)
     one, two, empty = series
     assert len(series) == 3 and one.scale == 3
     assert np.abs(one.lr.data - two.lr.data).max() > one.truth["sky"].value
@@ -364,5 +364,5 @@ def test_given_scenes_are_observed_as_drawn_ones():
     assert not empty.hr.data.any()
     assert empty.lr.data.std() == pytest.approx(empty.lr.uncertainty.array[0, 0], rel=0.1)
     # The conditions are those of the seed and the index, whatever the scene.
-    other = GivenSeries([SceneModel("empty"), star], instrument, 32, scale=3, seed=5)
+    other = SceneSeries([SceneModel("empty"), star], instrument, 32, scale=3, seed=5)
     assert np.array_equal(next(iter(other)).lr.psf, one.lr.psf)

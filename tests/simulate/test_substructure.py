@@ -16,15 +16,15 @@ from lenssr.simulate import (
     SceneModel,
     Subhalos,
     Vortex,
+    add_substructure,
     draw_model,
+    lines_as_points,
     parse_substructure,
     render,
+    sersic_parameters,
     simulate_pair,
     truncated_nfw,
 )
-from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._model import sersic
-from lenssr.simulate._substructure import add_substructure
 
 
 def draw_scene(population, grid, seed, index, substructure="no_sub"):
@@ -225,7 +225,7 @@ def test_many_images_of_a_quasar():
     scene = SceneModel(
         "quasar", ["EPL"], [dict(theta_E=1.0, gamma=2.0, e1=0.1, e2=0.0, center_x=0.0,
                                  center_y=0.0)],
-        ["SERSIC_ELLIPSE"], [sersic(0.1, 0.02, 0.1, 0.2, 1.0)],
+        ["SERSIC_ELLIPSE"], [sersic_parameters(0.1, 0.02, 0.1, 0.2, 1.0)],
         quasar=dict(x=0.1, y=0.02, flux=1.0, flicker=np.zeros(2)))
     add_substructure(scene, Subhalos(mass_range=(1e9, 2e9)), 0.5, 1.0, np.random.default_rng(2))
     _, few = render(scene, Grid(100, 0.05))

@@ -8,18 +8,18 @@ import torch
 from lenstronomy.LensModel.lens_model import LensModel
 
 from lenssr.simulate import (
+    SCENE_TYPES,
     Grid,
     Population,
     SceneModel,
     Subhalos,
+    _shoot,
     draw_model,
+    lines_as_points,
     parse_substructure,
     render,
     render_batch,
 )
-from lenssr.simulate._line_mass import lines_as_points
-from lenssr.simulate._model import KINDS
-from lenssr.simulate._torch_scene import _shoot
 
 
 def draw_scene(population, grid, seed, index, substructure="no_sub"):
@@ -100,7 +100,7 @@ def worst(scenes, **keywords):
 
 def test_every_kind_of_drawn_scene_is_that_of_lenstronomy():
     scenes = draw(200)
-    assert {scene.kind for scene in scenes} == set(KINDS)
+    assert {scene.kind for scene in scenes} == set(SCENE_TYPES)
     assert worst(scenes) < 1e-9
 
 
@@ -122,7 +122,7 @@ def test_200_scenes_of_all_classes_and_sources_are_those_of_lenstronomy():
     populations = [Population(kinds=kinds, **keywords) for keywords in (
         dict(real=1.0), dict(clumpy=1.0), dict(clumpy=0.0, mass_model="SIE"))]
     scenes = [draw_model(populations[i % 3], 21, i, priors[i // 3 % 6]) for i in range(200)]
-    assert {scene.kind for scene in scenes} == set(KINDS)
+    assert {scene.kind for scene in scenes} == set(SCENE_TYPES)
     sources = {(scene.galaxy != "", len(scene.source_models) > 1) for scene in scenes}
     assert sources == {(True, False), (False, False), (False, True)}
     assert worst(scenes) < 1e-7

@@ -8,10 +8,19 @@ import torch
 from torch.nn import functional
 
 from lenssr.networks import Discriminator, asinh_scale, build_network
-from lenssr.train import Adversarial, Distributed, Recipe, fit, open_pairs
-from lenssr.train._adversarial import SRGANTrainer, balanced, relativistic
-from lenssr.train._validation import power_error
-from lenssr.train._views import details, views
+from lenssr.train import (
+    Adversarial,
+    Distributed,
+    Recipe,
+    SRGANTrainer,
+    balanced_adversarial_loss,
+    discriminator_inputs,
+    fit,
+    open_pairs,
+    power_error,
+    relativistic_loss,
+    wavelet_details,
+)
 from lenssr.weights import load_network
 
 
@@ -66,20 +75,20 @@ def test_details_are_what_smoothing_takes_away():
     image = torch.rand(1, 1, 33, 33, dtype=torch.float64)
     kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
     around = image[0, 0, 14:19, 14:19].numpy()
-    found = details(image)
+    found = wavelet_details(image)
     assert found[0, 0, 16, 16].item() == pytest.approx(
         image[0, 0, 16, 16].item() - (kernel * around).sum(), abs=1e-12)
-    wide = details(torch.nn.functional.pad(torch.ones(1, 1, 1, 1), [40] * 4).double())
+    wide = wavelet_details(torch.nn.functional.pad(torch.ones(1, 1, 1, 1), [40] * 4).double())
     # All that is taken away of a point sums up to nothing, at every scale.
     assert wide.sum(dim=(-2, -1)).abs().max() < 1e-12
-    assert details(torch.full((1, 1, 33, 33), 7.0)).abs().max() < 1e-5
+    assert wavelet_details(torch.full((1, 1, 33, 33), 7.0)).abs().max() < 1e-5
 
 
 def test_views_show_what_is_too_smooth():
     torch.manual_seed(0)
     truth = 1000 * torch.rand(2, 1, 32, 32)
-    true = views(truth, truth)
-    smooth = views(functional.avg_pool2d(truth, 3, 1, 1), truth)
+    true = discriminator_inputs(truth, truth)
+    smooth = discriminator_inputs(functional.avg_pool2d(truth, 3, 1, 1), truth)
     torch.testing.assert_close(true[:, :1], asinh_scale(truth))
     sizes = torch.sinh(true[:, 1:]).square().mean(dim=(-2, -1)).sqrt()
     torch.testing.assert_close(sizes, torch.ones_like(sizes), rtol=0.02, atol=0)
@@ -89,7 +98,7 @@ def test_views_show_what_is_too_smooth():
 def test_relativistic_by_hand():
     real, fake = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
     by_hand = [np.log(1 + np.exp(-1)), np.log(1 + np.exp(2))]
-    np.testing.assert_allclose(relativistic(real, fake), by_hand, rtol=1e-6)
+    np.testing.assert_allclose(relativistic_loss(real, fake), by_hand, rtol=1e-6)
 
 
 def test_adversarial_gradient_is_as_large_as_it_should_be():
@@ -104,7 +113,7 @@ def test_adversarial_gradient_is_as_large_as_it_should_be():
     ours, output.grad = output.grad.clone(), None
     sure = torch.tensor([0.0, 3.0, -30.0])
     margin = (push * (output - output.detach())).sum(dim=(1, 2, 3)) + sure
-    loss = balanced(content(), margin, output, 0.5)
+    loss = balanced_adversarial_loss(content(), margin, output, 0.5)
     loss.backward()
     added = output.grad - ours
     assert loss.item() == pytest.approx(content().item())

@@ -5,8 +5,7 @@ import pytest
 from photutils.aperture import CircularAperture
 from scipy import ndimage
 
-from lenssr.train._apertures import sum_factors
-from lenssr.train._conformal import WITHIN
+from lenssr.train import NORMAL_COVERAGE, aperture_factors
 from lenssr.uncertainty import (
     APERTURE_AREAS,
     APERTURE_FRACTIONS,
@@ -48,17 +47,17 @@ def restored(rng, amplitude=1.0, width=1.5):
 
 def test_right_errors_stay():
     arrays, whole, snr, told = restored(np.random.default_rng(0))
-    factors, shares = sum_factors(arrays, whole, snr, told, 2)
+    factors, shares = aperture_factors(arrays, whole, snr, told, 2)
     assert np.shape(factors) == (len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1)
     np.testing.assert_allclose(factors, 1, atol=0.12)
-    np.testing.assert_allclose(shares, WITHIN, atol=0.02)
+    np.testing.assert_allclose(shares, NORMAL_COVERAGE, atol=0.02)
 
 
 def test_factor_is_that_of_the_errors():
     arrays, whole, snr, told = restored(np.random.default_rng(0), 1.7)
-    factors, shares = sum_factors(arrays, whole, snr, told, 2)
+    factors, shares = aperture_factors(arrays, whole, snr, told, 2)
     np.testing.assert_allclose(factors, 1.7, rtol=0.1)
-    np.testing.assert_allclose(shares, WITHIN, atol=0.02)
+    np.testing.assert_allclose(shares, NORMAL_COVERAGE, atol=0.02)
 
 
 def test_errors_are_at_least_those_of_the_measurement():
@@ -80,7 +79,7 @@ def test_apertures_are_covered_by_errors_that_are_not_as_they_are_told(amplitude
     if amplitude == "mixed":
         amplitude = np.exp(rng.normal(0.3, 0.9, (N, 1, 1)))
     arrays, whole, snr, told = restored(rng, amplitude, width)
-    factors, _ = sum_factors(arrays, whole, snr, told, 2)
+    factors, _ = aperture_factors(arrays, whole, snr, told, 2)
     off = {name: [] for name in ("before", "after")}
     for image in arrays["mean"] - arrays["truth"]:
         for radius in (2.0, 3.0, 5.0, 7.0, 10.0):
@@ -94,7 +93,7 @@ def test_apertures_are_covered_by_errors_that_are_not_as_they_are_told(amplitude
             z = abs((weights * image).sum()) / np.sqrt(variance)
             off["before"].append(z)
             off["after"].append(z / aperture_sum_factor(1e-6, weights.sum(), factors))
-    miss = {name: max(abs(np.mean(np.array(z) <= k) - WITHIN[k - 1]) for k in (1, 2))
+    miss = {name: max(abs(np.mean(np.array(z) <= k) - NORMAL_COVERAGE[k - 1]) for k in (1, 2))
             for name, z in off.items()}
     assert miss["after"] < 0.7 * miss["before"]
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lenssr.image import TARGET_FWHM, gaussian_psf
-from lenssr.networks import from_asinh, to_asinh
-from lenssr.networks.arcs import ArcGenerator
+from lenssr.networks import ArcGenerator, from_asinh, to_asinh
 from lenssr.train import (
     Adversarial,
+    ArcImages,
+    ArcTrainer,
     Data,
     Distributed,
     Recipe,
@@ -19,7 +20,6 @@ from lenssr.train import (
     fit,
     open_pairs,
 )
-from lenssr.train._arcs import ArcImages, ArcTrainer
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_a_generated_pair_is_one_sky_seen_twice(mixed):
 
 
 def _draws(n):
-    from lenssr.train._batch import sample_rng
+    from lenssr.train import sample_rng
 
     return sample_rng(1, range(n))
 

@@ -10,15 +10,24 @@ import pytest
 import torch
 
 from lenssr import superresolve
-from lenssr._forward_model import ForwardModel
 from lenssr.cli import main
 from lenssr.image import LensImage, gaussian_psf, psf_fwhm, widened_psf
-from lenssr.methods import DataResidual, make_method
+from lenssr.methods import DataResidual, ForwardModel, make_method
 from lenssr.networks import build_network
 from lenssr.simulate import simulate_catalog, simulate_pair
-from lenssr.train import Calibration, Data, _conformal, _restored, calibrate, fit
+from lenssr.train import (
+    Calibration,
+    Data,
+    _conformal,
+    calibrate,
+    fit,
+    open_calibration_images,
+    perturb_observation,
+)
 from lenssr.train import _calibrate as module
-from lenssr.train._held import as_known, open_images
+from lenssr.train import (
+    _calibration_images as _restored,
+)
 from lenssr.uncertainty import sky_level
 from lenssr.weights import error_file, find_weights, load_error_head, read_card, save_network
 
@@ -158,7 +167,7 @@ def test_pairs_of_a_catalogue(recipe, tmp_path):
     path = tmp_path / "own.safetensors"
     save_network(path, build_network(**recipe.network), name="own", network=recipe.network,
                  recipe=own.as_dict())
-    shares = [open_images(own, 2, Calibration(**SMALL), held) for held in (False, True)]
+    shares = [open_calibration_images(own, 2, Calibration(**SMALL), held) for held in (False, True)]
     assert not set(shares[0].pairs.chosen) & set(shares[1].pairs.chosen)
     image, truth = next(shares[1].take([0]))
     assert image.shape == (16, 16) and truth.shape == (32, 32)
@@ -194,7 +203,7 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
 def test_noise_and_psf_are_known_as_well_as_is_said():
     how = Calibration(psf_wrong=0.5, psf_error=0.05, noise_error=0.1, masked=0.5)
     psf, values = gaussian_psf(4.0, 25), np.zeros((16, 16))
-    found = [as_known(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
+    found = [perturb_observation(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
              for k in range(200)]
     assert np.std(np.log([image.noise for image in found])) == pytest.approx(0.1, rel=0.2)
     widths = np.array([np.log(psf_fwhm(image.psf) / psf_fwhm(psf)) for image in found])
@@ -207,7 +216,7 @@ def test_noise_and_psf_are_known_as_well_as_is_said():
 def test_truths_are_what_the_images_show(recipe):
     """Seen through the telescope they are the data but for their noise."""
     how = Calibration(**{**SMALL, "held_out": 12}, psf_wrong=0, noise_error=0, masked=0)
-    for image, truth in open_images(recipe, 2, how, True).take(range(12)):
+    for image, truth in open_calibration_images(recipe, 2, how, True).take(range(12)):
         misfit = DataResidual(image, 2)
         assert misfit.chi2(truth) == pytest.approx(1, abs=4 * np.sqrt(2 / misfit.count))
 
@@ -221,7 +230,7 @@ def test_errors_are_those_of_results_at_any_level_of_the_sky(weights, tmp_path):
     image = LensImage(data, np.ones((24, 24)), np.zeros((24, 24), bool), psf, 1.0)
     images = SimpleNamespace(n=1, take=lambda indices: [(image, truth)])
     method = make_method("rcan", 2, {"weights": weights, "n_probes": 1})
-    arrays = _restored.restored_images(images, method, 2, tmp_path, False, device="cpu")
+    arrays = _restored.restore_images(images, method, 2, tmp_path, False, device="cpu")
     result = superresolve(data, "rcan", psf=psf, uncertainty=1.0, unit="adu", weights=weights,
                           n_probes=1, flux="surface-brightness")
     assert sky_level(data, image.mask, 1.0) > 10
@@ -261,7 +270,7 @@ def test_spread_of_samples(recipe, tmp_path):
 def test_blank_skies_come_after_the_scenes(recipe):
     """They hold nothing but noise, each its own; and no image that is held out is one."""
     how = Calibration(**SMALL)
-    images, held = (open_images(recipe, 2, how, part) for part in (False, True))
+    images, held = (open_calibration_images(recipe, 2, how, part) for part in (False, True))
     assert (images.n, held.n) == (28, 6)
     found = list(images.take(range(18, 28)))
     assert all(truth.any() for _, truth in found[:2])

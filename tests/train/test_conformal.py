@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from lenssr.train._conformal import WITHIN, conformal_factors, coverage, rest_correlation
-from lenssr.uncertainty import MAX_LAG, conformal_factor, from_quadrant
-from lenssr.uncertainty._calibration import CROWDING_KNOTS, SNR_KNOTS
+from lenssr.train import NORMAL_COVERAGE, conformal_factors, coverage, rest_correlation
+from lenssr.uncertainty import CROWDING_KNOTS, MAX_LAG, SNR_KNOTS, conformal_factor, from_quadrant
 
 
 def test_shares_are_those_of_the_normal_distribution():
-    np.testing.assert_allclose(WITHIN, stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]), atol=1e-6)
+    np.testing.assert_allclose(NORMAL_COVERAGE, stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]), atol=1e-6)
 
 
 def pixels(n=400000, seed=0):
@@ -39,10 +38,10 @@ def test_scale_that_is_wrong_by_signal_to_noise_and_crowding_is_found():
     sigma = std * conformal_factor(snr, crowd, factors)
     shares = coverage(error, sigma, snr)
     for name in ("below 1", "1-3", "3-10", "10-30", "above 30", "all"):
-        np.testing.assert_allclose(shares[name], WITHIN, atol=0.006)
+        np.testing.assert_allclose(shares[name], NORMAL_COVERAGE, atol=0.006)
     for where in (crowd < 0.003, crowd > 0.4):
         shares = coverage(error[where], sigma[where], snr[where])
-        np.testing.assert_allclose(shares["all"], WITHIN, atol=0.006)
+        np.testing.assert_allclose(shares["all"], NORMAL_COVERAGE, atol=0.006)
 
 
 def test_errors_that_are_not_normal_are_shared_out_between_both():
@@ -51,10 +50,10 @@ def test_errors_that_are_not_normal_are_shared_out_between_both():
     error = std * stats.t(3).rvs(len(std), random_state=rng)
     factors = conformal_factors(error, std, snr, crowd)
     off = np.abs(error / std)
-    alone = np.quantile(off, WITHIN) / (1, 2)
+    alone = np.quantile(off, NORMAL_COVERAGE) / (1, 2)
     assert (min(alone) < np.array(factors)).all() and (np.array(factors) < max(alone)).all()
-    both = coverage(error, std * conformal_factor(snr, crowd, factors), snr)["all"] - WITHIN
-    only = [np.array([np.mean(off <= k * f) for k in (1, 2)]) - WITHIN for f in alone]
+    both = coverage(error, std * conformal_factor(snr, crowd, factors), snr)["all"] - NORMAL_COVERAGE
+    only = [np.array([np.mean(off <= k * f) for k in (1, 2)]) - NORMAL_COVERAGE for f in alone]
     assert np.abs(both).max() < 0.7 * min(np.abs(one).max() for one in only)
 
 

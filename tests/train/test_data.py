@@ -7,20 +7,28 @@ import pytest
 import torch
 
 from lenssr import LensSRWarning
-from lenssr._forward_model import BatchForwardModel
+from lenssr.methods import BatchForwardModel
 from lenssr.networks import psf_features
 from lenssr.simulate import (
-    BatchDraws,
+    BatchRandom,
+    correlate_noise,
     find_preset,
     kernel_neighbour_correlation,
     simulate_catalog,
     simulate_pair,
 )
-from lenssr.simulate._observe import correlate
-from lenssr.train import Data, _data, apply_symmetry, fit, open_pairs
-from lenssr.train._batch import epoch_order, sample_indices
-from lenssr.train._catalog import CatalogPairs
-from lenssr.train._data import BankPairs, StreamPairs
+from lenssr.train import (
+    CachedPairs,
+    CatalogPairs,
+    Data,
+    OnlinePairs,
+    _data,
+    apply_symmetry,
+    epoch_order,
+    fit,
+    open_pairs,
+    sample_indices,
+)
 from lenssr.uncertainty import estimate_sky
 from lenssr.uncertainty import neighbour_correlation as in_the_sky
 
@@ -65,7 +73,7 @@ def test_pairs_depend_on_their_number_alone(source, catalog):
     """Two processes meet the pairs that one with the doubled batch meets."""
     data = {"bank": Data(scenes=20, size=8), "stream": Data(scenes=0, size=8),
             "catalog": Data(catalog=str(catalog.path), size=8)}[source]
-    pairs = {"bank": BankPairs, "stream": StreamPairs, "catalog": CatalogPairs}[source](data, 2)
+    pairs = {"bank": CachedPairs, "stream": OnlinePairs, "catalog": CatalogPairs}[source](data, 2)
     whole = pairs.batch(3, 4)
     parts = [pairs.batch(3, 2, rank, 2) for rank in (0, 1)]
     assert sum((part.indices for part in parts), []) == whole.indices
@@ -76,7 +84,7 @@ def test_pairs_depend_on_their_number_alone(source, catalog):
 
 
 def test_stream_is_the_series_in_noise_units():
-    pairs = StreamPairs(Data("deeplense-1", scenes=0, seed=5, size=16, **KNOWN), 2)
+    pairs = OnlinePairs(Data("deeplense-1", scenes=0, seed=5, size=16, **KNOWN), 2)
     batch = pairs.batch(2, 3)
     assert batch.indices == [6, 7, 8]
     pair = simulate_pair("deeplense-1", substructure="no_sub", size=16, seed=5, index=7,
@@ -90,8 +98,8 @@ def test_stream_is_the_series_in_noise_units():
 
 
 def test_noiseless_preset_has_the_noise_that_was_left_out():
-    for pairs in (StreamPairs(Data("deeplense-clean", scenes=0, size=16, **KNOWN), 2),
-                  BankPairs(Data("deeplense-clean", scenes=20, size=16, **KNOWN), 2)):
+    for pairs in (OnlinePairs(Data("deeplense-clean", scenes=0, size=16, **KNOWN), 2),
+                  CachedPairs(Data("deeplense-clean", scenes=20, size=16, **KNOWN), 2)):
         batch = pairs.batch(0, 4)
         assert torch.isfinite(batch.lr).all()
         # The preset's peak signal to noise is 22; patches of a bank may lie beside the peak.
@@ -101,7 +109,7 @@ def test_noiseless_preset_has_the_noise_that_was_left_out():
 @pytest.mark.parametrize("scenes", [0, 20])
 def test_targets_with_noise_are_trained_on_and_the_truth_is_known(scenes):
     data = Data("deeplense-noisy", scenes=scenes, validation_scenes=8, size=16, **KNOWN)
-    batch = (BankPairs if scenes else StreamPairs)(data, 2).batch(0, 8)
+    batch = (CachedPairs if scenes else OnlinePairs)(data, 2).batch(0, 8)
     peak = batch.truth.amax(dim=(1, 2, 3))
     noise = (batch.hr - batch.truth).flatten(1).std(dim=1)
     np.testing.assert_allclose(noise / peak, 0.03, rtol=0.15)
@@ -109,8 +117,8 @@ def test_targets_with_noise_are_trained_on_and_the_truth_is_known(scenes):
 
 def test_bank_with_substructure():
     """Scene k is that of the series with class k, and no other is in its way."""
-    plain = BankPairs(Data(scenes=20, size=8), 2)
-    mixed = BankPairs(Data(scenes=20, size=8, substructure=["no_sub", "cdm", "axion"]), 2)
+    plain = CachedPairs(Data(scenes=20, size=8), 2)
+    mixed = CachedPairs(Data(scenes=20, size=8, substructure=["no_sub", "cdm", "axion"]), 2)
     assert plain.bank.folder != mixed.bank.folder
     a, b = (pairs.bank.take(pairs.opened, range(20))[0] for pairs in (plain, mixed))
     changed = np.abs(a - b).max(axis=(1, 2)) / a.max(axis=(1, 2)).clip(1e-12) > 1e-5
@@ -120,12 +128,12 @@ def test_bank_with_substructure():
 
 def test_scenes_of_other_priors_are_not_taken_for_these(monkeypatch):
     """A preset whose priors changed renders its scenes anew."""
-    old = BankPairs(Data(scenes=20, size=8), 2)
+    old = CachedPairs(Data(scenes=20, size=8), 2)
     preset = find_preset("hsc-hst")
     changed = dataclasses.replace(preset, population=dataclasses.replace(
         preset.population, theta_e=(0.1, 0.2)))
     monkeypatch.setattr(_data, "find_preset", lambda name: changed)
-    new = BankPairs(Data(scenes=20, size=8), 2)
+    new = CachedPairs(Data(scenes=20, size=8), 2)
     a, b = (pairs.bank.take(pairs.opened, range(20))[0] for pairs in (old, new))
     assert not np.array_equal(a, b)
 
@@ -140,17 +148,17 @@ def star(pairs):
 
 def test_patches_are_turned_together():
     # A star where the observed patch has its maximum: no turn, flip or shift separates them.
-    pairs = BankPairs(Data(scenes=20, size=16, noise_error=0.0), 2)
+    pairs = CachedPairs(Data(scenes=20, size=16, noise_error=0.0), 2)
     pairs.instrument = dataclasses.replace(pairs.instrument, snr=(1e6, 1e6))
     star(pairs)
-    batch = pairs.take(np.arange(8), BatchDraws(torch.Generator().manual_seed(0), 8))
+    batch = pairs.take(np.arange(8), BatchRandom(torch.Generator().manual_seed(0), 8))
     for low, high in zip(batch.lr[:, 0].numpy(), batch.hr[:, 0].numpy(), strict=True):
         places = [np.array(np.unravel_index(image.argmax(), image.shape)) for image in (low, high)]
         assert (places[1] // 2 == places[0]).all()
 
 
 def test_ellipticity_turns_with_the_patch():
-    assert BankPairs(Data(scenes=20, size=8), 2).batch(0, 20).conditions.shape == (20, 5)
+    assert CachedPairs(Data(scenes=20, size=8), 2).batch(0, 20).conditions.shape == (20, 5)
     square = torch.zeros(1, 5, 5)
     square[0, 2] = torch.tensor([1.0, 2, 3, 2, 1])
     upright = psf_features(square / square.sum())[0]
@@ -257,8 +265,8 @@ def through(source, catalog, size=12, **more):
     if source == "catalog":
         return CatalogPairs(Data(**{**more, "catalog": str(catalog.path)}), 2, telescope=True)
     if source == "stream":
-        return StreamPairs(Data(**{**more, "scenes": 0}), 2, telescope=True)
-    return BankPairs(Data(**more), 2, telescope=True)
+        return OnlinePairs(Data(**{**more, "scenes": 0}), 2, telescope=True)
+    return CachedPairs(Data(**more), 2, telescope=True)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -300,7 +308,7 @@ def test_scales_take_turns(recipe):
 
 def test_correlation_that_is_told_is_that_of_the_noise():
     width = torch.tensor([0.0, 0.4, 0.8])
-    noise = correlate(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)), width)
+    noise = correlate_noise(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)), width)
     found = (noise[..., 1:] * noise[..., :-1]).mean(dim=(-2, -1))
     np.testing.assert_allclose(found, kernel_neighbour_correlation(width), atol=0.02)
     sky = noise[2].numpy().astype(float)

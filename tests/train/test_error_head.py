@@ -7,10 +7,19 @@ import pytest
 import torch
 
 from lenssr.networks import ErrorHead, asinh_scale, psf_features
-from lenssr.train import Distributed, Recipe, Training, apply_symmetry, run_steps
-from lenssr.train._conformal import WITHIN, coverage
-from lenssr.train._data import ScalesPairs
-from lenssr.train._error_head import ErrorPairs, ErrorTrainer, turned_numbers
+from lenssr.train import (
+    NORMAL_COVERAGE,
+    Distributed,
+    ErrorPairs,
+    ErrorTrainer,
+    MultiScalePairs,
+    Recipe,
+    Training,
+    apply_symmetry,
+    coverage,
+    rotate_psf_features,
+    run_steps,
+)
 
 BLOCKS, PIXELS = 25.0, 0.25  # variances of blocks of 2x2 pixels, and of the pixels about them
 SIZES = dict(scale=2, told=5, features=8, blocks=1)
@@ -67,7 +76,7 @@ def test_head_finds_the_posterior_variance(head):
         assert found[k].mean() == pytest.approx(variance[k].mean(), rel=0.06)
     shares = coverage((arrays["mean"] - arrays["truth"])[inner], np.sqrt(found[inner]),
                       np.ones_like(ratio))["all"]
-    np.testing.assert_allclose(shares, WITHIN, atol=0.015)
+    np.testing.assert_allclose(shares, NORMAL_COVERAGE, atol=0.015)
 
 
 def test_misfit_tells_which_errors_are_large(recipe, tmp_path):
@@ -118,7 +127,7 @@ def test_several_scales_take_turns():
     head = ErrorHead(**{**SIZES, "scale": [2, 3]})
     twice = sky(8)[0]
     thrice = {**twice, **{name: np.zeros((8, 36, 36), np.float32) for name in ("mean", "truth")}}
-    pairs = ScalesPairs([ErrorPairs(each, slice(None), 12, 1) for each in (twice, thrice)])
+    pairs = MultiScalePairs([ErrorPairs(each, slice(None), 12, 1) for each in (twice, thrice)])
     for step, scale in ((0, 2), (1, 3)):
         batch = pairs.batch(step, 4)
         assert head(*batch.inputs("cpu")).shape == batch.error.shape == (4, 1, 12 * scale,
@@ -136,5 +145,5 @@ def test_numbers_of_the_psf_turn_with_the_image(turn):
     psf = torch.exp(-(x**2 + 1.2 * y**2 + 0.1 * x * y) / 6)
     psf /= psf.sum()
     told, expected = psf_features(psf[None])[0], psf_features(apply_symmetry(psf, turn)[None])[0]
-    torch.testing.assert_close(turned_numbers(told, turn), expected, rtol=1e-4, atol=1e-4)
-    assert torch.equal(turned_numbers(told[:2], turn), told[:2])
+    torch.testing.assert_close(rotate_psf_features(told, turn), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(rotate_psf_features(told[:2], turn), told[:2])

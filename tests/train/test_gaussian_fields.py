@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lenssr._forward_model import ForwardModel
 from lenssr.evaluate import OptimalLinearFilter
 from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, gaussian_psf, relative_kernel
+from lenssr.methods import ForwardModel
 from lenssr.networks import psf_features, sinh_scale
-from lenssr.train import Distributed, Recipe, Trainer, Training
-from lenssr.train._batch import Batch, Pairs
+from lenssr.train import Batch, Distributed, Pairs, Recipe, Trainer, Training
 
 SCALE, SIDE, SEEING = 2, 32, 3.0  # sides in input pixels; FWHM of the effective PSF
 LEVEL = 10.0  # rms of a field in units of the noise

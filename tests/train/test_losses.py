@@ -4,21 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr._forward_model import ForwardModel
 from lenssr.image import relative_kernel
+from lenssr.methods import ForwardModel
 from lenssr.networks import asinh_scale, sinh_scale
-from lenssr.train import Distributed, Recipe, Training
-from lenssr.train._batch import Batch
-from lenssr.train._losses import (
+from lenssr.train import (
     LOSSES,
+    Batch,
+    ConsistencyTrainer,
+    Distributed,
+    Recipe,
+    Training,
+    consistency_loss,
     flux_error,
-    inconsistency,
     log_relative_error,
     restoration_loss,
+    structural_similarity,
     training_loss,
 )
-from lenssr.train._misfit import ConsistentTrainer
-from lenssr.train._ssim import structural_similarity
 
 
 def images(seed=0, side=24):
@@ -148,9 +150,9 @@ def test_inconsistency_by_hand():
         for images in (image, batch.truth)]
     ratio = np.log((np.array(chi2[0]) + 1) / (np.array(chi2[1]) + 1))
     assert abs(ratio[0]) < 0.01 and ratio[1] > 1  # two per cent are nothing to a faint image
-    found = inconsistency(asinh_scale(image), batch).item()
+    found = consistency_loss(asinh_scale(image), batch).item()
     assert found == pytest.approx(np.maximum(ratio, 0).mean(), rel=1e-6)
-    assert inconsistency(asinh_scale(batch.truth), batch).item() == pytest.approx(0, abs=1e-9)
+    assert consistency_loss(asinh_scale(batch.truth), batch).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_consistency_is_added_by_its_weight(tmp_path):
@@ -161,15 +163,15 @@ def test_consistency_is_added_by_its_weight(tmp_path):
     losses = []
     for loss in ({"mse": 1.0}, {"mse": 1.0, "consistency": 0.5}):
         recipe = Recipe("tiny", sizes, training=Training(steps=1, loss=loss, precision="float32"))
-        trainer = ConsistentTrainer(recipe, tmp_path, Distributed("cpu"))
+        trainer = ConsistencyTrainer(recipe, tmp_path, Distributed("cpu"))
         trainer.network.double()
         output = trainer.network(*batch.inputs("cpu"))
         losses.append(trainer.content(output, batch))
-        more = inconsistency(output, batch)
+        more = consistency_loss(output, batch)
     assert losses[1].item() == pytest.approx(losses[0].item() + 0.5 * more.item(), rel=1e-9)
     more.backward()
     with torch.no_grad():
         for p in trainer.network.parameters():
             if p.grad is not None:
                 p -= 1e-5 * p.grad
-        assert inconsistency(trainer.network(*batch.inputs("cpu")), batch) < more
+        assert consistency_loss(trainer.network(*batch.inputs("cpu")), batch) < more

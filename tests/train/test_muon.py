@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from lenssr.train._muon import Muon, orthogonalized
+from lenssr.train import Muon, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(12, 90), (90, 12), (30, 30)])

@@ -8,12 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from lenssr.networks import VGG19
-from lenssr.networks.vgg19 import MEAN, SPREAD
-from lenssr.train import Training, fit
-from lenssr.train import _perceptual as module
-from lenssr.train._losses import training_loss
-from lenssr.train._perceptual import load_features, perceptual_error
+from lenssr.networks import IMAGENET_MEAN, IMAGENET_STD, VGG19
+from lenssr.train import Training, fit, load_features, perceptual_error, training_loss
+from lenssr.train import _losses as module
 
 # Layers of torchvision's vgg19 that have weights, and their shapes (its source, version 0.20).
 SHAPES = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256),
@@ -49,7 +46,7 @@ def scene(side=32, seed=0):
 def test_vgg19_layer_by_layer(state, vgg):
     """What torchvision's sequence of layers gives before each of its poolings."""
     x = image = torch.rand(2, 1, 32, 32)
-    x = torch.cat([(x - m) / s for m, s in zip(MEAN, SPREAD)], dim=1)
+    x = torch.cat([(x - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD)], dim=1)
     by_hand = []
     for k in range(37):
         if k in SHAPES:

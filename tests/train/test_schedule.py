@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.train import LearningRateSweep, Training
-from lenssr.train._schedule import flux_weight, learning_rate, scheduled
+from lenssr.train import LearningRateSweep, Training, flux_weight, learning_rate, scheduled
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from lenssr.networks import build_network
-from lenssr.train import Data, Recipe, Training, evaluate_weights, fit
-from lenssr.train._start import freeze, still, warm_start
+from lenssr.train import (
+    Data,
+    Recipe,
+    Training,
+    evaluate_weights,
+    fit,
+    freeze,
+    freeze_batchnorm,
+    warm_start,
+)
 from lenssr.weights import load_network, save_network
 
 SIZES = dict(architecture="srresnet", channels=1, scale=2, blocks=2, features=8, conditions=5)
@@ -47,7 +55,7 @@ def test_fine_tuning_in_two_stages(base, trained, tmp_path):
 def test_statistics_of_frozen_parts_stay():
     network = build_network(**SIZES).train()
     freeze(network, ["body.0"])
-    still(network, ["body.0"])
+    freeze_batchnorm(network, ["body.0"])
     before = {k: v.clone() for k, v in network.named_buffers()}
     network(torch.randn(4, 1, 8, 8), torch.zeros(4, 5))
     same = {k: torch.equal(v, before[k]) for k, v in network.named_buffers()}

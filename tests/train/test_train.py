@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lenssr.train import Distributed, Recipe, Trainer, Training, find_learning_rate, fit, open_pairs
-from lenssr.train import _curves as curves_module
+from lenssr.train import _validation as curves_module
 from lenssr.weights import load_network
 
 

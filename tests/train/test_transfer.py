@@ -8,10 +8,16 @@ import torch
 
 from lenssr.networks import asinh_scale
 from lenssr.simulate import open_catalog, simulate_pair, write_pairs
-from lenssr.train import Data, adapt, finetune, fit
-from lenssr.train._adapt import disagreement
-from lenssr.train._catalog import CatalogPairs
-from lenssr.train._discriminator import Discriminator, encode
+from lenssr.train import (
+    CatalogPairs,
+    Data,
+    DomainDiscriminator,
+    adapt,
+    consistency_chi2,
+    encode_features,
+    finetune,
+    fit,
+)
 from lenssr.weights import load_network, read_card
 
 
@@ -49,7 +55,7 @@ def test_stages_of_finetuning(source, pairs, tmp_path):
     assert card.name == "tiny-tuned" and card.recipe["training"]["init"] == str(first)
     # The fluxes of the other domain are half of those that the network had learnt.
     unseen = CatalogPairs(Data(catalog=str(tmp_path / "pairs"), size=8, validation_seed=0), 2, True)
-    from lenssr.train._validation import validate
+    from lenssr.train import validate
 
     old, new = (validate(load_network(path)[0], unseen, "cpu")["psnr"] for path in (source, made))
     assert new > old
@@ -115,15 +121,15 @@ def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
     data = Data(catalog=str(tmp_path / "pairs"), size=24, noise_error=0.0, validation_share=0.2)
     batch = CatalogPairs(data, 2, telescope=True).batch(0, 4)
     truth = asinh_scale(batch.truth)
-    right = disagreement(truth, batch).item()
+    right = consistency_chi2(truth, batch).item()
     # Of normal residuals the mean of sqrt(1 + r^2) - 1 is 0.355.
     assert right == pytest.approx(0.355, abs=0.06)
     for wrong in (asinh_scale(0.8 * batch.truth), truth.roll(2, -1)):
-        assert disagreement(wrong, batch).item() > 1.5 * right
+        assert consistency_chi2(wrong, batch).item() > 1.5 * right
     # Where there is no datum nothing is compared.
     sigma, *others = batch.telescope
     empty = batch._replace(telescope=(torch.full_like(sigma, torch.inf), *others))
-    assert disagreement(truth, empty).item() == 0
+    assert consistency_chi2(truth, empty).item() == 0
     # Without PSFs there is nothing to compare with.
     for pair in bright:
         pair.lr.psf = None
@@ -151,7 +157,7 @@ def test_adaptation_needs_a_batch_of_pairs(source, pairs, tmp_path):
 def test_discriminator_is_bounded():
     torch.manual_seed(0)
     features = 5 + 3 * torch.randn(8, 6, 16, 16)
-    judge = Discriminator(features)
+    judge = DomainDiscriminator(features)
     for _ in range(30):
         judge(features)  # the power iteration converges
     judge.eval()
@@ -160,7 +166,7 @@ def test_discriminator_is_bounded():
             values = torch.linalg.svdvals(layer.weight.flatten(1))
             assert values[0].item() == pytest.approx(1, abs=0.02)
     # Features in other units are the same features.
-    other = Discriminator(10 * features)
+    other = DomainDiscriminator(10 * features)
     other.load_state_dict({**judge.state_dict(), "mean": other.mean, "spread": other.spread})
     torch.testing.assert_close(other.eval()(10 * features), judge(features), rtol=1e-4, atol=1e-5)
 
@@ -168,13 +174,13 @@ def test_discriminator_is_bounded():
 def test_features_are_what_enters_the_last_part(source):
     network, _ = load_network(source)
     x, told = torch.randn(2, 1, 9, 7), torch.zeros(2, 5)
-    features, output = encode(network, x, told)
+    features, output = encode_features(network, x, told)
     torch.testing.assert_close(network.tail(features), output)
     torch.testing.assert_close(network(x, told), output)
     from lenssr.networks import build_network
 
     with pytest.raises(ValueError, match="`weights` must be of a network with an up-sampling part"):
-        encode(build_network("srcnn"))
+        encode_features(build_network("srcnn"))
 
 
 @pytest.mark.parametrize(("options", "words"), [

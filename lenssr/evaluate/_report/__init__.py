@@ -1,5 +1,5 @@
 """One page that shows a result, or a benchmark, to whoever has a browser."""
 
-from lenssr.evaluate._report._front import report
+from lenssr.evaluate._report._result_page import report
 
 __all__ = ["report"]

@@ -3,39 +3,87 @@
 import io
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
 from lenssr._io import save_figure
-from lenssr.evaluate._benchmark_result import Benchmark, condition_lines
-from lenssr.evaluate._benchmark_table import layout
-from lenssr.evaluate._report._gains import gains_figure
-from lenssr.evaluate._report._html import data_uri, foot, listing, page, section, table, tag
+from lenssr.evaluate._benchmark_result import Benchmark, condition_lines, decibels, layout
+from lenssr.evaluate._report._html import (
+    data_uri,
+    definition_list,
+    element,
+    footer,
+    html_page,
+    html_section,
+    html_table,
+)
 
-__all__ = ["benchmark_page"]
+OMITTED_METHODS = ("bilinear", "truth", "constant")
+BOX_PERCENTILES, WHISKER_PERCENTILES = (25, 75), (5, 95)  # percentiles
 
-BEST = dict.fromkeys(("psnr", "psnr_of_mean", "ssim", "psnr_arc", "removed", "psnr_matched",
+
+def gains_figure(images):
+    """The figure, and in words what it shows."""
+    from matplotlib.figure import Figure
+
+    gains = _gains(images)
+    figure = Figure(figsize=(8, 1.1 + 0.32 * len(gains)), layout="constrained")
+    axis = figure.subplots()
+    for place, gain in enumerate(gains.values()):
+        axis.plot(np.percentile(gain, WHISKER_PERCENTILES), (place, place), color="C0", lw=1)
+        axis.plot(np.percentile(gain, BOX_PERCENTILES), (place, place), color="C0", lw=5)
+        axis.plot(np.median(gain), place, "o", color="white", mec="C0", ms=6)
+        axis.plot(gain.min(), place, "|", color="C1", ms=8, mew=2)
+    axis.axvline(0, color="k", lw=0.8)
+    axis.set_yticks(range(len(gains)), list(gains))
+    axis.invert_yaxis()
+    axis.grid(axis="x", lw=0.3)
+    axis.set_xlabel("PSNR above bilinear interpolation of the same image / dB")
+    medians = ", ".join(f"{name} {np.median(gain):+.2f}" for name, gain in gains.items())
+    return figure, ("Gain over bilinear interpolation: of half of the images (thick), of nine "
+                    f"tenths (thin), of the worst (orange). Medians in dB: {medians}.")
+
+
+def _gains(images):
+    """Gains over all images, and runs, by method."""
+    column = "truth_mse" if "truth_mse" in images.colnames else "target_mse"
+    method = np.asarray(images["method"])
+    plain = images[method == "bilinear"]
+    least = dict(zip(plain["pair"], decibels(np.asarray(plain[column], dtype=float))))
+    gains = {}
+    for name in dict.fromkeys(method.tolist()):
+        if name not in OMITTED_METHODS:
+            rows = images[method == name]
+            found = decibels(np.asarray(rows[column], dtype=float)) - [
+                least[pair] for pair in rows["pair"]]
+            if np.isfinite(found).any():
+                gains[name] = found[np.isfinite(found)]
+    return gains
+
+
+BEST_VALUE = dict.fromkeys(("psnr", "psnr_of_mean", "ssim", "psnr_arc", "removed", "psnr_matched",
                       "ssim_matched", "psnr_arc_matched", "removed_matched"), "max")
-BEST["mse"] = "min"
-IMAGES = "-images"      # what ends the name of a table with a row for each image
-LARGE = 4_000_000       # bytes of a figure that is not shown as it is
-WIDEST = 1600           # pixels to which it is brought then
-LONGEST = 400           # letters of a condition that are shown
+BEST_VALUE["mse"] = "min"
+IMAGE_TABLE_SUFFIX = "-images"      # what ends the name of a table with a row for each image
+MAX_FIGURE_BYTES = 4_000_000  # larger figures are scaled down
+MAX_FIGURE_WIDTH = 1600  # pixels of a figure that was scaled down
+MAX_TEXT_LENGTH = 400  # characters of a table entry
 
 
 def benchmark_page(subject, title=None):
     """The page of a benchmark."""
     if isinstance(subject, Benchmark):
-        figure = _drawn(subject.figure(), _words(subject)) if subject.shown else None
+        figure = _embed_figure(subject.figure(), _caption(subject)) if subject.shown else None
         studies = {subject.name: _study(subject, figure)}
     else:
         studies = _from_folder(Path(subject))
     title = title or "Benchmark: " + ", ".join(studies)
     ids = {name: f"study{k}" for k, name in enumerate(studies)}
-    links = tag("nav", listing([tag("a", name, href=f"#{key}") for name, key in ids.items()]),
+    links = element("nav", definition_list([element("a", name, href=f"#{key}") for name, key in ids.items()]),
                 aria_label="On this page") if len(studies) > 1 else None
-    parts = [section(name, *studies[name], id=key) for name, key in ids.items()]
-    return page(title, tag("header", tag("h1", title), links) + tag("main", *parts)
-                + foot())
+    parts = [html_section(name, *studies[name], id=key) for name, key in ids.items()]
+    return html_page(title, element("header", element("h1", title), links) + element("main", *parts)
+                + footer())
 
 
 def _from_folder(folder):
@@ -45,38 +93,38 @@ def _from_folder(folder):
     figures = {path.stem: path for path in sorted(folder.glob("*.png"))}
     studies = {}
     for name, path in tables.items():
-        if name.endswith(IMAGES) and name.removesuffix(IMAGES) in tables:
+        if name.endswith(IMAGE_TABLE_SUFFIX) and name.removesuffix(IMAGE_TABLE_SUFFIX) in tables:
             continue
         found, figure = Table.read(path, format="ascii.ecsv"), figures.pop(name, None)
-        images = tables.get(name + IMAGES)
+        images = tables.get(name + IMAGE_TABLE_SUFFIX)
         if images is not None and {"source", "floor", "not_run"} <= set(found.meta):
             result = Benchmark(name, Table(found, masked=True),
                                Table.read(images, format="ascii.ecsv"))
-            studies[name] = _study(result, figure and _picture(figure, _words(result)))
+            studies[name] = _study(result, figure and _embed_file(figure, _caption(result)))
         else:
-            studies[name] = [_conditions(found.meta), figure and _picture(figure, name),
-                             table(found, name)]
+            studies[name] = [_conditions(found.meta), figure and _embed_file(figure, name),
+                             html_table(found, name)]
     if figures:
-        studies["Figures"] = [_picture(path, name) for name, path in figures.items()]
+        studies["Figures"] = [_embed_file(path, name) for name, path in figures.items()]
     return studies
 
 
 def _study(result, figure):
     """The parts of the section of a `Benchmark`."""
     meta = result.summary.meta
-    parts = [tag("p", meta["source"]), listing(condition_lines(meta))]
-    parts += [table(part, name, BEST, beside=("truth",)) for name, part in layout(result.summary)]
-    parts += [_drawn(*gains_figure(result.images)), figure]
+    parts = [element("p", meta["source"]), definition_list(condition_lines(meta))]
+    parts += [html_table(part, name, BEST_VALUE, beside=("truth",)) for name, part in layout(result.summary)]
+    parts += [_embed_figure(*gains_figure(result.images)), figure]
     for heading, found in (("Not run", {name: [text] for name, text in meta["not_run"].items()}),
                            ("Warned", meta["notes"])):
         if found:
-            parts += [tag("h3", heading), listing([f"{name}: {text}" for name, texts in
+            parts += [element("h3", heading), definition_list([f"{name}: {text}" for name, texts in
                                                    found.items() for text in texts])]
-    every = table(result.images, "A row for each image and method")
-    return [*parts, tag("details", tag("summary", "Each image"), every)]
+    every = html_table(result.images, "A row for each image and method")
+    return [*parts, element("details", element("summary", "Each image"), every)]
 
 
-def _words(result):
+def _caption(result):
     return (f"{result.name}: some pairs as observed, by every method, and as they are, with what "
             "each got wrong below; and the PSNR of all methods")
 
@@ -84,34 +132,34 @@ def _words(result):
 def _conditions(meta):
     """What the header of a table says, as far as it can be said in a line."""
     told = {str(key): str(value) for key, value in meta.items() if not key.startswith("__")}
-    return listing({key: text if len(text) <= LONGEST else text[:LONGEST] + " …"
+    return definition_list({key: text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
                     for key, text in told.items()}) if told else None
 
 
-def _drawn(figure, words):
+def _embed_figure(figure, words):
     """A figure of Matplotlib."""
     png = io.BytesIO()
     save_figure(figure, png)
-    return _plot(png.getvalue(), words)
+    return _plot_section(png.getvalue(), words)
 
 
-def _picture(path, words):
+def _embed_file(path, words):
     """A figure in a file, made smaller where it is very large."""
     png = path.read_bytes()
-    return _plot(png if len(png) <= LARGE else _smaller(path), words)
+    return _plot_section(png if len(png) <= MAX_FIGURE_BYTES else _downscale(path), words)
 
 
-def _smaller(path):
+def _downscale(path):
     from matplotlib.image import imread, imsave
     from skimage.transform import resize
 
     image, png = imread(path), io.BytesIO()
-    share = min(WIDEST / image.shape[1], 1)
+    share = min(MAX_FIGURE_WIDTH / image.shape[1], 1)
     imsave(png, resize(image, (round(share * image.shape[0]), round(share * image.shape[1])),
                        anti_aliasing=True), format="png")
     return png.getvalue()
 
 
-def _plot(png, words):
-    return tag("figure", tag("img", src=data_uri("image/png", png), alt=words, class_="plot"),
-               tag("figcaption", words))
+def _plot_section(png, words):
+    return element("figure", element("img", src=data_uri("image/png", png), alt=words, class_="plot"),
+               element("figcaption", words))

@@ -4,24 +4,28 @@ import base64
 import hashlib
 import html
 import json
+import math
+import struct
+import zlib
+from dataclasses import dataclass
 from importlib import resources
 from string import Template
 
 import numpy as np
 
-__all__ = ["Html", "NONE", "data_uri", "foot", "listing", "page", "section", "table", "tag"]
+from lenssr.uncertainty import sky_level
 
-VOID = ("img", "input", "br")
-DIGITS = ".4g"    # of numbers whose column names no format
-MOST_ROWS = 200   # of a table that are shown
-NONE = "–"        # for what is masked
+VOID_ELEMENTS = ("img", "input", "br")
+NUMBER_FORMAT = ".4g"    # of numbers whose column names no format
+MAX_TABLE_ROWS = 200  # rows of a table on the page
+MASKED_TEXT = "–"        # for what is masked
 
 
 class Html(str):
     """Text that is HTML already."""
 
 
-def tag(name, /, *children, **attributes):
+def element(name, /, *children, **attributes):
     """An element."""
     words = [name]
     for key, value in attributes.items():
@@ -30,46 +34,46 @@ def tag(name, /, *children, **attributes):
             words.append(key)
         elif value is not None and value is not False:
             words.append(f'{key}="{html.escape(str(value))}"')
-    if name in VOID:
+    if name in VOID_ELEMENTS:
         return Html(f"<{' '.join(words)}>")
     inner = "".join(child if isinstance(child, Html) else html.escape(str(child))
                     for child in children if child is not None)
     return Html(f"<{' '.join(words)}>{inner}</{name}>")
 
 
-def section(heading, *children, **attributes):
+def html_section(heading, *children, **attributes):
     """A section with its heading."""
-    return tag("section", tag("h2", heading), *children, **attributes)
+    return element("section", element("h2", heading), *children, **attributes)
 
 
-def listing(items):
+def definition_list(items):
     """A list, of terms and what is said of them where ``items`` is a dict."""
     if isinstance(items, dict):
-        return tag("dl", *(tag("div", tag("dt", key), tag("dd", value))
+        return element("dl", *(element("div", element("dt", key), element("dd", value))
                            for key, value in items.items()))
-    return tag("ul", *(tag("li", item) for item in items))
+    return element("ul", *(element("li", item) for item in items))
 
 
-def table(rows, caption, best=None, beside=()):
+def html_table(rows, caption, best=None, beside=()):
     """An astropy table as one that can be sorted."""
     caption = str(caption)
-    if len(rows) > MOST_ROWS:
-        caption += f" (the first {MOST_ROWS} of {len(rows)} rows)"
-        rows = rows[:MOST_ROWS]
+    if len(rows) > MAX_TABLE_ROWS:
+        caption += f" (the first {MAX_TABLE_ROWS} of {len(rows)} rows)"
+        rows = rows[:MAX_TABLE_ROWS]
     takes_part = ~np.isin(np.asarray(rows[rows.colnames[0]]).astype(str), beside)
     columns = [_numbers(rows[name], (best or {}).get(name), takes_part) if _numeric(rows[name])
                else _texts(rows[name], heads=name == rows.colnames[0]) for name in rows.colnames]
-    head = [tag("th", name, _unit(rows[name].unit), scope="col",
+    head = [element("th", name, _unit(rows[name].unit), scope="col",
                 class_=None if _numeric(rows[name]) else "text") for name in rows.colnames]
-    body = [tag("tr", *cells) for cells in zip(*columns)]
-    made = tag("div", tag("table", tag("caption", caption), tag("thead", tag("tr", *head)),
-                          tag("tbody", *body), class_="sortable"),
+    body = [element("tr", *cells) for cells in zip(*columns)]
+    made = element("div", element("table", element("caption", caption), element("thead", element("tr", *head)),
+                          element("tbody", *body), class_="sortable"),
                class_="wide", tabindex=0, role="region", aria_label=caption)
     told = {name: rows[name].info.description for name in rows.colnames
             if rows[name].info.description}
     if not told:
         return made
-    return Html(made + tag("details", tag("summary", "What the columns mean"), listing(told)))
+    return Html(made + element("details", element("summary", "What the columns mean"), definition_list(told)))
 
 
 def _numeric(column):
@@ -77,30 +81,30 @@ def _numeric(column):
 
 
 def _unit(unit):
-    return None if unit is None or not str(unit) else tag("small", str(unit))
+    return None if unit is None or not str(unit) else element("small", str(unit))
 
 
 def _texts(column, heads):
     """Cells of text; those of the first column are the heads of their rows."""
-    texts = [NONE if gone else str(value)
+    texts = [MASKED_TEXT if gone else str(value)
              for value, gone in zip(column, np.ma.getmaskarray(column))]
-    return [tag("th", text, scope="row", class_="text") if heads else
-            tag("td", text, class_="text") for text in texts]
+    return [element("th", text, scope="row", class_="text") if heads else
+            element("td", text, class_="text") for text in texts]
 
 
 def _numbers(column, best, takes_part):
     """Cells of numbers, as the column prints them."""
     values = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
-    form = column.info.format or ("d" if column.dtype.kind in "iu" else DIGITS)
+    form = column.info.format or ("d" if column.dtype.kind in "iu" else NUMBER_FORMAT)
     known = values[np.isfinite(values) & takes_part]
     top = None if best is None or not len(known) else getattr(known, best)()
     cells = []
     for value, takes in zip(values, takes_part):
         if np.isnan(value):
-            cells.append(tag("td", NONE))
+            cells.append(element("td", MASKED_TEXT))
             continue
         text = format(int(value) if form == "d" else float(value), form).replace("-", "−")
-        cells.append(tag("td", tag("strong", text) if takes and value == top else text,
+        cells.append(element("td", element("strong", text) if takes and value == top else text,
                          data_value=repr(float(value))))
     return cells
 
@@ -110,14 +114,14 @@ def data_uri(kind, content):
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def foot(*words):
+def footer(*words):
     """What stands at the end of a page: who made it, and what is to be said of it."""
     from lenssr import __version__
 
-    return tag("footer", tag("p", f"Made by lenssr {__version__}.", *words))
+    return element("footer", element("p", f"Made by lenssr {__version__}.", *words))
 
 
-def page(title, body, data=None):
+def html_page(title, body, data=None):
     """The whole page."""
     def file(name):
         return (resources.files(__package__) / name).read_text(encoding="utf-8")
@@ -129,3 +133,190 @@ def page(title, body, data=None):
     return Template(file("page.html")).substitute(
         title=html.escape(title), body=body, data=text, style=file("style.css"), script=script,
         hash=known)
+
+
+STRETCHES = ("asinh", "linear", "log")
+COLOUR_MAPS = {"flux": "magma", "std": "viridis", "sigma": "RdBu_r", "chi2": "RdBu_r",
+           "share": "cividis"}
+N_COLOURS = 255  # colours of an image; one more marks missing pixels
+MISSING_COLOUR = (128, 128, 128)
+COLOUR_LIMITS = {"sigma": (-6.0, 6.0), "chi2": (0.0, 2.0), "share": (0.0, 1.0)}
+# Sky noises below the sky at the dark end; sky noises of the linear part.
+STRETCH_MIN, STRETCH_LINEAR = 2.0, 3.0
+LOG_CONTRAST = 1e3  # dynamic range of the logarithmic stretch
+LINEAR_PERCENTILE = 99.5  # bright end of the linear stretch
+MIN_TICK_DISTANCE = 0.13  # between the labels of a colour bar, of its length
+
+
+@dataclass
+class ColourScale:
+    """How the maps of a group are drawn."""
+
+    colours: str
+    norms: dict
+    unit: str
+
+    def picture(self, layer, stretch):
+        """A map as PNG, its first row below, each of its pixels one of the picture."""
+        place = np.ma.filled(self.norms[stretch](layer.factor * layer.values), np.nan)
+        index = np.where(np.isfinite(layer.values), np.clip(place, 0, 1) * (N_COLOURS - 1), N_COLOURS)
+        return data_uri("image/png", indexed_png(np.rint(index)[::-1], self._palette()))
+
+    def ramp(self):
+        """The colours from the least to the most, as PNG."""
+        return data_uri("image/png", indexed_png(np.arange(N_COLOURS)[None], self._palette()))
+
+    def ticks(self, stretch):
+        """Round numbers and where along the colours they are, from 0 to 1."""
+        norm = self.norms[stretch]
+        taken = {}
+        for value in _round_numbers(norm.vmin, norm.vmax):
+            at = float(norm(value))
+            if all(abs(at - other) > MIN_TICK_DISTANCE for other in taken.values()):
+                taken[value] = at
+        return [(f"{value:g}".replace("-", "−"), at) for value, at in sorted(taken.items())]
+
+    @property
+    def alike(self):
+        """Whether all stretches are one."""
+        return len({id(norm) for norm in self.norms.values()}) == 1
+
+    def limits(self, stretch):
+        """The least and the most."""
+        return float(self.norms[stretch].vmin), float(self.norms[stretch].vmax)
+
+    def _palette(self):
+        from matplotlib import colormaps
+
+        return [*colormaps[self.colours](np.linspace(0, 1, N_COLOURS), bytes=True)[:, :3].tolist(),
+                MISSING_COLOUR]
+
+
+def colour_scales(layers, image):
+    """A scale for each group of maps."""
+    units = {layer.group: layer.unit for layer in layers}  # the last: not that of the input
+    return {group: ColourScale(COLOUR_MAPS[group], _norms(group, layers, image), unit)
+            for group, unit in units.items()}
+
+
+def _norms(group, layers, image):
+    from astropy.visualization import AsinhStretch, ImageNormalize, LinearStretch, LogStretch
+
+    if group in COLOUR_LIMITS:
+        low, high = COLOUR_LIMITS[group]
+        norm = ImageNormalize(vmin=low, vmax=high, stretch=LinearStretch(), clip=True)
+        return dict.fromkeys(STRETCHES, norm)
+    low, noise = 0.0, 0.0
+    if group == "flux":
+        share = layers[0].factor
+        noise = share * image.noise
+        low = share * sky_level(image.data, image.mask, image.noise) - STRETCH_MIN * noise
+    # The input's peaks are lower, and its noise is none of the results': these decide.
+    seen = np.concatenate([layer.values[np.isfinite(layer.values)] for layer in layers
+                           if layer.group == group and layer.repeat == 1])
+    least = low + (2 * STRETCH_MIN * noise or 1e-12)
+    most = max(float(seen.max(initial=least)), least)
+    high = max(float(np.percentile(seen, LINEAR_PERCENTILE)), least) if len(seen) else most
+    soft = min(STRETCH_LINEAR * noise / (most - low), 1.0) if noise else 0.1
+    return {"asinh": ImageNormalize(vmin=low, vmax=most, stretch=AsinhStretch(soft), clip=True),
+            "linear": ImageNormalize(vmin=low, vmax=high, stretch=LinearStretch(), clip=True),
+            "log": ImageNormalize(vmin=low, vmax=most, stretch=LogStretch(LOG_CONTRAST), clip=True)}
+
+
+def _round_numbers(low, high):
+    """Zero, powers of ten, and five and two times these, the roundest first."""
+    top = int(np.floor(np.log10(max(abs(low), abs(high)))))
+    decades = 10.0 ** np.arange(top, top - 5, -1)
+    numbers = [0.0, *(sign * times * size for times in (1, 5, 2, 3) for size in decades
+                      for sign in (1, -1))]
+    return [number for number in numbers if low <= number <= high]
+
+
+def indexed_png(index, palette):
+    """A picture of few colours as PNG (ISO/IEC 15948, colour type 3)."""
+    rows = np.pad(np.asarray(index, dtype=np.uint8), ((0, 0), (1, 0)))  # filter 0 of each row
+    height, width = np.shape(index)
+
+    def chunk(kind, content):
+        return (struct.pack(">I", len(content)) + kind + content
+                + struct.pack(">I", zlib.crc32(kind + content)))
+
+    return (b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
+            + chunk(b"PLTE", np.asarray(palette, dtype=np.uint8).tobytes())
+            + chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)) + chunk(b"IEND", b""))
+
+
+KEYBOARD_HELP = (("←", "→"), "move the slider, or show one map or the other while blinking"), \
+    (("Space",), "start or stop blinking"), \
+    (("↑", "↓"), "another map on the right"), \
+    (("Shift", "arrow"), "move the cursor by a pixel")
+
+
+def viewer_section(sky, window):
+    """The section, empty."""
+    stage = element(
+        "div", element("img", id="under", alt="", draggable="false"),
+        element("img", id="over", alt="", draggable="false"), element("div", id="edge"),
+        element("div", id="cross", hidden=True), element("span", id="leftname", class_="name"),
+        element("span", id="rightname", class_="name"),
+        *(() if sky is None else (_ruler(sky, window), _compass(sky))),
+        id="stage", tabindex=0, role="application", style=_ratio(window),
+        aria_label="Two maps, one over the other. Arrow keys move the slider, space blinks.")
+    return html_section(
+        "Compare", element("div", element("div", stage, element(
+            "input", type="range", id="slider", min=0, max=100, value=50, step=0.5,
+            aria_label="Place of the slider, per cent from the left"), _keys(), class_="left"),
+            element("div", _controls(), _colour_bars(), _readout(), class_="right"), class_="split"),
+        id="compare", hidden=True)
+
+
+def _ratio(window):
+    ny, nx = window.fine_shape
+    return f"aspect-ratio:{nx}/{ny};--ratio:{nx / ny:.4f}"
+
+
+def _controls():
+    stretches = [element("label", element("input", type="radio", name="stretch", value=name,
+                                  checked=k == 0), name) for k, name in enumerate(STRETCHES)]
+    return element("div", element("label", "Left", element("select", id="left")),
+               element("label", "Right", element("select", id="right")),
+               element("fieldset", element("legend", "Stretch"), *stretches, id="stretches"),
+               element("button", "Blink", id="blink", type="button", aria_pressed="false"),
+               class_="controls")
+
+
+def _colour_bars():
+    return element("div", *(element("div", id=name) for name in ("leftbar", "rightbar")), class_="bars")
+
+
+def _readout():
+    return element("div", element("table", element("caption", "At the cursor"), element("tbody", id="readout")),
+               class_="readout", aria_live="polite")
+
+
+def _keys():
+    keys = [Html("<span>" + " ".join(element("kbd", key) for key in names) + f" {what}</span>")
+            for names, what in KEYBOARD_HELP]
+    return element("p", *keys, class_="keys")
+
+
+def _ruler(sky, window):
+    """A length of one, two or five of some power of ten, at most a third of the width."""
+    most = window.fine_shape[1] * sky.pixel / 3
+    power = 10.0 ** math.floor(math.log10(most))
+    length = max(n * power for n in (1, 2, 5) if n * power <= most)
+    share = length / (window.fine_shape[1] * sky.pixel)
+    return element("div", element("span", f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"),
+               class_="ruler", style=f"width:{100 * share:.2f}%")
+
+
+def _compass(sky):
+    """Arrows to north and east; the y axis of SVG points down."""
+    def arrow(way, name):
+        x, y = way[0], -way[1]
+        return (f'<line x1="0" y1="0" x2="{16 * x:.2f}" y2="{16 * y:.2f}"/>'
+                f'<text x="{24 * x:.2f}" y="{24 * y:.2f}">{name}</text>')
+
+    return Html('<svg id="compass" viewBox="-32 -32 64 64" role="img" aria-label="North and east">'
+                f'{arrow(sky.north, "N")}{arrow(sky.east, "E")}</svg>')

@@ -1,35 +1,180 @@
 """The page of a result."""
 
-import numpy as np
+import os
+import re
+from pathlib import Path
 
-from lenssr.evaluate._report._apertures import apertures
-from lenssr.evaluate._report._cards import card_table, source_cards, warnings_of
-from lenssr.evaluate._report._checks import figures
-from lenssr.evaluate._report._html import foot, listing, page, section, table, tag
-from lenssr.evaluate._report._layers import layers_of
-from lenssr.evaluate._report._pictures import STRETCHES, scales_of
-from lenssr.evaluate._report._sky import floats, sky_of
-from lenssr.evaluate._report._viewer import viewer
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from lenssr._io import atomic_write
+from lenssr._validation import check_nonnegative_int, check_positive_int
+from lenssr._warnings import record_warnings, unique_messages
+from lenssr.evaluate._benchmark_result import Benchmark
+from lenssr.evaluate._report._benchmark_page import benchmark_page
+from lenssr.evaluate._report._html import (
+    MASKED_TEXT,
+    STRETCHES,
+    colour_scales,
+    definition_list,
+    element,
+    footer,
+    html_page,
+    html_section,
+    html_table,
+    viewer_section,
+)
+from lenssr.evaluate._report._maps import (
+    check_table,
+    degrade_result,
+    page_maps,
+    spline_fwhm,
+    split_result,
+)
+from lenssr.evaluate._report._page_data import (
+    encode_floats,
+    gather_page,
+    match_result,
+    page_cutout,
+    sky_grid,
+)
 from lenssr.image import to_fine_pixel
 
-__all__ = ["result_page"]
+CARD_MEANINGS = {
+    "SRMETHOD": "method of super-resolution",
+    "SRSCALE": "output pixels per input pixel, along each axis",
+    "SRVERS": "version of lenssr",
+    "SRWEIGHT": "first digits of the SHA-256 of the trained weights",
+    "SRCALIB": "what the uncertainty holds; measurement: the noise of the data alone, which is "
+               "not the whole error; predictive: the whole error",
+    "SRINFLAT": "what errors were multiplied by, for an image unlike those of the training",
+    "SRNOISE": "whether the noise of the input was given, or estimated from its sky",
+    "SRFLUX": "per-pixel: fluxes, divided among the finer pixels; surface-brightness: values "
+              "per area, kept",
+    "SRSEED": "seed of whatever was random",
+    "SRPSF": "target: a Gaussian of FWHM two output pixels; input: the PSF of the input, which "
+             "interpolation leaves",
+    "SRCHI2": "mean square of data minus result at their resolution, over their noise",
+    "SRCHI2IN": "the same before the result was moved to agree with the data",
+    "SRNCORR": "correlation of the noise of neighbouring pixels",
+    "SRNITER": "iterations of Richardson-Lucy",
+    "SRNPROBE": "draws of noise from which the measurement error was found",
+}
+RESULT_CARDS = re.compile(r"SR(?!WARN\d|WCS)[A-Z0-9]+")
+WARNING_CARDS = re.compile(r"SRWARN\d+")
+OBSERVATION_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2", "BAND",
+          "DATE-OBS", "EXPTIME")
 
-CAVEAT = (" Every pixel of a super-resolved image is an estimate: what the data do not determine "
+
+def card_table(headers):
+    """What lenssr wrote into the headers of results, a column for each name; None if nothing."""
+    comments = {}
+    for header in headers.values():
+        comments |= {card.keyword: card.comment for card in header.cards
+                     if RESULT_CARDS.fullmatch(card.keyword)}
+    if not comments:
+        return None
+    columns = {"card": list(comments)}
+    columns |= {name: [str(header.get(key, MASKED_TEXT)) for key in comments]
+                for name, header in headers.items()}
+    return Table({**columns, "meaning": [CARD_MEANINGS.get(key, comment)
+                                         for key, comment in comments.items()]})
+
+
+def warnings_of(header):
+    """What the restoration warned of, as the header has kept it."""
+    return [str(card.value) for card in header.cards if WARNING_CARDS.fullmatch(card.keyword)]
+
+
+def source_cards(header):
+    """What a header says of the observation, by keyword."""
+    return {key: str(header[key]) for key in OBSERVATION_CARDS
+            if key in header and str(header[key]).strip()}
+
+
+APERTURE_RADII_FWHM = (0.5, 1.0, 2.0, 4.0)  # in FWHM of the PSF of the input
+ASSUMED_FWHM = 4.0  # pixels, if the PSF is unknown
+
+
+def apertures(subject, centre, pixel=None):
+    """Flux in circles, by the input and by the results."""
+    image, scale = subject.image, subject.scale
+    radii = _radii(image, np.array(centre))
+    own = [_circle(centre, r) for r in radii]
+    fine = [_circle(to_fine_pixel(np.array(centre), scale), r * scale) for r in radii]
+    area = scale**2 * subject.share
+    table = Table({"radius": radii * scale * (pixel or 1)}, masked=True)
+    table["radius"].unit = u.arcsec if pixel else u.pix
+    table["input"], table["error"] = _sums(own, area * image.data, image.mask, area * image.sigma)
+    (table["result"],) = _sums(fine, subject.result.data, subject.mask)
+    if subject.truth is not None:
+        (table["truth"],) = _sums(fine, subject.truth, subject.mask | np.isnan(subject.truth))
+    for result in subject.results:
+        back = degrade_result(subject, result)
+        (same,) = _sums(fine, result.data, subject.mask) if back is None else \
+            _sums(own, area * back, image.mask)
+        table[f"{result.name} / input"] = np.ma.masked_invalid(
+            np.ma.divide(same, np.ma.masked_equal(table["input"], 0)))
+    return _describe_apertures(table, subject)
+
+
+def _radii(image, centre):
+    """Radii in pixels, such that the circles lie within the image."""
+    most = min((centre + 0.5).min(), (np.array(image.shape[::-1]) - 0.5 - centre).min())
+    fwhm = ASSUMED_FWHM if image.psf is None else spline_fwhm(image.psf)
+    radii = np.array([each * fwhm for each in APERTURE_RADII_FWHM if each * fwhm < most])
+    return radii if len(radii) else np.array([most])
+
+
+def _circle(centre, radius):
+    from photutils.aperture import CircularAperture
+
+    return CircularAperture(centre, radius)
+
+
+def _sums(circles, data, mask, sigma=None):
+    """Sums over circles, and their errors if those of the pixels are independent."""
+    from photutils.aperture import aperture_photometry
+
+    found = aperture_photometry(np.where(mask, 0, data), circles, error=sigma, mask=mask)
+    names = ("aperture_sum",) if sigma is None else ("aperture_sum", "aperture_sum_err")
+    return [np.array([found[f"{name}_{k}"][0] for k in range(len(circles))]) for name in names]
+
+
+def _describe_apertures(table, subject):
+    about = {"radius": "of the circle", "input": "flux in the input, the sum over output pixels",
+             "error": "of that, its pixels being independent",
+             "result": f"flux in the result by {subject.result.name}, at its own resolution: a "
+                       "sharper image has more in a small circle",
+             "truth": "flux in the truth"}
+    about |= {f"{each.name} / input": "flux of the result at the resolution of the input, over "
+              "that of the input" if subject.degrades(each) else "flux of the result over that "
+              "of the input" for each in subject.results}
+    for name in table.colnames:
+        table[name].info.description = about[name]
+        table[name].info.format = ".3f" if name == "radius" else ".4f" if "/" in name else ".4g"
+        if name in ("input", "error", "result", "truth"):
+            table[name].unit = subject.unit
+    return table
+
+
+CAVEAT_TEXT = (" Every pixel of a super-resolved image is an estimate: what the data do not determine "
           "comes from the method, and two skies that differ only there give the same data.")
 
 
 def result_page(subject, window, title, file, told):
     """The page of a result."""
-    layers = layers_of(subject, window)
-    scales = scales_of(layers, subject.image)
-    sky = sky_of(subject.wcs, window.fine_shape, window.fine_start, subject.plane)
+    layers = page_maps(subject, window)
+    scales = colour_scales(layers, subject.image)
+    sky = sky_grid(subject.wcs, window.fine_shape, window.fine_start, subject.plane)
     title = title or " — ".join(filter(None, (
         str(subject.result.header.get("OBJECT", "")).strip() or file, subject.result.name)))
-    checks = figures(subject, sky and sky.pixel)
-    body = _head(title, subject, window, sky, checks) + tag(
-        "main", _warnings(subject, told), viewer(sky, window), _gallery(layers, scales),
-        _checks(subject, window, sky, checks), _made(subject)) + foot(CAVEAT)
-    return page(title, body, _data(layers, scales, sky, window))
+    checks = check_table(subject, sky and sky.pixel)
+    body = _head(title, subject, window, sky, checks) + element(
+        "main", _warnings(subject, told), viewer_section(sky, window), _gallery(layers, scales),
+        _checks(subject, window, sky, checks), _provenance(subject)) + footer(CAVEAT_TEXT)
+    return html_page(title, body, _data(layers, scales, sky, window))
 
 
 def _head(title, subject, window, sky, checks):
@@ -43,8 +188,8 @@ def _head(title, subject, window, sky, checks):
         y, x = window.fine_start
         words.append(f"Shown: {window.fine_shape[1]} × {window.fine_shape[0]} pixels of it, from "
                      f"({x}, {y}) on; the checks are of the whole.")
-    return tag("header", tag("h1", title), tag("p", " ".join(words), class_="lead"),
-               tag("div", listing(_stats(checks)), class_="stats"))
+    return element("header", element("h1", title), element("p", " ".join(words), class_="lead"),
+               element("div", definition_list(_stats(checks)), class_="stats"))
 
 
 def _stats(checks):
@@ -68,52 +213,52 @@ def _warnings(subject, told):
     new = [text for text in told if text not in before]
     for heading, found in (("The restoration warned", before), ("This page warns", new)):
         if found:
-            parts += [tag("h2", heading), listing(found)]
-    return tag("section", *parts, class_="warnings") if parts else None
+            parts += [element("h2", heading), definition_list(found)]
+    return element("section", *parts, class_="warnings") if parts else None
 
 
 def _gallery(layers, scales):
-    figs = [_figure(layer, scales[layer.group]) for layer in layers]
-    return section("Maps", tag("div", *figs, class_="gallery"), id="maps")
+    figs = [_map_figure(layer, scales[layer.group]) for layer in layers]
+    return html_section("Maps", element("div", *figs, class_="gallery"), id="maps")
 
 
-def _figure(layer, scale):
+def _map_figure(layer, scale):
     first = STRETCHES[0]
     ny, nx = layer.values.shape
     low, high = scale.limits(first)
     stretch = "" if scale.alike else f", {first} stretch"
     alt = f"{layer.name}: {nx} × {ny} pixels, from {low:.3g} to {high:.3g} {scale.unit}{stretch}"
-    return tag("figure", tag("img", src=scale.picture(layer, first), alt=alt, class_="map",
+    return element("figure", element("img", src=scale.picture(layer, first), alt=alt, class_="map",
                              width=nx * layer.repeat, height=ny * layer.repeat),
                _bar(layer, scale, first),
-               tag("figcaption", tag("strong", layer.name), " ", layer.about), id=layer.key)
+               element("figcaption", element("strong", layer.name), " ", layer.about), id=layer.key)
 
 
 def _bar(layer, scale, stretch):
-    marks = [tag("span", text, style=f"left:{100 * at:.1f}%")
+    marks = [element("span", text, style=f"left:{100 * at:.1f}%")
              for text, at in scale.ticks(stretch)]
-    return tag("div", tag("img", src=scale.ramp(), alt=""), tag("div", *marks, class_="ticks"),
-               tag("span", scale.unit, class_="unit"), class_="bar")
+    return element("div", element("img", src=scale.ramp(), alt=""), element("div", *marks, class_="ticks"),
+               element("span", scale.unit, class_="unit"), class_="bar")
 
 
 def _checks(subject, window, sky, checks):
     best = {"PSNR": "max", "SSIM": "max"} if len(subject.results) > 1 else None
     flux = apertures(subject, window.centre, sky and sky.pixel)
     x, y = (to_fine_pixel(c, subject.scale) for c in window.centre)
-    return section(
-        "Checks", table(checks, "Resolution, flux, agreement with the data"
+    return html_section(
+        "Checks", html_table(checks, "Resolution, flux, agreement with the data"
                         + (" and with the truth" if subject.truth is not None else ""), best),
-        table(flux, f"Flux in circles about pixel ({x:.1f}, {y:.1f}) of the result"), id="checks")
+        html_table(flux, f"Flux in circles about pixel ({x:.1f}, {y:.1f}) of the result"), id="checks")
 
 
-def _made(subject):
+def _provenance(subject):
     parts = []
     cards = card_table({each.name: each.header for each in subject.results})
     if cards is not None:
-        parts.append(table(cards, "Cards that lenssr wrote into the header"))
+        parts.append(html_table(cards, "Cards that lenssr wrote into the header"))
     if source := source_cards(subject.result.header):
-        parts += [tag("h3", "The observation"), listing(source)]
-    return section("How it was made", *parts, id="made") if parts else None
+        parts += [element("h3", "The observation"), definition_list(source)]
+    return html_section("How it was made", *parts, id="made") if parts else None
 
 
 def _data(layers, scales, sky, window):
@@ -123,13 +268,106 @@ def _data(layers, scales, sky, window):
         for group, scale in scales.items()}
     return {"shape": window.fine_shape, "start": window.fine_start, "groups": groups,
             "stretches": STRETCHES, "sky": sky and sky.as_json(),
-            "layers": [_layer(layer, scales[layer.group]) for layer in layers]}
+            "layers": [_map_json(layer, scales[layer.group]) for layer in layers]}
 
 
-def _layer(layer, scale):
+def _map_json(layer, scale):
     # The first picture is in the gallery already.
     others = () if scale.alike else STRETCHES[1:]
     return {"key": layer.key, "name": layer.name, "unit": layer.unit, "group": layer.group,
             "repeat": layer.repeat, "shape": layer.values.shape,
-            "values": floats(layer.values),
+            "values": encode_floats(layer.values),
             "pictures": {stretch: scale.picture(layer, stretch) for stretch in others}}
+
+
+def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, hdu=None,
+           psf=None, uncertainty=None, mask=None, wcs=None, unit=None, plane=0, center=None,
+           size=512, title=None, overwrite=False):
+    """
+    Write one page of HTML that shows a result, or a benchmark.
+
+    The page holds all that it shows and asks the network for nothing: it can be sent, kept
+    and opened anywhere.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, ``.html`` by custom.
+    subject : `~lenssr.SuperResolvedImage`, `Benchmark` or path-like
+        A result, or a file of one; a benchmark, or a folder with the tables (ECSV) and
+        figures (PNG) that `Benchmark.write` and its like have written.
+    data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
+        The image that was restored, as `lenssr.superresolve` takes it. Only, and always,
+        with a result.
+    truth : path, NDData, Quantity or array-like, optional
+        What the result ought to be, on its grid.
+    compare : sequence or dict, optional
+        Further results of the same image, by name, or called by their methods.
+    prior_map : bool or array-like, optional
+        Share of each pixel of the result that the data do not determine, from 0 to 1; `True`
+        for that of `lenssr.evaluate.prior_map`.
+    hdu, psf, uncertainty, mask, wcs, unit : optional
+        Of ``data``, as in `lenssr.superresolve`, where it does not carry them.
+    plane : int
+        Which plane of a cube is shown.
+    center : tuple of float, optional
+        Pixel ``(x, y)`` of the result about which apertures lie and large images are cut; the
+        centre of the image by default.
+    size : int
+        Pixels of the result along each axis that are shown at most.
+    title : str, optional
+        Title of the page; by default the object, or the file, and the method.
+    overwrite : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not what it must be; the message names it.
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file is there already and ``overwrite`` is false, or can't be written.
+
+    Warns
+    -----
+    LensSRWarning
+        If the image is larger than what is shown, or lies elsewhere on the sky than its
+        result; for what is estimated, as by `lenssr.superresolve`.
+
+    Notes
+    -----
+    Maps of one kind are drawn on one scale, by the stretches of `astropy.visualization`. The
+    page holds their values, too, in single precision, for whoever points at them.
+    """
+    path = Path(os.path.expanduser(path))
+    if path.exists() and not overwrite:
+        raise OSError(f"`path` {str(path)!r} exists already; say overwrite=True to replace it")
+    if not path.parent.is_dir():
+        raise OSError(f"`path` must be in a folder that is there, got {str(path)!r}")
+    plane, size = check_nonnegative_int("plane", plane), check_positive_int("size", size)
+    given = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
+             "unit": unit}
+    if _is_benchmark(subject):
+        of_result = {"data": data, "truth": truth, "compare": compare, "prior_map": prior_map,
+                     "center": center, **given}
+        for name, value in of_result.items():
+            if value is not None and not (name == "compare" and np.size(value) == 0):
+                raise ValueError(f"`{name}` goes with a result, got a benchmark as `subject`")
+        text = benchmark_page(subject, title)
+    else:
+        with record_warnings() as caught:
+            found = gather_page(match_result(subject, data, given), truth=truth, compare=compare,
+                           prior_map=None if prior_map is True else prior_map, plane=plane)
+            if prior_map is True:
+                found.prior = split_result(found).share
+            window = page_cutout(found, center, size)
+            file = Path(subject).stem if isinstance(subject, str | os.PathLike) else None
+            text = result_page(found, window, title, file, unique_messages(caught))
+    with atomic_write(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _is_benchmark(subject):
+    return isinstance(subject, Benchmark) or (
+        isinstance(subject, str | os.PathLike) and Path(subject).is_dir())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lenssr.evaluate._fidelity.detections import count_sources, rate_limits
+from lenssr.evaluate import count_sources, rate_limits
 
 
 def test_white_noise_has_what_its_tail_says():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.evaluate._fidelity.differences import compare
+from lenssr.evaluate import compare
 
 
 def test_share_and_noise():

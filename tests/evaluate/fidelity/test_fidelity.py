@@ -9,14 +9,12 @@ from astropy.table import Table
 from scipy import ndimage, special, stats
 
 from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
-from lenssr._forward_model import ForwardModel
 from lenssr.cli import main
 from lenssr.evaluate import fidelity
 from lenssr.image import gaussian_psf, psf_fwhm, target_psf
-from lenssr.methods import Restoration, _registry
+from lenssr.methods import ForwardModel, Restoration, _registry
 from lenssr.networks import build_network
-from lenssr.simulate import LensPair
-from lenssr.simulate._pair import make_ccd
+from lenssr.simulate import LensPair, make_ccd
 from lenssr.weights import save_network
 
 SIGMA, SIDE = 0.05, 32

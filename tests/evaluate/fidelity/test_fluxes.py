@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lenssr.evaluate._fidelity.fluxes import flux_ratio
+from lenssr.evaluate import flux_ratio
 
 NOTHING = np.zeros((41, 41), bool)
 

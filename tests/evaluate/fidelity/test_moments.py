@@ -5,7 +5,7 @@ import pytest
 from photutils.psf import GaussianPSF
 from scipy import ndimage
 
-from lenssr.evaluate._fidelity.moments import adaptive_moments, ellipticity
+from lenssr.evaluate import adaptive_moments, ellipticity
 from lenssr.image import FWHM_PER_SIGMA
 
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData, StdDevUncertainty
 
-from lenssr.evaluate._fidelity.samples import Sample
+from lenssr.evaluate import FidelityPair
 from lenssr.image import gaussian_psf, target_psf
-from lenssr.simulate import GivenSeries, Instrument, LensPair, SceneModel
+from lenssr.simulate import Instrument, LensPair, SceneModel, SceneSeries
 
 
 def star(snr=200, scale=2):
     instrument = Instrument(snr=(snr, snr), depth=(1e6, 1e6), beta=(np.inf, np.inf),
                             ellipticity=0.0)
-    series = GivenSeries([SceneModel("field", points=[(0.1, -0.2, 1.0)])], instrument, 40,
+    series = SceneSeries([SceneModel("field", points=[(0.1, -0.2, 1.0)])], instrument, 40,
                          scale=scale, seed=1)
-    return Sample(next(iter(series)))
+    return FidelityPair(next(iter(series)))
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -37,10 +37,10 @@ def test_without_a_psf_pixels_are_averaged():
     lr = rng.uniform(1, 2, (12, 12))
     pair = LensPair(CCDData(lr, unit="nJy", uncertainty=StdDevUncertainty(0.5 * np.ones((12, 12)))),
                     CCDData(np.kron(lr, np.ones((3, 3))) / 9, unit="nJy"))
-    sample = Sample(pair)
+    sample = FidelityPair(pair)
     assert sample.snr == pytest.approx(np.linalg.norm(lr) / 0.5)
     assert sample.noise == pytest.approx(0.5 / 9)
-    with_psf = Sample(pair, psf=gaussian_psf(3.0))
+    with_psf = FidelityPair(pair, psf=gaussian_psf(3.0))
     assert with_psf.snr < sample.snr
 
 
@@ -50,18 +50,18 @@ def test_surface_brightness_is_not_divided():
     pair = LensPair(CCDData(lr, unit="MJy/sr", psf=target_psf(), mask=lr > 8,
                             uncertainty=StdDevUncertainty(0.5 * np.ones((12, 12)))),
                     CCDData(np.full((24, 24), 3.0), unit="MJy/sr"))
-    sample = Sample(pair)
+    sample = FidelityPair(pair)
     assert sample.noise == pytest.approx(0.5)
     assert sample.mask.sum() == 4 and sample.mask[10, 11]
     assert sample.truth_noise == 0
     pair.hr.uncertainty = StdDevUncertainty(0.2 * np.ones((24, 24)))
-    assert Sample(pair).truth_noise == pytest.approx(0.2)
+    assert FidelityPair(pair).truth_noise == pytest.approx(0.2)
     pair.truth["hr"] = pair.hr
-    assert Sample(pair).truth_noise == 0
+    assert FidelityPair(pair).truth_noise == 0
 
 
 def test_a_pair_without_valid_pixels_is_none():
     lr = CCDData(np.ones((4, 4)), unit="nJy", uncertainty=StdDevUncertainty(np.ones((4, 4))))
     pair = LensPair(lr, CCDData(np.full((8, 8), np.nan), unit="nJy"))
     with pytest.raises(ValueError, match="`pairs` must have a pixel that is not masked"):
-        Sample(pair)
+        FidelityPair(pair)

@@ -6,31 +6,32 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from lenssr.evaluate import add_subhalo
-from lenssr.evaluate._experiments import find_experiment
-from lenssr.evaluate._fidelity.scenes import (
-    LAGS,
-    Site,
+from lenssr.evaluate import (
+    NOISE_KERNEL_WIDTHS,
+    TWIN_MASSES,
+    SceneConfig,
+    add_subhalo,
     blanks,
-    find_site,
+    find_experiment,
+    find_scene_config,
     galaxies,
     lens_population,
     lenses,
     stars,
+    twins,
 )
-from lenssr.evaluate._fidelity.twins import MASSES, twins
 from lenssr.image import gaussian_psf, psf_fwhm
 from lenssr.simulate import (
     Instrument,
     LensPair,
     Population,
     draw_model,
+    make_ccd,
     ray_shooting,
     simulate_pair,
 )
-from lenssr.simulate._pair import make_ccd
 
-SITE = Site(Instrument(), Population(), 40, 2)
+SITE = SceneConfig(Instrument(), Population(), 40, 2)
 
 
 def test_galaxies_are_alone():
@@ -58,7 +59,7 @@ def test_stars_are_where_they_are_said_to_be():
 
 def test_blanks_have_the_noise_of_their_name():
     groups = [pair for (pair,) in blanks(SITE, 20, 5)]
-    for name, lag in LAGS.items():
+    for name, lag in NOISE_KERNEL_WIDTHS.items():
         frames = [p.lr.data / p.truth["sky"].value for p in groups if p.truth["fidelity"] == name]
         assert len(frames) == (5 if lag else 20)
         found = np.mean([(f[:, 1:] * f[:, :-1]).mean() / (f**2).mean() for f in frames])
@@ -72,7 +73,7 @@ def test_lenses_are_smooth():
     scene = pair.truth["scene"]
     assert scene.lens_models == ["SIE", "SHEAR"] and len(scene.source_models) == 1
     assert not scene.light_models
-    small = lens_population(Site(Instrument(pixel_scale=0.05), Population(), 30, 2))
+    small = lens_population(SceneConfig(Instrument(pixel_scale=0.05), Population(), 30, 2))
     assert small.theta_e == pytest.approx((0.225, 0.45))
 
 
@@ -94,7 +95,7 @@ def test_a_subhalo_deflects_as_its_mass_says():
 def test_twins_differ_in_what_they_should():
     (group,) = twins(SITE, 1, 5)
     without, again, *rest = group
-    assert len(rest) == 2 * len(MASSES)
+    assert len(rest) == 2 * len(TWIN_MASSES)
     sigma = without.lr.uncertainty.array
     noise = [pair.lr.data - 0 for pair in group]
     # Two of one lens: independent noise.
@@ -105,7 +106,7 @@ def test_twins_differ_in_what_they_should():
         assert pair.truth["sky"] == without.truth["sky"]
         assert np.array_equal(pair.lr.psf, without.lr.psf)
     # With and without a subhalo, at the same noise: the noise of the difference is gone.
-    from lenssr._forward_model import ForwardModel
+    from lenssr.methods import ForwardModel
 
     for k in (0, 2):
         true = ForwardModel(without.lr.psf, 2, without.lr.shape).forward(
@@ -116,11 +117,11 @@ def test_twins_differ_in_what_they_should():
 
 
 def test_sites():
-    of_preset = find_site(find_experiment("observed", n=1, seed=0, scale=None, training=0))
+    of_preset = find_scene_config(find_experiment("observed", n=1, seed=0, scale=None, training=0))
     assert of_preset.size == 64 and len(of_preset.instrument.kernels) > 1
     assert of_preset.instrument.skies is None and of_preset.instrument.pedestal == (0.0, 0.0)
     pair = simulate_pair(instrument="Euclid VIS", size=24, engine="torch", seed=1)
-    site = find_site(find_experiment([pair], n=1, seed=0, scale=None, training=0))
+    site = find_scene_config(find_experiment([pair], n=1, seed=0, scale=None, training=0))
     assert site.instrument.pixel_scale == 0.101 and site.size == 24
     # The noise is that of the parts, whatever that of the instrument.
     (field,) = next(iter(stars(site, 1, 0)))
@@ -129,11 +130,11 @@ def test_sites():
     data = np.ones((20, 20))
     other = LensPair(make_ccd(data, 0.2, sigma=data, psf=gaussian_psf(3.0)),
                      make_ccd(np.ones((40, 40)), 0.1))
-    site = find_site(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))
+    site = find_scene_config(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))
     assert site.instrument.pixel_scale == pytest.approx(0.2)
     (field,) = next(iter(stars(site, 1, 0)))
     assert psf_fwhm(field.lr.psf) == pytest.approx(3.0, rel=0.02)
     other.lr.wcs = None
     with pytest.raises(ValueError, match="no PSF or no pixel scale"):
-        find_site(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))
+        find_scene_config(SimpleNamespace(preset=None, scale=2, test=lambda: iter([other])))
     assert u.Quantity(pair.truth["theta_e"]).unit == u.arcsec

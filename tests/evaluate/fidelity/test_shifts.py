@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lenssr.evaluate._fidelity.shifts import measure_shift
+from lenssr.evaluate import measure_shift
 
 
 def scene(rng, side=64):

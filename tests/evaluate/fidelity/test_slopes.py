@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lenssr.evaluate._fidelity.slopes import fit_curve, slope
+from lenssr.evaluate import fit_curve, regression_slope
 
 
 def test_slope_is_that_of_scipy():
@@ -12,7 +12,7 @@ def test_slope_is_that_of_scipy():
     truth = rng.normal(0, 0.2, (60, 1))
     found = 0.7 * truth + 0.1 + rng.normal(0, 0.05, truth.shape)
     expected = stats.linregress(truth[:, 0], found[:, 0])
-    value, error = slope(truth, found, rng)
+    value, error = regression_slope(truth, found, rng)
     assert value == pytest.approx(expected.slope)
     assert error == pytest.approx(expected.stderr, rel=0.3)
 
@@ -20,9 +20,9 @@ def test_slope_is_that_of_scipy():
 def test_components_have_offsets_of_their_own():
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 0.2, (40, 2))
-    value, error = slope(truth, 0.5 * truth + [0.3, -0.2], rng)
+    value, error = regression_slope(truth, 0.5 * truth + [0.3, -0.2], rng)
     assert value == pytest.approx(0.5) and error < 1e-12
-    assert np.isnan(slope(truth[:7], truth[:7], rng)).all()
+    assert np.isnan(regression_slope(truth[:7], truth[:7], rng)).all()
 
 
 def test_the_error_is_the_scatter_of_samples():
@@ -31,7 +31,7 @@ def test_the_error_is_the_scatter_of_samples():
     for _ in range(80):
         truth = rng.normal(0, 0.2, (50, 2))
         found = 0.8 * truth + rng.normal(0, 0.1, truth.shape)
-        for many, one in zip((values, errors), slope(truth, found, rng)):
+        for many, one in zip((values, errors), regression_slope(truth, found, rng)):
             many.append(one)
     assert np.mean(values) == pytest.approx(0.8, abs=0.02)
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.3)
@@ -54,9 +54,9 @@ def test_curve_is_recovered_and_corrects():
     assert curve.a_error < 0.01 and curve.b_error < 60
     truth, found, snr = shrunk(rng, 800)
     low = snr < 30
-    assert slope(truth[low], found[low], rng)[0] < 0.6
+    assert regression_slope(truth[low], found[low], rng)[0] < 0.6
     corrected = curve.correct(found, snr)
-    value, error = slope(truth[low], corrected[low], rng)
+    value, error = regression_slope(truth[low], corrected[low], rng)
     assert value == pytest.approx(1, abs=4 * error)
     # One S/N for all, and a single component.
     assert curve.correct(found[:, 0], 50.0) == pytest.approx(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lenssr.evaluate._fidelity.starfit import measure_stars
+from lenssr.evaluate import measure_stars
 from lenssr.image import FWHM_PER_SIGMA, gaussian_psf
 
 

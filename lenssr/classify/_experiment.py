@@ -1,0 +1,391 @@
+"""The same lenses seen in different ways: sharp, interpolated, restored."""
+
+import dataclasses
+import json
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from lenssr._io import atomic_write, check_overwrite
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.classify._classify import open_classifier
+from lenssr.classify._scores import (
+    DarkMatter,
+    confusion_table,
+    file_names,
+    roc_table,
+    scores_table,
+    subhalo_table,
+    twin_series,
+)
+from lenssr.classify._train import ClassifierRecipe, InputConfig, train_classifier
+from lenssr.exceptions import LensSRWarning
+from lenssr.image import LensImage
+from lenssr.methods import (
+    DataResidual,
+    RegularisedInverse,
+    RunOptions,
+    discrepancy_variance,
+    make_method,
+)
+from lenssr.simulate import PairSeries, find_preset
+from lenssr.train import Recipe, fit, recipe_difference
+from lenssr.weights import find_weights, is_shipped, read_card, shipped_weights
+
+CONSISTENT_SUFFIX = ", data-consistent"
+"""What is added to the label of a way whose images are moved to agree with the data."""
+
+
+def lens_images(batch):
+    """Observed images of a batch of pairs, as methods receive them, and their truths."""
+    sky = batch.seen.electrons.double().numpy()
+    scale = batch.truth.shape[-1] // batch.lr.shape[-1]
+    images = []
+    for k, unit in enumerate(sky):
+        lr, sigma, psf = (part[k].double().numpy() for part in (batch.lr, batch.sigma, batch.psf))
+        images.append(LensImage(lr / unit, sigma / unit, np.zeros(lr.shape, bool),
+                                psf / psf.sum(), 1.0))
+    truths = batch.truth.double().numpy() * scale**2 / sky[:, None, None]
+    return images, truths
+
+
+def restorer_from_method(name, scale=2, device=None, **options):
+    """The map from a `~lenssr.image.LensImage` to its restored image, by a method's name."""
+    return _restorer(make_method(name, scale, options), scale, device)
+
+
+def restorer_from_weights(file, scale=2, device=None):
+    """The same, by a file of weights."""
+    architecture = read_card(file).network["architecture"]
+    return _restorer(make_method(architecture, scale, {"weights": file}), scale, device)
+
+
+def _restorer(method, scale, device):
+    run = RunOptions(scale=scale, device=device)
+    if hasattr(method, "prepare"):
+        # Without the noise probes, which cost many times as much as the image.
+        return lambda image: method.prepare(image, run)[0](image)
+    if hasattr(method, "n_probes"):
+        method.n_probes = 1
+    return lambda image: method.restore(image, run).mean
+
+
+def restore_consistently(way, image, scale=2):
+    """What a way makes of an image, moved to the nearest that agrees with the data."""
+    mean, misfit = way(image), DataResidual(image, scale)
+    residual = misfit.residual(mean)
+    if np.sum(residual**2) <= misfit.count:
+        return mean
+    variance = discrepancy_variance(misfit, residual)
+    return mean if variance is None else mean + RegularisedInverse(misfit, variance)(residual)
+
+
+class Restorations:
+    """Images of pairs by all ways."""
+
+    def __init__(self, ways):
+        self.ways = {"HR": None, **ways}
+
+    @classmethod
+    def with_consistent(cls, ways, labels):
+        """Those of ``labels`` also moved to agree with the data."""
+        moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, ways[label]) for label in labels}
+        return cls({**ways, **moved})
+
+    @classmethod
+    def only(cls, ways):
+        """Some of the ways, as `ways` has them: None is the truth."""
+        found = cls({})
+        found.ways = dict(ways)
+        return found
+
+    def __call__(self, batch):
+        """Images by label, each ``(n, scale m, scale m)``, of a batch of pairs."""
+        images, truths = lens_images(batch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LensSRWarning)
+            return {label: truths if way is None else np.stack([way(image) for image in images])
+                    for label, way in self.ways.items()}
+
+
+CLASSES = ("no_sub", "cdm", "axion")
+
+RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
+"""On what substructure networks that restore are trained: a name, and classes."""
+
+RESTORER_RECIPE, CLASSIFIER_RECIPE = "rcan_all", "classifier_resnet18"
+"""Recipes: of the one that has seen all classes, and of the one that has seen sharp images."""
+INPUT_SETTINGS = {"hr": (0.4, 1, 1), "lr": (2.0, 2, 4), "sr": (2.0, 2, 4)}
+"""Of a classifier that begins with the weights of that of sharp images: steps over its steps,
+cycles of the rate, and scenes over its scenes. In what telescopes see it has to learn
+anew what substructure looks like."""
+TEST_SEED = 5  # seed of the test pairs, which no network is trained on
+
+
+class TrainingPlan:
+    """
+    The trainings of the experiment, made as they are asked for; what is there, or comes with lenssr
+    by the same recipe, is not made again.
+    """
+
+    def __init__(self, folder, preset="classification", *, effort=1.0, device=None,
+                 progress=False):
+        self.folder, self.preset, self.effort = folder, preset, effort
+        self.device, self.progress = device, progress
+
+    def restorer(self, name):
+        """File of weights of the network trained on one of the `RESTORERS`."""
+        recipe = self.restorer_recipe(name)
+        return self._made(recipe, fit)
+
+    def restorer_recipe(self, name):
+        """The `~lenssr.train.Recipe` of that."""
+        found, classes = Recipe.read(RESTORER_RECIPE), list(RESTORERS[name])
+        scenes = found.data.scenes if len(classes) > 1 else found.data.scenes // 2
+        data = dataclasses.replace(found.data, preset=self.preset, scenes=scenes,
+                                   substructure=classes)
+        return dataclasses.replace(found, name=f"rcan-{name}", data=data,
+                                   training=self._training(found))
+
+    def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
+        """File of weights of a classifier."""
+        return self._made(self.classifier_recipe(looks, restorer, noise, preset),
+                          train_classifier)
+
+    def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
+        """The `ClassifierRecipe` of that: the shipped one, shown something else."""
+        found = ClassifierRecipe.read(CLASSIFIER_RECIPE)
+        looks = InputConfig(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
+        name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
+                         *([restorer] if restorer else []), *(["noise"] if noise else []),
+                         *([preset.split("-")[-1]] if preset else [])])
+        sharp = name == found.name
+        share, cycles, more = (1, 1, 1) if sharp else INPUT_SETTINGS[looks.input]
+        training = dataclasses.replace(self._training(found, share), cycles=cycles,
+                                       init=None if sharp else str(self.classifier()))
+        data = dataclasses.replace(found.data, preset=preset or self.preset,
+                                   scenes=more * found.data.scenes)
+        return dataclasses.replace(found, name=name, data=data, training=training,
+                                   looks=looks)
+
+    def _training(self, found, share=1):
+        """That of a recipe, of a share of its steps."""
+        training = found.training
+        steps = max(1, round(self.effort * training.steps * share))
+        return dataclasses.replace(training, steps=steps, warmup=min(training.warmup, steps),
+                                   validate_every=min(training.validate_every, steps))
+
+    def _made(self, recipe, make):
+        path = self.folder / recipe.name / f"{recipe.name}.safetensors"
+        if path.exists():
+            check_recipe(path, recipe)
+            return path
+        if is_shipped(recipe.name) and not other_recipe(find_weights(recipe.name), recipe):
+            return find_weights(recipe.name)
+        return make(recipe, path.parent, device=self.device, progress=self.progress)
+
+
+def check_recipe(path, recipe):
+    """`ValueError` unless weights were made by a recipe, wherever the folder of the runs was."""
+    other = other_recipe(path, recipe)
+    if other:
+        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
+                         f"made by another one: {other}")
+
+
+def other_recipe(path, recipe):
+    """By what the recipe of weights differs from another, in words, but for folders; or nothing."""
+    # Keys that an earlier version did not have are as they are by default.
+    old = type(recipe).from_dict(read_card(path).recipe)
+    old, new = _without_folders(old), _without_folders(recipe)
+    return recipe_difference(old, new) if old != new else ""
+
+
+def _without_folders(recipe):
+    """A recipe as a card has it, without the folders that its weights are in."""
+    found = json.loads(json.dumps(recipe.as_dict()))
+    for part, key in (("training", "init"), ("looks", "weights")):
+        file = found.get(part, {}).get(key)
+        if file is not None:
+            found[part][key] = Path(file).stem
+    return found
+
+
+RESTORED_BATCH = 50  # pairs that are restored and stored together
+METHODS = ("bilinear", "richardson_lucy", "wiener", "unrolled")
+CONSISTENT_METHODS = ("RCAN of cdm", "RCAN of no_sub")
+MATCHED_PRESET = "classification"
+OTHER_PRESETS = {"unmatched": "classification-unmatched", "physical": "classification-physical"}
+"""What the experiment on that preset is compared with."""
+CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",),
+               "SR": ("sr", "all"), "SR of cdm": ("sr", "cdm"),
+               "LR, unmatched": ("lr", None, 0.0, OTHER_PRESETS["unmatched"]),
+               "HR, physical": ("hr", None, 0.0, OTHER_PRESETS["physical"])}
+TRAINED_ON = {"LR": ("bilinear", "bilinear, unmatched"),
+       "SR": (*(f"RCAN of {name}" for name in RESTORERS), f"RCAN of cdm{CONSISTENT_SUFFIX}", "unrolled", "HR"),
+       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
+       "HR, physical": ("HR", "HR, physical")}
+"""What else than all ways a classifier is shown, what it was trained on first."""
+
+
+def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification", seed=TEST_SEED,
+                classifiers=tuple(CLASSIFIERS), restorers=tuple(RESTORERS),
+                effort=1.0, device=None, overwrite=False, progress=False):
+    """
+    Train classifiers and networks that restore, and test them on lenses that none has seen.
+
+    Classifiers are trained on sharp images, on observed ones, and on restored ones; the networks
+    that restore on all classes of dark matter, on one alone, and on random fields of mass. What
+    is trained or restored already is not made again: a run that was stopped goes on.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder for the tables and the figure.
+    runs : path-like, optional
+        Folder of the trainings, and of what was restored; ``runs`` in ``out`` by default.
+    n : int
+        Pairs that are tested, of the classes in turn.
+    n_twins : int
+        Smooth lenses that are given a subhalo.
+    preset : str
+        Whose pairs these are.
+    seed : int
+        Seed of the pairs that are tested.
+    classifiers, restorers : sequence of str
+        Which are trained; ``"HR"`` always is, and those whose images are not made never are.
+    effort : float
+        Share of the steps that trainings take, for a trial.
+    device : str, optional
+        Torch device.
+    overwrite : bool
+        Replace tables that are there.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    result : `DarkMatter`
+
+    Raises
+    ------
+    ValueError
+        If a number or a name is wrong.
+    OSError
+        If a file is there already and ``overwrite`` is false.
+    """
+    check_positive_int("n", n), check_positive_int("n_twins", n_twins), check_nonnegative_int("seed", seed)
+    check_positive_number("effort", effort)
+    find_preset(preset)
+    if seed in (1, 3):
+        raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
+    for name, given, known in (("classifiers", classifiers, CLASSIFIERS),
+                               ("restorers", restorers, RESTORERS)):
+        for each in given:
+            if each not in known:
+                raise ValueError(f"`{name}` must be of {', '.join(known)}, got {each!r}")
+    check_overwrite([Path(out) / name for name in file_names(preset)], overwrite)
+    folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
+    plan = TrainingPlan(folder, preset, effort=effort, device=device, progress=progress)
+    # What it takes first, and what it is tried on then.
+    sights, marks = _open_restorations(plan, restorers, device)
+    named = _open_classifiers(plan, classifiers, sights, device)
+    series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
+    seen = _RestoredImages(folder / f"images-{seed}", sights, marks, progress)
+    images = seen(series, n, "pairs")
+    snr = images["bilinear"].max(axis=(1, 2))  # they are in units of the noise
+    verdicts, far = classify_restorations(named, images)
+    labels = np.arange(n) % len(CLASSES)
+    smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
+    twins = {}
+    for mass, each in twin_series(preset, n_twins, seed + 1).items():
+        found, _ = classify_restorations(named, seen(each, n_twins, f"twins-{mass:.0e}"))
+        twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
+    own = {name: TRAINED_ON.get(name, ("HR",))[0] for name in named}
+    subhalos = subhalo_table(smooth, twins, own)
+    if preset == MATCHED_PRESET:
+        for known, more in zip((verdicts, far), classify_restorations(named, _other_substructure(seen, n, seed))):
+            known |= more
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES, far, snr),
+                        confusion_table(verdicts, labels, CLASSES),
+                        roc_table(verdicts, labels, CLASSES), subhalos)
+    result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,
+                          "effort": effort, "classifiers": {
+                              name: each.card.sha256[:16] for name, each in named.items()}}
+    result.write(out, overwrite=overwrite)
+    return result
+
+
+def _open_restorations(plan, restorers, device):
+    """All ways to see a lens, with what has to be trained for them, and marks of their weights."""
+    ways = {name: restorer_from_method(name, device=device) for name in METHODS}
+    files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
+    ways |= {label: restorer_from_weights(file, device=device) for label, file in files.items()}
+    files |= {name: find_weights(shipped_weights(name)[2]) for name in METHODS
+              if shipped_weights(name)}
+    marks = {label: read_card(file).sha256[:8] for label, file in files.items()}
+    return Restorations.with_consistent(ways, [name for name in CONSISTENT_METHODS if name in ways]), marks
+
+
+def _open_classifiers(plan, classifiers, sights, device):
+    """Classifiers by name, that of sharp images first; those whose images there are none of go."""
+    names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
+    if plan.preset != MATCHED_PRESET:
+        names = [name for name in names if CLASSIFIERS[name][-1] not in OTHER_PRESETS.values()]
+    return {name: open_classifier(plan.classifier(*CLASSIFIERS[name]), device) for name in names
+            if TRAINED_ON.get(name, ("HR",))[0] in sights.ways}
+
+
+def _other_substructure(seen, n, seed):
+    """Sharp and interpolated images of the same lenses with other substructure."""
+    found = {}
+    for label, preset in OTHER_PRESETS.items():
+        series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
+        images = seen(series, n, label, ("HR", "bilinear"))
+        found |= {f"{way}, {label}": pictures for way, pictures in images.items()}
+    return found
+
+
+def classify_restorations(judges, images):
+    """Probabilities, and distances from what is known, by classifier and way."""
+    found = {(name, way): judge(pictures) for name, judge in judges.items()
+             for way, pictures in images.items() if way in TRAINED_ON.get(name, images)}
+    return tuple({pair: each[part] for pair, each in found.items()} for part in (0, 1))
+
+
+class _RestoredImages:
+    """Images of series by all ways, kept in pieces."""
+
+    def __init__(self, folder, sights, marks, progress):
+        self.folder, self.sights, self.marks = folder, sights, marks
+        self.progress = progress
+
+    def __call__(self, series, n, name, ways=None):
+        """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
+        found = {way: [] for way in ways or self.sights.ways}
+        for start in tqdm(range(0, n, RESTORED_BATCH), desc=f"restoring {name}",
+                          disable=not self.progress, delay=2):
+            indices = range(start, min(start + RESTORED_BATCH, n))
+            file = f"{start:06d}-{len(indices)}.npy"
+            paths = {way: self.folder / name / self._place(way) / file for way in found}
+            missing = {way: self.sights.ways[way] for way, path in paths.items()
+                       if not path.exists()}
+            if missing:
+                self._make(series.batch(indices), missing, paths)
+            for way, path in paths.items():
+                found[way].append(np.load(path))
+        return {way: np.concatenate(parts) for way, parts in found.items()}
+
+    def _place(self, way):
+        mark = self.marks.get(way.removesuffix(CONSISTENT_SUFFIX))
+        return way.replace(" ", "_") + (f"-{mark}" if mark else "")
+
+    def _make(self, batch, missing, paths):
+        for way, images in Restorations.only(missing)(batch).items():
+            path = paths[way]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as beside, open(beside, "wb") as file:
+                np.save(file, images.astype(np.float32))

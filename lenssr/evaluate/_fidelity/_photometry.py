@@ -1,0 +1,289 @@
+"""Flux of a restored image over that of the truth."""
+
+import numpy as np
+from scipy.signal.windows import tukey
+
+from lenssr.evaluate._fidelity._base import (
+    BRIGHT_SNR,
+    SNR_EDGES,
+    FidelityTest,
+    make_table,
+    robust_statistics,
+    snr_bins,
+)
+from lenssr.evaluate._metrics import FREQUENCIES, radial_power, transfer_function
+from lenssr.methods import DataResidual
+from lenssr.uncertainty import SNR_BINS, local_snr, snr_bin
+
+APERTURE_RADII = (2, 3, 5, 7, 10)  # output pixels
+"""Radii of the apertures, output pixels."""
+
+MIN_NET_FLUX = 0.5  # net flux over absolute flux of an object
+
+
+def circles(places, radius):
+    """photutils' circular apertures of one radius around places ``x, y``, shape ``(n, 2)``."""
+    from photutils.aperture import CircularAperture
+
+    return CircularAperture(np.atleast_2d(places), radius)
+
+
+def flux_ratio(image, truth, mask, place=None, radius=None):
+    """Flux over true flux, of all pixels that are not masked, or in an aperture."""
+    def flux(of):
+        if radius is None:
+            return of[~mask].sum()
+        return circles(place, radius).do_photometry(of, mask=mask)[0][0]
+
+    true = flux(truth)
+    return float(flux(image) / true) if true > MIN_NET_FLUX * flux(np.abs(truth)) else np.nan
+
+
+SHIFT_UPSAMPLING = 500  # steps per pixel of the phase correlation
+TAPER_FRACTION = 0.1  # of the image side that is tapered at each edge
+
+
+def measure_shift(image, truth):
+    """
+    Pixels ``x, y`` by which an image is shifted against the truth.
+
+    The place of the highest cross-correlation (Guizar-Sicairos et al., 2008,
+    doi:10.1364/OL.33.000156), to 0.002 pixels.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    fade = np.outer(*(tukey(n, 2 * TAPER_FRACTION) for n in truth.shape))
+    one, two = (fade * (each - np.median(each)) for each in (image, truth))
+    if not (one.any() and two.any()):
+        return np.full(2, np.nan)
+    # Plain: whitened, it is led by the noise of the finest scales.
+    return -phase_cross_correlation(two, one, upsample_factor=SHIFT_UPSAMPLING, normalization=None)[0][::-1]
+
+
+class Flux(FidelityTest):
+    """Flux over true flux, of the whole image and in apertures around its brightest pixel."""
+
+    given = True
+
+    def measure(self, restored):
+        (one,) = restored
+        sample, facts = one.sample, (one.image, one.sample.truth, one.sample.mask)
+        row = {0: flux_ratio(*facts)}
+        row |= {r: flux_ratio(*facts, sample.brightest, r) for r in APERTURE_RADII}
+        return [{"snr": sample.snr, **row}]
+
+    def tables(self, rows, rng):
+        found = []
+        for label, lines in rows.items():
+            for radius in (0, *APERTURE_RADII):
+                values = np.array([line[radius] for line in lines])
+                for low, high, where in snr_bins([line["snr"] for line in lines]):
+                    ratio, error, scatter, n = robust_statistics(values[where])
+                    found.append({"method": label, "aperture": radius, "snr_low": low,
+                                  "snr_high": high, "n": n, "ratio": ratio, "error": error,
+                                  "scatter": scatter})
+        return {"flux": make_table(found)}
+
+
+class Shift(FidelityTest):
+    """Shift of the whole image."""
+
+    given = True
+
+    def measure(self, restored):
+        (one,) = restored
+        return [{"snr": one.sample.snr, "shift": measure_shift(one.image, one.sample.truth)}]
+
+    def tables(self, rows, rng):
+        found = []
+        for label, lines in rows.items():
+            shifts = np.array([line["shift"] for line in lines])
+            for low, high, where in snr_bins([line["snr"] for line in lines]):
+                (dx, ex, sx, n), (dy, ey, sy, _) = (robust_statistics(s) for s in shifts[where].T)
+                found.append({
+                    "method": label, "snr_low": low, "snr_high": high, "n": n, "dx": dx,
+                    "dx_error": ex, "dx_scatter": sx, "dy": dy, "dy_error": ey, "dy_scatter": sy,
+                    "length": robust_statistics(np.hypot(*shifts[where].T))[0]})
+        return {"shift": make_table(found)}
+
+
+class Transfer(FidelityTest):
+    """Power and phase by spatial frequency, images of equal power having equal weight."""
+
+    given = True
+
+    def measure(self, restored):
+        (one,) = restored
+        power = radial_power(one.image, one.sample.truth)
+        total = power[1].sum()
+        return [{"snr": one.sample.snr, "power": power / total}] if total > 0 else []
+
+    def tables(self, rows, rng):
+        found = []
+        for label, lines in rows.items():
+            for least in (SNR_EDGES[0], BRIGHT_SNR):
+                power = [line["power"] for line in lines if line["snr"] >= least]
+                t, r = transfer_function(np.sum(power, axis=0)) if power else 2 * [
+                    np.full(len(FREQUENCIES), np.nan)]
+                found += [{"method": label, "snr_low": least, "n": len(power), "k": k,
+                           "transfer": t_k, "correlation": r_k}
+                          for k, t_k, r_k in zip(FREQUENCIES, t, r)]
+        return {"transfer": make_table(found)}
+
+
+NORMAL_COVERAGE = (0.6827, 0.9545)  # fraction of a normal distribution within 1 and 2 sigma
+"""Shares of a normal distribution within one and two standard deviations."""
+
+N_COVERAGE_RESAMPLES = 200  # bootstrap samples
+
+
+def count_within(difference, sigma):
+    """How many differences are within one and within two standard deviations, and of how many."""
+    off = np.abs(difference)
+    return np.array([(off <= sigma).sum(), (off <= 2 * sigma).sum(), off.size])
+
+
+def coverage_fractions(counts, rng):
+    """Shares of the counts of many images, and their errors."""
+    counts = np.asarray(counts, dtype=float)
+    counts = counts[counts[:, 2] > 0]
+    if not len(counts):
+        return np.full(2, np.nan), np.full(2, np.nan)
+    found = counts[:, :2].sum(axis=0) / counts[:, 2].sum()
+    if len(counts) < 2:
+        return found, np.full(2, np.nan)
+    drawn = counts[rng.integers(len(counts), size=(N_COVERAGE_RESAMPLES, len(counts)))].sum(axis=1)
+    return found, np.std(drawn[:, :2] / drawn[:, 2:], axis=0, ddof=1)
+
+
+RADIUS_BINS = {"0-0.25": 0.25, "0.25-0.5": 0.5, "0.5-0.75": 0.75, "0.75-1": 1, "corners": np.inf}
+N_APERTURES = 8  # random apertures in an image
+
+
+class Coverage(FidelityTest):
+    """Shares of truths within one and two of the declared standard deviations."""
+
+    given, errors = True, True
+
+    def measure(self, restored):
+        (one,) = restored
+        sample = one.sample
+        sigma = np.sqrt(one.sigma**2 + sample.truth_noise**2)
+        counts = {}
+        for split, names in _pixel_bins(one).items():
+            for name in np.unique(names[~sample.mask]):
+                where = ~sample.mask & (names == name)
+                counts[split, str(name)] = count_within(one.difference[where], sigma[where])
+        apertures, errors = _apertures(one)
+        return [{"pixels": counts, "apertures": apertures, "errors": errors}]
+
+    def tables(self, rows, rng):
+        pixels, apertures = [], []
+        for label, lines in rows.items():
+            found = {}
+            for line in lines:
+                for key, counts in line["pixels"].items():
+                    found.setdefault(key, []).append(counts)
+            for split, name in sorted(found, key=_order):
+                pixels.append({"method": label, "split": split, "bin": name,
+                               **_row("pixels", found[split, name], rng)})
+            for radius in APERTURE_RADII:
+                counts = [line["apertures"][radius] for line in lines]
+                apertures.append({"method": label, "aperture": radius,
+                                  **_row("n", counts, rng), "errors": lines[0]["errors"]})
+        return {"coverage": make_table(pixels), "apertures": make_table(apertures)}
+
+
+def _row(size, counts, rng):
+    """Columns of the shares of a list of `count_within`, the number of all called ``size``."""
+    found, errors = coverage_fractions(counts, rng)
+    return {size: int(np.sum(counts, axis=0)[2]), "within_1": found[0],
+            "within_1_error": errors[0], "within_2": found[1], "within_2_error": errors[1]}
+
+
+def _pixel_bins(one):
+    """For each way to divide the pixels, the name of the bin of each."""
+    sample = one.sample
+    local = local_snr(one.image, sample.level, sample.noise)
+    y, x = np.indices(local.shape)
+    ny, nx = local.shape
+    radius = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2) / (min(ny, nx) / 2)
+    splits = {"all": np.full(local.shape, "all")}
+    rings = np.digitize(radius, list(RADIUS_BINS.values())[:-1])
+    for split, bins, names in (("snr", snr_bin(local), SNR_BINS), ("radius", rings, RADIUS_BINS)):
+        splits[split] = np.array(list(names))[bins]
+    if sample.kind:
+        splits["kind"] = np.full(local.shape, sample.kind)
+    return splits
+
+
+def _order(key):
+    split, name = key
+    known = [*SNR_BINS, *RADIUS_BINS]
+    return (("all", "snr", "radius", "kind").index(split),
+            known.index(name) if name in known else 0, name)
+
+
+def _apertures(one):
+    """Counts by radius, of apertures without a masked pixel, and where the errors are from."""
+    sample, rng = one.sample, one.sample.rng()
+    ny, nx = sample.truth.shape
+    counts = {}
+    for radius in APERTURE_RADII:
+        anywhere = radius + rng.random((N_APERTURES, 2)) * (np.array([nx, ny]) - 1 - 2 * radius)
+        apertures = circles(np.vstack([sample.brightest, anywhere]), radius)
+        masked, _ = apertures.do_photometry(sample.mask.astype(float))
+        # A part of an aperture that is beyond the frame is not in its sum.
+        use = masked == 0
+        true = apertures.do_photometry(sample.truth)[0]
+        flux, error, source = _aperture_fluxes(one, apertures)
+        error = np.hypot(error, sample.truth_noise * np.sqrt(apertures.area))
+        counts[radius] = count_within((flux - true)[use], error[use])
+    return counts, source
+
+
+def _aperture_fluxes(one, apertures):
+    """Fluxes and their errors, by the result itself if it knows how its errors correlate."""
+    try:
+        return *(each.value for each in one.result.aperture_sum(apertures)), "aperture_sum"
+    except ValueError:  # the method did not tell
+        pass
+    return *apertures.do_photometry(one.image, error=one.sigma), "quadrature"
+
+
+MAX_CHI2_DEVIATION = 0.1  # deviation of the reduced chi-squared from one
+
+
+class Consistency(FidelityTest):
+    """Reduced chi-squared of results, and of the truth, brought back to their data."""
+
+    given = True
+
+    def references(self, samples):
+        (one,) = samples
+        plane = one.ready.plane
+        if plane.psf is None:
+            return {}
+        chi2 = DataResidual(plane, one.scale).chi2(one.truth * one.ready.span)
+        return {"truth": [{"snr": one.snr, "chi2": chi2}]}
+
+    def measure(self, restored):
+        (one,) = restored
+        return [{"snr": one.sample.snr, "chi2": one.result.header.get("SRCHI2", np.nan)}]
+
+    def tables(self, rows, rng):
+        found = []
+        for label, lines in rows.items():
+            snr, chi2 = (np.array([line[key] for line in lines], float) for key in ("snr", "chi2"))
+            known = np.isfinite(chi2)
+            if not known.any():
+                continue
+            for low, high, where in ((0.0, np.inf, known), *snr_bins(snr)):
+                values = chi2[where & known]
+                median, error, scatter, n = robust_statistics(values)
+                near, above = ((np.mean(np.abs(values - 1) <= MAX_CHI2_DEVIATION), np.mean(values > 1 + MAX_CHI2_DEVIATION))
+                               if n else (np.nan, np.nan))
+                found.append({"method": label, "snr_low": low, "snr_high": high, "n": n,
+                              "chi2": median, "error": error, "scatter": scatter, "near": near,
+                              "above": above})
+        return {"consistency": make_table(found)}

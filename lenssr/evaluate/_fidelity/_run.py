@@ -1,0 +1,285 @@
+"""Methods, as `lenssr.superresolve` runs them."""
+
+import numpy as np
+from astropy.nddata import StdDevUncertainty
+from tqdm import tqdm
+
+from lenssr import superresolve
+from lenssr._io import check_overwrite
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr.evaluate._benchmark import LINEAR, check_scale, method_names, weight_files
+from lenssr.evaluate._fidelity._lens_tests import Einstein, Twins
+from lenssr.evaluate._fidelity._photometry import Consistency, Coverage, Flux, Shift, Transfer
+from lenssr.evaluate._fidelity._result import Fidelity, files, summarize_tests
+from lenssr.evaluate._fidelity._scenes import FidelityPair, RestoredPair, find_scene_config
+from lenssr.evaluate._fidelity._shapes import Shape
+from lenssr.evaluate._fidelity._stars_and_blanks import Blank, Stars
+from lenssr.evaluate._pairs import WarningSummary, find_experiment
+from lenssr.image import widened_psf
+from lenssr.methods import make_method
+
+
+class MethodRunner:
+    """All methods that take part."""
+
+    def __init__(self, names, weights, scale, device=None, told_psf=1.0, told_noise=1.0):
+        self.scale, self.device = scale, device
+        self.told_psf, self.told_noise = told_psf, told_noise
+        self.methods, self.not_run, self.notes = {}, {}, WarningSummary()
+        for name in names:
+            self._enter(name, name, {})
+        for label, file, card in weight_files(weights, names):
+            try:
+                check_scale(card, scale)
+            except ValueError as err:
+                self.not_run[label] = str(err)
+                continue
+            self._enter(self._free(label), card.network["architecture"], {"weights": file})
+
+    def _free(self, label):
+        """A label for weights of one more seed of the same network."""
+        count = sum(known.split("#")[0] == label for known in self.methods)
+        return f"{label}#{count + 1}" if count else label
+
+    def _enter(self, label, method, options):
+        try:
+            made = make_method(method, self.scale, options)
+        except ValueError as err:
+            self.not_run[label] = str(err)
+            return
+        self.methods[label] = method, options, hasattr(made, "n_probes")
+
+    def __call__(self, sample, label, errors=True):
+        """Restore a sample."""
+        method, options, probes = self.methods[label]
+        if probes and not errors:
+            options = {**options, "n_probes": 1}
+        per_pixel = sample.ready.span != 1
+        try:
+            with self.notes.taken(label, sample.number):
+                result = superresolve(
+                    sample.pair.lr, method, scale=self.scale, device=self.device,
+                    flux="per-pixel" if per_pixel else "surface-brightness",
+                    **self._told(sample), **options)
+            if not np.isfinite(result.data).all():
+                raise ValueError("the result has values that are not finite")
+        except ValueError as err:
+            del self.methods[label]
+            self.not_run[label] = f"{err} (at image {sample.number})"
+            return None
+        return RestoredPair(sample, result)
+
+    def _told(self, sample):
+        """PSF and uncertainty that are told in place of those that the input carries."""
+        told, lr = {"psf": sample.psf}, sample.pair.lr
+        if self.told_psf != 1:
+            if sample.ready.plane.psf is None:
+                raise ValueError("`told_psf` must be 1 for pairs without a PSF, got "
+                                 f"{self.told_psf}")
+            told["psf"] = widened_psf(sample.ready.plane.psf, self.told_psf)
+        if self.told_noise != 1:
+            if lr.uncertainty is None:
+                raise ValueError("`told_noise` must be 1 for pairs without an uncertainty, got "
+                                 f"{self.told_noise}")
+            sigma = lr.uncertainty.represent_as(StdDevUncertainty).array
+            told["uncertainty"] = StdDevUncertainty(self.told_noise * sigma)
+        return told
+
+
+_PARTS = {"flux": Flux, "shift": Shift, "shape": Shape, "transfer": Transfer,
+          "coverage": Coverage, "stars": Stars, "blank": Blank, "twins": Twins,
+          "einstein": Einstein, "consistency": Consistency}
+
+PARTS = tuple(_PARTS)
+"""What `fidelity` can measure."""
+
+
+def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, seed=2, scale=None,
+             psf=None, told_psf=1.0, told_noise=1.0, name=None, out=None, overwrite=False,
+             device=None, progress=False):
+    """
+    Measure how far results can be trusted as measurements.
+
+    Methods are run as `lenssr.superresolve` runs them, and asked what an astronomer would
+    measure on their results.
+
+    Parameters
+    ----------
+    pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
+        A published experiment or a preset of ``lenssr.simulate``, a folder that
+        `lenssr.simulate.open_catalog` opens, or pairs. An iterable without a length is read as
+        far as it is needed.
+    methods : sequence of str, optional
+        Names from `lenssr.list_methods`; ``bilinear`` is always there. By default
+        ``bilinear``, ``bicubic``, ``richardson_lucy``, ``wiener`` and every network that comes
+        with weights.
+    weights : path-like, sequence of them, or dict
+        Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``.
+    parts : sequence of str
+        What to measure; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
+        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On scenes that are simulated for
+        it, with the telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``,
+        ``"twins"`` and ``"einstein"``; the last two take longest.
+    n : int
+        How many pairs; also how many single galaxies and empty frames of white noise, four
+        times the number of frames of each correlated one, ten times that of star fields, five
+        times that of twins and lenses.
+    seed : int
+        Seed of the series, or of the choice from a folder, and of everything else.
+    scale : int, optional
+        Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
+    psf : object, optional
+        PSF of the pairs' inputs, in place of their own, as `lenssr.superresolve` takes it.
+    told_psf, told_noise : float
+        What methods are told in place of the truth: the width of the PSF, and the noise, over
+        what they are. 1.1 and 0.9: a PSF ten per cent too wide, noise ten per cent too low.
+    name : str, optional
+        What the files are called; by default as the experiment, or the folder.
+    out : path-like, optional
+        Folder to write to, as `Fidelity.write` does.
+    overwrite : bool
+        Replace files that are there.
+    device : str, optional
+        Torch device.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    result : `Fidelity`
+        Its text is the report; ``tables`` holds a table for each part.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not what it must be; the message names it.
+    FileNotFoundError
+        If there is no such file of weights.
+    OSError
+        If a file is there already and ``overwrite`` is false.
+
+    Notes
+    -----
+    A method that cannot work on such pairs is listed with its reason, and one that warns with
+    its warning. What is measured, and how, is told in the user guide.
+    """
+    n, seed = check_positive_int("n", n), check_nonnegative_int("seed", seed)
+    told = {"told_psf": told_psf, "told_noise": told_noise}
+    for argument, factor in told.items():
+        check_positive_number(argument, factor)
+    chosen = _select_tests(parts)
+    names = _names(methods)
+    experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
+    if out is not None:
+        check_overwrite([files(out, experiment.name, ())["figure"]], overwrite)
+    run = _FidelityRun(MethodRunner(names, weights, experiment.scale, device, **told), seed, progress)
+    run.on_pairs(chosen, experiment, psf)
+    run.on_scenes(chosen, experiment, n, psf)
+    result = run.result(chosen, experiment)
+    if out is not None:
+        result.write(out, overwrite=overwrite)
+    return result
+
+
+def _select_tests(parts):
+    parts = (parts,) if isinstance(parts, str) else tuple(parts)
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise ValueError(f"`parts` must be some of {', '.join(PARTS)}, "
+                         f"got {unknown[0] if unknown else 'none'!r}")
+    return {name: part() for name, part in _PARTS.items() if name in parts}
+
+
+def _names(methods):
+    """Methods, without the linear filter, which is none of `lenssr.superresolve`."""
+    names = method_names(methods)
+    if methods is not None and LINEAR in names:
+        raise ValueError(f"`methods` must be names that `lenssr methods` lists, got {LINEAR!r}")
+    return [name for name in names if name != LINEAR]
+
+
+class _FidelityRun:
+    """Groups of pairs through all methods and parts, and the rows that come of it."""
+
+    def __init__(self, restorer, seed, progress):
+        self.restorer, self.seed, self.progress = restorer, seed, progress
+        self.rows, self.count, self.n_pairs = {}, 0, 0
+
+    def on_pairs(self, chosen, experiment, psf):
+        """Measure on the pairs that are given."""
+        parts = {name: part for name, part in chosen.items() if part.given}
+        if not parts:
+            return
+        for pair in tqdm(experiment.test(), experiment.name, experiment.size,
+                         disable=not self.progress):
+            self._take([pair], parts, self.n_pairs, psf)
+            self.n_pairs += 1
+
+    def on_scenes(self, chosen, experiment, n, psf):
+        """Measure on scenes of the parts' own."""
+        parts = {name: part for name, part in chosen.items() if part.groups}
+        if not parts:
+            return
+        try:
+            site = find_scene_config(experiment, psf)
+        except ValueError as err:
+            self.restorer.not_run |= {f"part {name}": str(err) for name in parts}
+            return
+        for name, part in parts.items():
+            # A series of its own for each part, whichever of them are run.
+            seed = int(np.random.SeedSequence([self.seed, PARTS.index(name)]).generate_state(1)[0])
+            groups = tqdm(part.groups(site, n, seed), name, disable=not self.progress)
+            for k, group in enumerate(groups):
+                self._take(group, {name: part}, k)
+
+    def _take(self, group, parts, index, psf=None):
+        samples = []
+        for pair in group:
+            samples.append(FidelityPair(pair, index, self.count, psf))
+            self.restorer.notes.add("input", samples[-1].ready.warned, self.count)
+            self.count += 1
+        for name, part in parts.items():
+            for label, rows in part.references(samples).items():
+                self._add(name, label, rows)
+        errors = any(part.errors for part in parts.values())
+        for label in list(self.restorer.methods):
+            restored = [self.restorer(sample, label, errors) for sample in samples]
+            if None in restored:
+                continue
+            for name, part in parts.items():
+                self._add(name, label, part.measure(restored))
+
+    def _add(self, name, label, rows):
+        self.rows.setdefault(name, {}).setdefault(label, []).extend(rows)
+
+    def result(self, chosen, experiment):
+        """The `Fidelity` of all that was measured."""
+        labels, tables = list(self.restorer.methods), {}
+        dropped = set(self.restorer.not_run)
+        for name, part in chosen.items():
+            rows = {label: found for label, found in self.rows.get(name, {}).items()
+                    if label not in dropped}
+            if rows:
+                tables |= part.tables(rows, np.random.default_rng(self.seed))
+        tables = {"summary": summarize_tests(tables, labels), **tables}
+        meta = self._meta(experiment)
+        for name, table in tables.items():
+            table.meta = {"fidelity": name, **meta}
+        return Fidelity(experiment.name, tables, meta)
+
+    def _meta(self, experiment):
+        import astropy
+        import photutils
+        import torch
+
+        from lenssr import __version__
+
+        return {
+            "source": experiment.source, "preset": experiment.preset, "seed": self.seed,
+            "told_psf": self.restorer.told_psf, "told_noise": self.restorer.told_noise,
+            "n": self.n_pairs, "images": self.count, "scale": experiment.scale,
+            "not_run": dict(self.restorer.not_run),
+            "notes": self.restorer.notes.told(self.count),
+            "versions": {"lenssr": __version__, "astropy": astropy.__version__,
+                         "numpy": np.__version__, "photutils": photutils.__version__,
+                         "torch": str(torch.__version__)}}

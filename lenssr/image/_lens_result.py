@@ -1,0 +1,112 @@
+"""The lens that an image was found to show: parameters, source and curves, in FITS and back."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+PARAMETER_EXTENSION, SOURCE_EXTENSION, CURVE_EXTENSION = "LENSPAR", "LENSSRC", "LENSCRIT"
+
+
+@dataclass(frozen=True)
+class LensSolution:
+    """
+    A lens and its source.
+
+    All lengths are pixels of the super-resolved image, and places are its zero-based pixel
+    coordinates; in the source plane, too, the coordinates are those of the image without a
+    lens.
+
+    Attributes
+    ----------
+    parameters : `~astropy.table.Table`
+        ``name``, ``value``, ``error`` and ``unit`` of the macroscopic lens: ``theta_E``, the
+        Einstein radius in the product average of the axes; ``gamma``, the logarithmic slope of the
+        mass; ``e1`` and ``e2``, its ellipticity :math:`(1 - q) / (1 + q)` along axes and
+        diagonals; the centre ``x``, ``y``; and the shear ``gamma1``, ``gamma2``. Conventions
+        are lenstronomy's, with x and y along the axes of the array. Errors are those over all
+        lenses that explain the image.
+    covariance : `~numpy.ndarray`
+        Of these parameters, in their order.
+    source : `~numpy.ndarray`
+        Surface brightness of the source without the lens, in the unit of the image. What the
+        image has per pixel, this has per pixel of the image, not of the source.
+    origin : tuple of float
+        Place ``(x, y)`` of the source's first pixel.
+    step : float
+        Side of its pixels.
+    critical_curves, caustics : list of `~numpy.ndarray`
+        Curves of infinite magnification, ``(n, 2)`` of x and y, and where rays from there meet the
+        source plane.
+    potential : float
+        Root mean square of the convergence that the coarse potential adds within the Einstein
+        radius.
+    """
+
+    parameters: Table
+    covariance: np.ndarray
+    source: np.ndarray
+    origin: tuple
+    step: float
+    critical_curves: list
+    caustics: list
+    potential: float
+
+    def __getitem__(self, name):
+        """Value and error of a parameter."""
+        row = self.parameters[list(self.parameters["name"]).index(name)]
+        return float(row["value"]), float(row["error"])
+
+    def scaled(self, factor):
+        """That of the image times a number."""
+        return replace(self, source=self.source * factor)
+
+
+def solution_hdus(solution, plane):
+    """Extensions of a FITS file that hold a `LensSolution`."""
+    table = solution.parameters.copy()
+    table["covariance"] = solution.covariance
+    parameters = fits.table_to_hdu(table)
+    parameters.header["LENSPOT"] = (solution.potential, "rms convergence of the potential")
+    source = fits.ImageHDU(solution.source)
+    for axis, place in enumerate(solution.origin, 1):
+        # Where it is on the pixels of the image: a linear system, not one of the sky.
+        source.header[f"CRPIX{axis}"] = (1.0, "first pixel")
+        source.header[f"CRVAL{axis}"] = (place + 1, "its place in FITS pixels of the image")
+        source.header[f"CDELT{axis}"] = (solution.step, "pixels of the image")
+        source.header[f"CTYPE{axis}"] = f"PIXEL{axis}"
+    rows = [(k, *at, *behind) for k, (curve, caustic) in enumerate(
+        zip(solution.critical_curves, solution.caustics)) for at, behind in zip(curve, caustic)]
+    curves = fits.table_to_hdu(Table(
+        np.array(rows, dtype=float).reshape(-1, 5), names=("curve", "x", "y", "x_source",
+                                                           "y_source")))
+    hdus = [parameters, source, curves]
+    for hdu, name in zip(hdus, (PARAMETER_EXTENSION, SOURCE_EXTENSION, CURVE_EXTENSION)):
+        hdu.name, hdu.ver = name, plane
+    return hdus
+
+
+def solutions_from(hdus, planes):
+    """The solutions that `solution_hdus` put into a file: a list, of None where there is none."""
+    return [_read_solution(hdus, plane) if (PARAMETER_EXTENSION, plane) in hdus else None
+            for plane in range(1, planes + 1)]
+
+
+def _read_solution(hdus, plane):
+    table = Table(hdus[PARAMETER_EXTENSION, plane].data)
+    covariance = np.array(table["covariance"], dtype=float)
+    table.remove_column("covariance")
+    parameters = Table({name: np.array(table[name]).astype(str if name in ("name", "unit")
+                                                           else float)
+                        for name in table.colnames})
+    source = hdus[SOURCE_EXTENSION, plane]
+    rows = hdus[CURVE_EXTENSION, plane].data
+    order = np.array(rows["curve"], dtype=int)
+    curves, caustics = ([np.stack([rows[x], rows[y]], axis=1).astype(float)[order == k]
+                         for k in np.unique(order)]
+                        for x, y in (("x", "y"), ("x_source", "y_source")))
+    return LensSolution(
+        parameters, covariance, np.array(source.data, dtype=float),
+        tuple(source.header[f"CRVAL{axis}"] - 1 for axis in (1, 2)), source.header["CDELT1"],
+        curves, caustics, hdus[PARAMETER_EXTENSION, plane].header["LENSPOT"])

@@ -1,0 +1,262 @@
+"""Catalogues: series of pairs written chunk by chunk, resumable, by many workers."""
+
+import dataclasses
+import gzip
+import io
+import itertools
+import json
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+from lenssr._io import atomic_write
+from lenssr.exceptions import LensSRWarning
+from lenssr.simulate._pair import TRUTH_COLUMNS
+
+CHUNK_SIZE = 256  # pairs
+
+
+def truth_part(path, chunk):
+    """File of the truths of a chunk, written last: where it is, the chunk is made."""
+    return path / "truths" / f"{chunk:06d}.ecsv"
+
+
+def scene_part(path, chunk):
+    """File of the scenes of a chunk."""
+    return path / "scenes" / f"{chunk:06d}.json.gz"
+
+
+def is_made(path, chunk):
+    """Whether a chunk is there."""
+    return truth_part(path, chunk).exists()
+
+
+def create_arrays(path, spec):
+    """The empty arrays of a catalogue."""
+    import zarr
+
+    series = spec.series()
+    m, s = series.size, series.size * series.scale
+    shapes = {"lr": (m, m), "sigma": (m, m), "hr": (s, s), "psf": (series.optics.psf_side,) * 2}
+    if series.instrument.noiseless:
+        del shapes["sigma"]
+    if series.target_noise:
+        shapes["truth"] = (s, s)
+    if series.instrument.defects is not None:
+        shapes["mask"] = (m, m)
+    group = zarr.open_group(path / "arrays.zarr", mode="w")
+    for name, shape in shapes.items():
+        # A checksum: a chunk that was damaged is found when it is read.
+        group.create_array(
+            name, shape=(spec.n, *shape), chunks=(min(CHUNK_SIZE, spec.n), *shape),
+            dtype="bool" if name == "mask" else "float32", fill_value=0,
+            compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()])
+
+
+def make_chunk(path, spec, chunk):
+    """Simulate a chunk and write it."""
+    import torch
+    import zarr
+
+    from lenssr.simulate._pair import truth_rows
+
+    path = Path(path)
+    series = spec.series()
+    indices = range(chunk * CHUNK_SIZE, min((chunk + 1) * CHUNK_SIZE, spec.n))
+    # Sums over threads are not the same to the last bit for any number of them.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        batch = series.batch(indices)
+    finally:
+        torch.set_num_threads(threads)
+    group = zarr.open_group(path / "arrays.zarr", mode="r+")
+    for name, array in group.arrays():
+        array[indices.start: indices.stop] = getattr(batch, name).cpu().numpy().astype(array.dtype)
+    scenes = json.dumps([model.as_dict() for model in batch.models])
+    _replace(scene_part(path, chunk), gzip.compress(scenes.encode(), 1, mtime=0))
+    rows = [{"index": index, **row} for index, row in zip(indices, truth_rows(series, batch))]
+    _replace(truth_part(path, chunk), _ecsv(rows).encode())
+    return chunk
+
+
+def _replace(path, content):
+    path.parent.mkdir(exist_ok=True)
+    with atomic_write(path) as beside:
+        beside.write_bytes(content)
+
+
+def _ecsv(rows):
+    from astropy.table import Column, Table
+
+    table = Table()
+    for name in rows[0]:
+        unit, description = TRUTH_COLUMNS.get(name, (None, "number of the pair"))
+        table[name] = Column([row[name] for row in rows], unit=unit, description=description)
+    out = io.StringIO()
+    table.write(out, format="ascii.ecsv")
+    return out.getvalue()
+
+
+def merge_truths(path, n_chunks):
+    """One table of truths of those of the chunks, which have the same header."""
+    with atomic_write(path / "truths.ecsv") as beside, open(beside, "w") as whole:
+        for chunk in range(n_chunks):
+            header = True
+            with open(truth_part(path, chunk)) as part:
+                for line in part:
+                    # The header is comments and a line of names.
+                    if not header or chunk == 0:
+                        whole.write(line)
+                    header = header and line.startswith("#")
+
+
+FORMAT_VERSION = 1
+DEFAULT_CLASSES = ("no_sub", "cdm", "axion")
+RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogSpec:
+    """All that decides what a catalogue holds."""
+
+    n: int
+    options: dict
+
+    def series(self):
+        """The series of pairs."""
+        from lenssr.simulate._series import PairSeries
+
+        return PairSeries(**self.options)
+
+    @property
+    def n_chunks(self):
+        """Number of chunks."""
+        return -(-self.n // CHUNK_SIZE)
+
+    def manifest(self):
+        """The same in plain lists and numbers, with the versions of the software."""
+        series = self.series()
+        priors = [c if isinstance(c, str) else {"class": type(c).__name__, **vars(c)}
+                  for c in series.classes]
+        tree = {
+            "format": FORMAT_VERSION, "n": self.n, "chunk": CHUNK_SIZE, "preset": series.preset,
+            "seed": series.seed, "engine": series.engine, "scale": series.scale,
+            "size": series.size, "target_noise": series.target_noise, "substructure": priors,
+            "population": {"class": type(series.population).__name__,
+                           **series.population.as_dict()},
+            "instrument": series.instrument.as_dict(),
+            "own": [name for name in ("population", "instrument")
+                    if self.options.get(name) is not None],
+            "versions": {package: version(package) for package in RECORDED_PACKAGES}}
+        return json.loads(json.dumps(tree))
+
+
+def require_zarr():
+    """Say how to get zarr where it is missing."""
+    try:
+        import zarr  # noqa: F401
+    except ImportError as err:
+        raise ImportError('catalogues need zarr; install it with: pip install "lenssr[all]"'
+                          ) from err
+
+
+def pair_count(chunks, spec):
+    return sum(min(CHUNK_SIZE, spec.n - chunk * CHUNK_SIZE) for chunk in chunks)
+
+
+def prepare_folder(path, spec):
+    """Make the folder of a catalogue, or see that it is the one that is there."""
+    manifest = spec.manifest()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"`path` must be a folder, got the file {str(path)!r}")
+    if (path / "manifest.json").exists():
+        _compare_manifests(path, read_manifest(path), manifest)
+        return
+    # What a run that was killed while it made the folder may have left.
+    others = [] if not path.exists() else [
+        p.name for p in path.iterdir() if p.name not in ("arrays.zarr", ".manifest.json.part")]
+    if others:
+        raise ValueError(f"`path` must be a new or empty folder or that of this catalogue, got "
+                         f"{str(path)!r}, which holds {sorted(others)[0]!r}")
+    path.mkdir(parents=True, exist_ok=True)
+    create_arrays(path, spec)
+    with atomic_write(path / "manifest.json") as beside:
+        beside.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def read_manifest(path):
+    """The manifest of a catalogue; `ValueError` if it is none that this version can read."""
+    try:
+        manifest = json.loads((Path(path) / "manifest.json").read_text())
+        found = manifest["format"]
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as err:
+        raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}: "
+                         f"manifest.json is missing or damaged ({type(err).__name__})") from err
+    if found != FORMAT_VERSION:
+        raise ValueError(f"`path` must be a catalogue of format {FORMAT_VERSION}, got {str(path)!r} of "
+                         f"format {found!r}, which another version of lenssr made")
+    return manifest
+
+
+def _compare_manifests(path, there, here):
+    for key, value in here.items():
+        if key == "versions" or there.get(key) == value:
+            continue
+        old = there.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            key, old, value = next((f"{key}.{k}", old.get(k), value.get(k))
+                                   for k in {**old, **value} if old.get(k) != value.get(k))
+        raise ValueError(f"`path` must be a new folder or hold this catalogue, got {str(path)!r}, "
+                         f"whose {key} is {old!r}, not {value!r}")
+    other = [f"{name} {old}, now {here['versions'][name]}"
+             for name, old in there["versions"].items() if here["versions"].get(name) != old]
+    if other:
+        warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(other)}: "
+                      "pairs of the two may differ in their last digits, or more",
+                      LensSRWarning, stacklevel=4)
+
+
+@contextmanager
+def _start_workers(path, spec, workers, client):
+    """A function that starts a chunk, and one that gives what is started as it ends."""
+    if client is not None:
+        from dask.distributed import as_completed as dask_completed
+
+        yield (lambda chunk: client.submit(make_chunk, str(path.resolve()), spec, chunk,
+                                           pure=False)), dask_completed
+        return
+    # Not forked: a process that has used torch's threads may hang in a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield (lambda chunk: pool.submit(make_chunk, path, spec, chunk)), as_completed
+        except BrokenProcessPool as err:
+            raise RuntimeError(
+                "the processes of `workers` ended before their work: a script that starts them "
+                'must do so below `if __name__ == "__main__":`, and they need memory each; the '
+                "same call goes on where this one stopped") from err
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run_chunks(path, spec, missing, workers, client):
+    """Make chunks, and yield each as it is done."""
+    if client is None and min(workers, len(missing)) <= 1:
+        for chunk in missing:
+            make_chunk(path, spec, chunk)
+            yield chunk
+        return
+    chunks = iter(missing)
+    with _start_workers(path, spec, workers, client) as (start, completed):
+        # Not all at once: a scheduler has to remember each that waits.
+        jobs = [start(chunk) for chunk in itertools.islice(chunks, 64)]
+        while jobs:
+            job = next(iter(completed(jobs)))
+            jobs.remove(job)
+            yield job.result()
+            jobs += [start(chunk) for chunk in itertools.islice(chunks, 1)]

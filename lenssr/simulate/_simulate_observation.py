@@ -1,0 +1,318 @@
+"""An image brought from its own PSF to another, in Fourier space."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+from scipy import fft
+
+from lenssr._pair import LensPair
+from lenssr.image import (
+    FWHM_PER_SIGMA,
+    TARGET_FWHM,
+    combine_masks,
+    fill_masked,
+    flux_convention,
+    parse_psf,
+    parse_unit,
+    psf_fwhm,
+    target_psf,
+)
+from lenssr.simulate._pair import make_ccd
+from lenssr.uncertainty import sky_level
+
+MIN_TRANSFER = 1e-3  # transfer below which the PSF of the image is not inverted
+MAX_GAIN = 3.0  # amplification of a frequency beyond which an image is not sharp enough
+MAX_LOST_FRACTION = 0.03  # of the target PSF at frequencies below the least transfer
+
+
+class PSFMatcher:
+    r"""
+    Brings an image to other PSFs, sampled on coarser or finer pixels.
+
+    The transfer function of the PSF is undone by
+    :math:`\hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`, a filter of
+    Wiener's kind, exact at frequency zero: flux is flux. As in the matching of PSFs
+    (Aniano et al. 2011, doi:10.1086/662219), this is well-posed only towards a
+    broader PSF.
+    """
+
+    def __init__(self, data, psf, reach):
+        self.pad = reach + max(psf.shape) // 2
+        self.shape = data.shape
+        self.sides = [fft.next_fast_len(n + 2 * self.pad, real=True) for n in data.shape]
+        self.spectrum = self._padded(data)
+        self.own = psf_spectrum(psf, self.sides)
+
+    @property
+    def frequencies(self):
+        """Cycles per pixel along ``y`` and ``x``, to be broadcast."""
+        return fft.fftfreq(self.sides[0])[:, None], fft.rfftfreq(self.sides[1])[None, :]
+
+    def kernel(self, wanted, complaint):
+        """What takes the image to another PSF."""
+        undo = self.own.conj() * (1 + MIN_TRANSFER**2) / (np.abs(self.own) ** 2 + MIN_TRANSFER**2)
+        kernel = wanted * undo
+        gain = np.abs(kernel).max()
+        lost = np.linalg.norm(wanted - kernel * self.own) / np.linalg.norm(wanted)
+        if gain > MAX_GAIN or lost > MAX_LOST_FRACTION:
+            raise ValueError(f"{complaint}: the image is not sharp enough, undoing "
+                             f"its PSF amplifies noise by up to {gain:.1f} and misses "
+                             f"{lost:.1%} of the PSF that is wanted")
+        return kernel
+
+    def apply(self, kernel, step=1):
+        """The image convolved with a spectrum, every ``step``-th pixel of it."""
+        return self._inside(fft.irfft2(self.spectrum * kernel, s=self.sides))[::step, ::step]
+
+    def finer(self, kernel, factor):
+        """The same on ``factor`` times finer pixels that share the edges of the image."""
+        fy, fx = self.frequencies
+        offset = 0.5 / factor - 0.5
+        coarse = self.spectrum * kernel * np.exp(2j * np.pi * offset * (fy + fx)) * factor**2
+        sides = [factor * n for n in self.sides]
+        padded = np.zeros((sides[0], sides[1] // 2 + 1), complex)
+        upper = (self.sides[0] + 1) // 2  # rows of positive frequency come first
+        padded[:upper, : coarse.shape[1]] = coarse[:upper]
+        padded[upper - self.sides[0]:, : coarse.shape[1]] = coarse[upper:]
+        return self._inside(fft.irfft2(padded, s=sides), factor)
+
+    def variance(self, kernel, sigma):
+        """Variance of `apply` for independent noise of ``sigma``, an array, in each pixel."""
+        squared = fft.rfft2(fft.irfft2(kernel, s=self.sides) ** 2)
+        return self._inside(fft.irfft2(self._padded(sigma**2) * squared, s=self.sides))
+
+    def autocovariance(self, kernel, correlation):
+        """Autocovariance of `apply` for noise of unit variance, no lag being in the middle."""
+        power = np.abs(kernel) ** 2 * psf_spectrum(correlation, self.sides).real
+        return fft.fftshift(fft.irfft2(np.maximum(power, 0.0), s=self.sides))
+
+    def share(self, wanted, valid, step=1):
+        """Share of the light that comes from valid pixels; beyond the image there are none."""
+        outside = self._padded(valid.astype(float), "constant")
+        return self._inside(fft.irfft2(outside * wanted, s=self.sides))[::step, ::step]
+
+    def white_gain(self, kernel):
+        """Noise of `apply` for independent noise of one in every pixel."""
+        return float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
+
+    def observe(self, wanted, step, name):
+        """The image at another PSF, on coarser pixels."""
+        kernel = self.kernel(wanted, f"`{name}` must be larger")
+        return self.apply(kernel, step), self.white_gain(kernel)
+
+    def _padded(self, data, mode="symmetric"):
+        widths = [(self.pad, side - n - self.pad) for n, side in zip(data.shape, self.sides)]
+        return fft.rfft2(np.pad(data, widths, mode=mode))
+
+    def _inside(self, array, factor=1):
+        start = self.pad * factor
+        ny, nx = (n * factor for n in self.shape)
+        return array[start: start + ny, start: start + nx]
+
+
+def psf_spectrum(psf, sides):
+    """Spectrum of an odd, centred kernel on a frame of ``sides``."""
+    kernel = np.zeros(sides)
+    kernel[: psf.shape[0], : psf.shape[1]] = psf
+    return fft.rfft2(np.roll(kernel, [-(n // 2) for n in psf.shape], (0, 1)))
+
+
+def gaussian_spectrum(sides, fwhm, offset):
+    """Spectrum of a Gaussian sampled at pixel centres moved by ``-offset``."""
+    sigma = fwhm / FWHM_PER_SIGMA
+    y, x = (fft.fftfreq(n, 1 / n) + offset for n in sides)
+    profile = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
+    return fft.rfft2(profile / profile.sum())
+
+
+SEEING_RADIUS = 4.0  # FWHM at which the seeing profile ends: 0.1 % of its light is outside
+
+
+def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
+              margin=0, mask=None, unit=None, seed=0):
+    r"""
+    Observe a sharp image again, with a worse telescope.
+
+    From an image with pixels of side ``p`` come one with pixels of
+    ``scale * bin * p``, blurred to the ``seeing`` and with fresh noise, and its
+    truth, with pixels of ``bin * p``, at the resolution that restored images
+    declare: a Gaussian of FWHM two of its pixels.
+
+    Parameters
+    ----------
+    image : array, `~astropy.units.Quantity` or `~astropy.nddata.NDData`
+        The sharp image, shape ``(ny, nx)``; what is left over beyond a multiple of
+        ``scale * bin`` pixels is cut from its edges. NaN and infinity count as
+        masked.
+    psf : array, optional
+        Its effective PSF (optics and pixel response) on its own grid, in any form
+        that `lenssr.superresolve` takes; by default the one that ``image`` carries.
+    pixel_scale : float or `~astropy.units.Quantity`
+        Side of a pixel of ``image``, arcsec.
+    seeing : float or `~astropy.units.Quantity`
+        FWHM of the new optics, a Moffat profile, arcsec. The pixel of the new
+        image broadens it further.
+    snr : float
+        Peak of the noise-free new image above its sky, over the noise of the sky.
+    scale : int
+        Pixels of the truth per pixel of the new image.
+    bin : int
+        Pixels of ``image`` per pixel of the truth.
+    beta : float
+        Exponent of the Moffat profile.
+    depth : float, optional
+        Noise of the sky in electrons; sources then add their photon noise. None by
+        default: the noise is that of the sky everywhere.
+    margin : int
+        Pixels of the new image to cut from each side at the end. Light from outside
+        ``image`` is unknown and replaced by its mirror image.
+    mask : array, optional
+        `True` where ``image`` is missing; filled from its neighbours before anything
+        else, for both images of the pair alike.
+    unit : `~astropy.units.Unit` or str, optional
+        Unit of ``image``; by default its own, or electrons if it has none.
+    seed : int
+        Seed of the noise.
+
+    Returns
+    -------
+    pair : `LensPair`
+        ``lr`` has an uncertainty, which is that of the noise that was added, and
+        the effective PSF through which it sees the scene. ``truth`` holds
+        ``seeing`` and ``pixel_scale`` (arcsec), ``snr``, ``seed``, ``fwhm`` of the
+        effective PSF (pixels of ``lr``), ``gain_lr`` and ``gain_hr`` (what white
+        noise of one in ``image`` leaves in either, as surface brightness: the scene's
+        own noise, which is in both) and ``filled`` (share of masked pixels).
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, the image is too small, there is no PSF or
+        the image is not sharp enough for the truth or the seeing that are wanted.
+
+    Notes
+    -----
+    Let :math:`I` be the image and :math:`P` its PSF. The scene of both images is the
+    lattice of point fluxes
+    :math:`\hat S = \hat I \hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`,
+    which is never computed by itself: the truth is its sum with the Gaussian, the
+    new image with the Moffat profile convolved with the new pixel, both taken at the
+    offsets between that lattice and their own pixel centres. So the pair is
+    consistent for whatever noise and artefacts ``image`` holds: they are part of the
+    scene. As in the matching of PSFs (Aniano et al. 2011, doi:10.1086/662219), this
+    is well-posed only towards a broader PSF.
+    """
+    data, psf, unit, mask = _parse_sharp(image, psf, unit, mask)
+    for name, value, least in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+    pixel_scale = _positive("pixel_scale", pixel_scale, u.arcsec)
+    fwhm = _positive("seeing", seeing, u.arcsec) / pixel_scale
+    snr = _positive("snr", snr)
+    if _positive("beta", beta) <= 1:
+        raise ValueError(f"`beta` must be above 1, got {beta!r}")
+    step = scale * bin
+    shape = tuple(n // step - 2 * margin for n in data.shape)
+    if min(shape) < 1:
+        raise ValueError(f"`image` must have more than {2 * margin * step + step - 1} pixels along "
+                         f"each side for these `scale`, `bin` and `margin`, got {data.shape}")
+    psf = parse_psf(psf, data.shape, pixel_scale * u.arcsec)
+    if psf is None:
+        raise ValueError("`psf` must be given for an image that carries none, got None")
+
+    data, mask = _cut(data, step), _cut(mask, step)
+    matcher = PSFMatcher(fill_masked(data, mask), psf, int(np.ceil(SEEING_RADIUS * fwhm)) + step)
+    sides = matcher.sides
+    hr, gain_hr = matcher.observe(gaussian_spectrum(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
+    lr, gain_lr = matcher.observe(
+        _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
+    own = _psf_on_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
+                       int(np.ceil(SEEING_RADIUS * fwhm / step + 0.5)))
+    if flux_convention(unit) == "per-pixel":
+        hr, lr = hr * bin**2, lr * step**2
+    hr, lr = _trim(hr, margin * scale), _trim(lr, margin)
+
+    sigma = _noise_map(lr, snr, depth)
+    lr = lr + sigma * np.random.default_rng(seed).standard_normal(lr.shape)
+    return LensPair(
+        make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own, unit=unit),
+        make_ccd(hr, pixel_scale * bin, psf=target_psf(), unit=unit),
+        {"seeing": fwhm * pixel_scale * u.arcsec, "pixel_scale": pixel_scale * u.arcsec,
+         "snr": snr, "seed": seed, "fwhm": psf_fwhm(own), "gain_lr": gain_lr,
+         "gain_hr": gain_hr, "filled": float(mask.mean())})
+
+
+def _parse_sharp(image, psf, unit, mask):
+    """Values, PSF, unit and mask of whatever form of image."""
+    own = None
+    if isinstance(image, NDData):
+        psf = getattr(image, "psf", None) if psf is None else psf
+        mask = image.mask if mask is None else mask
+        own, image = image.unit, image.data
+    elif isinstance(image, u.Quantity):
+        own, image = image.unit, image.value
+    try:
+        data = np.array(image, dtype=float)
+    except (TypeError, ValueError) as err:
+        raise TypeError("`image` must be an array, a Quantity or NDData, "
+                        f"got {type(image).__name__}") from err
+    if data.ndim != 2:
+        raise ValueError(f"`image` must have 2 dimensions, got {data.ndim}")
+    mask = combine_masks(mask, data)
+    if mask.all():
+        raise ValueError("`mask` must leave at least one valid pixel, got none")
+    return data, psf, parse_unit(unit) or own or u.electron, mask
+
+
+def _positive(name, value, unit=None):
+    if isinstance(value, u.Quantity) and unit is not None:
+        value = value.to_value(unit)
+    if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be a positive number, got {value!r}")
+    return float(value)
+
+
+def _cut(array, step):
+    """The middle of an array, with sides that are multiples of ``step``."""
+    corner = [n % step // 2 for n in array.shape]
+    return array[tuple(slice(c, c + n // step * step) for c, n in zip(corner, array.shape))]
+
+
+def _trim(array, edge):
+    return array[edge: array.shape[0] - edge, edge: array.shape[1] - edge]
+
+
+def _noise_map(clean, snr, depth):
+    """Noise of every pixel, for the peak above the sky to be ``snr`` times that of the sky."""
+    level = 0.0
+    for _ in range(3):  # what counts as a sky level depends on the noise
+        sky = (clean.max() - level) / snr
+        if not sky > 0:
+            raise ValueError("`image` must have a source above its sky, got a peak of "
+                             f"{clean.max():g} over a level of {level:g}")
+        level = sky_level(clean, np.zeros(clean.shape, bool), sky)
+    if depth is None:
+        return np.full(clean.shape, sky)
+    ratio = np.maximum(clean - level, 0) / sky
+    return sky * np.sqrt(1 + ratio / _positive("depth", depth))
+
+
+def _moffat_in_pixel(sides, fwhm, beta, step, offset):
+    """Spectrum of a truncated Moffat profile convolved with a pixel of side ``step``."""
+    # As broad as it is, sampling it is exact: nothing of it is left at the Nyquist frequency,
+    # so that pixel and offset may be applied there as factors.
+    y, x = (fft.fftfreq(n, 1 / n) for n in sides)
+    r2 = y[:, None] ** 2 + x[None, :] ** 2
+    profile = (1 + 4 * (2 ** (1 / beta) - 1) * r2 / fwhm**2) ** -beta
+    profile[r2 > (SEEING_RADIUS * fwhm) ** 2] = 0
+    fy, fx = fft.fftfreq(sides[0])[:, None], fft.rfftfreq(sides[1])[None, :]
+    pixel = np.sinc(step * fy) * np.sinc(step * fx) * np.exp(2j * np.pi * offset * (fy + fx))
+    return fft.rfft2(profile / profile.sum()) * pixel
+
+
+def _psf_on_grid(spectrum, sides, step, radius):
+    """A PSF from its spectrum, on pixels of ``step``: odd, of sum one."""
+    fine = fft.irfft2(spectrum, s=sides)
+    index = np.arange(-radius, radius + 1) * step
+    psf = fine[np.ix_(index, index)]
+    return psf / psf.sum()

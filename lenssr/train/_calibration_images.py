@@ -1,0 +1,221 @@
+"""Images as a user would have them: noise and PSF known with some error, and holes."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from lenssr._io import atomic_write
+from lenssr.exceptions import LensSRWarning
+from lenssr.image import LensImage, expand_mask, fill_masked, parse_image, widened_psf
+from lenssr.methods import (
+    DEFAULT_SAMPLES,
+    DataResidual,
+    RunOptions,
+    image_features,
+    make_method,
+    normalized_residual,
+    snr_map,
+)
+from lenssr.networks import find_architecture
+from lenssr.simulate import find_preset
+from lenssr.train._batch import random_mask, sample_rng
+from lenssr.train._conformal import coverage, cross_validated_factors
+from lenssr.train._data import CachedPairs, CatalogPairs
+from lenssr.uncertainty import DOMAIN_FEATURES, monte_carlo_error, sky_level, sky_noise
+
+
+def open_calibration_images(recipe, scale, how, held_out, progress=False):
+    """Images to learn the errors of a network from."""
+    if held_out:
+        how = replace(how, psf_wrong=0.0)
+    kind = SceneImages if recipe.data.catalog is None else CatalogImages
+    return kind(recipe, scale, how, held_out, progress)
+
+
+class SceneImages:
+    """Scenes of a preset: those of the training, or a series of their own."""
+
+    def __init__(self, recipe, scale, how, held_out, progress):
+        data = replace(recipe.data, scenes=how.held_out if held_out else how.images)
+        if held_out:
+            data = replace(data, seed=how.seed, size=find_preset(data.preset).size)
+        elif recipe.data.scenes:
+            data = replace(data, scenes=min(data.scenes, recipe.data.scenes))
+        self.scenes, self.data, self.how, self.held_out = data.scenes, data, how, held_out
+        self.n = self.scenes + (0 if held_out else how.blank)
+        self.told = find_architecture(recipe.network["architecture"]).inputs == "physics"
+        self.pairs = CachedPairs(data, scale, progress=progress)
+
+    def take(self, indices):
+        """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
+        pairs, seed = self.pairs, self.how.seed
+        # Beyond the last scene there is sky alone.
+        seen = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
+                             blank=np.asarray(indices) >= self.scenes)
+        # Where the noise was left out, the unit is that which was.
+        sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1))
+        psf = pairs.optics.effective_psf(seen.transfer)
+        edge, side = pairs.margin, self.data.size
+
+        def cut(image, factor=1):
+            part = slice(edge * factor, (edge + side) * factor)
+            return image[part, part].double().numpy()
+
+        for k, index in enumerate(indices):
+            rng = np.random.default_rng([seed, index, 9])
+            known = self.held_out or self.told or rng.random() < self.data.psf_known
+            told = psf[k].double().numpy() if known else None
+            yield (perturb_observation(cut(seen.lr[k]), cut(sigma[k]), None, told, self.how, rng),
+                   cut(seen.hr[k], pairs.scale) + float(seen.pedestal[k]))
+
+
+class CatalogImages:
+    """The pairs of a catalogue: those to train with, or those that are held out."""
+
+    def __init__(self, recipe, scale, how, held_out, progress):
+        told = find_architecture(recipe.network["architecture"]).inputs == "physics"
+        self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=told)
+        self.n = min(self.pairs.n, how.held_out if held_out else how.images)
+        self.how = how
+
+    def take(self, indices):
+        """As that of `BankImages`."""
+        for index in indices:
+            pair = self.pairs.catalog[int(self.pairs.chosen[index])]
+            plane = parse_image(pair.lr).planes[0]
+            truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
+            rng = np.random.default_rng([self.how.seed, index, 9])
+            image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng)
+            # What the sky of the data has that the truth has not is not known.
+            yield image, truth + sky_level(image.data, image.mask, image.noise)
+
+
+def perturb_observation(values, sigma, mask, psf, how, rng):
+    """An image with noise and PSF as far as they are known, and perhaps with holes."""
+    wrong = rng.random() < how.psf_wrong
+    noise, width = np.exp(rng.normal(size=2) * (how.noise_error, wrong * how.psf_error))
+    mask = np.zeros(values.shape, bool) if mask is None else mask
+    if rng.random() < how.masked:
+        mask = mask | random_mask(values.shape, rng)
+    sigma, unit = sky_noise(values, sigma * noise, mask)
+    psf = None if psf is None else widened_psf(psf, width)
+    return LensImage(fill_masked(values, mask), sigma, mask, psf, unit)
+
+
+IMAGES_PER_CHUNK = 25  # images that are restored and stored together
+
+
+def restore_images(images, method, scale, folder, probes, *, device=None, progress=False,
+                    words="restoring"):
+    """Restore images, or read what was restored before."""
+    run = RunOptions(scale, device)
+
+    def restore(index, image, truth):
+        return _restore(image, truth, method, run, index if probes else None)
+
+    return compute_in_chunks(images, folder, restore, progress, words)
+
+
+def compute_in_chunks(images, folder, make, progress=False, words="restoring"):
+    """What is made of images, each piece of them kept as it is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = []
+    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=words, disable=not progress, delay=2):
+        path = folder / f"{start:06d}.npz"
+        if not path.exists():
+            rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
+                images.take(range(start, min(start + IMAGES_PER_CHUNK, images.n))))]
+            with atomic_write(path) as beside, open(beside, "wb") as file:
+                np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
+                                  for name in rows[0]})
+        with np.load(path) as piece:
+            pieces.append(dict(piece))
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _restore(image, truth, method, run, seed):
+    with warnings.catch_warnings():
+        # That there is no PSF, for one, is as it should be.
+        warnings.simplefilter("ignore", LensSRWarning)
+        apply, _ = method.prepare(image, run)
+    mean, level, noise = apply(image), apply.level, image.noise
+    row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
+           "truth": (truth - level) / noise,
+           "weight": np.where(image.mask, 0.0, noise / image.sigma),
+           "told": apply.summary[0].cpu().numpy(),
+           "misfit": normalized_residual(image, run.scale, mean)}
+    if seed is None:
+        return row
+    row["features"] = feature_array(image)
+    std, correlation = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
+    row["std"], row["kernels"] = std / noise, correlation.kernels[0]
+    row["level"] = correlation.levels[0] / noise
+    drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
+    drawn[image.mask] = 0
+    row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
+    row["chi2"] = np.nan
+    if image.psf is not None:
+        row["chi2"] = DataResidual(image, run.scale).chi2(mean)
+    return row
+
+
+def stored_features(arrays):
+    """What `describe_image` gave, of each image."""
+    return [{name: float(value) for name, value in zip(DOMAIN_FEATURES, row) if np.isfinite(value)}
+            for row in arrays["features"]]
+
+
+def feature_array(image):
+    """What `describe_image` gives of an image, as an array; NaN for what it lacks."""
+    features = image_features(image)
+    return np.array([features.get(name, np.nan) for name in DOMAIN_FEATURES])
+
+
+def chi2_percentiles(chi2):
+    """Percentiles 1, 50 and 99 of the reduced chi2 of results, those that have one."""
+    chi2 = chi2[np.isfinite(chi2)]
+    return [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])] if len(
+        chi2) else []
+
+
+class SampleCalibration:
+    """The calibration of posterior samples."""
+
+    def __init__(self, path, card, recipe, how, folder, team, progress):
+        self.recipe, self.how, self.folder = recipe, how, folder
+        self.team, self.progress, self.features = team, progress, []
+        self.method = make_method(card.network["architecture"], card.scales[0], {
+            "weights": path, "n_probes": how.n_probes, "calibrated": False,
+            "keep_samples": False})
+
+    def calibrate_scale(self, head, scale):
+        """Factors and figures at a scale; there is no head."""
+        images = open_calibration_images(self.recipe, scale, self.how, True, self.progress)
+        arrays = compute_in_chunks(images, self.folder / f"drawn-x{scale}",
+                           lambda *one: self._draw(scale, *one), self.progress, "drawing")
+        self.features += stored_features(arrays)
+        use = arrays["use"] > 0
+        planes = arrays["error"], arrays["spread"], arrays["snr"]
+        factors, _, shares = cross_validated_factors(*planes, use, scale)
+        return {"factors": factors, "coverage": shares,
+                "measurement": coverage(arrays["error"][use], arrays["std"][use],
+                                        arrays["snr"][use]),
+                "chi2": chi2_percentiles(arrays["chi2"])}
+
+    def _draw(self, scale, index, image, truth):
+        """Mean and spread of samples of an image, in noise units."""
+        run = RunOptions(scale, str(self.team.device), n_samples=DEFAULT_SAMPLES, seed=index)
+        with warnings.catch_warnings():
+            # That there is no PSF, for one, is as it should be.
+            warnings.simplefilter("ignore", LensSRWarning)
+            found = self.method.restore(image, run)
+            apply, _ = self.method.prepare(image, run)
+        noise = image.noise
+        return {"error": (found.mean - truth) / noise,
+                "spread": found.predictive_std / noise, "std": found.measurement_std / noise,
+                "snr": snr_map(apply, image, apply(image)),
+                "use": ~expand_mask(image.mask, scale), "features": feature_array(image),
+                "chi2": np.nan if image.psf is None else DataResidual(image, scale).chi2(found.mean)}
