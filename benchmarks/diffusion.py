@@ -3,7 +3,7 @@ Posterior samples on unseen simulated pairs: whether they are what they claim to
 
     python benchmarks/diffusion.py --n 1000 --work diffusion-work
     python benchmarks/diffusion.py --n 200 --work static-work --schedule static --steps 10
-    python benchmarks/diffusion.py --agreement 8 --metadata 256 --seconds
+    python benchmarks/diffusion.py --consistency_weight 8 --metadata 256 --seconds
 
 The pairs of ``benchmarks/simulated.py``. What was found of an image is kept in the folder of
 ``--work``, so that a run which was stopped goes on; ``--first`` shares the work out. The last line
@@ -85,8 +85,8 @@ def measure(scene, i, args):
         name: restored(scene, name)[0] for name in args.against}}
     row = {"snr": scene["snr"], "empty": scene["empty"], "steps": meta["SRSTEPS"]}
     for name, image in images.items():
-        figures = image_metrics(image / peak, truth / peak, data_range=1.0)
-        row[f"mse_{name}"], row[f"ssim_{name}"] = figures["mse"], figures["ssim"]
+        metrics = image_metrics(image / peak, truth / peak, data_range=1.0)
+        row[f"mse_{name}"], row[f"ssim_{name}"] = metrics["mse"], metrics["ssim"]
         row[f"power_{name}"] = radial_power(image / peak, truth / peak)
     degrade = ForwardModel(scene["psf"], SCALE, scene["lr"].shape)
     row["chi2_samples"] = np.mean([reduced_chi2(each, scene, degrade) for each in samples[:8]])
@@ -159,7 +159,7 @@ def main():
     parser.add_argument("--sampler", default="dpm")
     parser.add_argument("--schedule", default="dynamic", choices=["dynamic", "static"])
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--agreement", type=int, default=0, metavar="N",
+    parser.add_argument("--consistency_weight", type=int, default=0, metavar="N",
                         help="pairs on which DDPM and the default sampler are compared")
     parser.add_argument("--metadata", type=int, default=0, metavar="N",
                         help="validation pairs whose metadata are withheld")
@@ -170,9 +170,9 @@ def main():
         for table in summary(rows_of(args), args.against):
             table.pprint(max_width=-1, max_lines=-1)
             print()
-    if args.agreement:
+    if args.consistency_weight:
         pairs = []
-        for i, scene in enumerate(Scenes(args.agreement, SEED)):
+        for i, scene in enumerate(Scenes(args.consistency_weight, SEED)):
             pairs.append([restored(scene, "diffusion", n_samples=args.samples, seed=seed,
                                    sampler=sampler, weights=args.weights)[2]
                           for seed, sampler in ((2 * i, "dpm"), (2 * i + 1, "ddpm"))])

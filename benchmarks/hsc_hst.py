@@ -1,7 +1,7 @@
 """
 HSC images of two fields in COSMOS, restored, beside what HST sees there.
 
-    python benchmarks/hsc_hst.py --figures docs/user_guide/images
+    python benchmarks/hsc_hst.py --metrics docs/user_guide/images
 
 The only test here on native pixels of a ground-based survey, with the noise and the PSF that its
 pipeline left, and a truth that another telescope made. Of the folder of real sky data
@@ -70,7 +70,7 @@ def detail(image):
     return image - ndimage.gaussian_filter(image, SMOOTH)
 
 
-def figures(result, pair):
+def metrics(result, pair):
     """What is measured on a result."""
     inner = ndimage.binary_erosion(~pair.hr.mask, iterations=EDGE)
     truth = np.where(pair.hr.mask, np.median(pair.hr.data[inner]), pair.hr.data)
@@ -111,7 +111,7 @@ def draw(rows, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("--figures", type=Path, default=Path("."),
+    parser.add_argument("--metrics", type=Path, default=Path("."),
                         help="folder for hsc_hst_0.png and hsc_hst_1.png")
     parser.add_argument("--table", type=Path, help="file for the table, ECSV or CSV by its name")
     add_arguments(parser)
@@ -130,12 +130,12 @@ def main():
             for label, result in results.items():
                 rows.append({"field": number, "band": band, "method": label,
                              "shift_x": shift[0], "shift_y": shift[1], "chi2": pair.truth["chi2"],
-                             **figures(result, pair)})
+                             **metrics(result, pair)})
             hst = np.where(pair.hr.mask, np.nan, pair.hr.data)
             panels[band] = {"HSC": pair.lr.data, **{label: image.data * SCALE**2
                                                     for label, image in results.items()},
                             "HST F814W": hst * SCALE**2}
-        draw(panels, args.figures / f"hsc_hst_{number}.png")
+        draw(panels, args.metrics / f"hsc_hst_{number}.png")
     table = Table(rows)
     for name in table.colnames[3:]:
         table[name].info.format = ".2f" if name in ("shift_x", "shift_y", "chi2") else ".3f"

@@ -80,8 +80,8 @@ def simulated(name, args):
 def simulated_recipe(name, architecture, seed, steps):
     """How an architecture is trained on a preset."""
     data = Data(EXPERIMENTS[name], scenes=SCENES, seed=11, validation_scenes=64,
-                validation_seed=12, substructure=CLASSES, correlated=0.0, noise_error=0.0,
-                psf_known=1.0)
+                validation_seed=12, substructure=CLASSES, p_correlated_noise=0.0, noise_error=0.0,
+                p_psf_known=1.0)
     # Errors count as they do in the table; in noise units, against noisy targets, without bias.
     training = Training(seed=seed, steps=steps, batch=8, warmup=60, ema=0.99,
                         optimizer="muon", learning_rate=1e-3,
@@ -144,7 +144,7 @@ def adapted(pairs, folder, fold):
     """The shipped network, adapted to the images without their targets."""
     path = folder / f"{PRETRAINED}-adapted.safetensors"
     return path if path.exists() else adapt(
-        PRETRAINED, pairs, folder, steps=sum(STAGES), batch=BATCH, least=100,
+        PRETRAINED, pairs, folder, steps=sum(STAGES), batch=BATCH, min_steps=100,
         validation_share=HELD / PAIRS, fold=fold)
 
 

@@ -7,7 +7,7 @@ Real lenses, degraded to the ground's seeing, restored and compared with what HS
 Every lens of the folder of real sky data (``LENSSR_SHARED_DATA``, by default ``shared/data`` beside
 the checkout), those with a galaxy in the middle without its light as well, is observed again by
 `lenssr.simulate.reobserve` at three seeings and three depths. Writes a table of each image and one
-of each lens, and figures.
+of each lens, and metrics.
 """
 
 import argparse
@@ -34,7 +34,7 @@ perfect image against this truth, which has the noise of the sharp image in it."
 
 
 def images(chosen, taking_part, out):
-    """A row of figures for each lens, seeing and depth."""
+    """A row of metrics for each lens, seeing and depth."""
     for lens in tqdm(chosen, desc="lenses"):
         for seeing in SEEING:
             reached = 0

@@ -44,7 +44,7 @@ is -10 log10(MSE / peak^2).
   flux_mad        its scatter: 1.48 times the median absolute deviation
   shift           median shift of the centroid of what is brighter than a tenth of the peak, in
                   output pixels, same images
-  n, n_empty      images whose truth has a peak of at least five times the noise of the input (as
+  n, n_empty      images whose truth has a peak of at min_steps five times the noise of the input (as
                   surface brightness), and those where there is nothing to see
   empty           rms error of the latter over that noise, median
   snr             peak of the noise-free input over the noise of its sky"""
@@ -63,7 +63,7 @@ class Scenes:
     """
 
     def __init__(self, n, seed):
-        data = Data(scenes=n, seed=seed, correlated=0.0, noise_error=0.0)
+        data = Data(scenes=n, seed=seed, p_correlated_noise=0.0, noise_error=0.0)
         self.n, self.seed = n, seed
         self.pairs = CachedPairs(data, SCALE, progress=True)
 
@@ -117,7 +117,7 @@ def centroid(image, where):
     return np.array([(light * y).sum(), (light * x).sum()]) / light.sum()
 
 
-def figures(image, scene):
+def metrics(image, scene):
     """What is measured on one result."""
     hr, peak = scene["hr"], scene["hr"].max()
     if scene["empty"]:
@@ -177,7 +177,7 @@ def main():
         scenes.append({"kind": scene["kind"], "snr": scene["snr"]})
         for method in args.methods:
             image = restore(method, scene, linear, options.get(method, {}))
-            rows[method].append(figures(image, scene))
+            rows[method].append(metrics(image, scene))
 
     table = formatted(Table([summary(method, rows[method], scenes) for method in args.methods]))
     print(f"{args.n} unseen pairs, {SCALE} x. {HEADER}\n")
@@ -196,7 +196,7 @@ def main():
 
 
 def formatted(table):
-    """The table with as many digits as its figures are worth."""
+    """The table with as many digits as its metrics are worth."""
     for name in table.colnames[3:]:
         table[name].info.format = {"ssim": ".4f", "flux": ".4f", "flux_mad": ".4f",
                                    "shift": ".3f", "empty": ".3f"}.get(name, ".2f")

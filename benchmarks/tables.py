@@ -41,7 +41,7 @@ def main():
         part = shown = table.meta.get("fidelity")
         if part is not None:
             name = file.stem.removesuffix(f"-fidelity-{part}")
-            for key in ("told_psf", "told_noise"):
+            for key in ("psf_scale_error", "noise_scale_error"):
                 if table.meta.get(key, 1.0) != 1:
                     part = f"{part}_{key}"
             side_by_side = shown in ("coverage", "apertures")

@@ -64,7 +64,7 @@ def classifier_rows(*names):
 
 def _classifier_facts(card):
     data, training, classes = card.recipe["data"], card.recipe["training"], card.classifier
-    areas = ", ".join(f"{name} {card.figures[f'auc_{name}']:.4f}" for name in classes["classes"])
+    areas = ", ".join(f"{name} {card.metrics[f'auc_{name}']:.4f}" for name in classes["classes"])
     return {
         "weights": f"``{card.name}``",
         "architecture": card.network["architecture"],
@@ -76,9 +76,9 @@ def _classifier_facts(card):
         "steps": f"{card.steps:,} of {training['batch']} images",
         "optimiser": f"``{training['optimizer']}``",
         "hours": f"{card.hours:.2f}",
-        "validation accuracy": f"{card.figures['accuracy']:.4f}",
+        "validation accuracy": f"{card.metrics['accuracy']:.4f}",
         "areas under the curves": areas,
-        "calibration error": f"{card.figures['calibration_error']:.4f}",
+        "calibration error": f"{card.metrics['calibration_error']:.4f}",
         "temperature": f"{classes['temperature']:.3f}",
         "sha256": f"``{card.sha256[:16]}``",
     }
@@ -110,9 +110,9 @@ def _facts(card, gain):
         "steps": f"{card.steps:,} of {training['batch']} pairs",
         "optimiser": f"``{training.get('optimizer', 'adamw')}``",
         "hours": f"{card.hours:.2f}",
-        "validation PSNR": f"{card.figures['psnr']:.2f} dB",
-        **({"validation flux": f"{card.figures['flux_ratio']:.4f}"}
-           if "flux_ratio" in card.figures else {}),
+        "validation PSNR": f"{card.metrics['psnr']:.2f} dB",
+        **({"validation flux": f"{card.metrics['flux_ratio']:.4f}"}
+           if "flux_ratio" in card.metrics else {}),
         "``SRWEIGHT``": f"``{card.sha256[:16]}``",
     }
     if 2 in card.scales and np.isfinite(gain):

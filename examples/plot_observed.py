@@ -71,7 +71,7 @@ _ = axis.legend()
 
 from lenssr.train import adapt
 
-adapted = adapt("fast-x2", folder / "observed", folder / "adapted", steps=40, least=40, batch=4,
+adapted = adapt("fast-x2", folder / "observed", folder / "adapted", steps=40, min_steps=40, batch=4,
                 size=24, scenes=250, progress=False)
 
 # %%

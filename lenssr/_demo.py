@@ -17,9 +17,9 @@ def run_demo(folder, *, overwrite=False, device=None):
     """Super-resolve the lens that comes with lenssr, and compare with its truth."""
     folder = Path(folder)
     names = ["input.fits", "truth.fits", *(f"{m}.fits" for m in METHODS), "demo.png"]
-    there = [name for name in names if (folder / name).exists()]
-    if there and not overwrite:
-        raise OSError(f"`folder` {str(folder)!r} holds {there[0]} already; say overwrite=True "
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not overwrite:
+        raise OSError(f"`folder` {str(folder)!r} holds {existing[0]} already; say overwrite=True "
                       "to replace it")
     folder.mkdir(parents=True, exist_ok=True)
     pair = demo_lens()
@@ -31,16 +31,16 @@ def run_demo(folder, *, overwrite=False, device=None):
         result = superresolve(pair.lr, method, device=device)
         result.write(folder / f"{method}.fits", overwrite=True)
         results[method] = result
-        figures = image_metrics(result, pair.hr, data_range=peak)
-        rows.append({"method": method, "PSNR": figures["psnr"], "SSIM": figures["ssim"],
-                     "flux ratio": figures["flux_ratio"]})
+        metrics = image_metrics(result, pair.hr, data_range=peak)
+        rows.append({"method": method, "PSNR": metrics["psnr"], "SSIM": metrics["ssim"],
+                     "flux ratio": metrics["flux_ratio"]})
     figure = comparison_figure(pair, results, "SLACS J0946+1006 (HST F814W) at ground seeing")
-    beside = folder / ".part-demo.png"
+    tmp_path = folder / ".part-demo.png"
     with warnings.catch_warnings():
         # Older matplotlib calls what newer Pillow has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        figure.savefig(beside, dpi=110)
-    os.replace(beside, folder / "demo.png")
+        figure.savefig(tmp_path, dpi=110)
+    os.replace(tmp_path, folder / "demo.png")
     table = Table(rows)
     table["PSNR"].unit = "dB"
     for name, form in (("PSNR", ".2f"), ("SSIM", ".4f"), ("flux ratio", ".4f")):

@@ -66,11 +66,11 @@ class PolyphaseConvolution:
     def _padded(self, array, tile):
         """A tile of the last two axes with its halo, zero outside and up to the FFT's length."""
         block = np.zeros(array.shape[:-2] + self._lengths)
-        place = tuple(
+        inner = tuple(
             slice(p.start - c.start + r, p.stop - c.start + r)
             for c, p, r in zip(tile.core, tile.padded, self.radius, strict=True)
         )
-        block[..., *place] = array[..., *tile.padded]
+        block[..., *inner] = array[..., *tile.padded]
         return block
 
 

@@ -122,14 +122,14 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     run = RunOptions(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
               progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
-    restorations, agreement = check_consistency(parsed.planes, restorations, run, method,
+    restorations, consistency = check_consistency(parsed.planes, restorations, run, method,
                                                 data_consistent)
     lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
     if lost:
         warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
     return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=kind,
-                    metadata=_metadata(parsed, restorations, method, scale, kind, seed) | agreement,
+                    metadata=_metadata(parsed, restorations, method, scale, kind, seed) | consistency,
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 
 

@@ -189,9 +189,9 @@ def _parser():
     trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
     trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
     trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
-    trust.add_argument("--told-psf", type=float, default=1.0, metavar="FACTOR", help="width of the "
+    trust.add_argument("--psf-scale-error", type=float, default=1.0, metavar="FACTOR", help="width of the "
                        "PSF that methods are told, over what it is (default: %(default)s)")
-    trust.add_argument("--told-noise", type=float, default=1.0, metavar="FACTOR", help="noise that "
+    trust.add_argument("--noise-scale-error", type=float, default=1.0, metavar="FACTOR", help="noise that "
                        "methods are told, over what it is (default: %(default)s)")
     trust.add_argument("--device", help="torch device")
     trust.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -320,10 +320,10 @@ def _show(options):
 
     _check_output("--out", options.out, options.overwrite)
     figure = plot_catalog(open_catalog(options.pairs), options.n)
-    beside = os.path.join(os.path.dirname(os.path.abspath(options.out)),
+    tmp_path = os.path.join(os.path.dirname(os.path.abspath(options.out)),
                           f".part-{os.path.basename(options.out)}")
-    figure.savefig(beside, dpi=110)
-    os.replace(beside, options.out)
+    figure.savefig(tmp_path, dpi=110)
+    os.replace(tmp_path, options.out)
 
 
 def _benchmark(options):
@@ -345,14 +345,14 @@ def _benchmark(options):
             raise OSError(f"{path} exists already; say --overwrite to replace it")
     weights = _labelled_weights(options.weights)
     for k, name in enumerate(experiments):
-        found = benchmark(
+        result = benchmark(
             name, options.methods, weights=weights, n=100 if options.n is None else options.n,
             seed=options.seed, scale=options.scale, psf=_psf(options.psf),
             assumed_snr=options.assumed_snr,
             data_range="peak" if options.data_range is None else options.data_range,
             training=options.training, out=options.out, overwrite=options.overwrite,
             device=options.device, progress=sys.stderr.isatty())
-        print("\n" * bool(k) + str(found), flush=True)
+        print("\n" * bool(k) + str(result), flush=True)
     print(f"\nTables and figures are in {options.out}")
 
 
@@ -362,10 +362,10 @@ def _dark_matter(options):
     if len(options.experiments) > 1 or options.methods or options.weights:
         raise ValueError("`--experiment dark-matter` must be given with one preset at the most, "
                          "and without --methods or --weights")
-    given = {} if options.n is None else {"n": options.n}
+    options_given = {} if options.n is None else {"n": options.n}
     if options.experiments:
-        given["preset"] = options.experiments[0]
-    print(dark_matter(options.out, **given, device=options.device, overwrite=options.overwrite,
+        options_given["preset"] = options.experiments[0]
+    print(dark_matter(options.out, **options_given, device=options.device, overwrite=options.overwrite,
                       progress=sys.stderr.isatty()))
     print(f"\nTables and figure are in {options.out}")
 
@@ -399,12 +399,12 @@ def _fidelity(options):
     from lenssr.evaluate import fidelity
 
     parts = {} if options.parts is None else {"parts": options.parts}
-    found = fidelity(
+    result = fidelity(
         options.pairs, options.methods, weights=_labelled_weights(options.weights), n=options.n,
-        seed=options.seed, scale=options.scale, psf=_psf(options.psf), told_psf=options.told_psf,
-        told_noise=options.told_noise, out=options.out, overwrite=options.overwrite,
+        seed=options.seed, scale=options.scale, psf=_psf(options.psf), psf_scale_error=options.psf_scale_error,
+        noise_scale_error=options.noise_scale_error, out=options.out, overwrite=options.overwrite,
         device=options.device, progress=sys.stderr.isatty(), **parts)
-    print(f"{found}\n\nTables and figure are in {options.out}")
+    print(f"{result}\n\nTables and figure are in {options.out}")
 
 
 def _check_output(name, path, overwrite):
@@ -422,9 +422,9 @@ def _train(options):
     if options.find_lr:
         if options.init is not None:
             raise ValueError("`--init` must be left out with --find-lr; give `init` in the recipe")
-        found = find_learning_rate(options.recipe, options.out, device=options.device)
-        print(f"steepest fall at {found.steepest:.2e}, a tenth of the lowest at "
-              f"{found.tenth:.2e}; try learning_rate = {found.suggestion:.1e}")
+        sweep = find_learning_rate(options.recipe, options.out, device=options.device)
+        print(f"steepest fall at {sweep.steepest:.2e}, a tenth of the lowest at "
+              f"{sweep.tenth:.2e}; try learning_rate = {sweep.suggestion:.1e}")
         return
     if options.out is None:
         raise ValueError("`--out` must name the folder for checkpoint, curve, weights and card")
@@ -446,13 +446,13 @@ def _calibrate(options):
     from lenssr.train import calibrate
     from lenssr.weights import read_card
 
-    said = {name: getattr(options, name) for name in ("images", "held_out", "steps", "seed")}
+    changed = {name: getattr(options, name) for name in ("images", "held_out", "steps", "seed")}
     path = calibrate(options.weights, options.out, recipe=options.recipe, device=options.device,
-                     **{name: value for name, value in said.items() if value is not None})
-    for scale, found in read_card(path).calibration["scales"].items():
+                     **{name: value for name, value in changed.items() if value is not None})
+    for scale, table in read_card(path).calibration["scales"].items():
         print(f"pixels within 1 and 2 sigma at scale {scale}, by signal to noise, before and after")
-        for name, after in found["coverage"].items():
-            before = found["measurement"][name]
+        for name, after in table["coverage"].items():
+            before = table["measurement"][name]
             print(f"  {name:9} {100 * before[0]:5.1f} {100 * before[1]:5.1f} %   "
                   f"{100 * after[0]:5.1f} {100 * after[1]:5.1f} %")
     print(path)
@@ -469,10 +469,10 @@ def _classify(options):
         table["image"] = options.images
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
     if options.out is not None:
-        beside = os.path.join(os.path.dirname(os.path.abspath(options.out)),
+        tmp_path = os.path.join(os.path.dirname(os.path.abspath(options.out)),
                               f".part-{os.path.basename(options.out)}")
-        table.write(beside, format="ascii.ecsv", overwrite=True)
-        os.replace(beside, options.out)
+        table.write(tmp_path, format="ascii.ecsv", overwrite=True)
+        os.replace(tmp_path, options.out)
 
 
 def _train_classifier(options):

@@ -181,7 +181,7 @@ def run_train(out):
     fields = {field.name for field in dataclasses.fields(Data)}
     imperfect = {name: value for name, value in (
         ("masked", 0.3), ("p_masked", 0.3), ("correlated", 0.5), ("p_correlated_noise", 0.5),
-        ("psf_known", 0.7), ("p_psf_known", 0.7)) if name in fields}
+        ("p_psf_known", 0.7), ("p_psf_known", 0.7)) if name in fields}
     folder = Path(tempfile.mkdtemp(dir=CACHE.name))
 
     def keep(key, path):
@@ -212,7 +212,7 @@ def run_train(out):
                        "blocks": 1, "features": 8, "memory": 4}, {"preset": "any-telescope"})
     train("lens_equation", {"architecture": "lens_equation", "scale": [2], "guesses": 3,
                             "features": 8},
-          {"size": 24}, {"loss": {"misfit": 1.0}})
+          {"size": 24}, {"loss": {"residual": 1.0}})
     game = Adversarial(weight=0.5, features=4, stages=2, hidden=8)
     train("srgan", {"architecture": "srgan", "scale": 2, "blocks": 1, "features": 4,
                     "norm": False, "conditions": 5}, None, None, game)

@@ -69,15 +69,15 @@ def find_temperature(logits, labels):
         p = probabilities(logits, np.exp(log_t))[rows, labels]
         return -np.log(np.clip(p, 1e-12, None)).mean()
 
-    found = minimize_scalar(likelihood, bounds=np.log(TEMPERATURE_RANGE), method="bounded")
-    return float(np.exp(found.x))
+    result = minimize_scalar(likelihood, bounds=np.log(TEMPERATURE_RANGE), method="bounded")
+    return float(np.exp(result.x))
 
 
-def calibration_error(chances, labels, bins=CONFIDENCE_BINS):
+def calibration_error(probabilities, labels, bins=CONFIDENCE_BINS):
     """Expected calibration error: how far confidence is from accuracy (Naeini et al. 2015)."""
-    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, confidence - right, minlength=bins)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(bin_index, confidence - right, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
 
 
@@ -118,15 +118,15 @@ class TrainedClassifier:
 
     def __call__(self, images):
         """Probabilities, and distances from what it knows."""
-        said, found = [], []
+        all_logits, all_features = [], []
         for start in range(0, len(images), PREDICTION_BATCH):
             part = torch.as_tensor(np.asarray(images[start:start + PREDICTION_BATCH], dtype=np.float32))
             logits, features = predict_logits(self.network, part[:, None].to(self.device))
-            said.append(logits)
-            found.append(features)
+            all_logits.append(logits)
+            all_features.append(features)
         domain = self.card.classifier["domain"]
-        far = domain_distance(np.concatenate(found), domain) / domain["distance"]
-        return probabilities(np.concatenate(said), self.card.classifier["temperature"]), far
+        distance = domain_distance(np.concatenate(all_features), domain) / domain["distance"]
+        return probabilities(np.concatenate(all_logits), self.card.classifier["temperature"]), distance
 
 
 def open_classifier(classifier, device=None):
@@ -194,22 +194,22 @@ def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device
         for restored ones.
     """
     judge = open_classifier(classifier, device)
-    chances, far, restored_by = [], [], []
+    probabilities, distances, restored_by = [], [], []
     for images, weights in _batches(data, hdu, mask):
-        found = judge(images)
-        chances.append(found[0])
-        far.append(found[1])
+        logits = judge(images)
+        probabilities.append(logits[0])
+        distances.append(logits[1])
         restored_by += [weights] * len(images)
-    chances, far = np.concatenate(chances), np.concatenate(far)
-    other = [weights not in (None, judge.restored_by) for weights in restored_by]
-    table = Table({"image": np.arange(len(far)),
-                   "class": np.array(judge.classes)[chances.argmax(axis=1)]})
+    probabilities, distances = np.concatenate(probabilities), np.concatenate(distances)
+    foreign = [weights not in (None, judge.restored_by) for weights in restored_by]
+    table = Table({"image": np.arange(len(distances)),
+                   "class": np.array(judge.classes)[probabilities.argmax(axis=1)]})
     for k, name in enumerate(judge.classes):
-        table[f"p_{name}"] = chances[:, k]
+        table[f"p_{name}"] = probabilities[:, k]
         table[f"p_{name}"].info.format = ".3f"
-    table["distance"] = far
+    table["distance"] = distances
     table["distance"].info.format = ".2f"
-    table["out_of_domain"] = (far > 1) | other
+    table["out_of_domain"] = (distances > 1) | foreign
     table.meta = {"classifier": judge.card.name, "sha256": judge.card.sha256[:16],
                   "trained_on": judge.card.recipe["data"]["preset"]}
     _warn_domain(table, judge, restored_by.count(None))
@@ -217,9 +217,9 @@ def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device
 
 
 def _warn_domain(table, judge, unknown):
-    looks = judge.card.recipe["looks"]
+    inputs = judge.card.recipe["inputs"]
     outside = int(table["out_of_domain"].sum())
-    by = f", restored by {Path(looks['weights']).stem}" if looks["input"] == "sr" else ""
+    by = f", restored by {Path(inputs['weights']).stem}" if inputs["input"] == "sr" else ""
     if by and unknown:
         warnings.warn(f"headers of {unknown} of {len(table)} images do not tell what restored "
                       f"them; {judge.card.name} says something of those{by} alone",
@@ -246,11 +246,11 @@ def _batches(data, hdu, mask):
             yield np.stack([_plane(np.asarray(data.hr[i], dtype=float), None, None, f" {i}")[0]
                             for i in range(start, stop)]), "none"
         return
-    several = _is_list_of_images(data)
-    if several and mask is not None:
+    is_list = _is_list_of_images(data)
+    if is_list and mask is not None:
         raise ValueError("`mask` must be left out for several images, which carry their own")
-    for k, each in enumerate(data if several else [data]):
-        values, restored_by = _plane(each, hdu, mask, f" {k}" if several else "")
+    for k, item in enumerate(data if is_list else [data]):
+        values, restored_by = _plane(item, hdu, mask, f" {k}" if is_list else "")
         yield values[None], restored_by
 
 

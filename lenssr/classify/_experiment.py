@@ -67,48 +67,48 @@ def _restorer(method, scale, device):
     run = RunOptions(scale=scale, device=device)
     if hasattr(method, "prepare"):
         # Without the noise probes, which cost many times as much as the image.
-        return lambda image: method.prepare(image, run)[0](image)
+        return lambda image: method.bind(image, run)[0](image)
     if hasattr(method, "n_probes"):
         method.n_probes = 1
     return lambda image: method.restore(image, run).mean
 
 
-def restore_consistently(way, image, scale=2):
+def restore_consistently(restorer, image, scale=2):
     """What a way makes of an image, moved to the nearest that agrees with the data."""
-    mean, misfit = way(image), DataResidual(image, scale)
-    residual = misfit.residual(mean)
-    if np.sum(residual**2) <= misfit.count:
+    mean, operator = restorer(image), DataResidual(image, scale)
+    residual = operator.residual(mean)
+    if np.sum(residual**2) <= operator.count:
         return mean
-    variance = discrepancy_variance(misfit, residual)
-    return mean if variance is None else mean + RegularisedInverse(misfit, variance)(residual)
+    variance = discrepancy_variance(operator, residual)
+    return mean if variance is None else mean + RegularisedInverse(operator, variance)(residual)
 
 
 class Restorations:
     """Images of pairs by all ways."""
 
-    def __init__(self, ways):
-        self.ways = {"HR": None, **ways}
+    def __init__(self, restorers):
+        self.restorers = {"HR": None, **restorers}
 
     @classmethod
-    def with_consistent(cls, ways, labels):
+    def with_consistent(cls, restorers, labels):
         """Those of ``labels`` also moved to agree with the data."""
-        moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, ways[label]) for label in labels}
-        return cls({**ways, **moved})
+        moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, restorers[label]) for label in labels}
+        return cls({**restorers, **moved})
 
     @classmethod
-    def only(cls, ways):
+    def only(cls, restorers):
         """Some of the ways, as `ways` has them: None is the truth."""
-        found = cls({})
-        found.ways = dict(ways)
-        return found
+        restorations = cls({})
+        restorations.ways = dict(restorers)
+        return restorations
 
     def __call__(self, batch):
         """Images by label, each ``(n, scale m, scale m)``, of a batch of pairs."""
         images, truths = lens_images(batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)
-            return {label: truths if way is None else np.stack([way(image) for image in images])
-                    for label, way in self.ways.items()}
+            return {label: truths if restorer is None else np.stack([restorer(image) for image in images])
+                    for label, restorer in self.restorers.items()}
 
 
 CLASSES = ("no_sub", "cdm", "axion")
@@ -143,38 +143,38 @@ class TrainingPlan:
 
     def restorer_recipe(self, name):
         """The `~lenssr.train.Recipe` of that."""
-        found, classes = Recipe.read(RESTORER_RECIPE), list(RESTORERS[name])
-        scenes = found.data.scenes if len(classes) > 1 else found.data.scenes // 2
-        data = dataclasses.replace(found.data, preset=self.preset, scenes=scenes,
+        recipe, classes = Recipe.read(RESTORER_RECIPE), list(RESTORERS[name])
+        scenes = recipe.data.scenes if len(classes) > 1 else recipe.data.scenes // 2
+        data = dataclasses.replace(recipe.data, preset=self.preset, scenes=scenes,
                                    substructure=classes)
-        return dataclasses.replace(found, name=f"rcan-{name}", data=data,
-                                   training=self._training(found))
+        return dataclasses.replace(recipe, name=f"rcan-{name}", data=data,
+                                   training=self._training(recipe))
 
-    def classifier(self, looks="hr", restorer=None, noise=0.0, preset=None):
+    def classifier(self, inputs="hr", restorer=None, noise=0.0, preset=None):
         """File of weights of a classifier."""
-        return self._made(self.classifier_recipe(looks, restorer, noise, preset),
+        return self._made(self.classifier_recipe(inputs, restorer, noise, preset),
                           train_classifier)
 
-    def classifier_recipe(self, looks, restorer=None, noise=0.0, preset=None):
+    def classifier_recipe(self, inputs, restorer=None, noise=0.0, preset=None):
         """The `ClassifierRecipe` of that: the shipped one, shown something else."""
-        found = ClassifierRecipe.read(CLASSIFIER_RECIPE)
-        looks = InputConfig(looks, 2, str(self.restorer(restorer)) if restorer else None, noise)
-        name = "-".join([found.name, *([looks.input] if looks.input != "hr" else []),
+        recipe = ClassifierRecipe.read(CLASSIFIER_RECIPE)
+        inputs = InputConfig(inputs, 2, str(self.restorer(restorer)) if restorer else None, noise)
+        name = "-".join([recipe.name, *([inputs.input] if inputs.input != "hr" else []),
                          *([restorer] if restorer else []), *(["noise"] if noise else []),
                          *([preset.split("-")[-1]] if preset else [])])
-        sharp = name == found.name
-        share, cycles, more = (1, 1, 1) if sharp else INPUT_SETTINGS[looks.input]
-        training = dataclasses.replace(self._training(found, share), cycles=cycles,
-                                       init=None if sharp else str(self.classifier()))
-        data = dataclasses.replace(found.data, preset=preset or self.preset,
-                                   scenes=more * found.data.scenes)
-        return dataclasses.replace(found, name=name, data=data, training=training,
-                                   looks=looks)
+        is_sharp = name == recipe.name
+        step_fraction, cycles, more = (1, 1, 1) if is_sharp else INPUT_SETTINGS[inputs.input]
+        training = dataclasses.replace(self._training(recipe, step_fraction), cycles=cycles,
+                                       init=None if is_sharp else str(self.classifier()))
+        data = dataclasses.replace(recipe.data, preset=preset or self.preset,
+                                   scenes=more * recipe.data.scenes)
+        return dataclasses.replace(recipe, name=name, data=data, training=training,
+                                   inputs=inputs)
 
-    def _training(self, found, share=1):
+    def _training(self, recipe, step_fraction=1):
         """That of a recipe, of a share of its steps."""
-        training = found.training
-        steps = max(1, round(self.effort * training.steps * share))
+        training = recipe.training
+        steps = max(1, round(self.effort * training.steps * step_fraction))
         return dataclasses.replace(training, steps=steps, warmup=min(training.warmup, steps),
                                    validate_every=min(training.validate_every, steps))
 
@@ -190,10 +190,10 @@ class TrainingPlan:
 
 def check_recipe(path, recipe):
     """`ValueError` unless weights were made by a recipe, wherever the folder of the runs was."""
-    other = other_recipe(path, recipe)
-    if other:
+    difference = other_recipe(path, recipe)
+    if difference:
         raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
-                         f"made by another one: {other}")
+                         f"made by another one: {difference}")
 
 
 def other_recipe(path, recipe):
@@ -206,12 +206,12 @@ def other_recipe(path, recipe):
 
 def _without_folders(recipe):
     """A recipe as a card has it, without the folders that its weights are in."""
-    found = json.loads(json.dumps(recipe.as_dict()))
-    for part, key in (("training", "init"), ("looks", "weights")):
-        file = found.get(part, {}).get(key)
+    fields = json.loads(json.dumps(recipe.as_dict()))
+    for part, key in (("training", "init"), ("inputs", "weights")):
+        file = fields.get(part, {}).get(key)
         if file is not None:
-            found[part][key] = Path(file).stem
-    return found
+            fields[part][key] = Path(file).stem
+    return fields
 
 
 RESTORED_BATCH = 50  # pairs that are restored and stored together
@@ -282,110 +282,110 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     find_preset(preset)
     if seed in (1, 3):
         raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
-    for name, given, known in (("classifiers", classifiers, CLASSIFIERS),
+    for name, names, known in (("classifiers", classifiers, CLASSIFIERS),
                                ("restorers", restorers, RESTORERS)):
-        for each in given:
-            if each not in known:
-                raise ValueError(f"`{name}` must be of {', '.join(known)}, got {each!r}")
+        for item in names:
+            if item not in known:
+                raise ValueError(f"`{name}` must be of {', '.join(known)}, got {item!r}")
     check_overwrite([Path(out) / name for name in file_names(preset)], overwrite)
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = TrainingPlan(folder, preset, effort=effort, device=device, progress=progress)
     # What it takes first, and what it is tried on then.
-    sights, marks = _open_restorations(plan, restorers, device)
-    named = _open_classifiers(plan, classifiers, sights, device)
+    restorations, marks = _open_restorations(plan, restorers, device)
+    named = _open_classifiers(plan, classifiers, restorations, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
-    seen = _RestoredImages(folder / f"images-{seed}", sights, marks, progress)
-    images = seen(series, n, "pairs")
+    restored_images = _RestoredImages(folder / f"images-{seed}", restorations, marks, progress)
+    images = restored_images(series, n, "pairs")
     snr = images["bilinear"].max(axis=(1, 2))  # they are in units of the noise
-    verdicts, far = classify_restorations(named, images)
+    verdicts, distances = classify_restorations(named, images)
     labels = np.arange(n) % len(CLASSES)
-    smooth = {pair: 1 - chances[labels == 0, 0] for pair, chances in verdicts.items()}
+    smooth = {pair: 1 - probabilities[labels == 0, 0] for pair, probabilities in verdicts.items()}
     twins = {}
-    for mass, each in twin_series(preset, n_twins, seed + 1).items():
-        found, _ = classify_restorations(named, seen(each, n_twins, f"twins-{mass:.0e}"))
-        twins[mass] = {pair: 1 - chances[:, 0] for pair, chances in found.items()}
-    own = {name: TRAINED_ON.get(name, ("HR",))[0] for name in named}
-    subhalos = subhalo_table(smooth, twins, own)
+    for mass, item in twin_series(preset, n_twins, seed + 1).items():
+        completeness, _ = classify_restorations(named, restored_images(item, n_twins, f"twins-{mass:.0e}"))
+        twins[mass] = {pair: 1 - probabilities[:, 0] for pair, probabilities in completeness.items()}
+    trained_on = {name: TRAINED_ON.get(name, ("HR",))[0] for name in named}
+    subhalos = subhalo_table(smooth, twins, trained_on)
     if preset == MATCHED_PRESET:
-        for known, more in zip((verdicts, far), classify_restorations(named, _other_substructure(seen, n, seed))):
+        for known, more in zip((verdicts, distances), classify_restorations(named, _other_substructure(restored_images, n, seed))):
             known |= more
-    result = DarkMatter(scores_table(verdicts, labels, CLASSES, far, snr),
+    result = DarkMatter(scores_table(verdicts, labels, CLASSES, distances, snr),
                         confusion_table(verdicts, labels, CLASSES),
                         roc_table(verdicts, labels, CLASSES), subhalos)
     result.scores.meta = {"preset": preset, "seed": seed, "n": n, "n_twins": n_twins,
                           "effort": effort, "classifiers": {
-                              name: each.card.sha256[:16] for name, each in named.items()}}
+                              name: item.card.sha256[:16] for name, item in named.items()}}
     result.write(out, overwrite=overwrite)
     return result
 
 
 def _open_restorations(plan, restorers, device):
     """All ways to see a lens, with what has to be trained for them, and marks of their weights."""
-    ways = {name: restorer_from_method(name, device=device) for name in METHODS}
+    restored_by_label = {name: restorer_from_method(name, device=device) for name in METHODS}
     files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
-    ways |= {label: restorer_from_weights(file, device=device) for label, file in files.items()}
+    restored_by_label |= {label: restorer_from_weights(file, device=device) for label, file in files.items()}
     files |= {name: find_weights(shipped_weights(name)[2]) for name in METHODS
               if shipped_weights(name)}
     marks = {label: read_card(file).sha256[:8] for label, file in files.items()}
-    return Restorations.with_consistent(ways, [name for name in CONSISTENT_METHODS if name in ways]), marks
+    return Restorations.with_consistent(restored_by_label, [name for name in CONSISTENT_METHODS if name in restored_by_label]), marks
 
 
-def _open_classifiers(plan, classifiers, sights, device):
+def _open_classifiers(plan, classifiers, restorations, device):
     """Classifiers by name, that of sharp images first; those whose images there are none of go."""
     names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
     if plan.preset != MATCHED_PRESET:
         names = [name for name in names if CLASSIFIERS[name][-1] not in OTHER_PRESETS.values()]
     return {name: open_classifier(plan.classifier(*CLASSIFIERS[name]), device) for name in names
-            if TRAINED_ON.get(name, ("HR",))[0] in sights.ways}
+            if TRAINED_ON.get(name, ("HR",))[0] in restorations.ways}
 
 
-def _other_substructure(seen, n, seed):
+def _other_substructure(restored_images, n, seed):
     """Sharp and interpolated images of the same lenses with other substructure."""
-    found = {}
+    pictures_by_label = {}
     for label, preset in OTHER_PRESETS.items():
         series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
-        images = seen(series, n, label, ("HR", "bilinear"))
-        found |= {f"{way}, {label}": pictures for way, pictures in images.items()}
-    return found
+        images = restored_images(series, n, label, ("HR", "bilinear"))
+        pictures_by_label |= {f"{restoration}, {label}": pictures for restoration, pictures in images.items()}
+    return pictures_by_label
 
 
 def classify_restorations(judges, images):
     """Probabilities, and distances from what is known, by classifier and way."""
-    found = {(name, way): judge(pictures) for name, judge in judges.items()
-             for way, pictures in images.items() if way in TRAINED_ON.get(name, images)}
-    return tuple({pair: each[part] for pair, each in found.items()} for part in (0, 1))
+    predictions = {(name, restoration): judge(pictures) for name, judge in judges.items()
+             for restoration, pictures in images.items() if restoration in TRAINED_ON.get(name, images)}
+    return tuple({pair: prediction[part] for pair, prediction in predictions.items()} for part in (0, 1))
 
 
 class _RestoredImages:
     """Images of series by all ways, kept in pieces."""
 
-    def __init__(self, folder, sights, marks, progress):
-        self.folder, self.sights, self.marks = folder, sights, marks
+    def __init__(self, folder, restorations, marks, progress):
+        self.folder, self.restorations, self.marks = folder, restorations, marks
         self.progress = progress
 
-    def __call__(self, series, n, name, ways=None):
+    def __call__(self, series, n, name, labels=None):
         """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
-        found = {way: [] for way in ways or self.sights.ways}
+        images = {restoration: [] for restoration in labels or self.restorations.ways}
         for start in tqdm(range(0, n, RESTORED_BATCH), desc=f"restoring {name}",
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + RESTORED_BATCH, n))
             file = f"{start:06d}-{len(indices)}.npy"
-            paths = {way: self.folder / name / self._place(way) / file for way in found}
-            missing = {way: self.sights.ways[way] for way, path in paths.items()
+            paths = {restoration: self.folder / name / self._place(restoration) / file for restoration in images}
+            missing = {restoration: self.restorations.ways[restoration] for restoration, path in paths.items()
                        if not path.exists()}
             if missing:
                 self._make(series.batch(indices), missing, paths)
-            for way, path in paths.items():
-                found[way].append(np.load(path))
-        return {way: np.concatenate(parts) for way, parts in found.items()}
+            for restoration, path in paths.items():
+                images[restoration].append(np.load(path))
+        return {restoration: np.concatenate(parts) for restoration, parts in images.items()}
 
-    def _place(self, way):
-        mark = self.marks.get(way.removesuffix(CONSISTENT_SUFFIX))
-        return way.replace(" ", "_") + (f"-{mark}" if mark else "")
+    def _place(self, restoration):
+        mark = self.marks.get(restoration.removesuffix(CONSISTENT_SUFFIX))
+        return restoration.replace(" ", "_") + (f"-{mark}" if mark else "")
 
     def _make(self, batch, missing, paths):
-        for way, images in Restorations.only(missing)(batch).items():
-            path = paths[way]
+        for restoration, images in Restorations.only(missing)(batch).items():
+            path = paths[restoration]
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as beside, open(beside, "wb") as file:
+            with atomic_write(path) as tmp_path, open(tmp_path, "wb") as file:
                 np.save(file, images.astype(np.float32))

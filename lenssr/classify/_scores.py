@@ -25,9 +25,9 @@ def roc(score, positive):
     order = np.argsort(-score, kind="stable")
     score, positive = np.asarray(score)[order], np.asarray(positive)[order]
     last = np.append(np.diff(score) != 0, True)  # one point for all of the same score
-    found, false = np.cumsum(positive)[last], np.cumsum(~positive)[last]
+    true_positives, false = np.cumsum(positive)[last], np.cumsum(~positive)[last]
     return (np.insert(false / max(false[-1], 1), 0, 0.0),
-            np.insert(found / max(found[-1], 1), 0, 0.0), np.insert(score[last], 0, np.inf))
+            np.insert(true_positives / max(true_positives[-1], 1), 0, 0.0), np.insert(score[last], 0, np.inf))
 
 
 def auc(score, positive):
@@ -46,19 +46,19 @@ def auc(score, positive):
     return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def confusion(labels, said, classes):
+def confusion(labels, predicted, classes):
     """Confusion matrix."""
-    return np.bincount(np.asarray(labels) * classes + said,
+    return np.bincount(np.asarray(labels) * classes + predicted,
                        minlength=classes**2).reshape(classes, classes)
 
 
 def bootstrap(figure, labels, *arrays, seed=0, resamples=N_RESAMPLES, level=CONFIDENCE_LEVEL):
     """Interval of a figure, by drawing the images again with replacement."""
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
-    places = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+    class_members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     values = []
     for _ in range(resamples):
-        chosen = np.concatenate([rng.choice(each, len(each)) for each in places])
+        chosen = np.concatenate([rng.choice(members, len(members)) for members in class_members])
         values.append(figure(labels[chosen], *(array[chosen] for array in arrays)))
     return tuple(float(v) for v in np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]))
 
@@ -69,25 +69,25 @@ PEAK_SNR_BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100,
 """Of the peak of an observed image over its noise, by what accuracies in them are called."""
 
 
-def scores_table(verdicts, labels, classes, far, snr, seed=0):
+def scores_table(verdicts, labels, classes, distances, snr, seed=0):
     """Accuracy, areas under the curves with their intervals, calibration, and warnings."""
     rows = []
-    for (classifier, way), chances in verdicts.items():
-        said = chances.argmax(axis=1)
-        row = {"classifier": classifier, "images": way, "n": len(labels),
-               "accuracy": float(np.mean(said == labels))}
+    for (classifier, restoration), probabilities in verdicts.items():
+        predicted = probabilities.argmax(axis=1)
+        row = {"classifier": classifier, "images": restoration, "n": len(labels),
+               "accuracy": float(np.mean(predicted == labels))}
         row["accuracy_low"], row["accuracy_high"] = bootstrap(
-            lambda true, found: np.mean(true == found), labels, said, seed=seed)
+            lambda true, guess: np.mean(true == guess), labels, predicted, seed=seed)
         for name, (low, high) in PEAK_SNR_BINS.items():
             some = (snr >= low) & (snr < high)
-            right = (said == labels)[some]
+            right = (predicted == labels)[some]
             row[f"accuracy_{name}"] = float(right.mean()) if some.any() else np.nan
         for k, name in enumerate(classes):
-            row[f"auc_{name}"] = auc(chances[:, k], one_vs_rest(labels, k))
+            row[f"auc_{name}"] = auc(probabilities[:, k], one_vs_rest(labels, k))
             row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(
-                lambda true, score, k=k: auc(score, true == k), labels, chances[:, k], seed=seed)
-        row["calibration_error"] = calibration_error(chances, labels)
-        row["out_of_domain"] = float(np.mean(far[classifier, way] > 1))
+                lambda true, score, k=k: auc(score, true == k), labels, probabilities[:, k], seed=seed)
+        row["calibration_error"] = calibration_error(probabilities, labels)
+        row["out_of_domain"] = float(np.mean(distances[classifier, restoration] > 1))
         rows.append(row)
     table = Table(rows)
     for name in table.colnames[3:]:
@@ -95,37 +95,37 @@ def scores_table(verdicts, labels, classes, far, snr, seed=0):
     return table
 
 
-def detection_threshold(chances, share=FALSE_POSITIVE_RATE):
+def detection_threshold(probabilities, false_positive_rate=FALSE_POSITIVE_RATE):
     """The threshold that a share of smooth lenses exceeds."""
-    return float(np.quantile(chances, 1 - share))
+    return float(np.quantile(probabilities, 1 - false_positive_rate))
 
 
-def exceeds_threshold(chances, share=FALSE_POSITIVE_RATE):
+def exceeds_threshold(probabilities, false_positive_rate=FALSE_POSITIVE_RATE):
     """That threshold for each lens, by lenses that it is not one of: every other one's by the rest."""
-    found = np.empty(len(chances))
+    exceeds = np.empty(len(probabilities))
     for half in (0, 1):
-        found[half::2] = detection_threshold(chances[1 - half::2], share)
-    return found
+        exceeds[half::2] = detection_threshold(probabilities[1 - half::2], false_positive_rate)
+    return exceeds
 
 
 def confusion_table(verdicts, labels, classes):
     """Confusion matrices: a row for each classifier, way and true class, shares in columns."""
     rows = []
-    for (classifier, way), chances in verdicts.items():
-        matrix = confusion(labels, chances.argmax(axis=1), len(classes))
+    for (classifier, restoration), probabilities in verdicts.items():
+        matrix = confusion(labels, probabilities.argmax(axis=1), len(classes))
         for name, line in zip(classes, matrix):
-            rows.append({"classifier": classifier, "images": way, "true": name,
-                         **{f"said_{other}": int(c) for other, c in zip(classes, line)}})
+            rows.append({"classifier": classifier, "images": restoration, "true": name,
+                         **{f"said_{class_name}": int(c) for class_name, c in zip(classes, line)}})
     return Table(rows)
 
 
 def roc_table(verdicts, labels, classes):
     """Curves one against the rest: the share found at a hundred shares of false ones."""
     columns = {"false_positive": ROC_GRID}
-    for (classifier, way), chances in verdicts.items():
+    for (classifier, restoration), probabilities in verdicts.items():
         for k, name in enumerate(classes):
-            false, found, _ = roc(chances[:, k], one_vs_rest(labels, k))
-            columns[f"{classifier} | {way} | {name}"] = np.interp(ROC_GRID, false, found)
+            false, true_positive_rate, _ = roc(probabilities[:, k], one_vs_rest(labels, k))
+            columns[f"{classifier} | {restoration} | {name}"] = np.interp(ROC_GRID, false, true_positive_rate)
     table = Table(columns)
     for name in table.colnames:
         table[name].info.format = ".4f"
@@ -189,22 +189,22 @@ class DarkMatter:
 
         names = [f"{row['classifier']} on {row['images']}" for row in self.scores]
         figure = Figure(figsize=(14, max(5, 0.16 * len(names))), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        left_axis, right = figure.subplots(1, 2)
         y = np.arange(len(names))[::-1]
         value = np.array(self.scores["accuracy"])
         error = np.abs([value - self.scores["accuracy_low"],
                         self.scores["accuracy_high"] - value])
-        left.errorbar(value, y, xerr=error, fmt="o", ms=4)
-        left.axvline(1 / 3, color="0.6", ls=":")
-        left.set_yticks(y, names, fontsize=7)
-        left.set_xlabel("accuracy")
+        left_axis.errorbar(value, y, xerr=error, fmt="o", ms=4)
+        left_axis.axvline(1 / 3, color="0.6", ls=":")
+        left_axis.set_yticks(y, names, fontsize=7)
+        left_axis.set_xlabel("accuracy")
         colours = {}
         for name in self.curves.colnames[1:]:
-            classifier, way, kind = name.split(" | ")
-            if kind == "no_sub" and way in LINE_STYLES:
-                right.plot(self.curves["false_positive"], self.curves[name], ls=LINE_STYLES[way],
+            classifier, restoration, kind = name.split(" | ")
+            if kind == "no_sub" and restoration in LINE_STYLES:
+                right.plot(self.curves["false_positive"], self.curves[name], ls=LINE_STYLES[restoration],
                            color=colours.setdefault(classifier, f"C{len(colours)}"),
-                           label=f"{classifier} on {way}")
+                           label=f"{classifier} on {restoration}")
         right.set_xlabel("false positives")
         right.set_ylabel("smooth lenses found")
         right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -238,26 +238,26 @@ SUBHALO_MASSES = (1e7, 1e8, 1e9, 1e10)  # solar masses
 
 def twin_series(preset, n, seed):
     """Series of the same smooth lenses with a subhalo of each mass on their brightest arc."""
-    found = find_preset(preset)
-    smooth = [draw_model(found.population, seed, i) for i in range(n)]
-    return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth], found.instrument,
-                              found.size, seed=seed) for mass in SUBHALO_MASSES}
+    preset_found = find_preset(preset)
+    smooth = [draw_model(preset_found.population, seed, i) for i in range(n)]
+    return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth], preset_found.instrument,
+                              preset_found.size, seed=seed) for mass in SUBHALO_MASSES}
 
 
-def subhalo_table(smooth, twins, own, seed=0):
+def subhalo_table(smooth, twins, trained_on, seed=0):
     """Completeness and false positives."""
     rows = []
-    whole = {name: detection_threshold(smooth[name, way]) for name, way in own.items()}
-    crossed = {name: exceeds_threshold(smooth[name, way]) for name, way in own.items()}
-    sharp = smooth["HR", "HR"] > crossed["HR"]
-    same = np.zeros(len(sharp), int)
-    for (classifier, way), chances in smooth.items():
-        cut, false = whole[classifier], chances > crossed[classifier]
-        row = {"classifier": classifier, "images": way, "n": len(false), "threshold": cut,
-               "false_positive": float(false.mean()), "ratio": _ratio(same, false, sharp)}
-        row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, sharp, seed=seed)
-        row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(found[classifier, way] > cut))
-                for mass, found in twins.items()}
+    thresholds = {name: detection_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}
+    crossed = {name: exceeds_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}
+    detected = smooth["HR", "HR"] > crossed["HR"]
+    same = np.zeros(len(detected), int)
+    for (classifier, restoration), probabilities in smooth.items():
+        cut, false = thresholds[classifier], probabilities > crossed[classifier]
+        row = {"classifier": classifier, "images": restoration, "n": len(false), "threshold": cut,
+               "false_positive": float(false.mean()), "ratio": _ratio(same, false, detected)}
+        row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, detected, seed=seed)
+        row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(probabilities_by_pair[classifier, restoration] > cut))
+                for mass, probabilities_by_pair in twins.items()}
         rows.append(row)
     table = Table(rows)
     for name in table.colnames[3:]:
@@ -265,5 +265,5 @@ def subhalo_table(smooth, twins, own, seed=0):
     return table
 
 
-def _ratio(_, false, sharp):
-    return false.mean() / sharp.mean() if sharp.any() else np.nan
+def _ratio(_, false, detected):
+    return false.mean() / detected.mean() if detected.any() else np.nan

@@ -60,7 +60,7 @@ class InputConfig:
     """
 
     input: str = choice_field("hr", *INPUT_IMAGES)
-    scale: int = number_field(2, 1, whole=True)
+    scale: int = number_field(2, 1, integer=True)
     weights: str | None = None
     noise: float = number_field(0.0, 0, 1)
     class_weights: list | None = None
@@ -102,17 +102,17 @@ class ClassifierRecipe(Recipe):
         If a key is wrong, or there are no classes to tell apart.
     """
 
-    looks: InputConfig = field(default_factory=InputConfig)
+    inputs: InputConfig = field(default_factory=InputConfig)
 
     needed: ClassVar = ("architecture",)
-    parts: ClassVar = {**Recipe.parts, "looks": InputConfig}
+    parts: ClassVar = {**Recipe.parts, "inputs": InputConfig}
 
     def __post_init__(self):
         super().__post_init__()
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError("recipe key `substructure` must name at least two classes, each once, "
                              f"got {self.data.substructure!r}")
-        weights = self.looks.class_weights
+        weights = self.inputs.class_weights
         if weights is not None and len(weights) != len(self.classes):
             raise ValueError(f"recipe key `class_weights` must have a number for each of the "
                              f"{len(self.classes)} classes, got {weights!r}")
@@ -123,7 +123,7 @@ class ClassifierRecipe(Recipe):
         return tuple(self.data.substructure or ())
 
     @property
-    def sizes(self):
+    def config(self):
         """What ``lenssr.networks.build`` takes."""
         return {"classes": len(self.classes), **self.network}
 
@@ -136,7 +136,7 @@ class ClassifierRecipe(Recipe):
         restorer : dict, optional
             Sizes of that network.
         """
-        network = restorer or {"architecture": "srcnn", "scale": self.looks.scale}
+        network = restorer or {"architecture": "srcnn", "scale": self.inputs.scale}
         return Recipe(self.name, network, self.data, self.training)
 
 
@@ -146,35 +146,35 @@ NOISE_DECADES = 2.0  # width in decades of the distribution of the added noise
 class ClassifierInputs:
     """Images of a batch of pairs as a classifier is shown them."""
 
-    def __init__(self, looks, device):
-        self.looks, self.device, self.restorer, self.sizes = looks, device, None, None
+    def __init__(self, inputs, device):
+        self.inputs, self.device, self.restorer, self.config = inputs, device, None, None
         self.restored_by = "none"
-        if looks.input == "sr":
-            network, card = load_network(looks.weights)
-            if looks.scale not in card.scales:
-                raise ValueError(f"recipe key `weights` must be of scale {looks.scale}, "
+        if inputs.input == "sr":
+            network, card = load_network(inputs.weights)
+            if inputs.scale not in card.scales:
+                raise ValueError(f"recipe key `weights` must be of scale {inputs.scale}, "
                                  f"{card.name!r} is of {' or '.join(map(str, card.scales))}")
             self.restorer = network.to(device, memory_format=torch.channels_last)
-            self.sizes = {**card.network, "scale": looks.scale}
+            self.config = {**card.network, "scale": inputs.scale}
             self.restored_by = card.sha256[:16]
 
     @torch.no_grad()
     def __call__(self, batch, noisy=False):
         """The images, linear, shape ``(batch, 1, n, n)``."""
-        if self.looks.input == "hr":
+        if self.inputs.input == "hr":
             image = batch.truth
-        elif self.looks.input == "lr":
+        elif self.inputs.input == "lr":
             image = functional.interpolate(batch.lr, scale_factor=batch.scale, mode="bilinear",
                                            align_corners=False)
         else:
             image = sinh_scale(self.restorer(*batch.inputs(self.device)).float())
         image = image.to(self.device)
-        return self._with_noise(image) if noisy and self.looks.noise else image
+        return self._with_noise(image) if noisy and self.inputs.noise else image
 
     def _with_noise(self, image):
         peak = image.abs().amax(dim=(1, 2, 3), keepdim=True)
         decades = NOISE_DECADES * torch.rand_like(peak)
-        return image + peak * self.looks.noise * 10**-decades * torch.randn_like(image)
+        return image + peak * self.inputs.noise * 10**-decades * torch.randn_like(image)
 
 
 class Labels:
@@ -187,8 +187,8 @@ class Labels:
 
     def __call__(self, indices):
         numbers = np.asarray(indices)
-        found = numbers % len(self.classes) if self.known is None else self.known[numbers]
-        return torch.as_tensor(found, dtype=torch.int64)
+        labels = numbers % len(self.classes) if self.known is None else self.known[numbers]
+        return torch.as_tensor(labels, dtype=torch.int64)
 
 
 def catalog_labels(catalog, classes):
@@ -198,19 +198,19 @@ def catalog_labels(catalog, classes):
         raise ValueError("`catalog` must have labels, a column `substructure` in its table of "
                          f"truths, {str(catalog.path)!r} has none")
     names = [str(name) for name in table["substructure"]]
-    other = sorted(set(names) - set(classes))
-    if other:
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
         raise ValueError(f"`catalog` must hold the classes {', '.join(classes)} only, got "
-                         f"{', '.join(other)} in {str(catalog.path)!r}")
+                         f"{', '.join(unknown)} in {str(catalog.path)!r}")
     return np.array([classes.index(name) for name in names])
 
 
 def open_inputs(recipe, device, progress=False):
     """Pairs to train with and to validate with, their viewer, and their labels."""
-    viewer = ClassifierInputs(recipe.looks, device)
-    source = recipe.pairs(viewer.sizes)
-    pairs, unseen = (open_pairs(source, validation, progress) for validation in (False, True))
-    return pairs, unseen, viewer, Labels(recipe.classes, recipe.data.catalog)
+    viewer = ClassifierInputs(recipe.inputs, device)
+    source = recipe.pairs(viewer.config)
+    pairs, validation_pairs = (open_pairs(source, validation, progress) for validation in (False, True))
+    return pairs, validation_pairs, viewer, Labels(recipe.classes, recipe.data.catalog)
 
 
 def train_classifier(recipe, folder, *, device=None, workers=None, progress=True):
@@ -248,18 +248,18 @@ def train_classifier(recipe, folder, *, device=None, workers=None, progress=True
     """
     workers = check_workers(workers)
     recipe = ClassifierRecipe.read(recipe)
-    with Distributed(device) as team:
-        progress = progress and team.first
+    with Distributed(device) as distributed:
+        progress = progress and distributed.first
         Path(folder).mkdir(parents=True, exist_ok=True)
-        pairs, unseen, viewer, labels = team.one_by_one(
-            lambda: open_inputs(recipe, team.device, progress))
-        trainer = ClassifierTrainer(recipe, folder, team, viewer, labels)
-        trainer.begin()
-        trainer.plan(pairs)
-        run_steps(trainer, pairs, unseen, progress, workers)
+        pairs, validation_pairs, viewer, labels = distributed.rank_zero_first(
+            lambda: open_inputs(recipe, distributed.device, progress))
+        trainer = ClassifierTrainer(recipe, folder, distributed, viewer, labels)
+        trainer.resume()
+        trainer.set_schedule(pairs)
+        run_steps(trainer, pairs, validation_pairs, progress, workers)
         path = trainer.folder / f"{recipe.name}.safetensors"
-        if team.first:
-            _finish(trainer, unseen, path)
+        if distributed.first:
+            _finish(trainer, validation_pairs, path)
         return path
 
 
@@ -268,16 +268,16 @@ class ClassifierTrainer(Trainer):
 
     best_by = "accuracy"
 
-    def __init__(self, recipe, folder, team, viewer, labels):
-        super().__init__(recipe, folder, team)
+    def __init__(self, recipe, folder, distributed, viewer, labels):
+        super().__init__(recipe, folder, distributed)
         self.viewer, self.labels = viewer, labels
-        weights = recipe.looks.class_weights
+        weights = recipe.inputs.class_weights
         self.weights = None if weights is None else torch.tensor(
             weights, dtype=torch.float32, device=self.device)
 
     @property
-    def sizes(self):
-        return self.recipe.sizes
+    def config(self):
+        return self.recipe.config
 
     def loss(self, batch):
         image = self.viewer(batch, noisy=True)
@@ -286,7 +286,7 @@ class ClassifierTrainer(Trainer):
             logits = self.model(image)
         return functional.cross_entropy(logits.float(), labels, self.weights)
 
-    def figures(self, pairs):
+    def metrics(self, pairs):
         """What `figures_seen_once` gives of the averaged network."""
         return single_view_metrics(self.average, pairs, self.viewer, self.labels)
 
@@ -294,10 +294,10 @@ class ClassifierTrainer(Trainer):
 def single_view_metrics(network, pairs, viewer, labels):
     """Accuracy, cross-entropy and areas under the curves, of images as they are."""
     logits, true, _ = validation_logits(network, pairs, viewer, labels, _single_view)
-    chances = probabilities(logits)
-    right = (chances.argmax(axis=1) == true).mean()
-    entropy = -np.log(np.clip(chances[np.arange(len(true)), true], 1e-12, None)).mean()
-    areas = {f"auc_{name}": auc(chances[:, k], one_vs_rest(true, k))
+    class_probabilities = probabilities(logits)
+    right = (class_probabilities.argmax(axis=1) == true).mean()
+    entropy = -np.log(np.clip(class_probabilities[np.arange(len(true)), true], 1e-12, None)).mean()
+    areas = {f"auc_{name}": auc(class_probabilities[:, k], one_vs_rest(true, k))
              for k, name in enumerate(labels.classes)}
     return {"accuracy": float(right), "entropy": float(entropy), **areas}
 
@@ -308,15 +308,15 @@ def calibrated_metrics(logits, true, temperature):
             "calibration_error": calibration_error(probabilities(logits, temperature), true)}
 
 
-def validation_logits(network, pairs, viewer, labels, how=predict_logits):
+def validation_logits(network, pairs, viewer, labels, predict=predict_logits):
     """What a classifier says of all pairs that there are to validate with."""
-    said, true, found = [], [], []
+    all_logits, true, all_features = [], [], []
     for batch in pairs.batches():
-        logits, features = how(network, viewer(batch))
-        said.append(logits)
-        found.append(features)
+        logits, features = predict(network, viewer(batch))
+        all_logits.append(logits)
+        all_features.append(features)
         true.append(labels(batch.indices).numpy())
-    return tuple(np.concatenate(parts) for parts in (said, true, found))
+    return tuple(np.concatenate(parts) for parts in (all_logits, true, all_features))
 
 
 @torch.no_grad()
@@ -326,26 +326,26 @@ def _single_view(network, images):
     return network.classify(last).float().cpu().numpy(), last.float().mean((-2, -1)).cpu().numpy()
 
 
-def _finish(trainer, unseen, path):
+def _finish(trainer, validation_pairs, path):
     """Write the weights as they will be kept, and what is known of them."""
-    recipe, (network, row) = trainer.recipe, trainer.chosen()
+    recipe, (network, row) = trainer.recipe, trainer.select_best()
     kept = network.half().float()
-    logits, labels, features = validation_logits(kept, unseen, trainer.viewer, trainer.labels)
+    logits, labels, features = validation_logits(kept, validation_pairs, trainer.viewer, trainer.labels)
     temperature = find_temperature(logits, labels)
-    figures = {name: value for name, value in row.items() if name != "step"}
-    figures |= calibrated_metrics(logits, labels, temperature)
+    metrics = {name: value for name, value in row.items() if name != "step"}
+    metrics |= calibrated_metrics(logits, labels, temperature)
     save_network(
-        path, kept.half(), name=recipe.name, network=recipe.sizes, recipe=recipe.as_dict(),
-        figures=figures, steps=row["step"], hours=round(trainer.seconds / 3600, 2),
+        path, kept.half(), name=recipe.name, network=recipe.config, recipe=recipe.as_dict(),
+        metrics=metrics, steps=row["step"], hours=round(trainer.seconds / 3600, 2),
         classifier={"classes": list(recipe.classes), "temperature": temperature,
-                    "size": trainer.viewer.looks.scale * recipe.data.size,
+                    "size": trainer.viewer.inputs.scale * recipe.data.size,
                     "restored_by": trainer.viewer.restored_by,
                     "domain": feature_domain(features, labels, len(recipe.classes))})
 
 
 def evaluate_classifier(weights, *, device=None, progress=True):
     """
-    Measure the figures of the card of a classifier again, on the validation set of its recipe.
+    Measure the metrics of the card of a classifier again, on the validation set of its recipe.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ def evaluate_classifier(weights, *, device=None, progress=True):
 
     Returns
     -------
-    figures : `~astropy.table.Table`
+    metrics : `~astropy.table.Table`
         As `lenssr.train.evaluate_weights` gives them: accuracy, cross-entropy, areas under the
         curves, and calibration error.
 
@@ -369,13 +369,13 @@ def evaluate_classifier(weights, *, device=None, progress=True):
     FileNotFoundError
         If there are no such weights.
     """
-    with Distributed(device) as team:
-        judge = open_classifier(weights, team.device)
+    with Distributed(device) as distributed:
+        judge = open_classifier(weights, distributed.device)
         recipe = recipe_from_card(judge.card, ClassifierRecipe)
-        viewer = ClassifierInputs(recipe.looks, team.device)
-        unseen = open_pairs(recipe.pairs(viewer.sizes), True, progress)
+        viewer = ClassifierInputs(recipe.inputs, distributed.device)
+        validation_pairs = open_pairs(recipe.pairs(viewer.config), True, progress)
         labels = Labels(judge.classes, recipe.data.catalog)
-        found = single_view_metrics(judge.network, unseen, viewer, labels)
-        logits, true, _ = validation_logits(judge.network, unseen, viewer, labels)
+        metrics = single_view_metrics(judge.network, validation_pairs, viewer, labels)
+        logits, true, _ = validation_logits(judge.network, validation_pairs, viewer, labels)
     return compare_card(judge.card, {
-        **found, **calibrated_metrics(logits, true, judge.card.classifier["temperature"])})
+        **metrics, **calibrated_metrics(logits, true, judge.card.classifier["temperature"])})

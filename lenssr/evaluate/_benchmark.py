@@ -188,8 +188,8 @@ class LinearBaseline:
     def __call__(self, pair):
         data = pair.plane.data
         level = edge_level(data)
-        share = self._moment / self._norm if self._norm else 0.0
-        return self.filter.apply(data - level) + share * level
+        slope = self._moment / self._norm if self._norm else 0.0
+        return self.filter.apply(data - level) + slope * level
 
 
 def flat_image(pair):
@@ -231,13 +231,13 @@ def weight_files(weights, names):
     if not isinstance(weights, dict):
         weights = [weights] if isinstance(weights, str | os.PathLike) else weights
         weights = {Path(file).stem: file for file in weights}
-    found = []
+    named_files = []
     for label, files in weights.items():
         if label in names:
             raise ValueError(f"`weights` must have labels that no method has, got {label!r}")
         for file in [files] if isinstance(files, str | os.PathLike) else files:
-            found.append((label, file, load_network(file)[1]))
-    return found
+            named_files.append((label, file, load_network(file)[1]))
+    return named_files
 
 
 def check_scale(card, scale):
@@ -341,9 +341,9 @@ class Measurement:
         spare = self.experiment.spare
         for pair in tqdm(self.experiment.training(), "fitting the linear filter", spare,
                          disable=not self.progress, delay=2):
-            found = self.ready(pair)
-            if found is not None:
-                model.add(found)
+            restored = self.ready(pair)
+            if restored is not None:
+                model.add(restored)
         if not model.filter.n_pairs:
             raise ValueError("no pair is left from which it could learn")
         return BenchmarkMethod(name, model, parameters=float(model.filter.weights.size + 1),
@@ -358,7 +358,7 @@ class Measurement:
 
     def _restore(self, label, run, pair):
         entrant = self.entrants[label, run]
-        with self.notes.taken(label, self.n_pairs):
+        with self.notes.collect(label, self.n_pairs):
             start = time.perf_counter()
             image = entrant.apply(pair)
             seconds = time.perf_counter() - start
@@ -479,8 +479,8 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
     from lenssr import __version__
 
     experiment = measured.experiment
-    one = images[images["method"] == images["method"][0]]
-    mse, ssim = (float(np.mean(one[f"floor_{name}"])) for name in ("mse", "ssim"))
+    first_rows = images[images["method"] == images["method"][0]]
+    mse, ssim = (float(np.mean(first_rows[f"floor_{name}"])) for name in ("mse", "ssim"))
     known = np.isfinite(mse)
     peak = "target" if "truth_mse" not in images.colnames else "truth without noise"
     bright = f"{ARC_LEVEL:g} of its peak"
@@ -507,7 +507,7 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
         "threads": torch.get_num_threads(),
         "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "not_run": dict(measured.not_run),
-        "notes": measured.notes.told(measured.n_pairs),
+        "notes": measured.notes.messages(measured.n_pairs),
         "versions": {"lenssr": __version__, "astropy": astropy.__version__,
                      "numpy": np.__version__, "torch": str(torch.__version__)},
     }

@@ -73,28 +73,28 @@ def summarize_images(images, entrants, n_pixels):
 
 
 def _run(rows, bilinear, entrant, against, n_pixels):
-    found = {}
+    columns = {}
     for name in against:
         mean = {figure: float(np.mean(rows[f"{name}_{figure}"])) for figure in IMAGE_METRICS}
-        found[f"{name}_mse"] = mean["mse"]
-        found[f"{name}_psnr_of_mean"] = decibels(mean["mse"])
+        columns[f"{name}_mse"] = mean["mse"]
+        columns[f"{name}_psnr_of_mean"] = decibels(mean["mse"])
         for end in ("", "_matched"):
-            found[f"{name}_psnr{end}"] = decibels(np.asarray(rows[f"{name}_mse{end}"])).mean()
-            found[f"{name}_psnr_arc{end}"] = decibels(
+            columns[f"{name}_psnr{end}"] = decibels(np.asarray(rows[f"{name}_mse{end}"])).mean()
+            columns[f"{name}_psnr_arc{end}"] = decibels(
                 np.asarray(rows[f"{name}_mse_arc{end}"])).mean()
-            found[f"{name}_ssim{end}"] = mean[f"ssim{end}"]
+            columns[f"{name}_ssim{end}"] = mean[f"ssim{end}"]
             # The truth, and targets whose noise nobody knows, have no floor but zero.
-            least = np.nan_to_num(np.mean(rows[f"floor_mse{end}"])) if name == "target" else 0
+            noise = np.nan_to_num(np.mean(rows[f"floor_mse{end}"])) if name == "target" else 0
             worst = np.mean(bilinear[f"{name}_mse{end}"])
-            found[f"{name}_removed{end}"] = (
-                (worst - mean[f"mse{end}"]) / (worst - least) if worst > least else np.nan)
+            columns[f"{name}_removed{end}"] = (
+                (worst - mean[f"mse{end}"]) / (worst - noise) if worst > noise else np.nan)
     cost = {"parameters": np.nan, "macs": np.nan, "macs_per_pixel": np.nan, "ms": np.nan}
     if entrant is not None:
         # The first call loads and warms up.
         times = np.asarray(rows["ms"])[1 if len(rows) > 1 else 0:]
         cost = {"parameters": entrant.parameters, "macs": entrant.macs,
                 "macs_per_pixel": entrant.macs / n_pixels, "ms": np.median(times)}
-    ordered = {f"{name}_{column}": found[f"{name}_{column}"]
+    ordered = {f"{name}_{column}": columns[f"{name}_{column}"]
                for name in against for column in SUMMARY_COLUMNS}
     return {key: float(value) for key, value in (ordered | cost).items()}
 
@@ -200,15 +200,15 @@ def _chart(axis, result, labels):
     names = [*labels, "constant"]
     method = np.asarray(table["method"])
     for column, (marker, colour, text) in marks.items():
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             psnr = decibels(np.asarray(table[column][method == name], dtype=float))
             psnr = psnr[np.isfinite(psnr)]
             if not len(psnr):
                 continue
-            axis.plot(psnr.mean(), place, marker, color=colour, label=None if place else text,
+            axis.plot(psnr.mean(), position, marker, color=colour, label=None if position else text,
                       fillstyle="none" if marker == "s" else "full")
             if marker == "o":
-                axis.plot(np.percentile(psnr, SPREAD_PERCENTILES), (place, place), color=colour, lw=1)
+                axis.plot(np.percentile(psnr, SPREAD_PERCENTILES), (position, position), color=colour, lw=1)
     floor = result.summary.meta["floor"]
     if floor["mse"]:
         axis.axvline(decibels(floor["mse"]), color="C7", ls="--", lw=1,
@@ -252,9 +252,9 @@ class Benchmark:
         for title, table in layout(self.summary):
             lines += ["", title, *table.pformat(max_lines=-1, max_width=-1)]
         reasons = {name: [text] for name, text in meta["not_run"].items()}
-        for title, found in (("Not run", reasons), ("Warned", meta["notes"])):
-            if found:
-                lines += ["", title, *(f"  {name}: {text}" for name, texts in found.items()
+        for title, lines_by_name in (("Not run", reasons), ("Warned", meta["notes"])):
+            if lines_by_name:
+                lines += ["", title, *(f"  {name}: {text}" for name, texts in lines_by_name.items()
                                        for text in texts)]
         return "\n".join(lines)
 
@@ -287,7 +287,7 @@ class Benchmark:
             If a file is there already and ``overwrite`` is false.
         """
         check_files(folder, self.name, overwrite)
-        summary, images, figure = (Path(folder) / each.format(self.name) for each in FILE_NAMES)
+        summary, images, figure = (Path(folder) / file_name.format(self.name) for file_name in FILE_NAMES)
         write_tables_and_figure({summary: self.summary, images: self.images}, self.figure(), figure)
 
 
@@ -299,9 +299,9 @@ def check_files(folder, name, overwrite):
 def condition_lines(meta):
     """What the figures rest on, line by line."""
     ny, nx = meta["shape"]
-    left = f"; {meta['left_out']} left out, with nothing to see" if meta["left_out"] else ""
+    omitted = f"; {meta['left_out']} left out, with nothing to see" if meta["left_out"] else ""
     yield (f"{meta['n']} pairs of {ny} x {nx} pixels, {meta['scale']} times finer, seed "
-           f"{meta['seed']}{left}")
+           f"{meta['seed']}{omitted}")
     yield f"data range: {meta['data_range']}"
     yield f"noise of the input: {meta['input_noise']}"
     yield f"noise of the target: {meta['target_noise']}"

@@ -57,9 +57,9 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
 
     low, high = stretch(-2 * sky), stretch(truth.max())
     figure = Figure(layout="constrained") if figure is None else figure
-    places = _axes_pairs(figure, len(panels), columns)
+    axes_list = _axes_pairs(figure, len(panels), columns)
     extent = (0, truth.shape[1], 0, truth.shape[0])
-    for (name, values), (top, bottom) in zip(panels.items(), places):
+    for (name, values), (top, bottom) in zip(panels.items(), axes_list):
         top.imshow(stretch(values), origin="lower", cmap="magma", vmin=low, vmax=high,
                    extent=extent, interpolation="nearest")
         top.set_title(name)
@@ -73,8 +73,8 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
         bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
     if results:
         # in the place under the truth, which has no residual
-        place = bottom.inset_axes([0.05, 0.05, 0.08, 0.9])
-        figure.colorbar(drawn, cax=place, label="(result - truth) / noise")
+        colour_axis = bottom.inset_axes([0.05, 0.05, 0.08, 0.9])
+        figure.colorbar(drawn, cax=colour_axis, label="(result - truth) / noise")
     if title:
         figure.suptitle(title)
     return figure
@@ -103,10 +103,10 @@ def _axes_pairs(figure, n, columns):
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
-    places = [pair for row in range(rows) for pair in zip(axes[2 * row], axes[2 * row + 1])]
-    for axis in sum(places[n:], ()):
+    axes_list = [pair for row in range(rows) for pair in zip(axes[2 * row], axes[2 * row + 1])]
+    for axis in sum(axes_list[n:], ()):
         axis.set_axis_off()
-    return places[:n]
+    return axes_list[:n]
 
 
 def plot_catalog(catalog, n=12, columns=6, figure=None):
@@ -159,13 +159,13 @@ def plot_catalog(catalog, n=12, columns=6, figure=None):
         noise = 1e-3 * peak if pair.lr.uncertainty is None else np.median(
             pair.lr.uncertainty.array)
         low, top = (np.arcsinh(v / (STRETCH_NOISE * noise)) for v in (-2 * noise, max(peak, noise)))
-        seen = np.asarray(pair.lr.data, dtype=float)
-        seen = seen - np.nanmedian(np.concatenate([*seen[[0, -1]], *seen[:, [0, -1]].T]))
-        for place, values in ((2 * row, seen), (2 * row + 1, high)):
-            axes[place, column].imshow(
+        low_values = np.asarray(pair.lr.data, dtype=float)
+        low_values = low_values - np.nanmedian(np.concatenate([*low_values[[0, -1]], *low_values[:, [0, -1]].T]))
+        for axis_index, values in ((2 * row, low_values), (2 * row + 1, high)):
+            axes[axis_index, column].imshow(
                 np.arcsinh(values / (STRETCH_NOISE * noise)), origin="lower", cmap="magma", vmin=low,
                 vmax=top, interpolation="nearest")
-        words = [str(k), *(str(pair.truth[name]) for name in ("kind", "substructure")
+        lines = [str(k), *(str(pair.truth[name]) for name in ("kind", "substructure")
                            if name in pair.truth)]
-        axes[2 * row, column].set_title(" ".join(words), fontsize=8)
+        axes[2 * row, column].set_title(" ".join(lines), fontsize=8)
     return figure

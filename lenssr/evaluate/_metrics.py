@@ -16,13 +16,13 @@ FREQUENCIES = (FREQUENCY_EDGES[1:] + FREQUENCY_EDGES[:-1]) / 2
 def radial_power(image, truth):
     """Power of two images and of what they share, in rings of spatial frequency."""
     window = np.outer(*(hann(n, sym=False) for n in truth.shape))
-    one, two = (fft.rfft2(window * each) for each in (image, truth))
+    first, two = (fft.rfft2(window * values) for values in (image, truth))
     fy, fx = fft.fftfreq(truth.shape[0])[:, None], fft.rfftfreq(truth.shape[1])[None, :]
     # Each mode of the half plane stands for two, but for those on its rims.
     weight = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0) * np.ones_like(fy)
     ring = np.digitize(np.hypot(fx, fy), FREQUENCY_EDGES) - 1
     ring[0, 0] = len(FREQUENCIES)  # the mean, which is no structure
-    power = np.abs(one) ** 2, np.abs(two) ** 2, (one * two.conj()).real
+    power = np.abs(first) ** 2, np.abs(two) ** 2, (first * two.conj()).real
     return np.stack([np.bincount(ring.ravel(), (weight * p).ravel(), len(FREQUENCIES) + 1)[
         :len(FREQUENCIES)] for p in power])
 
@@ -78,42 +78,42 @@ def image_metrics(estimate, truth, *, data_range, mask=None):
     """
     from skimage.metrics import structural_similarity
 
-    one, own_mask, own_unit = _values("estimate", estimate)
+    values, own_mask, own_unit = _values("estimate", estimate)
     two, truth_mask, truth_unit = _values("truth", truth)
     if own_unit is not None and truth_unit is not None:
         try:
-            one = one * own_unit.to(truth_unit)
+            values = values * own_unit.to(truth_unit)
         except u.UnitConversionError as err:
             raise ValueError(f"`estimate` must have a unit that converts to {truth_unit}, "
                              f"got {own_unit}") from err
-    if one.ndim != 2 or one.shape != two.shape:
+    if values.ndim != 2 or values.shape != two.shape:
         raise ValueError("`estimate` and `truth` must be 2-D and of one shape, "
-                         f"got {one.shape} and {two.shape}")
-    if min(one.shape) < SSIM_WINDOW:
+                         f"got {values.shape} and {two.shape}")
+    if min(values.shape) < SSIM_WINDOW:
         raise ValueError(f"`estimate` must have at least {SSIM_WINDOW} pixels along each side for "
-                         f"SSIM, got {one.shape}")
+                         f"SSIM, got {values.shape}")
     if not (np.isscalar(data_range) and np.isfinite(data_range) and data_range > 0):
         raise ValueError(f"`data_range` must be a positive number, got {data_range!r}")
     left_out = own_mask | truth_mask
     if mask is not None:
         mask = np.asarray(mask)
-        if mask.shape != one.shape:
-            raise ValueError(f"`mask` must have the shape of the images {one.shape}, "
+        if mask.shape != values.shape:
+            raise ValueError(f"`mask` must have the shape of the images {values.shape}, "
                              f"got {mask.shape}")
         left_out = left_out | (mask != 0)
     if left_out.all():
         raise ValueError("`mask` must leave at least one pixel, got none")
 
     use = ~left_out
-    mse = float(np.mean((one - two)[use] ** 2))
-    one, two = np.where(use, one, 0), np.where(use, two, 0)
-    _, similarity = structural_similarity(one, two, win_size=SSIM_WINDOW, data_range=data_range,
+    mse = float(np.mean((values - two)[use] ** 2))
+    values, two = np.where(use, values, 0), np.where(use, two, 0)
+    _, similarity = structural_similarity(values, two, win_size=SSIM_WINDOW, data_range=data_range,
                                           full=True)
     total = two[use].sum()
     return {"mse": mse,
             "psnr": float(10 * np.log10(data_range**2 / mse)) if mse > 0 else float("inf"),
             "ssim": float(similarity[_whole_windows(use)].mean()),
-            "flux_ratio": float(one[use].sum() / total) if total != 0 else float("nan")}
+            "flux_ratio": float(values[use].sum() / total) if total != 0 else float("nan")}
 
 
 def _values(name, image):
@@ -139,9 +139,9 @@ def _whole_windows(use):
     """Where a window lies within the image and has no pixel that is left out."""
     from scipy import ndimage
 
-    whole = ndimage.minimum_filter(use, SSIM_WINDOW, mode="constant", cval=False)
-    if whole.any():
-        return whole
+    inside = ndimage.minimum_filter(use, SSIM_WINDOW, mode="constant", cval=False)
+    if inside.any():
+        return inside
     # scikit-image averages over the windows within the image.
     inner, edge = np.zeros(use.shape, bool), SSIM_WINDOW // 2
     inner[edge: use.shape[0] - edge, edge: use.shape[1] - edge] = True
@@ -189,23 +189,23 @@ def score_image(estimate, reference, mask, arc):
         raise ValueError(f"the result has the shape {estimate.shape}, not {reference.shape}")
     if not np.isfinite(estimate).all():
         raise ValueError("the result has values that are not finite")
-    figures, bright = {}, arc & ~mask
+    scores, bright = {}, arc & ~mask
     constant = np.mean((reference - estimate)[~mask])
     for name, image in (("", estimate), ("_matched", estimate + constant)):
-        found = image_metrics(image, reference, data_range=1.0, mask=mask)
-        figures[f"mse{name}"], figures[f"ssim{name}"] = found["mse"], found["ssim"]
-        figures[f"mse_arc{name}"] = float(np.mean((image - reference)[bright] ** 2))
-    return {name: figures[name] for name in IMAGE_METRICS}
+        metrics = image_metrics(image, reference, data_range=1.0, mask=mask)
+        scores[f"mse{name}"], scores[f"ssim{name}"] = metrics["mse"], metrics["ssim"]
+        scores[f"mse_arc{name}"] = float(np.mean((image - reference)[bright] ** 2))
+    return {name: scores[name] for name in IMAGE_METRICS}
 
 
 def score_both(estimate, pair):
     """Figures against the target, and against the truth where that is another image."""
-    found = {f"target_{name}": value for name, value in score_image(
+    metrics = {f"target_{name}": value for name, value in score_image(
         estimate, pair.target, pair.mask, pair.arc).items()}
     if pair.truth is not None:
-        found |= {f"truth_{name}": value for name, value in score_image(
+        metrics |= {f"truth_{name}": value for name, value in score_image(
             estimate, pair.truth, pair.mask, pair.arc).items()}
-    return found
+    return metrics
 
 
 def noise_floor(pair):

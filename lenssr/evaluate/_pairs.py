@@ -29,7 +29,7 @@ class WarningSummary:
             images.add(image)
 
     @contextmanager
-    def taken(self, label, image):
+    def collect(self, label, image):
         """Note what is warned of within, in place of showing it."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LensSRWarning)
@@ -37,7 +37,7 @@ class WarningSummary:
         self.add(label, [str(w.message) for w in caught
                          if issubclass(w.category, LensSRWarning)], image)
 
-    def told(self, n_images):
+    def messages(self, n_images):
         """The first message of each kind and on how many images it was given, by label."""
         return {label: [f"{first} ({len(images)} of {n_images} images)"
                         for first, images in kinds.values()]
@@ -74,7 +74,7 @@ class EvaluationPair:
         return self.target if self.truth is None else self.truth
 
 
-def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", least=MIN_PEAK_SNR):
+def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr=MIN_PEAK_SNR):
     """Make a `~lenssr.simulate.LensPair` ready."""
     lr, hr, known = pair.lr, pair.hr, pair.truth.get("hr")
     uncertainty, noise_from = None, "pair"
@@ -97,7 +97,7 @@ def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", least=M
     if mask.all():
         return None
     peak = float(best[~mask].max())
-    if not peak > least * plane.noise:
+    if not peak > min_snr * plane.noise:
         return None
     span = peak if data_range == "peak" else float(data_range) * area
     middle, noise = np.median(best[~mask]), _noise(pair, area / span)
@@ -167,14 +167,14 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
         if not Path(pairs).is_dir():
             raise ValueError(f"`pairs` must be one of {', '.join((*EXPERIMENTS, *PRESETS))}, a "
                              f"folder of pairs, or pairs, got {str(pairs)!r}")
-        found = _explicit_experiment(name or Path(pairs).resolve().name, open_catalog(pairs), n, seed, training)
+        experiment = _explicit_experiment(name or Path(pairs).resolve().name, open_catalog(pairs), n, seed, training)
     else:
         if not hasattr(pairs, "__len__"):
             pairs = list(islice(pairs, n + (0 if chosen else training)))
-        found = _explicit_experiment(name or "pairs", pairs, n, seed, training)
-    if scale not in (None, found.scale):
-        raise ValueError(f"`scale` must be that of the pairs, {found.scale}, got {scale}")
-    return found
+        experiment = _explicit_experiment(name or "pairs", pairs, n, seed, training)
+    if scale not in (None, experiment.scale):
+        raise ValueError(f"`scale` must be that of the pairs, {experiment.scale}, got {scale}")
+    return experiment
 
 
 def _preset_experiment(name, preset, n, seed, scale, training):

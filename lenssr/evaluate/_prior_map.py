@@ -65,8 +65,8 @@ def prior_map(subject, data, *, hdu=None, psf=None, uncertainty=None, mask=None,
     matched = match_result(subject, data, {"hdu": hdu, "psf": psf, "uncertainty": uncertainty,
                                     "mask": mask, "wcs": wcs, "unit": unit})
     subjects = [gather_page(matched, plane=plane) for plane in range(matched.planes)]
-    shares = [split_result(each).share for each in subjects]
-    return shares[0] if matched.result.data.ndim == 2 else np.stack(shares)
+    fractions = [split_result(page_data).prior_fraction for page_data in subjects]
+    return fractions[0] if matched.result.data.ndim == 2 else np.stack(fractions)
 
 
 def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None, mask=None,
@@ -101,12 +101,12 @@ def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None
 
     matched = match_result(subject, data, {"hdu": hdu, "psf": psf, "uncertainty": uncertainty,
                                     "mask": mask, "wcs": wcs, "unit": unit})
-    found = gather_page(matched, plane=plane)
-    parts, image = split_result(found), found.image
+    page_data = gather_page(matched, plane=plane)
+    parts, image = split_result(page_data), page_data.image
     level = sky_level(image.data, image.mask, image.noise)
-    seen = expand_mask(np.where(image.mask, np.nan, image.data - level), found.scale)
-    panels = {"observed": seen, f"result, {found.result.name}": parts.measured + parts.imagined,
-              "measured": parts.measured, "imagined": parts.imagined}
+    low = expand_mask(np.where(image.mask, np.nan, image.data - level), page_data.scale)
+    panels = {"observed": low, f"result, {page_data.result.name}": parts.data_part + parts.prior_part,
+              "measured": parts.data_part, "imagined": parts.prior_part}
 
     def stretch(values):
         return np.arcsinh(values / (STRETCH_NOISE * image.noise))
@@ -119,7 +119,7 @@ def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None
         axis.imshow(stretch(values), origin="lower", cmap="RdGy_r", vmin=-most, vmax=most,
                     interpolation="nearest")
         axis.set_title(name)
-    drawn = axes[-1].imshow(parts.share, origin="lower", cmap="cividis", vmin=0, vmax=1,
+    drawn = axes[-1].imshow(parts.prior_fraction, origin="lower", cmap="cividis", vmin=0, vmax=1,
                             interpolation="nearest")
     axes[-1].set_title("prior map")
     figure.colorbar(drawn, ax=axes[-1], label="share imagined")

@@ -95,9 +95,9 @@ def merged_header(primary, extension):
     """Cards of the primary header and of an extension, the latter's winning."""
     if extension.get("INHERIT") is False:
         return extension.copy()
-    own = set(extension)
+    keywords = set(extension)
     inherited = [card for card in primary.cards
-                 if card.keyword in COMMENTARY_KEYWORDS or card.keyword not in own]
+                 if card.keyword in COMMENTARY_KEYWORDS or card.keyword not in keywords]
     return fits.Header([copy.copy(card) for card in (*inherited, *extension.cards)])
 
 
@@ -177,36 +177,36 @@ class Raw:
     mask_bits: int | None = None
 
 
-def read_hdulist(hdus, hdu=None, wanted=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
+def read_hdulist(hdus, hdu=None, fields=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
     """The image of a FITS file with the extensions that belong to it."""
     image = _choose_image(hdus, hdu)
-    raw = read_hdu(image, hdus, wanted)
+    raw = read_hdu(image, hdus, fields)
 
     def beside(names):
         return _find_companion(hdus, image, names)
 
-    if "uncertainty" in wanted:
+    if "uncertainty" in fields:
         _add_uncertainty(raw, beside)
-    if "mask" in wanted and (found := beside(MASK_NAMES)) is not None:
-        raw.mask, raw.mask_bits = pixels(found), _mask_bits(raw.header, found.header)
-    if "psf" in wanted and (found := beside(PSF_NAMES)) is not None:
-        raw.psf = pixels(found)
+    if "mask" in fields and (mask_hdu := beside(MASK_NAMES)) is not None:
+        raw.mask, raw.mask_bits = pixels(mask_hdu), _mask_bits(raw.header, mask_hdu.header)
+    if "psf" in fields and (mask_hdu := beside(PSF_NAMES)) is not None:
+        raw.psf = pixels(mask_hdu)
     return raw
 
 
-def read_hdu(image, hdus=None, wanted=frozenset({"wcs", "unit"})):
+def read_hdu(image, hdus=None, fields=frozenset({"wcs", "unit"})):
     """The `Raw` of one image HDU alone; of its file only the header and tables of the WCS."""
     header = image.header.copy()
     if hdus is not None and image is not hdus[0]:
         header = merged_header(hdus[0].header, header)
     try:
-        unit = parse_unit(_bunit(header), "BUNIT", silent="unit" not in wanted)
+        unit = parse_unit(_bunit(header), "BUNIT", silent="unit" not in fields)
     except ValueError:
-        if "unit" in wanted:
+        if "unit" in fields:
             raise
         unit = None
     return Raw(pixels(image), header=header, unit=unit,
-               wcs=wcs_from_hdus(image.header, hdus) if "wcs" in wanted else None)
+               wcs=wcs_from_hdus(image.header, hdus) if "wcs" in fields else None)
 
 
 def _bunit(header):
@@ -236,10 +236,10 @@ def _choose_image(hdus, hdu):
             if (has_pixels(image) and len(image.shape) == ndim
                     and _name(image)[1] not in COMPANION_NAMES):
                 return image
-    found = ", ".join(f"{h.name or 'HDU'} {getattr(h, 'shape', '') if h.is_image else 'table'}"
+    contents = ", ".join(f"{h.name or 'HDU'} {getattr(h, 'shape', '') if h.is_image else 'table'}"
                       for h in hdus)
     raise ValueError("`data` must hold a 2-D image or a cube that isn't empty, the file has "
-                     f"{found or 'no HDU'}")
+                     f"{contents or 'no HDU'}")
 
 
 def _find_companion(hdus, image, names):
@@ -260,30 +260,30 @@ def _mask_bits(header, about):
     return sum(1 << plane for plane in planes) if planes else None
 
 
-def _add_uncertainty(raw, beside):
-    found = beside(("UNCERT",))
-    kind = None if found is None else UNCERTAINTY_CLASSES.get(found.header.get("UTYPE"),
+def _add_uncertainty(raw, companion):
+    uncertainty_hdu = companion(("UNCERT",))
+    kind = None if uncertainty_hdu is None else UNCERTAINTY_CLASSES.get(uncertainty_hdu.header.get("UTYPE"),
                                                         StdDevUncertainty)
     for names, named in ((SIGMA_NAMES, StdDevUncertainty), (VARIANCE_NAMES, VarianceUncertainty),
                          (INVERSE_VARIANCE_NAMES, InverseVariance)):
-        if found is None and (found := beside(names)) is not None:
+        if uncertainty_hdu is None and (uncertainty_hdu := companion(names)) is not None:
             kind = named
-    if found is not None:
-        raw.uncertainty = kind(pixels(found), unit=_uncertainty_unit(found, raw.unit, kind))
-    elif (found := beside(WEIGHT_NAMES)) is not None:
-        raw.weight = pixels(found).astype(float)
-        warnings.warn(f"the weights in {found.name} give the noise its shape only, its level is "
+    if uncertainty_hdu is not None:
+        raw.uncertainty = kind(pixels(uncertainty_hdu), unit=_uncertainty_unit(uncertainty_hdu, raw.unit, kind))
+    elif (uncertainty_hdu := companion(WEIGHT_NAMES)) is not None:
+        raw.weight = pixels(uncertainty_hdu).astype(float)
+        warnings.warn(f"the weights in {uncertainty_hdu.name} give the noise its shape only, its level is "
                       "estimated from the sky", LensSRWarning, stacklevel=2)
 
 
-def _uncertainty_unit(found, unit, kind):
+def _uncertainty_unit(hdu, unit, kind):
     """The unit of an uncertainty, where it has one that goes with the image's."""
-    own, wanted = _bunit(found.header), power_of(unit, UNCERTAINTY_POWERS[kind])
-    if own is None or wanted is None:
+    unit_text, expected_unit = _bunit(hdu.header), power_of(unit, UNCERTAINTY_POWERS[kind])
+    if unit_text is None or expected_unit is None:
         return None
-    own = parse_unit(own, "BUNIT", silent=True)
-    if own is None or own.is_equivalent(wanted):
-        return own
-    warnings.warn(f"the unit {str(own)!r} of {found.name} doesn't go with the image's: its values "
-                  f"are taken in {wanted}", LensSRWarning, stacklevel=2)
+    unit_text = parse_unit(unit_text, "BUNIT", silent=True)
+    if unit_text is None or unit_text.is_equivalent(expected_unit):
+        return unit_text
+    warnings.warn(f"the unit {str(unit_text)!r} of {hdu.name} doesn't go with the image's: its values "
+                  f"are taken in {expected_unit}", LensSRWarning, stacklevel=2)
     return None

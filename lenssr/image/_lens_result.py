@@ -70,10 +70,10 @@ def solution_hdus(solution, plane):
     parameters = fits.table_to_hdu(table)
     parameters.header["LENSPOT"] = (solution.potential, "rms convergence of the potential")
     source = fits.ImageHDU(solution.source)
-    for axis, place in enumerate(solution.origin, 1):
+    for axis, coordinate in enumerate(solution.origin, 1):
         # Where it is on the pixels of the image: a linear system, not one of the sky.
         source.header[f"CRPIX{axis}"] = (1.0, "first pixel")
-        source.header[f"CRVAL{axis}"] = (place + 1, "its place in FITS pixels of the image")
+        source.header[f"CRVAL{axis}"] = (coordinate + 1, "its place in FITS pixels of the image")
         source.header[f"CDELT{axis}"] = (solution.step, "pixels of the image")
         source.header[f"CTYPE{axis}"] = f"PIXEL{axis}"
     rows = [(k, *at, *behind) for k, (curve, caustic) in enumerate(

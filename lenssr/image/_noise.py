@@ -28,11 +28,11 @@ def sigma_from(uncertainty, missing, unit):
         if uncertainty_class(kind) is None:
             raise TypeError("`uncertainty` must be a StdDevUncertainty, VarianceUncertainty or "
                             f"InverseVariance, got {kind.__name__}")
-        values, own = uncertainty.array, uncertainty.unit
+        values, input_unit = uncertainty.array, uncertainty.unit
     elif isinstance(uncertainty, u.Quantity):
-        values, own = uncertainty.value, uncertainty.unit
+        values, input_unit = uncertainty.value, uncertainty.unit
     else:
-        values, own = uncertainty, None
+        values, input_unit = uncertainty, None
     try:
         values = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as err:
@@ -47,18 +47,18 @@ def sigma_from(uncertainty, missing, unit):
     power = UNCERTAINTY_POWERS[uncertainty_class(kind)]
     with np.errstate(divide="ignore"):
         sigma = values ** (1 / power)
-    return sigma * _unit_factor(own, unit, power), kind
+    return sigma * _unit_factor(input_unit, unit, power), kind
 
 
-def _unit_factor(own, unit, power):
-    wanted = power_of(unit, power)
-    if own is None or wanted is None or own == wanted:
+def _unit_factor(input_unit, unit, power):
+    target_unit = power_of(unit, power)
+    if input_unit is None or target_unit is None or input_unit == target_unit:
         return 1.0
     try:
-        return (1.0 * own).to_value(wanted) ** (1 / power)
+        return (1.0 * input_unit).to_value(target_unit) ** (1 / power)
     except (u.UnitConversionError, TypeError, ValueError) as err:
-        raise ValueError(f"`uncertainty` must have a unit that converts to {wanted}, "
-                         f"got {own}") from err
+        raise ValueError(f"`uncertainty` must have a unit that converts to {target_unit}, "
+                         f"got {input_unit}") from err
 
 
 def as_uncertainty(sigma, kind, unit, dtype=np.float64):
@@ -71,10 +71,10 @@ def as_uncertainty(sigma, kind, unit, dtype=np.float64):
 
 def safe_downcast(values, dtype):
     """The values in a floating type, or as they are where it can't hold them."""
-    limits, sizes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
-    most = sizes.max(initial=0)
+    limits, magnitudes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
+    most = magnitudes.max(initial=0)
     # What is small beside the rest may as well be zero.
-    lost = (sizes > limits.eps * most) & (sizes < limits.tiny)
+    lost = (magnitudes > limits.eps * most) & (magnitudes < limits.tiny)
     return values if most >= limits.max or lost.any() else values.astype(dtype)
 
 

@@ -90,8 +90,8 @@ def band_wavelength(band):
             raise ValueError(f"`band` must be a positive wavelength, got {band}")
         return value
     name = str(band).strip().lower()
-    if found := re.search(r"f(\d{3})(?:[wmnx]|lp)2?\b", name):
-        number = int(found[1])
+    if match := re.search(r"f(\d{3})(?:[wmnx]|lp)2?\b", name):
+        number = int(match[1])
         # Hubble's infrared filters and Webb's count tens of nanometres; its optical ones go
         # from F218W to F850LP in nanometres.
         return number / (100 if number < 200 or number in JWST_FILTERS else 1000)
@@ -101,48 +101,48 @@ def band_wavelength(band):
 
 def read_metadata(header, scale=None):
     """What a header tells of the observation."""
-    found = {} if scale is None else {"pixel_scale": float(scale.to_value(u.arcsec))}
+    metadata = {} if scale is None else {"pixel_scale": float(scale.to_value(u.arcsec))}
     if header is None:
-        return found
+        return metadata
     for name, keys in REDSHIFT_KEYWORDS.items():
         for key in keys:
             value = header.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 20:
-                found.setdefault(name, float(value))
+                metadata.setdefault(name, float(value))
     for key in BAND_KEYWORDS:
         if isinstance(header.get(key), str) and (
                 wavelength := band_wavelength(header[key])) is not None:
-            found.setdefault("wavelength", wavelength)
-    return found
+            metadata.setdefault("wavelength", wavelength)
+    return metadata
 
 
 HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
-def parse_input(data, hdu, wanted):
+def parse_input(data, hdu, fields):
     """What an image carries, whatever holds it."""
     if isinstance(data, fits.HDUList):
-        return read_hdulist(data, hdu, wanted)
+        return read_hdulist(data, hdu, fields)
     if is_file(data):
         with open_fits(data) as hdus:
-            return read_hdulist(hdus, hdu, wanted)
+            return read_hdulist(hdus, hdu, fields)
     if hdu is not None:
         raise ValueError(f"`hdu` goes with a file or an HDUList, got `data` of "
                          f"{type(data).__name__}")
     if isinstance(data, HDU_TYPES):
-        return read_hdu(data, wanted=wanted)
+        return read_hdu(data, fields=fields)
     if isinstance(data, NDData):
-        return _from_nddata(data, wanted)
+        return _from_nddata(data, fields)
     if isinstance(data, Cutout2D):
-        raw = _from_array(data.data, wanted)
+        raw = _from_array(data.data, fields)
         raw.wcs = data.wcs
         return raw
-    return _from_array(data, wanted)
+    return _from_array(data, fields)
 
 
-def _from_nddata(data, wanted):
+def _from_nddata(data, fields):
     header = header_from(data.meta)
-    if data.wcs is None and "wcs" in wanted and "CTYPE1" in header:
+    if data.wcs is None and "wcs" in fields and "CTYPE1" in header:
         # It may be of other pixels: Astropy's slicing leaves the header as it was.
         warnings.warn("the metadata have a WCS, but the NDData has none: it was dropped (give "
                       "wcs=)", LensSRWarning, stacklevel=2)
@@ -150,11 +150,11 @@ def _from_nddata(data, wanted):
         warnings.warn("the flags of the NDData were dropped: only its mask is used",
                       LensSRWarning, stacklevel=2)
     return Raw(np.asarray(data.data), uncertainty=data.uncertainty, mask=data.mask, wcs=data.wcs,
-               unit=parse_unit(data.unit) if "unit" in wanted else data.unit,
+               unit=parse_unit(data.unit) if "unit" in fields else data.unit,
                psf=getattr(data, "psf", None), header=header)
 
 
-def _from_array(data, wanted):
+def _from_array(data, fields):
     raw = Raw(data)
     if isinstance(data, np.ma.MaskedArray):
         raw.data, raw.mask = data.data, np.ma.getmaskarray(data)
@@ -167,7 +167,7 @@ def _from_array(data, wanted):
         raw.data = np.asarray(data)
     if isinstance(raw.data, u.Quantity):
         raw.data, raw.unit = raw.data.value, raw.data.unit
-        if "unit" in wanted:
+        if "unit" in fields:
             raw.unit = parse_unit(raw.unit)
     return raw
 
@@ -229,8 +229,8 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     FileNotFoundError
         If there is no such file.
     """
-    given = {"uncertainty": uncertainty, "mask": mask, "psf": psf, "wcs": wcs, "unit": unit}
-    raw = parse_input(data, hdu, {name for name, value in given.items() if value is None})
+    overrides = {"uncertainty": uncertainty, "mask": mask, "psf": psf, "wcs": wcs, "unit": unit}
+    raw = parse_input(data, hdu, {name for name, value in overrides.items() if value is None})
     values, dtype = _values(raw.data)
     unit = raw.unit if unit is None else parse_unit(unit)
     wcs = _checked_wcs(raw.wcs if wcs is None else wcs, values.ndim)
@@ -256,7 +256,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     side = pixel_scale(wcs, shape)
     psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape, side)
     metadata = read_metadata(raw.header, side)
-    planes = [replace(plane, psf=each, metadata=metadata) for plane, each in zip(planes, psfs)]
+    planes = [replace(plane, psf=plane_psf, metadata=metadata) for plane, plane_psf in zip(planes, psfs)]
     header = fits.Header() if raw.header is None else without_layout(raw.header)
     return Parsed(planes, values.shape, dtype, wcs, unit, header, kind, sigma is not None)
 
@@ -350,14 +350,14 @@ def pixel_scale(wcs, shape):
     # At the centre of the image, and of the first band of a cube.
     y, x = ((n - 1) / 2 for n in shape)
     bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
-    here, right, up = (get_skycoord(wcs.pixel_to_world(*pixel, *bands))
+    centre, right, up = (get_skycoord(wcs.pixel_to_world(*pixel, *bands))
                        for pixel in ((x, y), (x + 1, y), (x, y + 1)))
-    if here is None:
+    if centre is None:
         return None
-    return np.sqrt(here.separation(right) * here.separation(up)).to(u.deg)
+    return np.sqrt(centre.separation(right) * centre.separation(up)).to(u.deg)
 
 
 def get_skycoord(world):
     """The celestial one of the coordinates of a pixel."""
     worlds = world if isinstance(world, (list, tuple)) else [world]
-    return next((each for each in worlds if isinstance(each, SkyCoord)), None)
+    return next((coordinate for coordinate in worlds if isinstance(coordinate, SkyCoord)), None)

@@ -29,7 +29,7 @@ def parse_psfs(psf, n_planes, shape, pixel_scale=None):
         if len(psf) != n_planes:
             raise ValueError(f"`psf` must be one PSF or one for each of the {n_planes} planes, "
                              f"got {len(psf)}")
-        return [parse_psf(each, shape, pixel_scale) for each in psf]
+        return [parse_psf(item, shape, pixel_scale) for item in psf]
     return [parse_psf(psf, shape, pixel_scale)] * n_planes
 
 

@@ -68,8 +68,8 @@ def relative_kernel(psf, scale):
     sides = [fft.next_fast_len(n + 8 * scale, real=True) for n in kernel.shape]
     k2 = fft.fftfreq(sides[0])[:, None] ** 2 + fft.rfftfreq(sides[1])[None, :] ** 2
     target = np.exp(-2 * (np.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * k2)
-    share = target * (1 + WIENER_FLOOR) / (target**2 + WIENER_FLOOR)
-    kernel = fft.irfft2(fft.rfft2(kernel, s=sides) * share, s=sides)[
+    transfer = target * (1 + WIENER_FLOOR) / (target**2 + WIENER_FLOOR)
+    kernel = fft.irfft2(fft.rfft2(kernel, s=sides) * transfer, s=sides)[
         :kernel.shape[0], :kernel.shape[1]]
     return _in_phase(kernel, scale)
 

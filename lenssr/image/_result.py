@@ -50,7 +50,7 @@ def _masks(aperture, wcs):
     from photutils.aperture import Aperture, SkyAperture
 
     if isinstance(aperture, list | tuple) and aperture:
-        return [_masks(each, wcs) for each in aperture]
+        return [_masks(item, wcs) for item in aperture]
     if not isinstance(aperture, Aperture):
         raise TypeError("`aperture` must be an aperture of photutils, or a sequence of them, got "
                         f"{type(aperture).__name__}")
@@ -64,7 +64,7 @@ def _masks(aperture, wcs):
 
 def _map_nested(masks, function):
     """The function of each of nested lists."""
-    return [_map_nested(each, function) for each in masks] if isinstance(masks, list) else function(masks)
+    return [_map_nested(item, function) for item in masks] if isinstance(masks, list) else function(masks)
 
 
 class _PlaneErrors:
@@ -167,7 +167,7 @@ class SuperResolvedImage(CCDData):
             if self.correlation is not None:
                 kept["correlation"] = self.correlation[planes]
         if kept["correlation"] is not None:
-            kept["correlation"] = kept["correlation"].at_steps(item, self.ndim)
+            kept["correlation"] = kept["correlation"].decimate(item, self.ndim)
         for name in ("measurement_std", "prior_std", "consistency"):
             value = getattr(self, name)
             if value is not None and value.shape == self.shape:
@@ -208,7 +208,7 @@ class SuperResolvedImage(CCDData):
 
     def _lens_scaled(self, factor):
         """The lens of the image times a number."""
-        scaled = [None if one is None else one.scaled(factor) for one in self.solutions]
+        scaled = [None if solution is None else solution.scaled(factor) for solution in self.solutions]
         return scaled if isinstance(self.lens, list) else scaled[0]
 
     def _psf_with(self, operand):
@@ -455,7 +455,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
     -------
     image : `SuperResolvedImage`
     """
-    share = 1 / scale**2 if kind == "per-pixel" else 1.0
+    flux_factor = 1 / scale**2 if kind == "per-pixel" else 1.0
 
     def stack(name):
         planes = [getattr(r, name) for r in restorations]
@@ -464,7 +464,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
         return planes[0] if len(parsed.shape) == 2 else np.stack(planes, axis=-3)
 
     def flux(array):
-        return safe_downcast(share * array, parsed.dtype)
+        return safe_downcast(flux_factor * array, parsed.dtype)
 
     header = _result_header(parsed.header, wcs, scale)
     for name, value in metadata.items():
@@ -473,9 +473,9 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
     for line in history:
         header.add_history(line)
     unit = u.dimensionless_unscaled if parsed.unit is None else parsed.unit
-    std, whole, samples = stack("measurement_std"), stack("predictive_std"), stack("samples")
-    prior = None if whole is None else np.sqrt(np.maximum(whole**2 - std**2, 0))
-    error = share * (std if whole is None else whole)
+    std, total_std, samples = stack("measurement_std"), stack("predictive_std"), stack("samples")
+    prior = None if total_std is None else np.sqrt(np.maximum(total_std**2 - std**2, 0))
+    error = flux_factor * (std if total_std is None else total_std)
     consistency = stack("consistency")
     return SuperResolvedImage(
         flux(stack("mean")), unit=unit, mask=stack("mask"), wcs=wcs, meta=header,
@@ -484,8 +484,8 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
         prior_std=None if prior is None else flux(prior),
         samples=None if samples is None else flux(samples),
         consistency=None if consistency is None else safe_downcast(consistency, parsed.dtype),
-        correlation=_result_correlation(restorations, len(parsed.shape) > 2, share),
-        lens=_lens_solutions(restorations, len(parsed.shape) > 2, share))
+        correlation=_result_correlation(restorations, len(parsed.shape) > 2, flux_factor),
+        lens=_lens_solutions(restorations, len(parsed.shape) > 2, flux_factor))
 
 
 def _result_header(old, wcs, scale):
@@ -499,20 +499,20 @@ def _result_header(old, wcs, scale):
     return header
 
 
-def _result_correlation(restorations, cube, share):
+def _result_correlation(restorations, cube, flux_factor):
     """That of the errors in the values of the result; `None` if one plane's is not known."""
-    found = [r.correlation for r in restorations]
-    if any(one is None for one in found):
+    correlations = [r.correlation for r in restorations]
+    if any(correlation is None for correlation in correlations):
         return None
-    return (ErrorCorrelation.stack(found) if cube else found[0]).scaled(share)
+    return (ErrorCorrelation.stack(correlations) if cube else correlations[0]).scaled(flux_factor)
 
 
-def _lens_solutions(restorations, cube, share):
+def _lens_solutions(restorations, cube, flux_factor):
     """The lens of each plane, in the unit of the result; `None` where no method found one."""
-    found = [None if r.lens is None else r.lens.scaled(share) for r in restorations]
-    if all(one is None for one in found):
+    solutions = [None if r.lens is None else r.lens.scaled(flux_factor) for r in restorations]
+    if all(solution is None for solution in solutions):
         return None
-    return found if cube else found[0]
+    return solutions if cube else solutions[0]
 
 
 def _joint_psf(psfs):

@@ -25,9 +25,9 @@ WCS_CARD_LIST = "SRWCSOWN"  # card that lists cards of the WCS, such as dates
 
 def to_hdulist(image):
     """FITS from a `SuperResolvedImage`."""
-    header, beside = without_layout(header_from(image.meta)), []
+    header, extensions = without_layout(header_from(image.meta)), []
     if image.wcs is not None:
-        header, beside = _add_wcs(header, image.wcs)
+        header, extensions = _add_wcs(header, image.wcs)
     header["BUNIT"] = unit_text(image.unit)
     hdus = fits.HDUList([fits.PrimaryHDU(image.data, header)])
     if image.mask is not None:
@@ -48,7 +48,7 @@ def to_hdulist(image):
     for plane, solution in enumerate(image.solutions, 1):
         if solution is not None:
             hdus.extend(solution_hdus(solution, plane))
-    hdus.extend(beside)
+    hdus.extend(extensions)
     return hdus
 
 
@@ -68,31 +68,31 @@ def _read_correlation(hdus):
 
 def _add_wcs(header, wcs):
     """The header with the cards of the WCS, and the extensions that it needs."""
-    cards, beside = wcs_to_fits(wcs)
+    cards, extensions = wcs_to_fits(wcs)
     if isinstance(wcs, WCS):
         header = strip_wcs(header, keep_alternates=True)
-    own = [key for key in strip_wcs(cards) if key not in header]
+    wcs_keywords = [key for key in strip_wcs(cards) if key not in header]
     header.extend(cards, unique=True)
-    if own:
-        header[WCS_CARD_LIST] = (",".join(own), "of the WCS alone")
-    return header, beside
+    if wcs_keywords:
+        header[WCS_CARD_LIST] = (",".join(wcs_keywords), "of the WCS alone")
+    return header, extensions
 
 
 def write_hdus(hdus, path):
     """Write a file beside and rename it, so that one of that name is always whole."""
     folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".part-{os.getpid()}-{name}")
+    tmp_path = os.path.join(folder, f".part-{os.getpid()}-{name}")
     try:
         with warnings.catch_warnings():
             # Cards are written as they came, those against the standard, too.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            hdus.writeto(beside, overwrite=True, output_verify="ignore")
-        os.replace(beside, path)
+            hdus.writeto(tmp_path, overwrite=True, output_verify="ignore")
+        os.replace(tmp_path, path)
     except OSError as err:
         raise OSError(f"`path` {path!r} can't be written: {err.strerror or err}") from err
     finally:
-        if os.path.exists(beside):
-            os.remove(beside)
+        if os.path.exists(tmp_path):
+            os.remove(tmp_path)
 
 
 def from_hdulist(hdus):
@@ -106,10 +106,10 @@ def from_hdulist(hdus):
     uncertainty = None
     if "UNCERT" in parts:
         about = hdus["UNCERT"].header
-        own = parse_unit(about.get("BUNIT"), silent=True)
+        unit = parse_unit(about.get("BUNIT"), silent=True)
         # An unknown unit is equal to no other, not to the image's either.
-        own = None if isinstance(own, u.UnrecognizedUnit) else own
-        uncertainty = UNCERTAINTY_CLASSES[about["UTYPE"]](parts["UNCERT"], unit=own)
+        unit = None if isinstance(unit, u.UnrecognizedUnit) else unit
+        uncertainty = UNCERTAINTY_CLASSES[about["UTYPE"]](parts["UNCERT"], unit=unit)
     mask = parts["MASK"].astype(bool) if "MASK" in parts else None
     return {"data": pixels(hdus[0], "path"), "unit": parse_unit(header["BUNIT"], silent=True),
             "uncertainty": uncertainty, "mask": mask, "wcs": wcs, "psf": parts.get("PSFIMAGE"),
@@ -121,10 +121,10 @@ def from_hdulist(hdus):
 
 def _read_lens(hdus):
     shape = hdus[0].shape
-    found = solutions_from(hdus, shape[0] if len(shape) == 3 else 1)
-    if all(one is None for one in found):
+    solutions = solutions_from(hdus, shape[0] if len(shape) == 3 else 1)
+    if all(solution is None for solution in solutions):
         return None
-    return found if len(shape) == 3 else found[0]
+    return solutions if len(shape) == 3 else solutions[0]
 
 
 def _user_cards(header, wcs):

@@ -50,12 +50,12 @@ def _is_logarithmic(unit):
 
 
 def _from_string(text):
-    words = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is taken for a power
-    words = re.sub(r"(?<![\d.])[A-Za-z]+",
-                   lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), words)
+    spelled = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is taken for a power
+    spelled = re.sub(r"(?<![\d.])[A-Za-z]+",
+                   lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), spelled)
     with warnings.catch_warnings(), u.add_enabled_units([u.photometric]):
         warnings.simplefilter("ignore", u.UnitsWarning)
-        for candidate in (CASE_SENSITIVE_SPELLINGS.get(text, words), text):
+        for candidate in (CASE_SENSITIVE_SPELLINGS.get(text, spelled), text):
             for layout in ("fits", None):
                 try:
                     return u.Unit(candidate, format=layout)
@@ -124,8 +124,8 @@ def flux_convention(unit, flux="auto"):
         powers = dict(zip(base.bases, base.powers))
         per_area = any(powers.get(area, 0) < 0 for area in (u.rad, u.sr, u.beam))
         return "surface-brightness" if per_area or unit.is_equivalent(u.K) else "per-pixel"
-    told = "no unit" if unit is None else f"the unit {str(unit)!r}"
-    warnings.warn(f"the image has {told}: its values are taken as flux per pixel "
+    reason = "no unit" if unit is None else f"the unit {str(unit)!r}"
+    warnings.warn(f"the image has {reason}: its values are taken as flux per pixel "
                   "(say flux='per-pixel' or flux='surface-brightness')",
                   LensSRWarning, stacklevel=2)
     return "per-pixel"

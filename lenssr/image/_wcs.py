@@ -78,14 +78,14 @@ def check_same_sky(old, new, scale, reason):
         return np.minimum(gap, np.abs(gap - turn))  # right ascension 0 is 360
 
     with np.errstate(all="ignore"):
-        here, there = world(old, pixels), world(new, moved)
-        pixel = np.zeros_like(here)
+        old_position, new_position = world(old, pixels), world(new, moved)
+        pixel = np.zeros_like(old_position)
         for axis in range(len(pixels)):
-            beside = pixels.copy()
-            beside[axis] += 1e-2
-            pixel = np.fmax(pixel, apart(world(old, beside), here) * 1e2)
-        limit = WCS_TOLERANCE * pixel + 32 * np.finfo(float).eps * np.abs(here)
-        same = (apart(here, there) <= limit) | (np.isnan(here) & np.isnan(there))
+            neighbours = pixels.copy()
+            neighbours[axis] += 1e-2
+            pixel = np.fmax(pixel, apart(world(old, neighbours), old_position) * 1e2)
+        limit = WCS_TOLERANCE * pixel + 32 * np.finfo(float).eps * np.abs(old_position)
+        same = (apart(old_position, new_position) <= limit) | (np.isnan(old_position) & np.isnan(new_position))
     if not same.all():
         raise ValueError(f"`wcs` {reason}: positions on the sky would move")
 
@@ -131,13 +131,13 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
         return _rescaled_bounds(self._wcs, self._scale)
 
     def pixel_to_world_values(self, *pixel_arrays):
-        x, y, *others = (np.asanyarray(p) for p in pixel_arrays)
+        x, y, *extra = (np.asanyarray(p) for p in pixel_arrays)
         x, y = ((p + 0.5) / self._scale - 0.5 for p in (x, y))
-        return self._wcs.pixel_to_world_values(x, y, *others)
+        return self._wcs.pixel_to_world_values(x, y, *extra)
 
     def world_to_pixel_values(self, *world_arrays):
-        x, y, *others = self._wcs.world_to_pixel_values(*world_arrays)
-        return (to_fine_pixel(x, self._scale), to_fine_pixel(y, self._scale), *others)
+        x, y, *extra = self._wcs.world_to_pixel_values(*world_arrays)
+        return (to_fine_pixel(x, self._scale), to_fine_pixel(y, self._scale), *extra)
 
 
 def rescale_wcs(wcs, scale):
@@ -255,10 +255,10 @@ def _is_linear(prm, pc):
     """Whether nothing but PC and CDELT acts between pixels and intermediate coordinates."""
     offsets = np.vstack([np.zeros(len(pc)), 300 * np.eye(len(pc)), -300 * np.eye(len(pc))])
     pixels = prm.crpix + offsets
-    found = prm.p2s(pixels, 1)["imgcrd"]
+    intermediate = prm.p2s(pixels, 1)["imgcrd"]
     matrix = prm.cdelt[:, None] * pc
     linear = (pixels - prm.crpix) @ matrix.T
-    return np.allclose(found, linear, rtol=0, atol=1e-12 * np.abs(matrix).max())
+    return np.allclose(intermediate, linear, rtol=0, atol=1e-12 * np.abs(matrix).max())
 
 
 def _scaled_sip(coefficients, scale):

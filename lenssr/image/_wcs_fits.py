@@ -71,7 +71,7 @@ PIXEL_SIZE_CARDS = (
 
 def fix_fortran_exponents(header):
     """The header, or a copy of it in which no number has the exponent written with D."""
-    cards, found = list(header.cards), False
+    cards, changed = list(header.cards), False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
         for i, card in enumerate(cards):
@@ -79,8 +79,8 @@ def fix_fortran_exponents(header):
                 image = copy.copy(card).image
                 if _D_EXPONENT.match(image):
                     cards[i] = fits.Card.fromstring(_D_EXPONENT.sub(r"\1E\2", image))
-                    found = True
-    return fits.Header(cards) if found else header
+                    changed = True
+    return fits.Header(cards) if changed else header
 
 
 _D_EXPONENT = re.compile(r"(.{8}= *[+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)(?= *(?:/|$))")
@@ -159,11 +159,11 @@ def _compare_alternate(old, new, key, scale):
         warnings.simplefilter("ignore")
         try:
             before, after = (WCS(h, key=key, naxis=2) for h in (old, new))
-            here = before.wcs_pix2world(corners, 1)
-            there = after.wcs_pix2world((corners - 0.5) * scale + 0.5, 1)
+            old_position = before.wcs_pix2world(corners, 1)
+            new_position = after.wcs_pix2world((corners - 0.5) * scale + 0.5, 1)
         except Exception as err:  # WCSLIB raises a dozen kinds here
             return " ".join(str(err).split())
-    same = np.isclose(here, there, rtol=1e-12, atol=1e-12, equal_nan=True).all()
+    same = np.isclose(old_position, new_position, rtol=1e-12, atol=1e-12, equal_nan=True).all()
     return "" if same else "its pixels cannot be divided by changing CRPIX, CD or CDELT alone"
 
 

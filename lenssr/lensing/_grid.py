@@ -31,22 +31,22 @@ class SceneGrid:
 
     def _gauss(self, distance):
         width = TARGET_SIGMA / self.scale
-        found = torch.exp(-0.5 * (distance / width) ** 2)
+        weights = torch.exp(-0.5 * (distance / width) ** 2)
         # What no sum can show, lest wings be denormal numbers: these are forty times as slow.
-        found = functional.threshold(found, torch.finfo(found.dtype).eps ** 2, 0.0)
-        return found / (width * math.sqrt(2 * math.pi))
+        weights = functional.threshold(weights, torch.finfo(weights.dtype).eps ** 2, 0.0)
+        return weights / (width * math.sqrt(2 * math.pi))
 
-    def profile(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+    def profile(self, axis: str, position: torch.Tensor) -> torch.Tensor:
         """The declared Gaussian about places ``(batch,)`` along an axis, of integral one."""
-        return self._gauss(self.pixels[axis] - place[:, None])
+        return self._gauss(self.pixels[axis] - position[:, None])
 
-    def profile_slope(self, axis: str, place: torch.Tensor) -> torch.Tensor:
+    def profile_slope(self, axis: str, position: torch.Tensor) -> torch.Tensor:
         """Its derivative in the place."""
-        distance = self.pixels[axis] - place[:, None]
+        distance = self.pixels[axis] - position[:, None]
         return self._gauss(distance) * distance * (self.scale / TARGET_SIGMA) ** 2
 
     @property
-    def sharp_shape(self) -> tuple:
+    def target_shape(self) -> tuple:
         """Shape of images of the declared resolution, margins included."""
         return tuple(len(self.pixels[axis]) for axis in "yx")
 
@@ -54,39 +54,39 @@ class SceneGrid:
     def _places(n, parts, like):
         return (torch.arange(n * parts, **like) + 0.5) / parts - n / 2
 
-    def sharp(self, scene: torch.Tensor) -> torch.Tensor:
+    def target_image(self, scene: torch.Tensor) -> torch.Tensor:
         """Images at the declared resolution, margins included, of surface brightnesses."""
         return self.blur[0] @ scene @ self.blur[1].T
 
-    def data(self, sharp: torch.Tensor) -> torch.Tensor:
+    def data(self, image: torch.Tensor) -> torch.Tensor:
         """The data, ``(batch, k, ny, nx)``, that images ``(batch, k, ...)`` of `sharp` mean."""
         m = self.margin
         transfer = self.observation.transfer
         # What pixel_unshuffle gives, in half the time.
-        parts = self._extended(sharp).unflatten(-1, (-1, self.scale)).unflatten(
+        parts = self._extended(image).unflatten(-1, (-1, self.scale)).unflatten(
             -3, (-1, self.scale)).permute(0, 1, 3, 5, 2, 4).flatten(2, 3)
         spectrum = (torch.fft.rfft2(parts) * transfer[:, None]).sum(dim=2)
         my, mx = self.observation.margin
-        found = torch.fft.irfft2(spectrum, s=self.observation.sides)[..., 2 * my:, 2 * mx:]
-        return found[..., m:-m, m:-m]
+        blurred = torch.fft.irfft2(spectrum, s=self.observation.sides)[..., 2 * my:, 2 * mx:]
+        return blurred[..., m:-m, m:-m]
 
-    def _extended(self, sharp):
+    def _extended(self, image):
         (my, mx), s = self.observation.margin, self.scale
-        return functional.pad(sharp, (s * mx, s * mx, s * my, s * my), mode="replicate")
+        return functional.pad(image, (s * mx, s * mx, s * my, s * my), mode="replicate")
 
-    def inner(self, sharp: torch.Tensor) -> torch.Tensor:
+    def inner(self, image: torch.Tensor) -> torch.Tensor:
         """Without the margins."""
         m = self.margin * self.scale
-        return sharp[..., m:-m, m:-m]
+        return image[..., m:-m, m:-m]
 
 
-def _fast_margin(shape, reach, least):
+def _fast_margin(shape, reach, minimum):
     """The margin, or a little more, at which the sides that are transformed are good ones."""
     def wasted(margin):
         sides = [n + 2 * (margin + r) for n, r in zip(shape, reach)]
         return sum(next_fast_len(side, real=True) - side for side in sides), margin
 
-    return min(range(least, least + 5), key=wasted)
+    return min(range(minimum, minimum + 5), key=wasted)
 
 
 class Potential:
@@ -100,9 +100,9 @@ class Potential:
         """Number of coefficients."""
         return self.side**2
 
-    def _basis(self, places, middle, slope):
-        nodes = torch.arange(self.side, dtype=places.dtype, device=places.device)
-        d = (places[..., None] - middle) / self.step - nodes + (self.side - 1) / 2
+    def _basis(self, positions, middle, slope):
+        nodes = torch.arange(self.side, dtype=positions.dtype, device=positions.device)
+        d = (positions[..., None] - middle) / self.step - nodes + (self.side - 1) / 2
         r = d.abs()
         inner, outer = (2 - r).clamp(min=0), (1 - r).clamp(min=0)
         if slope:
@@ -113,8 +113,8 @@ class Potential:
         """Derivatives of the deflection in the coefficients, on axes ``x`` ``(nx,)``, ``y``."""
         bx, by = (self._basis(p, c, False) for p, c in zip((x, y), self.centre))
         dx, dy = (self._basis(p, c, True) for p, c in zip((x, y), self.centre))
-        return tuple(torch.einsum("yk,xj->kjyx", one, two).flatten(0, 1)
-                     for one, two in ((by, dx), (dy, bx)))
+        return tuple(torch.einsum("yk,xj->kjyx", first, two).flatten(0, 1)
+                     for first, two in ((by, dx), (dy, bx)))
 
     def deflect(self, x: torch.Tensor, y: torch.Tensor, coefficients: torch.Tensor) -> tuple:
         """Deflection on axes ``x`` ``(nx,)``, ``y`` ``(ny,)``, two arrays ``(ny, nx)``."""

@@ -36,8 +36,8 @@ def image_positions(shoot, grid, beta, x_source, y_source):
     source = np.array([x_source, y_source])
     start = np.concatenate(list(_candidates(grid, beta, source)))
     with np.errstate(invalid="ignore", divide="ignore"):  # on a point mass, or in a lens's centre
-        found, magnification = _refine(shoot, start, source, grid.pixel)
-    return found[:, 0], found[:, 1], magnification
+        images, magnification = _refine(shoot, start, source, grid.pixel)
+    return images[:, 0], images[:, 1], magnification
 
 
 def _candidates(grid, beta, source):
@@ -65,33 +65,33 @@ def _candidates(grid, beta, source):
         yield np.stack([x, y], axis=1)
 
 
-def _trace(shoot, places):
+def _trace(shoot, positions):
     """Rays from places ``(k, 2)``: where they meet the source plane, and its derivatives."""
     around = [np.zeros(2), *(sign * DIFFERENCE_STEP * axis for axis in np.eye(2) for sign in (1, -1))]
-    x, y = np.concatenate([places + offset for offset in around]).T
+    x, y = np.concatenate([positions + offset for offset in around]).T
     beta = np.stack(shoot(x, y), axis=-1).reshape(5, -1, 2)
     return beta[0], np.stack([beta[1] - beta[2], beta[3] - beta[4]], axis=-1) / (2 * DIFFERENCE_STEP)
 
 
-def _refine(shoot, places, source, longest):
+def _refine(shoot, positions, source, longest):
     """Newton's steps from all places at once; those that converge, each once."""
-    moving = np.ones(len(places), bool)
+    moving = np.ones(len(positions), bool)
     for _ in range(MAX_NEWTON_STEPS):
         if not moving.any():
             break
-        beta, jacobian = _trace(shoot, places[moving])
+        beta, jacobian = _trace(shoot, positions[moving])
         # A place where the lens has no shape, such as its centre, goes nowhere.
         fine = np.abs(np.linalg.det(jacobian)) > 1e-12
         step = np.zeros_like(beta)
         step[fine] = np.linalg.solve(jacobian[fine], (source - beta)[fine][..., None])[..., 0]
         length = np.hypot(*step.T)
-        places[moving] += step * np.minimum(1, longest / np.maximum(length, 1e-12))[:, None]
+        positions[moving] += step * np.minimum(1, longest / np.maximum(length, 1e-12))[:, None]
         moving[moving] = length > NEWTON_TOLERANCE
-    found = []
-    for place in places[~moving]:
-        if all(np.hypot(*(place - other)) > 1e-3 for other in found):
-            found.append(place)
-    found = np.array(found).reshape(-1, 2)
-    beta, jacobian = _trace(shoot, found)
+    images = []
+    for position in positions[~moving]:
+        if all(np.hypot(*(position - image)) > 1e-3 for image in images):
+            images.append(position)
+    images = np.array(images).reshape(-1, 2)
+    beta, jacobian = _trace(shoot, images)
     good = (np.abs(beta - source) < 1e-6).all(axis=1)
-    return found[good], 1 / np.linalg.det(jacobian[good])
+    return images[good], 1 / np.linalg.det(jacobian[good])

@@ -255,7 +255,7 @@ def _stretched(dx, dy, e1, e2):
     return dx - e1 * dx - e2 * dy, dy - e2 * dx + e1 * dy
 
 
-def deflection(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int = SERIES_TERMS) -> tuple:
+def deflection(x: torch.Tensor, y: torch.Tensor, lens_params: torch.Tensor, terms: int = SERIES_TERMS) -> tuple:
     r"""
     Deflection of an elliptical power law with external shear.
 
@@ -267,7 +267,7 @@ def deflection(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor, terms: int
         \alpha = \frac{2 b}{1 + q} \left(\frac{b}{R}\right)^{t - 1} \frac{E}{|E|}
                  \sum_n c_n \left(- e^* \frac{E^2}{|E|^2}\right)^n .
     """
-    log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in macro.unbind(-1))
+    log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in lens_params.unbind(-1))
     t = gamma - 1
     ex, ey = _stretched(x - cx, y - cy, e1, e2)
     square = ex * ex + ey * ey + LENS_CORE
@@ -298,10 +298,10 @@ def sersic_profile(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tor
     return torch.exp((b * (1 - power)).clamp(min=-60.0))
 
 
-def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor,
+def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, lens_params: torch.Tensor,
                    terms: int = SERIES_TERMS) -> tuple:
     """Deflections of `deflect` and their derivatives, in closed form."""
-    log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in macro.unbind(-1))
+    log_radius, gamma, e1, e2, cx, cy, g1, g2 = (p[..., None, None] for p in lens_params.unbind(-1))
     t = gamma - 1
     z, e = torch.complex(x - cx, y - cy), torch.complex(e1, e2)
     axis = z - e * z.conj()
@@ -319,22 +319,22 @@ def deflection_derivatives(x: torch.Tensor, y: torch.Tensor, macro: torch.Tensor
                  - square.log() / 2)
     factor = torch.exp(t * log_ratio)
     alpha = factor * axis * total
-    found = [t * alpha, alpha * log_ratio + factor * axis * by_t]
+    derivatives = [t * alpha, alpha * log_ratio + factor * axis * by_t]
     for part, unit in ((e1, 1.0), (e2, 1j)):
         d_axis = -unit * z.conj()
         d_log = 2 * (axis.conj() * d_axis).real / square
         d_u = (-complex(unit).conjugate() * turn
                - e.conj() * (2 * axis * d_axis / square - turn * d_log))
         d_f = part / f
-        found.append(alpha * t * (d_f * (1 / (1 + f) - 1 / (1 - f * f)) - d_log / 2)
+        derivatives.append(alpha * t * (d_f * (1 / (1 + f) - 1 / (1 - f * f)) - d_log / 2)
                      + factor * (d_axis * total + axis * by_u * d_u))
     # Convergence and shear of the power law: Tessore & Metcalf, eqs. 2 and 17.
     kappa = (2 - t) / 2 * factor
     distance = (z.real**2 + z.imag**2 + LENS_CORE)
     gamma_z = -kappa * z * z / distance + (1 - t) * z * alpha / distance
     plane = torch.complex(x + 0 * y, y + 0 * x).expand_as(z)
-    found += [-(kappa + gamma_z), -1j * (kappa - gamma_z), plane.conj(), 1j * plane.conj()]
-    return alpha + torch.complex(g1, g2) * plane.conj(), torch.stack(found)
+    derivatives += [-(kappa + gamma_z), -1j * (kappa - gamma_z), plane.conj(), 1j * plane.conj()]
+    return alpha + torch.complex(g1, g2) * plane.conj(), torch.stack(derivatives)
 
 
 def sersic_derivatives(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) -> tuple:
@@ -359,7 +359,7 @@ def sersic_derivatives(x: torch.Tensor, y: torch.Tensor, light: torch.Tensor) ->
         by_square * (-ex * dy - ey * dx + inner * e2)])
 
 
-def series_terms(macro: torch.Tensor, accuracy: float = 1e-6) -> int:
+def series_terms(lens_params: torch.Tensor, accuracy: float = 1e-6) -> int:
     """Terms of the series that the most elliptical of lenses needs."""
-    worst = float(macro[..., 2:4].norm(dim=-1).max().clamp(0.02, 0.95))
+    worst = float(lens_params[..., 2:4].norm(dim=-1).max().clamp(0.02, 0.95))
     return max(3, math.ceil(math.log(accuracy) / math.log(worst)))

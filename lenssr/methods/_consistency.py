@@ -33,10 +33,10 @@ class RegularisedInverse:
     conjugate gradients on the grid of the data.
     """
 
-    def __init__(self, misfit, variance, accuracy=1e-6):
-        self._misfit, self._variance, self._accuracy = misfit, variance, accuracy
+    def __init__(self, data_residual, variance, accuracy=1e-6):
+        self._misfit, self._variance, self._accuracy = data_residual, variance, accuracy
 
-    def left(self, residual, start=None):
+    def residual_after(self, residual, start=None):
         """What is left of a residual."""
         shape = residual.shape
 
@@ -46,19 +46,19 @@ class RegularisedInverse:
 
         system = linalg.LinearOperator((residual.size,) * 2, matvec=apply, dtype=float)
         guess = None if start is None else start.ravel()
-        found, _ = linalg.cg(system, residual.ravel(), guess, rtol=self._accuracy,
+        solution, _ = linalg.cg(system, residual.ravel(), guess, rtol=self._accuracy,
                              maxiter=MAX_CG_STEPS)
-        return found.reshape(shape)
+        return solution.reshape(shape)
 
     def __call__(self, residual):
         """The image of a residual that is given in units of the noise."""
-        return self._carried(self.left(residual))
+        return self._carried(self.residual_after(residual))
 
     def _carried(self, u):
         return self._variance * self._misfit.operator.adjoint(u * self._misfit.weight)
 
 
-def enforce_consistency(restoration, misfit, run):
+def enforce_consistency(restoration, data_residual, run):
     r"""
     Move a result to the nearest one that agrees with the data.
 
@@ -81,45 +81,45 @@ def enforce_consistency(restoration, misfit, run):
     doi:10.1007/978-94-009-1740-8; Schwab, Antholzer & Haltmeier 2019,
     doi:10.1088/1361-6420/aaf14a (what the data do not see is left to the network).
     """
-    residual = misfit.residual(restoration.mean)
-    if np.sum(residual**2) <= misfit.count:
+    residual = data_residual.residual(restoration.mean)
+    if np.sum(residual**2) <= data_residual.count:
         return restoration
-    variance, whole = None, restoration.predictive_std
-    if whole is not None:
-        variance = discrepancy_variance(misfit, residual, (whole / np.max(whole)) ** 2)
+    variance, total_std = None, restoration.predictive_std
+    if total_std is not None:
+        variance = discrepancy_variance(data_residual, residual, (total_std / np.max(total_std)) ** 2)
     if variance is None:
-        variance = discrepancy_variance(misfit, residual)
+        variance = discrepancy_variance(data_residual, residual)
     if variance is None:
         warnings.warn("`data_consistent` leaves the result as it was: no change that the PSF lets "
                       "through brings its reduced chi2 down to one; the noise is understated, the "
                       "PSF wrong, or bad pixels are not masked", LensSRWarning, stacklevel=3)
         return restoration
-    inverse = RegularisedInverse(misfit, variance)
+    inverse = RegularisedInverse(data_residual, variance)
 
     def moved(mean, data=None):
-        return mean + inverse(misfit.residual(mean, data))
+        return mean + inverse(data_residual.residual(mean, data))
 
     samples = restoration.samples
     if samples is not None:
         samples = np.stack([moved(sample) for sample in samples])
     mean = moved(restoration.mean)
     return replace(restoration, mean=mean, samples=samples, model_data=None,
-                   **_errors(restoration, misfit.image, run, mean, moved))
+                   **_errors(restoration, data_residual.image, run, mean, moved))
 
 
-def discrepancy_variance(misfit, residual, shape=1.0):
+def discrepancy_variance(data_residual, residual, shape=1.0):
     """The variance of the correction that leaves a reduced chi-squared of one; None for none."""
-    left = residual
+    remainder = residual
 
     def excess(log_variance):
-        nonlocal left
-        left = RegularisedInverse(misfit, np.exp(log_variance) * shape).left(residual, left)
-        return np.sum(left**2) / misfit.count - 1
+        nonlocal remainder
+        remainder = RegularisedInverse(data_residual, np.exp(log_variance) * shape).residual_after(residual, remainder)
+        return np.sum(remainder**2) / data_residual.count - 1
 
-    unit = misfit.count / np.sum(misfit.weight**2) / misfit.gain
+    unit = data_residual.count / np.sum(data_residual.weight**2) / data_residual.gain
     # A correction that were to make the largest misfit of all, in the mean of the pixels.
     most = np.log(unit * np.max(residual**2) / np.mean(shape))
-    low, high = -np.inf, np.log(unit * misfit.gain)
+    low, high = -np.inf, np.log(unit * data_residual.gain)
     while excess(high) > 0:
         if high >= most:
             return None
@@ -146,12 +146,12 @@ def _errors(restoration, image, run, mean, moved):
 
     probes = restoration.metadata.get("n_probes", DEFAULT_PROBES)
     std, correlation = monte_carlo_error(estimate, image, probes, run.seed, mean=mean)
-    whole, found = restoration.predictive_std, correlation
-    if whole is not None:
-        whole = np.maximum(whole, std)
-        found = restoration.correlation
-        found = None if found is None else correlation.and_rest(found[[-1]])
-    return {"measurement_std": std, "predictive_std": whole, "correlation": found,
+    total_std, total_correlation = restoration.predictive_std, correlation
+    if total_std is not None:
+        total_std = np.maximum(total_std, std)
+        total_correlation = restoration.correlation
+        total_correlation = None if total_correlation is None else correlation.with_component(total_correlation[[-1]])
+    return {"measurement_std": std, "predictive_std": total_std, "correlation": total_correlation,
             "metadata": {**restoration.metadata, "n_probes": probes}}
 
 
@@ -214,9 +214,9 @@ class DataResidual:
         """
         valid = self.weight > 0
         light = PSFConvolution(self._positive_psf, self.scale, self.image.shape, self._tile)
-        seen = light.adjoint(valid.astype(float))
-        return np.divide(light.adjoint(np.where(valid, values, 0.0)), seen,
-                         out=np.full(seen.shape, np.nan), where=seen > MIN_VALID_LIGHT)
+        coverage = light.adjoint(valid.astype(float))
+        return np.divide(light.adjoint(np.where(valid, values, 0.0)), coverage,
+                         out=np.full(coverage.shape, np.nan), where=coverage > MIN_VALID_LIGHT)
 
     def chi2_map(self, mean, model_data=None):
         """Reduced chi-squared about each output pixel, of the data that got its light."""
@@ -241,34 +241,34 @@ def chi2_range(count, calibrated=None):
 
 def check_consistency(planes, restorations, run, method, data_consistent=False):
     """Bring results back to their data, and correct them if asked to."""
-    known = all(plane.psf is not None and each.psf is not None and each.psf_kind == "target"
-                and np.isfinite(each.mean).all() for plane, each in zip(planes, restorations))
+    known = all(plane.psf is not None and restoration.psf is not None and restoration.psf_kind == "target"
+                and np.isfinite(restoration.mean).all() for plane, restoration in zip(planes, restorations))
     if not known:
         if data_consistent:
             raise ValueError(f"`data_consistent` must be False for method {method!r}, whose "
                              "result is not finite, or not of the declared resolution, got True")
         return restorations, {}
-    misfits = [DataResidual(plane, run.scale, run.tile) for plane in planes]
-    metadata, found = {}, _reduced_chi2(misfits, restorations)
-    counts = [misfit.count for misfit in misfits]
+    operators = [DataResidual(plane, run.scale, run.tile) for plane in planes]
+    metadata, reduced = {}, _reduced_chi2(operators, restorations)
+    counts = [operator.count for operator in operators]
     if data_consistent:
-        metadata["chi2_before"] = _total_chi2(found, counts)
-        restorations = [enforce_consistency(each, misfit, run) for misfit, each in zip(misfits, restorations)]
-        found = _reduced_chi2(misfits, restorations)
-    metadata["chi2"] = _total_chi2(found, counts)
-    for k, (chi2, count, each) in enumerate(zip(found, counts, restorations)):
-        _warn_chi2(chi2, chi2_range(count, each.chi2_range), k if len(planes) > 1 else None)
-    return [replace(each, consistency=misfit.chi2_map(each.mean, each.model_data))
-            for misfit, each in zip(misfits, restorations)], metadata
+        metadata["chi2_before"] = _total_chi2(reduced, counts)
+        restorations = [enforce_consistency(restoration, operator, run) for operator, restoration in zip(operators, restorations)]
+        reduced = _reduced_chi2(operators, restorations)
+    metadata["chi2"] = _total_chi2(reduced, counts)
+    for k, (chi2, count, restoration) in enumerate(zip(reduced, counts, restorations)):
+        _warn_chi2(chi2, chi2_range(count, restoration.chi2_range), k if len(planes) > 1 else None)
+    return [replace(restoration, consistency=operator.chi2_map(restoration.mean, restoration.model_data))
+            for operator, restoration in zip(operators, restorations)], metadata
 
 
-def _reduced_chi2(misfits, restorations):
-    return [misfit.chi2(each.mean, each.model_data) for misfit, each in zip(misfits, restorations)]
+def _reduced_chi2(operators, restorations):
+    return [operator.chi2(restoration.mean, restoration.model_data) for operator, restoration in zip(operators, restorations)]
 
 
-def _total_chi2(found, counts):
+def _total_chi2(reduced, counts):
     """Reduced chi-squared of all planes; five digits are more than noise has."""
-    return float(f"{np.average(found, weights=counts):.5g}")
+    return float(f"{np.average(reduced, weights=counts):.5g}")
 
 
 def _warn_chi2(chi2, expected, plane):

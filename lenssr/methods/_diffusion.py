@@ -49,31 +49,31 @@ def free_memory():
 
 def check_memory(n, shape):
     """`ValueError`, with the size, if so many samples of that shape do not fit."""
-    free, one = free_memory(), BYTES_PER_PIXEL * shape[0] * shape[1]
-    if free is not None and n * one > MEMORY_FRACTION * free:
-        most = int(MEMORY_FRACTION * free / one)
+    free, sample_bytes = free_memory(), BYTES_PER_PIXEL * shape[0] * shape[1]
+    if free is not None and n * sample_bytes > MEMORY_FRACTION * free:
+        most = int(MEMORY_FRACTION * free / sample_bytes)
         raise ValueError(
             f"`n_samples` must be at most {most} for {shape[0]} x {shape[1]} output pixels, got "
-            f"{n}: they would take {n * one / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; with "
+            f"{n}: they would take {n * sample_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; with "
             "keep_samples=False there is the mean and the spread of any number")
 
 
 RANGE_MARGIN = 0.02  # relative distance from the training range that is accepted
 
 
-def conditioning_metadata(ranges, metadata, given):
+def conditioning_metadata(ranges, metadata, user_metadata):
     """Of what is known beside the pixels, that of which the training knew the like."""
     known = {}
     for name, value in metadata.items():
-        words = "band" if name == "wavelength" else name
+        label = "band" if name == "wavelength" else name
         if name not in ranges:
-            if name in given:
-                warnings.warn(f"`{words}` was not known in the training of the weights, and "
+            if name in user_metadata:
+                warnings.warn(f"`{label}` was not known in the training of the weights, and "
                               "changes nothing", LensSRWarning, stacklevel=4)
             continue
         low, high = ranges[name]
         if not low - RANGE_MARGIN * abs(low) <= value <= high + RANGE_MARGIN * abs(high):
-            warnings.warn(f"`{words}` is {value:.3g}, outside the range of the training, "
+            warnings.warn(f"`{label}` is {value:.3g}, outside the range of the training, "
                           f"{low:.3g} to {high:.3g}; the network is not told of it, and the "
                           "result is an extrapolation", LensSRWarning, stacklevel=4)
             continue
@@ -83,9 +83,9 @@ def conditioning_metadata(ranges, metadata, given):
 
 def check_metadata(correlation, pixel_scale, band, z_lens, z_source):
     """Metadata that the user gave, checked, by the names of `METADATA`."""
-    found = {}
+    metadata_found = {}
     if correlation is not None:
-        found["correlation"] = check_fraction("correlation", correlation)
+        metadata_found["correlation"] = check_fraction("correlation", correlation)
     if isinstance(pixel_scale, u.Quantity):
         try:
             pixel_scale = float(pixel_scale.to_value(u.arcsec))
@@ -93,15 +93,15 @@ def check_metadata(correlation, pixel_scale, band, z_lens, z_source):
             raise ValueError(f"`pixel_scale` must be an angle, got {pixel_scale}") from err
     for name, value in (("pixel_scale", pixel_scale), ("z_lens", z_lens), ("z_source", z_source)):
         if value is not None:
-            found[name] = check_positive_number(name, value)
+            metadata_found[name] = check_positive_number(name, value)
     if band is not None:
-        found["wavelength"] = band_wavelength(band)
-        if found["wavelength"] is None:
+        metadata_found["wavelength"] = band_wavelength(band)
+        if metadata_found["wavelength"] is None:
             raise ValueError("`band` must be a wavelength or the name of a filter, such as 'i' or "
                              f"'F814W', got {band!r}")
-    if "z_lens" in found and "z_source" in found and found["z_lens"] >= found["z_source"]:
+    if "z_lens" in metadata_found and "z_source" in metadata_found and metadata_found["z_lens"] >= metadata_found["z_source"]:
         raise ValueError(f"`z_source` must be beyond `z_lens` {z_lens!r}, got {z_source!r}")
-    return found
+    return metadata_found
 
 
 CELLS_PER_BATCH = 32768  # latent cells that are sampled together
@@ -124,10 +124,10 @@ class LatentSampler:
         self.shape = observed["data"].shape
         self.cells = tuple(-(-n // LATENT_CELL) for n in self.shape)
         self.side = min(max(self.cells), LATENT_TILE) if run.tile is None else max(1, run.tile // LATENT_CELL)
-        told = encode_metadata(observed["numbers"]).to(self.device)
-        self.features = self._features(observed, told, LATENT_CELL)
+        conditions = encode_metadata(observed["numbers"]).to(self.device)
+        self.features = self._features(observed, conditions, LATENT_CELL)
 
-    def _features(self, observed, told, cell):
+    def _features(self, observed, conditions, cell):
         """`Features` of the whole image, tile by tile."""
         torch, network = self.torch, self.network
         planes = {}
@@ -142,15 +142,15 @@ class LatentSampler:
                 block = planes[name][tile.around(times)]
                 parts.append(torch.from_numpy(block).to(self.device, torch.float32)[None, None])
             with torch.inference_mode(), self._autocast():
-                found = network.encode(*parts, told)
+                features = network.encode(*parts, conditions)
             if maps is None:
-                maps = torch.empty(*found.maps.shape[:3], *self.cells, dtype=found.maps.dtype,
+                maps = torch.empty(*features.maps.shape[:3], *self.cells, dtype=features.maps.dtype,
                                    device=self.device)
-                variance = torch.empty(*found.log_variance.shape[:2], *self.cells,
+                variance = torch.empty(*features.log_variance.shape[:2], *self.cells,
                                        device=self.device)
-            maps[..., *tile.outer()] = found.maps[..., *tile.inner()]
-            variance[..., *tile.outer()] = found.log_variance[..., *tile.inner()]
-        return found._replace(maps=maps, log_variance=variance)
+            maps[..., *tile.outer()] = features.maps[..., *tile.inner()]
+            variance[..., *tile.outer()] = features.log_variance[..., *tile.inner()]
+        return features._replace(maps=maps, log_variance=variance)
 
     def _autocast(self):
         return self.torch.autocast(self.device.type, self.torch.bfloat16, enabled=self.bfloat16)
@@ -172,7 +172,7 @@ class LatentSampler:
 
         with torch.inference_mode():
             latent = draw(sampler, levels, self.denoise, fresh(None), fresh)
-            errors = self.network.coloured(latent, self.features)[:, 0]
+            errors = self.network.decode_latent(latent, self.features)[:, 0]
         ny, nx = (self.scale * n for n in self.shape)
         return errors[:, :ny, :nx].double().cpu().numpy()
 
@@ -181,15 +181,15 @@ class LatentSampler:
         torch, network, features = self.torch, self.network, self.features
         sigma = torch.full((1,), level, device=self.device)
         pieces = network_tiles(self.cells, self.side, network.halo)
-        found = torch.empty_like(latent) if len(pieces) > 1 else None
+        denoised = torch.empty_like(latent) if len(pieces) > 1 else None
         for tile in pieces:
             part = features._replace(maps=features.maps[..., *tile.padded])
             with self._autocast():
                 output = network.denoise(latent[..., *tile.padded], sigma, part)
-            if found is None:
+            if denoised is None:
                 return output
-            found[..., *tile.outer()] = output[..., *tile.inner()]
-        return found
+            denoised[..., *tile.outer()] = output[..., *tile.inner()]
+        return denoised
 
     def spread(self):
         """Predicted standard deviation of each output pixel, noise units."""
@@ -224,7 +224,7 @@ class DiffusionSampler:
         self.steps = None if steps is None else check_positive_int("steps", steps)
         if self.steps == 1:
             raise ValueError("`steps` must be at least 2, got 1")
-        self.given = check_metadata(correlation, pixel_scale, band, z_lens, z_source)
+        self.user_metadata = check_metadata(correlation, pixel_scale, band, z_lens, z_source)
         self.n_probes = check_positive_int("n_probes", n_probes)
         self.architecture, self.weights, self.precision = architecture, weights, precision
         self.sampler, self.schedule, self.keep_samples = sampler, schedule, bool(keep_samples)
@@ -238,34 +238,34 @@ class DiffusionSampler:
         if self.keep_samples:
             check_memory(n, shape)
         network, card = load_for(self, run.scale)
-        apply, base = self.prepare(image, run)
-        restored = apply(image)
-        factor, result_metadata = self._factor(card.calibration, apply, image, restored)
-        std, correlation = monte_carlo_error(apply, image, self.n_probes, run.seed, mean=restored)
-        apply.bar.close()
+        network_bound, base = self.bind(image, run)
+        restored = network_bound(image)
+        factor, result_metadata = self._factor(card.calibration, network_bound, image, restored)
+        std, correlation = monte_carlo_error(network_bound, image, self.n_probes, run.seed, mean=restored)
+        network_bound.bar.close()
         metadata = {**image.metadata, "correlation": max(
-            0.0, neighbour_correlation(image.data, image.mask)), **self.given}
-        known = conditioning_metadata(network.ranges, metadata, self.given)
-        observed = self._observed(image, restored, apply.level, run, known, card.psf)
+            0.0, neighbour_correlation(image.data, image.mask)), **self.user_metadata}
+        known = conditioning_metadata(network.ranges, metadata, self.user_metadata)
+        observed = self._observed(image, restored, network_bound.level, run, known, card.psf)
         field = LatentSampler(network, observed, run, self.precision)
-        levels = self._levels(image, run.scale, network.side, metadata["correlation"], apply.level)
+        levels = self._levels(image, run.scale, network.side, metadata["correlation"], network_bound.level)
         update = None if image.psf is None else KalmanUpdate(
             image, run, image.noise * factor * field.spread(), metadata["correlation"])
-        mean, whole, samples, differences = self._collect(
+        mean, total_std, samples, differences = self._collect(
             field, levels, n, run, restored, image.noise * factor, update)
-        std = np.minimum(std, whole)
+        std = np.minimum(std, total_std)
         # Of a single sample, that of the errors of measurement.
-        correlation = correlation.and_rest(correlation if differences is None else (
-            measure_error_correlation(differences, whole[_central_slices(shape)])))
+        correlation = correlation.with_component(correlation if differences is None else (
+            measure_error_correlation(differences, total_std[_central_slices(shape)])))
         result_metadata |= {
             "weights": card.sha256[:16], "base_weights": base.sha256[:16], "n_samples": n,
             "sampler": self.sampler, "n_steps": len(levels), "n_probes": self.n_probes}
         return Restoration(
             mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
-            psf=target_psf(), metadata=result_metadata, samples=samples, predictive_std=whole,
+            psf=target_psf(), metadata=result_metadata, samples=samples, predictive_std=total_std,
             correlation=correlation, chi2_range=calibrated_chi2_range(card.calibration, run.scale))
 
-    def prepare(self, image, run):
+    def bind(self, image, run):
         """The network that restores, made ready for the image, and its card."""
         network, _ = load_for(self, run.scale)
         _, card = self._load(network.base)
@@ -275,15 +275,15 @@ class DiffusionSampler:
                              f"of {card.sha256[:16]}")
         name = card.network["architecture"]
         base = Unrolled if find_architecture(name).inputs == "physics" else Network
-        return base(name, weights=network.base, n_probes=self.n_probes).prepare(image, run)
+        return base(name, weights=network.base, n_probes=self.n_probes).bind(image, run)
 
-    def _factor(self, calibration, apply, image, restored):
+    def _factor(self, calibration, network_bound, image, restored):
         """What the samples' distance from the restored image is multiplied by, and cards of it."""
         metadata = {"calibration": "predictive"}
         if not (calibration and self.calibrated):
             return 1.0, metadata
         factor, inflation = calibrated_factor(
-            calibration, apply.scale, image, snr_map(apply, image, restored))
+            calibration, network_bound.scale, image, snr_map(network_bound, image, restored))
         return factor, metadata | inflation
 
     def _observed(self, image, restored, level, run, known, limits):

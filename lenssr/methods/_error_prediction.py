@@ -27,23 +27,23 @@ def image_features(image):
     """Features by which an image is compared with those of the training."""
     level = sky_level(image.data, image.mask, image.noise)
     snr = np.where(image.mask, 0.0, (image.data - level) / image.sigma)
-    found = {} if image.psf is None else _of_psf(image.psf)
+    features = {} if image.psf is None else _of_psf(image.psf)
     peak = snr.max()
-    found["peak_snr"] = max(peak, 1.0)
-    found["negative_share"] = (snr < -NEGATIVE_SIGMA).mean()
+    features["peak_snr"] = max(peak, 1.0)
+    features["negative_share"] = (snr < -NEGATIVE_SIGMA).mean()
     # A saturated source is flat on top; the PSFs that are known have one or two such pixels.
     top = image.data - level
     top = np.where(image.mask, -np.inf, top)
-    found["flat_peak"] = (top > (1 - FLAT_PEAK_TOLERANCE) * top.max()).sum() if peak > FLAT_PEAK_SNR else 1
+    features["flat_peak"] = (top > (1 - FLAT_PEAK_TOLERANCE) * top.max()).sum() if peak > FLAT_PEAK_SNR else 1
     middle = tuple(slice(max(0, (n - SKY_PATCH) // 2), (n + SKY_PATCH) // 2) for n in image.shape)
     data, mask, sigma = image.data[middle], image.mask[middle], image.sigma[middle]
     noise, sky = find_sky(data, mask)
     if noise > 0 and sky.any():
-        found["noise_ratio"] = noise / np.median(sigma[sky])
+        features["noise_ratio"] = noise / np.median(sigma[sky])
         values = (data[sky] - np.median(data[sky])) / noise
-        found["sky_skewness"] = stats.skew(np.clip(values, -10, 10))
-        found["noise_correlation"] = neighbour_correlation(data, mask)
-    return {name: float(found[name]) for name in DOMAIN_FEATURES if name in found}
+        features["sky_skewness"] = stats.skew(np.clip(values, -10, 10))
+        features["noise_correlation"] = neighbour_correlation(data, mask)
+    return {name: float(features[name]) for name in DOMAIN_FEATURES if name in features}
 
 
 def _of_psf(psf):
@@ -55,7 +55,7 @@ def _of_psf(psf):
             "psf_ellipticity": np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12)}
 
 
-def predict_error(head, calibration, apply, image, mean, snr, measured):
+def predict_error(head, calibration, inference, image, mean, snr, measured):
     r"""
     Standard deviation of the whole error of a restored image.
 
@@ -63,10 +63,10 @@ def predict_error(head, calibration, apply, image, mean, snr, measured):
     signal to noise :math:`q` and the crowding :math:`c`, and that of the distance from the domain
     of the training, :math:`d`.
     """
-    factor, metadata = calibrated_factor(calibration, apply.scale, image, snr)
-    std = error_map(head, apply, image, mean)
-    if calibration.get("doubt"):
-        std = inflate_isolated_peaks(std, measured, mean - apply.level)
+    factor, metadata = calibrated_factor(calibration, inference.scale, image, snr)
+    std = error_map(head, inference, image, mean)
+    if calibration.get("inflate_isolated_peaks"):
+        std = inflate_isolated_peaks(std, measured, mean - inference.level)
     return factor * std, {"calibration": "predictive", **metadata}
 
 
@@ -79,34 +79,34 @@ def calibrated_factor(calibration, scale, image, snr):
     return factor, {"inflation": round(inflation, 3)}
 
 
-def snr_map(apply, image, mean):
+def snr_map(inference, image, mean):
     """What `lenssr.image._snr.local_snr` gives of a restored image."""
-    return local_snr(mean, apply.level, expand_mask(image.sigma, apply.scale))
+    return local_snr(mean, inference.level, expand_mask(image.sigma, inference.scale))
 
 
-def error_map(head, apply, image, mean):
+def error_map(head, inference, image, mean):
     """What the head says of an image, as a standard deviation, tile by tile."""
-    torch, scale, noise = apply.torch, apply.scale, image.noise
+    torch, scale, noise = inference.torch, inference.scale, image.noise
     from lenssr.networks import asinh_scale
 
-    head, told = head.to(apply.device), apply.summary.to(torch.float32)
+    head, conditions = head.to(inference.device), inference.summary.to(torch.float32)
     weight = np.where(image.mask, 0.0, noise / image.sigma)
-    misfit = normalized_residual(image, scale, mean, apply.tile)
-    found = np.empty(mean.shape)
+    residual = normalized_residual(image, scale, mean, inference.tile)
+    std = np.empty(mean.shape)
 
     def tensor(block):
-        return torch.from_numpy(block).to(apply.device, torch.float32)[None, None]
+        return torch.from_numpy(block).to(inference.device, torch.float32)[None, None]
 
     with torch.inference_mode():
-        for tile in network_tiles(image.shape, apply.tile, head.halo):
-            planes = (mean[tile.around(scale)] - apply.level,
-                      image.data[tile.padded] - apply.level)
+        for tile in network_tiles(image.shape, inference.tile, head.halo):
+            planes = (mean[tile.around(scale)] - inference.level,
+                      image.data[tile.padded] - inference.level)
             output = head(*(asinh_scale(tensor(plane / noise)) for plane in planes),
-                          tensor(weight[tile.padded]), told, tensor(misfit[tile.padded]))
+                          tensor(weight[tile.padded]), conditions, tensor(residual[tile.padded]))
             output = torch.exp(output[0, 0].double() / 2).cpu().numpy()
-            found[tile.outer(scale)] = output[tile.inner(scale)]
-    found *= noise
-    return found
+            std[tile.outer(scale)] = output[tile.inner(scale)]
+    std *= noise
+    return std
 
 
 def normalized_residual(image, scale, mean, tile=None):

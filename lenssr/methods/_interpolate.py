@@ -17,8 +17,8 @@ def _bicubic(d):
     """Cubic convolution of Keys (1981) with a = -1/2, exact for quadratics."""
     d = np.abs(d)
     near = (1.5 * d - 2.5) * d**2 + 1
-    far = ((-0.5 * d + 2.5) * d - 4) * d + 2
-    return np.where(d < 1, near, np.where(d < 2, far, 0))
+    outer = ((-0.5 * d + 2.5) * d - 4) * d + 2
+    return np.where(d < 1, near, np.where(d < 2, outer, 0))
 
 
 def _lanczos(d):

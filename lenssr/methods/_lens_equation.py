@@ -42,8 +42,8 @@ class LensEquation:
                              f"{image.shape}")
         network, card = load_for(self, run.scale)
         with torch.no_grad():
-            found = self._fit(image, run, network)
-        return self._restoration(image, run, found, card)
+            fit = self._fit(image, run, network)
+        return self._restoration(image, run, fit, card)
 
     def _fit(self, image, run, network):
         import torch
@@ -61,25 +61,25 @@ class LensEquation:
         values = torch.from_numpy((image.data - level) / image.noise).float()
         weight = torch.from_numpy(np.where(image.mask, 0.0, (image.noise / image.sigma) ** 2))
         data = LensData(values, weight.float())
-        guesses, _ = network.look(values, data.weight, kernels[COARSE_SUBPIXELS], COARSE_SUBPIXELS)
+        guesses, _ = network.predict(values, data.weight, kernels[COARSE_SUBPIXELS], COARSE_SUBPIXELS)
         return *search(guesses[0], self.theta_e, coarse, fine, data, self.parts), level
 
-    def _restoration(self, image, run, found, card):
+    def _restoration(self, image, run, fit, card):
         import torch
 
         from lenssr.methods._lens_model._posterior import solution
 
-        posterior, odds, level = found
+        posterior, odds, level = fit
         noise, count = image.noise, np.count_nonzero(~image.mask)
         mean = noise * posterior.image.double().numpy() + level
         # Where the model misses more than noise, its errors are larger by as much.
         excess = max(posterior.chi2 / max(count - posterior.freedom, 1.0), 1.0) ** 0.5
-        std, whole = (noise * part.numpy() for part in posterior.stds())
-        whole = np.hypot(excess * whole, np.hypot(SKY_MODEL_ERROR * noise, PROFILE_MODEL_ERROR * (mean - level)))
-        std = np.minimum(std, whole)
+        std, total_std = (noise * part.numpy() for part in posterior.stds())
+        total_std = np.hypot(excess * total_std, np.hypot(SKY_MODEL_ERROR * noise, PROFILE_MODEL_ERROR * (mean - level)))
+        std = np.minimum(std, total_std)
         generator = torch.Generator().manual_seed(run.seed)
         draws = excess * noise * posterior.draws(max(N_POSTERIOR_DRAWS, run.n_samples), generator).numpy()
-        correlation = measure_error_correlation(list(draws[:N_POSTERIOR_DRAWS]), whole)
+        correlation = measure_error_correlation(list(draws[:N_POSTERIOR_DRAWS]), total_std)
         lens = None
         metadata = {"weights": card.sha256[:16], "calibration": "posterior",
                     "has_lens": posterior.model.layout.lens, "log_odds": round(odds, 1)}
@@ -96,8 +96,8 @@ class LensEquation:
                           "front alone", LensSRWarning, stacklevel=4)
         return Restoration(
             mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
-            psf=target_psf(), metadata=metadata, predictive_std=whole,
-            correlation=correlation.and_rest(correlation), lens=lens,
+            psf=target_psf(), metadata=metadata, predictive_std=total_std,
+            correlation=correlation.with_component(correlation), lens=lens,
             model_data=noise * posterior.expected.double().numpy() + level,
             samples=mean + draws[:run.n_samples] if run.n_samples else None,
             estimator=functools.partial(_linear_estimate, posterior, mean, image))

@@ -43,36 +43,36 @@ class Network:
 
     def restore(self, image, run):
         """Restore one plane."""
-        apply, card = self.prepare(image, run)
-        mean = apply(image)
+        inference, card = self.bind(image, run)
+        mean = inference(image)
         std, correlation = monte_carlo_error(
-            apply, image, self.n_probes, run.seed, mean=mean)
-        apply.bar.close()
-        metadata = {"weights": card.sha256[:16], "n_probes": self.n_probes, **apply.metadata}
-        whole, calibration = None, card.calibration
+            inference, image, self.n_probes, run.seed, mean=mean)
+        inference.bar.close()
+        metadata = {"weights": card.sha256[:16], "n_probes": self.n_probes, **inference.metadata}
+        total_std, calibration = None, card.calibration
         if calibration:
             head = self._load_head(weights_for(self, run.scale))
-            snr = snr_map(apply, image, mean)
-            whole, told = predict_error(head, calibration, apply, image, mean, snr, std)
-            metadata |= told
+            snr = snr_map(inference, image, mean)
+            total_std, error_metadata = predict_error(head, calibration, inference, image, mean, snr, std)
+            metadata |= error_metadata
             # A part cannot be larger than the whole: where noise is shrunk, probes, which add
             # noise to noise, say too much.
-            std = np.minimum(std, whole)
-            correlation = correlation.and_rest(prior_error_correlation(
-                calibration, run.scale, snr, np.sqrt(whole**2 - std**2)))
+            std = np.minimum(std, total_std)
+            correlation = correlation.with_component(prior_error_correlation(
+                calibration, run.scale, snr, np.sqrt(total_std**2 - std**2)))
         return Restoration(
             mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
-            psf=target_psf(), metadata=metadata, predictive_std=whole, correlation=correlation,
-            estimator=apply, chi2_range=calibrated_chi2_range(calibration, run.scale))
+            psf=target_psf(), metadata=metadata, predictive_std=total_std, correlation=correlation,
+            estimator=inference, chi2_range=calibrated_chi2_range(calibration, run.scale))
 
-    def prepare(self, image, run):
+    def bind(self, image, run):
         """The network, made ready for a plane."""
         network, card = load_for(self, run.scale)
-        apply = self._apply(network, image, run, card.psf)
+        inference = self._apply(network, image, run, card.psf)
         if not card.calibration:
             # One that is calibrated knows its domain better.
-            apply.check_psf(image.psf)
-        return apply, card
+            inference.check_psf(image.psf)
+        return inference, card
 
     def _apply(self, network, image, run, limits):
         """The network as a map from a plane to its mean."""
@@ -102,9 +102,9 @@ def psf_conditioning(psf, limits=None):
 
     limits, margin = (limits, PSF_MARGIN) if limits else (DEFAULT_PSF_LIMITS, 0.0)
     low, high = (torch.tensor([1.0, *limits[end]], dtype=torch.float64) for end in ("low", "high"))
-    found = psf_features(torch.from_numpy(psf)[None])
-    told = found.clamp((low - margin).to(found), (high + margin).to(found))
-    return told, not torch.equal(told, found)
+    features = psf_features(torch.from_numpy(psf)[None])
+    clipped = features.clamp((low - margin).to(features), (high + margin).to(features))
+    return clipped, not torch.equal(clipped, features)
 
 
 class TiledInference:
@@ -119,7 +119,7 @@ class TiledInference:
         self.autocast = precision == "bfloat16"
         self.dtype = torch.float64 if precision == "float64" else torch.float32
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)
-        self._tell(image)
+        self._conditioning(image)
         self.level = sky_level(image.data, image.mask, image.noise)
         self.tile, self.tiles = run.tile, network_tiles(image.shape, run.tile, self.halo)
         self.bar = tqdm(total=runs * len(self.tiles), desc="restoring", unit="tile",
@@ -142,7 +142,7 @@ class TiledInference:
         """Input pixels around a tile on which it depends."""
         return self.network.halo
 
-    def _tell(self, image):
+    def _conditioning(self, image):
         """Make ready what the network is told of the whole image."""
         self.conditions = self._conditions(image.psf).to(self.device, self.dtype)
 
@@ -206,13 +206,13 @@ class Unrolled(Network):
         correlation = self.correlation
         if correlation is None:
             correlation = max(0.0, neighbour_correlation(image.data, image.mask))
-        apply = ThroughTelescope(network, image, run, self.precision, 1 + self.n_probes,
+        inference = PhysicsInference(network, image, run, self.precision, 1 + self.n_probes,
                                  correlation)
-        apply.metadata = {"noise_correlation": round(correlation, 3)}
-        return apply
+        inference.metadata = {"noise_correlation": round(correlation, 3)}
+        return inference
 
 
-class ThroughTelescope(TiledInference):
+class PhysicsInference(TiledInference):
     """The map from a plane to its mean of a network that is told of the telescope."""
 
     def __init__(self, network, image, run, precision, runs, correlation):
@@ -225,7 +225,7 @@ class ThroughTelescope(TiledInference):
         """Input pixels around a tile on which it depends."""
         return self.network.halo(max(self.kernel.shape) // self.scale // 2)
 
-    def _tell(self, image):
+    def _conditioning(self, image):
         tensor = self.torch.as_tensor
         self.told = tuple(tensor(value, dtype=self.dtype, device=self.device)
                           for value in (self.kernel[None], np.array([self.correlation])))

@@ -14,29 +14,29 @@ from lenssr.methods._consistency import DataResidual, RegularisedInverse
 def dpm(latent, levels, denoise, fresh):
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): one evaluation a step, second order."""
     before, step_before = None, None
-    for here, there in zip(levels, levels[1:]):
-        found = mean = denoise(latent, here)
-        step = math.log(here / there)
+    for sigma, next_sigma in zip(levels, levels[1:]):
+        estimate = mean = denoise(latent, sigma)
+        step = math.log(sigma / next_sigma)
         if before is not None:
-            mean = found + (found - before) * (step / (2 * step_before))
-        latent = there / here * latent + (1 - there / here) * mean
-        before, step_before = found, step
+            mean = estimate + (estimate - before) * (step / (2 * step_before))
+        latent = next_sigma / sigma * latent + (1 - next_sigma / sigma) * mean
+        before, step_before = estimate, step
     return denoise(latent, levels[-1])
 
 
 def ddim(latent, levels, denoise, fresh):
     """The deterministic one of Song et al. (2021, arXiv:2010.02502); see `dpm`."""
-    for here, there in zip(levels, levels[1:]):
-        latent = there / here * latent + (1 - there / here) * denoise(latent, here)
+    for sigma, next_sigma in zip(levels, levels[1:]):
+        latent = next_sigma / sigma * latent + (1 - next_sigma / sigma) * denoise(latent, sigma)
     return denoise(latent, levels[-1])
 
 
 def ddpm(latent, levels, denoise, fresh):
     """The ancestral one of Ho et al. (2020, arXiv:2006.11239), which adds noise; see `dpm`."""
-    for k, (here, there) in enumerate(zip(levels, levels[1:])):
-        share = (there / here)**2
-        latent = share * latent + (1 - share) * denoise(latent, here)
-        latent = latent + there * math.sqrt(1 - share) * fresh(k)
+    for k, (sigma, next_sigma) in enumerate(zip(levels, levels[1:])):
+        ratio = (next_sigma / sigma)**2
+        latent = ratio * latent + (1 - ratio) * denoise(latent, sigma)
+        latent = latent + next_sigma * math.sqrt(1 - ratio) * fresh(k)
     return denoise(latent, levels[-1])
 
 
@@ -62,8 +62,8 @@ def spread_gain(levels, variance, first_order=False):
     by a number.
     """
     variance = np.asarray(variance, dtype=float)
-    whole = _gain(levels, variance, first_order) / np.sqrt(variance)
-    return whole / _gain(levels, 1.0, first_order)
+    total = _gain(levels, variance, first_order) / np.sqrt(variance)
+    return total / _gain(levels, 1.0, first_order)
 
 
 def _gain(levels, variance, first_order):
@@ -92,14 +92,14 @@ def static_schedule(steps):
 def check_schedule(levels):
     """Levels that a user gave, as an array."""
     try:
-        found = np.array(levels, dtype=float)
+        schedule = np.array(levels, dtype=float)
     except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all() or not (
-            found > 0).all() or not (np.diff(found) < 0).all():
+        schedule = np.empty(0)
+    if schedule.ndim != 1 or len(schedule) < 2 or not np.isfinite(schedule).all() or not (
+            schedule > 0).all() or not (np.diff(schedule) < 0).all():
         raise ValueError("`schedule` must be 'dynamic', 'static' or at least two positive noise "
                          f"levels that decrease, got {levels!r}")
-    return found
+    return schedule
 
 
 @functools.cache
@@ -136,8 +136,8 @@ def latent_spectrum(image, scale, side, snr, correlation):
     width2 = 0.0 if correlation < 0.01 else -1 / (4 * np.log(min(correlation, 0.9)))
     noise = np.exp(-4 * np.pi**2 * width2 * scale**2 * k2)
     noise *= scale**2 / max(noise[k2 <= (0.5 / scale)**2].mean(), 1e-12)
-    left = 1 / (1 / power + transfer**2 / np.maximum(noise, 1e-6))
-    return _directions(left, side)
+    remaining = 1 / (1 / power + transfer**2 / np.maximum(noise, 1e-6))
+    return _directions(remaining, side)
 
 
 def _directions(power, side):
@@ -152,8 +152,8 @@ def _directions(power, side):
                                   axes=(0, 1))
     blocks = basis @ blocks @ basis.T
     spread = np.sqrt(np.einsum("abii->i", blocks).real / cells**2)
-    found = np.linalg.eigvalsh(blocks / spread / spread[:, None]).ravel()
-    return np.sort(np.maximum(found, 1e-12))[::-1]
+    variances = np.linalg.eigvalsh(blocks / spread / spread[:, None]).ravel()
+    return np.sort(np.maximum(variances, 1e-12))[::-1]
 
 
 def dynamic_schedule(variance, steps=None):
@@ -168,26 +168,26 @@ def dynamic_schedule(variance, steps=None):
     :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. It is the shortest that `spread_gain` finds
     within the tolerance, on the average over the directions.
     """
-    seen = variance[variance > MIN_VARIANCE * variance.mean()]
-    sample = np.quantile(seen, np.linspace(0, 1, 40))
+    relevant = variance[variance > MIN_VARIANCE * variance.mean()]
+    sample = np.quantile(relevant, np.linspace(0, 1, 40))
     high = np.clip(np.sqrt(abs(sample.max() - 1) / 2 / EDGE_TOLERANCE), 3, 40)
     low = np.clip(np.sqrt(2 * EDGE_TOLERANCE * np.quantile(sample, 0.05)), 0.005, 0.2)
     paths = [_schedule(factor * high, low, sample, power) for factor in START_FACTORS for power in SPACING_POWERS]
     for n in range(MIN_STEPS, MAX_STEPS + 1) if steps is None else (steps,):
-        several = [path(np.linspace(0, 1, n)) for path in paths]
-        losses = [np.mean(np.abs(spread_gain(levels, sample) - 1)) for levels in several]
+        schedules = [path(np.linspace(0, 1, n)) for path in paths]
+        losses = [np.mean(np.abs(spread_gain(levels, sample) - 1)) for levels in schedules]
         if min(losses) < SPREAD_TOLERANCE:
             break
-    return several[int(np.argmin(losses))]
+    return schedules[int(np.argmin(losses))]
 
 
 def _schedule(high, low, variance, power):
     """Levels from ``high`` to ``low`` as a function of the share of the steps that are taken."""
-    place = np.linspace(np.log(high), np.log(low), 300)
-    square = np.exp(2 * place)[:, None]
+    log_sigma = np.linspace(np.log(high), np.log(low), 300)
+    square = np.exp(2 * log_sigma)[:, None]
     density = (variance * square / (variance + square)**2).mean(axis=1)**power
     done = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
-    return lambda share: np.exp(np.interp(share * done[-1], done, place))
+    return lambda fraction: np.exp(np.interp(fraction * done[-1], done, log_sigma))
 
 
 CG_TOLERANCE = 1e-2  # relative residual of the conjugate gradients

@@ -91,13 +91,13 @@ def fit_spectrum(data, psf, noise, scale):
     k2 = _squared_frequency(scale, grid)
 
     def misfit(parameters):
-        seen = _fold(response * _spectrum(parameters, k2), scale)
+        observed_power = _fold(response * _spectrum(parameters, k2), scale)
         # cosines hold the frequencies +k and -k alike, which an oblong PSF does not
-        seen = (seen + np.roll(seen[:, ::-1], 1, axis=1)) / 2
-        seen = np.delete(seen[: side[0], : side[1]].ravel(), 0) + 1
+        observed_power = (observed_power + np.roll(observed_power[:, ::-1], 1, axis=1)) / 2
+        observed_power = np.delete(observed_power[: side[0], : side[1]].ravel(), 0) + 1
         prior = ((parameters[1] - LOG_K0_PRIOR[0]) / LOG_K0_PRIOR[1]) ** 2
         prior += ((parameters[2] - SLOPE_PRIOR[0]) / SLOPE_PRIOR[1]) ** 2
-        return (np.sum(np.log(seen) + power / seen) * len(corners) + prior) / 2
+        return (np.sum(np.log(observed_power) + power / observed_power) * len(corners) + prior) / 2
 
     # the data have no units here: the power is in that of the noise
     strongest = np.log(max(np.max(power, initial=0), 1))
@@ -115,19 +115,19 @@ def wiener_kernel(spectrum, psf, noise, scale):
     n = fft.next_fast_len(4 * radius, real=True)
     transfer, k2 = _transfer(psf, scale, (n, n)), _squared_frequency(scale, (n, n))
     power = _spectrum(spectrum, k2)
-    seen = _fold(np.abs(transfer) ** 2 * power, scale) + noise
+    observed_power = _fold(np.abs(transfer) ** 2 * power, scale) + noise
     sigma = TARGET_FWHM / FWHM_PER_SIGMA / scale
     target = np.exp(-2 * np.pi**2 * sigma**2 * k2)
-    gain = target * transfer.conj() * power / np.tile(seen, (scale, scale))
+    gain = target * transfer.conj() * power / np.tile(observed_power, (scale, scale))
     # the response to one input pixel, in surface brightness
     response = fft.ifft2(gain * scale**2).real
 
     size = (2 * radius + 1) * scale
-    place = (np.arange(size) - radius * scale) % (scale * n)
+    pixel = (np.arange(size) - radius * scale) % (scale * n)
     distance = np.abs((np.arange(size) + 0.5) / size - 0.5) * 2
     taper = np.where(distance < 0.5, 1, np.sin(np.pi * distance) ** 2)
     taper = np.multiply.outer(taper, taper)
-    kernel = response[np.ix_(place, place)] * taper
+    kernel = response[np.ix_(pixel, pixel)] * taper
     # what the filter withholds of the mean is given back as the faintest broad pedestal
     for a in range(scale):
         for b in range(scale):
@@ -145,12 +145,12 @@ def _spectrum(parameters, k2):
 def _transfer(psf, scale, grid):
     """Response of the data to a scene of surface brightness, on a periodic grid."""
     kernel = oversample_psf(psf, scale) / scale**2
-    places = [
+    positions = [
         (np.arange(size) - (scale * (n // 2 + 1) - 1)) % (scale * side)
         for size, n, side in zip(kernel.shape, psf.shape, grid, strict=True)
     ]
     periodic = np.zeros([scale * side for side in grid])
-    np.add.at(periodic, np.ix_(*places), kernel)
+    np.add.at(periodic, np.ix_(*positions), kernel)
     return fft.fft2(periodic)
 
 

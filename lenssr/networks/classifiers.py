@@ -48,18 +48,18 @@ class Classifier(nn.Module):
         self.planes = channels * len(self.softening) * (scales + 1)
         self.gain = [4.0 * 2.0 ** (scales - k) for k in range(scales)] + [1.0]
 
-    def see(self, image: torch.Tensor) -> torch.Tensor:
+    def preprocess(self, image: torch.Tensor) -> torch.Tensor:
         """The planes that the first layer takes, ``(batch, planes, ny, nx)``."""
         # The brightest mean of 3x3 pixels, to which noise adds little.
         peak = functional.avg_pool2d(image, 3, 1, 1).amax(dim=(1, 2, 3), keepdim=True)
         image = image / peak.clamp(min=torch.finfo(image.dtype).tiny)
-        seen = torch.cat([(image / s).asinh() / math.asinh(1 / s) for s in self.softening], dim=1)
-        gain = torch.tensor(self.gain).repeat(seen.shape[1]).reshape(1, -1, 1, 1)
-        return starlet(seen, self.scales) * gain.to(seen)
+        scaled = torch.cat([(image / s).asinh() / math.asinh(1 / s) for s in self.softening], dim=1)
+        gain = torch.tensor(self.gain).repeat(scaled.shape[1]).reshape(1, -1, 1, 1)
+        return starlet(scaled, self.scales) * gain.to(scaled)
 
     def features(self, image: torch.Tensor) -> list:
         """Maps of features on the way to the classes, the finest first."""
-        maps, x = [], self.see(image).contiguous(memory_format=torch.channels_last)
+        maps, x = [], self.preprocess(image).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
@@ -96,24 +96,24 @@ class AlexNet(Classifier):
     """
 
     def __init__(self, channels: int = 1, classes: int = 3, width: int = 64, hidden: int = 4096,
-                 pooled: int = 6, stem: str = "fine", dropout: float = 0.5, **seen):
-        super().__init__(channels, **seen)
+                 pooled: int = 6, stem: str = "fine", dropout: float = 0.5, **preprocessing):
+        super().__init__(channels, **preprocessing)
         if check_stem(stem) == "fine":
             first = [nn.PixelUnshuffle(2), nn.Conv2d(4 * self.planes, width, 3, padding=1)]
             pool = []
         else:
             first, pool = [nn.Conv2d(self.planes, width, 11, 4, 2)], [nn.MaxPool2d(3, 2)]
-        sizes = [3 * width, 6 * width, 4 * width, 4 * width]
+        widths = [3 * width, 6 * width, 4 * width, 4 * width]
         self.stages = nn.ModuleList([
             nn.Sequential(*first, nn.ReLU(inplace=True), *pool),
-            nn.Sequential(nn.Conv2d(width, sizes[0], 5, padding=2), nn.ReLU(inplace=True),
+            nn.Sequential(nn.Conv2d(width, widths[0], 5, padding=2), nn.ReLU(inplace=True),
                           nn.MaxPool2d(3, 2)),
-            nn.Sequential(*(layer for a, b in zip(sizes, sizes[1:]) for layer in
+            nn.Sequential(*(layer for a, b in zip(widths, widths[1:]) for layer in
                             (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True))),
                           nn.MaxPool2d(3, 2))])
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(pooled), nn.Flatten(),
-            nn.Dropout(dropout), nn.Linear(sizes[-1] * pooled**2, hidden), nn.ReLU(inplace=True),
+            nn.Dropout(dropout), nn.Linear(widths[-1] * pooled**2, hidden), nn.ReLU(inplace=True),
             nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
             nn.Linear(hidden, classes))
 
@@ -157,8 +157,8 @@ class ResNet(Classifier):
     """
 
     def __init__(self, channels: int = 1, classes: int = 3, width: int = 64,
-                 blocks: tuple = (2, 2, 2, 2), stem: str = "fine", **seen):
-        super().__init__(channels, **seen)
+                 blocks: tuple = (2, 2, 2, 2), stem: str = "fine", **preprocessing):
+        super().__init__(channels, **preprocessing)
         if check_stem(stem) == "fine":
             first = [nn.PixelUnshuffle(2), nn.Conv2d(4 * self.planes, width, 3, 1, 1, bias=False)]
             pool = []
@@ -177,8 +177,8 @@ class ResNet(Classifier):
         self.head = nn.Linear(inputs, classes)
 
     def features(self, image: torch.Tensor) -> list:
-        seen = self.see(image).contiguous(memory_format=torch.channels_last)
-        maps = [self.stem(seen)]
+        scaled = self.preprocess(image).contiguous(memory_format=torch.channels_last)
+        maps = [self.stem(scaled)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps
@@ -216,8 +216,8 @@ class VGG(Classifier):
 
     def __init__(self, channels: int = 1, classes: int = 3, depth: int = 11, width: int = 64,
                  hidden: int = 4096, pooled: int = 7, norm: bool = True, dropout: float = 0.5,
-                 **seen):
-        super().__init__(channels, **seen)
+                 **preprocessing):
+        super().__init__(channels, **preprocessing)
         if depth not in VGG_STAGES:
             raise ValueError(f"`depth` must be one of {', '.join(map(str, VGG_STAGES))}, got {depth}")
         stages, inputs = [], self.planes

@@ -74,13 +74,13 @@ class DiffusionFeatures(NamedTuple):
         Logarithm of the expected squares of the coefficients, ``(batch, k, n, m)``.
     maps : `~torch.Tensor`
         What each block of the denoiser is given, ``(batch, blocks + 1, features, n, m)``.
-    told : `~torch.Tensor`
+    conditions : `~torch.Tensor`
         Embedding of the numbers that were told, ``(batch, features)``.
     """
 
     log_variance: torch.Tensor
     maps: torch.Tensor
-    told: torch.Tensor
+    conditions: torch.Tensor
 
     def repeated(self, times: int):
         """Each image so many times, one after the other."""
@@ -94,9 +94,9 @@ class DiffusionBlock(nn.Module):
         super().__init__()
         self.first, self.second = conv3(features, features), conv3(features, features)
 
-    def forward(self, x, given, scale, shift):
+    def forward(self, x, conditions, scale, shift):
         """The image after the block."""
-        inner = (self.first(x) + given) * (1 + scale) + shift
+        inner = (self.first(x) + conditions) * (1 + scale) + shift
         return x + self.second(functional.gelu(inner))
 
 
@@ -146,7 +146,7 @@ class Diffusion(nn.Module):
         self.given = nn.Conv2d(features, features * (blocks + 1), 1)
         self.first, self.last = conv3(k, features), conv3(features, k)
         self.blocks = nn.ModuleList(DiffusionBlock(features) for _ in range(blocks))
-        self.told = nn.Linear(N_METADATA_CHANNELS, features)
+        self.condition_embedding = nn.Linear(N_METADATA_CHANNELS, features)
         self.level = nn.Linear(2 * N_FREQUENCIES, features)
         self.film = nn.Linear(features, 2 * features * blocks)
         for layer in (self.spread, self.last, self.film):
@@ -163,18 +163,18 @@ class Diffusion(nn.Module):
         """Cells beyond which nothing influences the features."""
         return 2 + 2 * (len(self.encoder) - 1)
 
-    def encode(self, mean, data, weight, residual, told) -> DiffusionFeatures:
+    def encode(self, mean, data, weight, residual, conditions) -> DiffusionFeatures:
         """Features of observed images."""
-        seen = torch.cat([functional.pixel_unshuffle(asinh_scale(mean), self.side), *(
+        planes = torch.cat([functional.pixel_unshuffle(asinh_scale(mean), self.side), *(
             functional.pixel_unshuffle(plane, LATENT_CELL)
             for plane in (asinh_scale(data), weight, asinh_scale(residual)))], dim=1)
-        found = self.encoder(self.head(concat_conditions(seen, told, N_METADATA_CHANNELS)))
+        features = self.encoder(self.head(concat_conditions(planes, conditions, N_METADATA_CHANNELS)))
         square = functional.avg_pool2d(mean**2, self.side).sqrt()
         guess = 2 * torch.log(INITIAL_ERROR + INITIAL_ERROR_FRACTION * square)
-        log_variance = guess + self.spread(found).float()
+        log_variance = guess + self.spread(features).float()
         return DiffusionFeatures(MAX_LOG_VARIANCE * torch.tanh(log_variance / MAX_LOG_VARIANCE),
-                        self.given(found).unflatten(1, (len(self.blocks) + 1, -1)),
-                        self.told(told))
+                        self.given(features).unflatten(1, (len(self.blocks) + 1, -1)),
+                        self.condition_embedding(conditions))
 
     def denoise(self, noisy, sigma, features: DiffusionFeatures) -> torch.Tensor:
         r"""The expected latent, given itself with noise."""
@@ -191,20 +191,20 @@ class Diffusion(nn.Module):
         waves = math.pi * torch.arange(1, N_FREQUENCIES + 1, device=sigma.device) / 16
         phase = torch.log(sigma).reshape(-1, 1) * waves.to(sigma.dtype)
         level = self.level(torch.cat([phase.sin(), phase.cos()], dim=1))
-        film = self.film(functional.gelu(level + features.told))[:, :, None, None]
+        film = self.film(functional.gelu(level + features.conditions))[:, :, None, None]
         return (part.unflatten(1, (len(self.blocks), -1)).unbind(1) for part in film.chunk(2, 1))
 
-    def whitened(self, image, features: DiffusionFeatures) -> torch.Tensor:
+    def encode_residual(self, image, features: DiffusionFeatures) -> torch.Tensor:
         """The latent of errors, ``(batch, 1, scale ny, scale nx)``."""
         return self.latent.encode(image) * torch.exp(-features.log_variance / 2)
 
-    def coloured(self, latent, features: DiffusionFeatures) -> torch.Tensor:
+    def decode_latent(self, latent, features: DiffusionFeatures) -> torch.Tensor:
         """The errors that a latent means: the inverse of `whitened`."""
         return self.latent.decode(latent * torch.exp(features.log_variance / 2))
 
-    def forward(self, mean, data, weight, residual, told, error, noise, sigma):
+    def forward(self, mean, data, weight, residual, conditions, error, noise, sigma):
         """All that a step of the training needs."""
-        features = self.encode(mean, data, weight, residual, told)
+        features = self.encode(mean, data, weight, residual, conditions)
         coefficients = self.latent.encode(error)
         latent = coefficients.detach() * torch.exp(-features.log_variance.detach() / 2)
         latent = latent.clamp(-MAX_LATENT, MAX_LATENT).repeat_interleave(len(sigma) // len(mean), 0)

@@ -23,14 +23,14 @@ class ErrorHead(nn.Module):
     is folded, so that one stack of blocks serves all scales.
     """
 
-    def __init__(self, scale: int | list = 2, told: int = 5, features: int = 24, blocks: int = 3,
-                 misfit: bool = False):
+    def __init__(self, scale: int | list = 2, conditions: int = 5, features: int = 24, blocks: int = 3,
+                 residual: bool = False):
         super().__init__()
         self.scales = tuple(check_scale(s) for s in (
             scale if isinstance(scale, list | tuple) else [scale]))
-        self.told, self.misfit = told, misfit
+        self.conditions, self.uses_residual = conditions, residual
         self.heads = nn.ModuleDict({
-            str(s): conv3(s**2 + 2 + misfit + told, features) for s in self.scales})
+            str(s): conv3(s**2 + 2 + residual + conditions, features) for s in self.scales})
         self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
         self.tails = nn.ModuleDict({str(s): conv3(features, s**2) for s in self.scales})
         for tail in self.tails.values():
@@ -39,15 +39,15 @@ class ErrorHead(nn.Module):
             nn.init.zeros_(tail.bias)
 
     def forward(self, restored: torch.Tensor, x: torch.Tensor, weight: torch.Tensor,
-                told: torch.Tensor, misfit: torch.Tensor) -> torch.Tensor:
+                conditions: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         scale = restored.shape[-1] // x.shape[-1]
         planes = [functional.pixel_unshuffle(restored, scale), x, weight]
-        if self.misfit:
-            planes.append(asinh_scale(misfit))
-        seen = torch.cat(planes, dim=1)
-        found = self.heads[str(scale)](concat_conditions(seen, told, self.told))
-        found = self.tails[str(scale)](functional.gelu(self.body(found)))
-        return MAX_LOG_VARIANCE * torch.tanh(functional.pixel_shuffle(found, scale) / MAX_LOG_VARIANCE)
+        if self.uses_residual:
+            planes.append(asinh_scale(residual))
+        stacked = torch.cat(planes, dim=1)
+        moments = self.heads[str(scale)](concat_conditions(stacked, conditions, self.conditions))
+        moments = self.tails[str(scale)](functional.gelu(self.body(moments)))
+        return MAX_LOG_VARIANCE * torch.tanh(functional.pixel_shuffle(moments, scale) / MAX_LOG_VARIANCE)
 
     @property
     def halo(self) -> int:

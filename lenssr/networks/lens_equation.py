@@ -84,60 +84,60 @@ class LensEquationNetwork(nn.Module):
         ny, nx = x.shape[-2:]
         y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2
                           for n in (ny, nx))
-        told = (area.float() - LOG_AREA_OFFSET).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
-        seen = torch.cat([x, 1 / sigma, told, (x_axis / PIXELS_PER_UNIT).expand_as(x),
+        area_plane = (area.float() - LOG_AREA_OFFSET).reshape(-1, 1, 1, 1).expand(-1, 1, ny, nx)
+        planes = torch.cat([x, 1 / sigma, area_plane, (x_axis / PIXELS_PER_UNIT).expand_as(x),
                           (y_axis[:, None] / PIXELS_PER_UNIT).expand_as(x)], dim=1)
-        found = self.body(seen)
-        attention = self.where(found).float().flatten(2).softmax(-1)
-        places = [functional.interpolate(axis.reshape(1, 1, -1), found.shape[dim], mode="linear",
+        features = self.body(planes)
+        attention = self.where(features).float().flatten(2).softmax(-1)
+        coordinates = [functional.interpolate(axis.reshape(1, 1, -1), features.shape[dim], mode="linear",
                                          align_corners=False).ravel()
                   for dim, axis in ((-2, y_axis), (-1, x_axis))]
-        grid = torch.stack(torch.meshgrid(*places, indexing="ij")[::-1]).flatten(1)
+        grid = torch.stack(torch.meshgrid(*coordinates, indexing="ij")[::-1]).flatten(1)
         middle = attention @ grid.T
-        pooled = (attention @ found.float().flatten(2).transpose(1, 2)).flatten(1)
-        deep = self.last(found).float()
+        pooled = (attention @ features.float().flatten(2).transpose(1, 2)).flatten(1)
+        deep = self.last(features).float()
         pooled = torch.cat([pooled, deep.mean(dim=(2, 3)), deep.amax(dim=(2, 3)),
-                            middle.flatten(1) / PIXELS_PER_UNIT, told[:, :, 0, 0].float()], dim=1)
+                            middle.flatten(1) / PIXELS_PER_UNIT, area_plane[:, :, 0, 0].float()], dim=1)
         numbers = self.head(pooled).float().reshape(len(x), self.guesses, -1)
         return self._physical(numbers[..., :-1], middle[:, :1]), numbers[..., -1]
 
     def _physical(self, raw, middle):
-        macro, galaxy, source = raw.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
+        lens_params, galaxy, source = raw.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
         # Each guess has a range of radii of its own, a little wider than the distance to the next.
         low, high = LOG_RADIUS_RANGE
         middle_radius = low + (high - low) * (torch.arange(
             self.guesses, device=raw.device) + 0.5) / self.guesses
-        log_radius = middle_radius + 0.6 * (high - low) / self.guesses * torch.tanh(macro[..., 0])
-        shape = 0.5 * torch.tanh(0.4 * macro[..., 2:4])
-        centre = middle + macro[..., 4:6]
-        macro = torch.cat([log_radius[..., None], 2.05 + 0.25 * torch.tanh(macro[..., 1:2] / 2),
-                           shape, centre, 0.15 * torch.tanh(0.4 * macro[..., 6:])], dim=-1)
+        log_radius = middle_radius + 0.6 * (high - low) / self.guesses * torch.tanh(lens_params[..., 0])
+        shape = 0.5 * torch.tanh(0.4 * lens_params[..., 2:4])
+        centre = middle + lens_params[..., 4:6]
+        lens_params = torch.cat([log_radius[..., None], 2.05 + 0.25 * torch.tanh(lens_params[..., 1:2] / 2),
+                           shape, centre, 0.15 * torch.tanh(0.4 * lens_params[..., 6:])], dim=-1)
         behind = centre + 0.5 * log_radius.exp()[..., None] * source[..., :2]
         return torch.cat([
-            macro, centre + 0.3 * galaxy[..., :2], 1.4 + torch.tanh(galaxy[..., 2:3]),
+            lens_params, centre + 0.3 * galaxy[..., :2], 1.4 + torch.tanh(galaxy[..., 2:3]),
             0.9 + 0.6 * torch.tanh(galaxy[..., 3:4]), shape + 0.2 * torch.tanh(galaxy[..., 4:]),
             behind, 0.3 + 1.3 * torch.tanh(0.5 * source[..., 2:3]),
             0.2 + 0.7 * torch.tanh(0.5 * source[..., 3:4]),
             0.4 * torch.tanh(0.5 * source[..., 4:])], dim=-1)
 
-    def look(self, data, weight, kernel, scale):
+    def predict(self, data, weight, kernel, scale):
         """The guesses of one image, the best one first."""
         data, sigma = data[None, None], weight.rsqrt()[None, None]
         parameters, _ = self.guess(asinh_scale(data), sigma, covered_area(kernel, scale).log())
-        misfits, _ = self.explain(parameters, data, sigma,
+        chi2, _ = self.evaluate(parameters, data, sigma,
                                   SceneGrid(data.shape[-2:], scale, 1, kernel))
-        order = misfits[0].argsort()
-        return parameters[:, order], misfits[:, order]
+        order = chi2[0].argsort()
+        return parameters[:, order], chi2[:, order]
 
     @staticmethod
     def scene(parameters: torch.Tensor, lattice: SceneGrid) -> torch.Tensor:
         """Galaxy and lensed source as surface brightnesses, ``(batch, k, 2, ...)``."""
-        macro, galaxy, source = parameters.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
-        ax, ay = deflection(lattice.x, lattice.y, macro, GUESS_SERIES_TERMS)
+        lens_params, galaxy, source = parameters.split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
+        ax, ay = deflection(lattice.x, lattice.y, lens_params, GUESS_SERIES_TERMS)
         return torch.stack([sersic_profile(lattice.x, lattice.y, galaxy),
                             sersic_profile(lattice.x - ax, lattice.y - ay, source)], dim=2)
 
-    def explain(self, parameters, data, sigma, lattice):
+    def evaluate(self, parameters, data, sigma, lattice):
         """
         How well parameters explain the data.
 
@@ -149,16 +149,16 @@ class LensEquationNetwork(nn.Module):
         scene = self.scene(parameters, lattice)
         with torch.no_grad():
             planes = torch.cat([scene, torch.ones_like(scene[:, :, :1])], dim=2)
-            seen = lattice.data(lattice.sharp(planes).flatten(1, 2)).unflatten(1, planes.shape[1:3])
-            amplitude = _best_amplitudes(seen, data, weight)[..., None, None]
-        sharp = lattice.sharp((scene * amplitude[:, :, :2]).sum(dim=2)) + amplitude[:, :, 2]
-        square = (data - lattice.data(sharp)).square() * weight
-        misfit = OUTLIER_CHI2 * torch.log1p(square / OUTLIER_CHI2).mean(dim=(-2, -1))
-        return misfit, lattice.inner(sharp)
+            predicted = lattice.data(lattice.target_image(planes).flatten(1, 2)).unflatten(1, planes.shape[1:3])
+            amplitude = _best_amplitudes(predicted, data, weight)[..., None, None]
+        target_images = lattice.target_image((scene * amplitude[:, :, :2]).sum(dim=2)) + amplitude[:, :, 2]
+        square = (data - lattice.data(target_images)).square() * weight
+        robust_chi2 = OUTLIER_CHI2 * torch.log1p(square / OUTLIER_CHI2).mean(dim=(-2, -1))
+        return robust_chi2, lattice.inner(target_images)
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, kernel: torch.Tensor,
                 correlation: torch.Tensor, scale: int | None = None,
-                misfit: bool = False) -> torch.Tensor:
+                residual_loss: bool = False) -> torch.Tensor:
         """The image of the best guess; with ``misfit``, what is learnt from, a number."""
         kernel = kernel.float()
         scale = self.scales[0] if scale is None else scale
@@ -167,27 +167,27 @@ class LensEquationNetwork(nn.Module):
             data, sigma = sinh_scale(x.float()), sigma.float()
             lattice = SceneGrid(x.shape[-2:], scale, 1, kernel)
             with torch.no_grad():
-                misfits, images = self.explain(parameters, data, sigma, lattice)
-            winner = misfits.argmin(dim=1, keepdim=True)
-            if not misfit:
+                chi2, images = self.evaluate(parameters, data, sigma, lattice)
+            winner = chi2.argmin(dim=1, keepdim=True)
+            if not residual_loss:
                 return asinh_scale(_select_guesses(images, winner))
             # The best, and another one lest it be forgotten; and which was the best, so that not
             # all of them need be tried.
-            other = torch.randint_like(winner, self.guesses)
-            parameters = _select_guesses(parameters, torch.cat([winner, other], dim=1))
-            found = torch.log(self.explain(parameters, data, sigma, lattice)[0] + MIN_CHI2)
-            return (found[:, 0].mean() + OTHER_GUESS_WEIGHT * found[:, 1].mean()
+            other_guess = torch.randint_like(winner, self.guesses)
+            parameters = _select_guesses(parameters, torch.cat([winner, other_guess], dim=1))
+            log_chi2 = torch.log(self.evaluate(parameters, data, sigma, lattice)[0] + MIN_CHI2)
+            return (log_chi2[:, 0].mean() + OTHER_GUESS_WEIGHT * log_chi2[:, 1].mean()
                     + SCORE_WEIGHT * functional.cross_entropy(scores, winner[:, 0]))
 
 
-def _select_guesses(several, index):
+def _select_guesses(tensors, index):
     """Of each entry of a batch those that an index ``(batch, k)`` names."""
-    return several[torch.arange(len(several), device=index.device)[:, None], index]
+    return tensors[torch.arange(len(tensors), device=index.device)[:, None], index]
 
 
-def _best_amplitudes(seen, data, weight):
+def _best_amplitudes(predicted_planes, data, weight):
     """Best amplitudes ``(batch, k, 3)`` of planes, those of light not negative, robust."""
-    planes, data, weight = seen.flatten(3), data.flatten(2), weight.flatten(2)
+    planes, data, weight = predicted_planes.flatten(3), data.flatten(2), weight.flatten(2)
     norm = (planes.square() * weight[:, :, None]).sum(-1).clamp(min=1e-12).rsqrt()
     planes = planes * norm[..., None]
     ridge = AMPLITUDE_RIDGE * torch.eye(planes.shape[2], device=planes.device)
@@ -197,11 +197,11 @@ def _best_amplitudes(seen, data, weight):
         weighted = planes * used[:, :, None]
         right = (weighted * data[:, :, None]).sum(-1)
         normal = weighted @ planes.transpose(-2, -1) + ridge
-        found = torch.linalg.solve(normal.double(), right.double()).float().maximum(floor)
-        residual = data - (planes * found[..., None]).sum(dim=2)
+        amplitudes = torch.linalg.solve(normal.double(), right.double()).float().maximum(floor)
+        residual = data - (planes * amplitudes[..., None]).sum(dim=2)
         # The slope of the robust misfit is that of squares with these weights.
         used = weight / (1 + residual.square() * weight / OUTLIER_CHI2)
-    return found * norm
+    return amplitudes * norm
 
 
 ARCHITECTURE = Architecture("lens_equation", LensEquationNetwork, inputs="physics",

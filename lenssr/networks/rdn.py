@@ -17,10 +17,10 @@ class DenseBlock(nn.Module):
         self.fusion = nn.Conv2d(features + layers * growth, features, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        seen = x
+        features = x
         for layer in self.layers:
-            seen = torch.cat([seen, layer(seen)], dim=1)
-        return x + self.fusion(seen)
+            features = torch.cat([features, layer(features)], dim=1)
+        return x + self.fusion(features)
 
 
 class RDN(nn.Module):
@@ -54,11 +54,11 @@ class RDN(nn.Module):
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
         shallow = self.head(concat_conditions(x, conditions, self.conditions))
-        x, found = self.second(shallow), []
+        x, outputs = self.second(shallow), []
         for block in self.body:
             x = block(x)
-            found.append(x)
-        return self.tail(shallow + self.fusion(torch.cat(found, dim=1)))
+            outputs.append(x)
+        return self.tail(shallow + self.fusion(torch.cat(outputs, dim=1)))
 
     @property
     def halo(self) -> int:

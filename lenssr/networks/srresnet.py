@@ -109,9 +109,9 @@ class Discriminator(nn.Module):
             for stride in (1, 2):
                 layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(LEAK)]
                 inputs = outputs
-        left = inputs * (side // 2**stages) ** 2
+        n_features = inputs * (side // 2**stages) ** 2
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(left, hidden), nn.LeakyReLU(LEAK),
+            *layers, nn.Flatten(), nn.Linear(n_features, hidden), nn.LeakyReLU(LEAK),
             nn.Linear(hidden, 1), nn.Flatten(0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -41,10 +41,10 @@ class UnrolledStep(nn.Module):
             nn.init.zeros_(tail.weight)
             nn.init.zeros_(tail.bias)
 
-    def forward(self, value, gradient, residual, told, memory, scale):
+    def forward(self, value, gradient, residual, conditions, memory, scale):
         """The update of the image, and the memory."""
         folded = [functional.pixel_unshuffle(plane, scale) for plane in (value, gradient)]
-        x = self.heads[str(scale)](torch.cat([*folded, residual, told, memory], dim=1))
+        x = self.heads[str(scale)](torch.cat([*folded, residual, conditions, memory], dim=1))
         update, memory = self.tails[str(scale)](self.body(x)).split(
             [scale**2, self.memory], dim=1)
         return functional.pixel_shuffle(update, scale), memory
@@ -100,7 +100,7 @@ class UnrolledNetwork(nn.Module):
         observation = BatchForwardModel(kernel, scale, x.shape[-2:])
         area = covered_area(kernel, scale).reshape(-1, 1, 1, 1)
         data, weight = sinh_scale(x), 1 / sigma
-        told = torch.cat([weight, *(number.expand_as(x) for number in (
+        conditions = torch.cat([weight, *(number.expand_as(x) for number in (
             area.log() - LOG_AREA_OFFSET, correlation.to(x.dtype).reshape(-1, 1, 1, 1),
             torch.ones_like(area)))], dim=1)
         value = enlarge(x, scale, "bicubic")
@@ -108,7 +108,7 @@ class UnrolledNetwork(nn.Module):
         for step in (*self.steps, *self.repeats * [self.steps[-1]]):
             residual = (data - observation.forward(sinh_scale(value))) * weight
             gradient = scale**2 * area.sqrt() * observation.adjoint(residual * weight)
-            update, memory = step(value, asinh_scale(gradient), asinh_scale(residual), told, memory,
+            update, memory = step(value, asinh_scale(gradient), asinh_scale(residual), conditions, memory,
                                   scale)
             value = (value + update.to(x.dtype)).clamp(-MAX_ITERATE, MAX_ITERATE)
         return value

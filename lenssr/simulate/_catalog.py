@@ -49,23 +49,23 @@ class LazyArray:
     def __getitem__(self, key):
         first = key[0] if isinstance(key, tuple) else key
         try:
-            wanted = np.arange(len(self))[first]
+            indices = np.arange(len(self))[first]
         except IndexError as err:
             raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
         # One chunk after the other: what is damaged can be named, and what is missing, which
         # zarr takes for zeros.
-        chunks = np.unique(wanted // CHUNK_SIZE)
+        chunks = np.unique(indices // CHUNK_SIZE)
         parts = {chunk: self._read(int(chunk)) for chunk in chunks}
-        if np.ndim(wanted) == 0:
-            found = parts[int(chunks[0])][wanted % CHUNK_SIZE]
+        if np.ndim(indices) == 0:
+            values = parts[int(chunks[0])][indices % CHUNK_SIZE]
         else:
-            found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+            values = np.empty((len(indices), *self.shape[1:]), self.dtype)
             for chunk, part in parts.items():
-                here = wanted // CHUNK_SIZE == chunk
-                found[here] = part[wanted[here] % CHUNK_SIZE]
+                in_chunk = indices // CHUNK_SIZE == chunk
+                values[in_chunk] = part[indices[in_chunk] % CHUNK_SIZE]
         if not isinstance(key, tuple):
-            return found
-        return found[key[1:] if np.ndim(wanted) == 0 else (slice(None), *key[1:])]
+            return values
+        return values[key[1:] if np.ndim(indices) == 0 else (slice(None), *key[1:])]
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self[:], dtype=dtype)
@@ -244,13 +244,13 @@ class Catalog:
 
     def __getitem__(self, index):
         index = check_index(index, len(self))
-        chunk, place = divmod(index, CHUNK_SIZE)
+        chunk, row = divmod(index, CHUNK_SIZE)
         images = {name: array[index] for name, array in self.arrays.items()}
         scenes, rows = self._chunk(chunk)
-        mask, tree = images.pop("mask", None), scenes[place]
+        mask, tree = images.pop("mask", None), scenes[row]
         galaxies = self._galaxies if tree["galaxy"] else None
         return assemble_pair({k: v.astype(float) for k, v in images.items()},
-                             SceneModel.from_dict(tree, galaxies), rows[place], self, mask)
+                             SceneModel.from_dict(tree, galaxies), rows[row], self, mask)
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
@@ -315,15 +315,15 @@ class Catalog:
 
     def damaged(self):
         """Numbers of the chunks that cannot be read; reads all of the catalogue."""
-        found = []
+        damaged_chunks = []
         for chunk in range(self.n_chunks):
             try:
                 for array in self.arrays.values():
                     array[chunk * CHUNK_SIZE]
                 self._chunk(chunk)
             except DamagedChunk:
-                found.append(chunk)
-        return found
+                damaged_chunks.append(chunk)
+        return damaged_chunks
 
     def remake(self, chunk):
         """Make one chunk again."""
@@ -337,20 +337,20 @@ class Catalog:
             array._read.cache_clear()
 
     def _spec(self):
-        facts, options = self.manifest, {}
-        if "population" in facts["own"]:
-            tree = dict(facts["population"])
+        manifest, options = self.manifest, {}
+        if "population" in manifest["own"]:
+            tree = dict(manifest["population"])
             if tree.pop("class") != "Population":
                 raise ValueError("`remake` must know how the scenes are drawn, got a catalogue of "
-                                 f"the class {facts['population']['class']!r}; delete the chunk's "
+                                 f"the class {manifest['population']['class']!r}; delete the chunk's "
                                  "file in truths and call simulate_catalog as before")
             options["population"] = Population(**{
                 k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()})
-        if "instrument" in facts["own"]:
+        if "instrument" in manifest["own"]:
             options["instrument"] = self.instrument
-        classes = tuple(c if isinstance(c, str) else _prior(c) for c in facts["substructure"])
-        own = {k: facts[k] for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
-        return CatalogSpec(len(self), dict(substructure=classes, **options, **own))
+        classes = tuple(c if isinstance(c, str) else _prior(c) for c in manifest["substructure"])
+        fields = {k: manifest[k] for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
+        return CatalogSpec(len(self), dict(substructure=classes, **options, **fields))
 
     def export(self, path, layout="fits", *, scaled=True):
         """Write the pairs as files."""

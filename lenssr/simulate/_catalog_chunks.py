@@ -86,8 +86,8 @@ def make_chunk(path, spec, chunk):
 
 def _replace(path, content):
     path.parent.mkdir(exist_ok=True)
-    with atomic_write(path) as beside:
-        beside.write_bytes(content)
+    with atomic_write(path) as tmp_path:
+        tmp_path.write_bytes(content)
 
 
 def _ecsv(rows):
@@ -104,14 +104,14 @@ def _ecsv(rows):
 
 def merge_truths(path, n_chunks):
     """One table of truths of those of the chunks, which have the same header."""
-    with atomic_write(path / "truths.ecsv") as beside, open(beside, "w") as whole:
+    with atomic_write(path / "truths.ecsv") as tmp_path, open(tmp_path, "w") as merged:
         for chunk in range(n_chunks):
             header = True
             with open(truth_part(path, chunk)) as part:
                 for line in part:
                     # The header is comments and a line of names.
                     if not header or chunk == 0:
-                        whole.write(line)
+                        merged.write(line)
                     header = header and line.startswith("#")
 
 
@@ -178,45 +178,45 @@ def prepare_folder(path, spec):
         _compare_manifests(path, read_manifest(path), manifest)
         return
     # What a run that was killed while it made the folder may have left.
-    others = [] if not path.exists() else [
+    other_files = [] if not path.exists() else [
         p.name for p in path.iterdir() if p.name not in ("arrays.zarr", ".manifest.json.part")]
-    if others:
+    if other_files:
         raise ValueError(f"`path` must be a new or empty folder or that of this catalogue, got "
-                         f"{str(path)!r}, which holds {sorted(others)[0]!r}")
+                         f"{str(path)!r}, which holds {sorted(other_files)[0]!r}")
     path.mkdir(parents=True, exist_ok=True)
     create_arrays(path, spec)
-    with atomic_write(path / "manifest.json") as beside:
-        beside.write_text(json.dumps(manifest, indent=1) + "\n")
+    with atomic_write(path / "manifest.json") as tmp_path:
+        tmp_path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def read_manifest(path):
     """The manifest of a catalogue; `ValueError` if it is none that this version can read."""
     try:
         manifest = json.loads((Path(path) / "manifest.json").read_text())
-        found = manifest["format"]
+        version = manifest["format"]
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as err:
         raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}: "
                          f"manifest.json is missing or damaged ({type(err).__name__})") from err
-    if found != FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise ValueError(f"`path` must be a catalogue of format {FORMAT_VERSION}, got {str(path)!r} of "
-                         f"format {found!r}, which another version of lenssr made")
+                         f"format {version!r}, which another version of lenssr made")
     return manifest
 
 
-def _compare_manifests(path, there, here):
-    for key, value in here.items():
-        if key == "versions" or there.get(key) == value:
+def _compare_manifests(path, old_manifest, new_manifest):
+    for key, value in new_manifest.items():
+        if key == "versions" or old_manifest.get(key) == value:
             continue
-        old = there.get(key)
+        old = old_manifest.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
             key, old, value = next((f"{key}.{k}", old.get(k), value.get(k))
                                    for k in {**old, **value} if old.get(k) != value.get(k))
         raise ValueError(f"`path` must be a new folder or hold this catalogue, got {str(path)!r}, "
                          f"whose {key} is {old!r}, not {value!r}")
-    other = [f"{name} {old}, now {here['versions'][name]}"
-             for name, old in there["versions"].items() if here["versions"].get(name) != old]
-    if other:
-        warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(other)}: "
+    changed = [f"{name} {old}, now {new_manifest['versions'][name]}"
+             for name, old in old_manifest["versions"].items() if new_manifest["versions"].get(name) != old]
+    if changed:
+        warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(changed)}: "
                       "pairs of the two may differ in their last digits, or more",
                       LensSRWarning, stacklevel=4)
 

@@ -24,10 +24,10 @@ def _check_pairs(path, low, high):
     if not low or len(low) != len(high):
         raise ValueError(f"`path` must hold as many images of low as of high resolution, got "
                          f"{len(low)} and {len(high)} in {str(path)!r}")
-    for one, other in zip(low, high):
-        if _file_number(one)[0] != _file_number(other)[0]:
+    for low_file, high_file in zip(low, high):
+        if _file_number(low_file)[0] != _file_number(high_file)[0]:
             raise ValueError("`path` must hold pairs of files of the same number, got "
-                             f"{one.relative_to(path)} and {other.relative_to(path)} in "
+                             f"{low_file.relative_to(path)} and {high_file.relative_to(path)} in "
                              f"{str(path)!r}")
 
 
@@ -54,12 +54,12 @@ class _FolderImages:
         return len(self.files)
 
     def __getitem__(self, key):
-        first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        wanted = np.arange(len(self))[first]
-        if np.ndim(wanted) == 0:
-            return self._checked(self.files[wanted])[rest]
-        images = np.stack([self._checked(self.files[i]) for i in wanted])
-        return images[(slice(None), *rest)]
+        first, remaining_key = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        indices = np.arange(len(self))[first]
+        if np.ndim(indices) == 0:
+            return self._checked(self.files[indices])[remaining_key]
+        images = np.stack([self._checked(self.files[i]) for i in indices])
+        return images[(slice(None), *remaining_key)]
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self[:], dtype=dtype)
@@ -134,11 +134,11 @@ class FitsCatalog:
         self.unit = self.pairs[0].hr.unit
         self.scale = _scale(self.path, self.lr.shape[1:], self.hr.shape[1:])
         for name, what in (("sigma", "uncertainty"), ("psf", "psf")):
-            found = [getattr(pair.lr, what) is not None for pair in self.pairs]
-            if any(found) and not all(found):
+            present = [getattr(pair.lr, what) is not None for pair in self.pairs]
+            if any(present) and not all(present):
                 raise ValueError(f"`path` must hold images that all have {what} or none, "
-                                 f"{low[found.index(False)]} has none")
-            if all(found):
+                                 f"{low[present.index(False)]} has none")
+            if all(present):
                 self.arrays[name] = self._stack(what, "lr")
         if any(pair.lr.mask is not None for pair in self.pairs):
             self.arrays["mask"] = np.stack([
@@ -198,8 +198,8 @@ def write_pairs(pairs, path):
     path = _new_folder(path)
     for index, pair in enumerate(pairs):
         for name, image in (("lr", pair.lr), ("hr", pair.hr)):
-            with atomic_write(path / f"{name}-{index:06d}.fits") as beside:
-                image.write(beside, format="fits")
+            with atomic_write(path / f"{name}-{index:06d}.fits") as tmp_path:
+                image.write(tmp_path, format="fits")
 
 
 def _new_folder(path):
@@ -227,6 +227,6 @@ def export(catalog, path, layout, scaled):
             if scaled:
                 low, high = np.nanmin(image), np.nanmax(image)
                 image = (image - low) / (high - low if high > low else 1)
-            with atomic_write(path / name / f"sample_{index}.npy") as beside:
-                with open(beside, "wb") as file:
+            with atomic_write(path / name / f"sample_{index}.npy") as tmp_path:
+                with open(tmp_path, "wb") as file:
                     np.save(file, image[None])

@@ -54,8 +54,8 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
 
 def einstein_radius_arcsec(sigma_v, z_lens, z_source, cosmology=None):
     """The same in plain numbers, of km/s and arcsec: units are slow where scenes are drawn."""
-    _, far, between = _distances(z_lens, z_source, cosmology)
-    return 4 * np.pi * (sigma_v / SPEED_OF_LIGHT) ** 2 * (between / far) * ARCSEC_PER_RADIAN
+    _, source_distance, between = _distances(z_lens, z_source, cosmology)
+    return 4 * np.pi * (sigma_v / SPEED_OF_LIGHT) ** 2 * (between / source_distance) * ARCSEC_PER_RADIAN
 
 
 def critical_surface_density(z_lens, z_source, cosmology=None):
@@ -82,8 +82,8 @@ def critical_surface_density(z_lens, z_source, cosmology=None):
     :math:`\Sigma_{cr} = c^2 D_s / (4 \pi G D_l D_{ls})` (Narayan & Bartelmann,
     arXiv:astro-ph/9606001), times :math:`D_l^2` to be per solid angle.
     """
-    near, far, between = _distances(z_lens, z_source, cosmology)
-    return FOCUSING_MASS * far * near / between / ARCSEC_PER_RADIAN**2 * u.Msun / u.arcsec**2
+    near, source_distance, between = _distances(z_lens, z_source, cosmology)
+    return FOCUSING_MASS * source_distance * near / between / ARCSEC_PER_RADIAN**2 * u.Msun / u.arcsec**2
 
 
 def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
@@ -143,8 +143,8 @@ class LensPlane:
     @cached_property
     def critical(self):
         """Critical surface density, solar masses per square arcsecond."""
-        near, far, between = _distances(self.z_lens, self.z_source, self.cosmology)
-        return FOCUSING_MASS * far * near / between / ARCSEC_PER_RADIAN**2
+        near, source_distance, between = _distances(self.z_lens, self.z_source, self.cosmology)
+        return FOCUSING_MASS * source_distance * near / between / ARCSEC_PER_RADIAN**2
 
     @property
     def mass(self):

@@ -199,7 +199,7 @@ class Instrument:
     depth : tuple of float
         Range of sky noise in electrons per pixel, log-uniform: it sets how much
         the Poisson noise of the sources adds to that of the sky.
-    correlated : float
+    p_correlated_noise : float
         Share of images whose noise is correlated between pixels, as resampling
         leaves it.
     correlation : tuple of float
@@ -250,7 +250,7 @@ class Instrument:
     ellipticity: float = 0.03
     snr: tuple = (5.0, 500.0)
     depth: tuple = (20.0, 2000.0)
-    correlated: float = 0.0
+    p_correlated_noise: float = 0.0
     correlation: tuple = (0.3, 0.8)
     name: str = ""
     band: str = ""
@@ -283,8 +283,8 @@ class Instrument:
             if not (-math.inf < low <= high < math.inf and (low > 0 or not positive)):
                 raise ValueError(f"`{name}` must be two {'positive ' * positive}numbers, the lower "
                                  f"one first, got {getattr(self, name)!r}")
-        if not 0 <= self.correlated <= 1:
-            raise ValueError(f"`correlated` must be from 0 to 1, got {self.correlated!r}")
+        if not 0 <= self.p_correlated_noise <= 1:
+            raise ValueError(f"`p_correlated_noise` must be from 0 to 1, got {self.p_correlated_noise!r}")
         if self.kernels is not None:
             if not len(self.kernels) or any(
                     np.ndim(k) != 2 or not all(n % 2 for n in np.shape(k)) for k in self.kernels):

@@ -119,30 +119,30 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     colours of sources are left in ``residual``, and ``chi2`` is above one.
     """
     scale = check_positive_int("scale", scale)
-    low, sharp = _parse_observation("lr", lr, lr_psf), _parse_observation("hr", hr, hr_psf)
+    low, high = _parse_observation("lr", lr, lr_psf), _parse_observation("hr", hr, hr_psf)
     per_pixel = flux_convention(low.unit, flux) == "per-pixel"
     plane = low.planes[0]
-    _check_sharper(low, sharp)
+    _check_sharper(low, high)
     grid = rescale_wcs(low.wcs, scale)
     shape = tuple(scale * n for n in plane.shape)
-    projection = ProjectedImage(sharp.planes[0], sharp.wcs, grid, shape, margin=MAX_WCS_OFFSET * scale,
-                            noise_given=sharp.noise_given)
+    projection = ProjectedImage(high.planes[0], high.wcs, grid, shape, margin=MAX_WCS_OFFSET * scale,
+                            noise_given=high.noise_given)
     # To flux per pixel of `lr`, or surface brightness, with one gain for both.
     area = projection.area * scale**2 if per_pixel else 1.0
     fit = register(projection, plane, scale, area, align)
 
     image, variance, missing = projection.at(fit.shift)
-    share = 1 / scale**2 if per_pixel else 1.0
-    value = share * (fit.gain * area * fill_masked(image, missing) + fit.pedestal)
-    sigma = share * fit.gain * area * np.sqrt(
+    flux_factor = 1 / scale**2 if per_pixel else 1.0
+    value = flux_factor * (fit.gain * area * fill_masked(image, missing) + fit.pedestal)
+    sigma = flux_factor * fit.gain * area * np.sqrt(
         np.where(missing, np.median(variance[~missing]), variance))
     unit = u.dimensionless_unscaled if low.unit is None else low.unit
 
-    def ccd(data, sigma, kind, **others):
+    def ccd(data, sigma, kind, **fields):
         # A CCDData can't hold other than FITS WCSs.
-        form = CCDData if isinstance(others["wcs"], WCS) else SuperResolvedImage
+        form = CCDData if isinstance(fields["wcs"], WCS) else SuperResolvedImage
         return form(safe_downcast(data, low.dtype), unit=unit,
-                    uncertainty=as_uncertainty(sigma, kind, unit, low.dtype), **others)
+                    uncertainty=as_uncertainty(sigma, kind, unit, low.dtype), **fields)
 
     residual = fit.difference / fit.noise
     return LensPair(
@@ -160,13 +160,13 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
 
 def _parse_observation(name, image, psf):
     """The image, parsed; messages name the argument that it came by."""
-    words = {"`data`": f"`{name}`", "`psf`": f"`{name}_psf`"}
-    words |= {f"`{part}`": f"the {word} of `{name}`" for part, word in (
+    names = {"`data`": f"`{name}`", "`psf`": f"`{name}_psf`"}
+    names |= {f"`{part}`": f"the {word} of `{name}`" for part, word in (
         ("mask", "mask"), ("uncertainty", "uncertainty"), ("wcs", "WCS"), ("unit", "unit"))}
 
     def named(message):
-        for word, said in words.items():
-            message = message.replace(word, said)
+        for word, new_name in names.items():
+            message = message.replace(word, new_name)
         return message
 
     with warnings.catch_warnings(record=True) as caught:
@@ -188,10 +188,10 @@ def _parse_observation(name, image, psf):
     return parsed
 
 
-def _check_sharper(low, sharp):
+def _check_sharper(low, high):
     """Raise unless ``sharp`` is the sharper one on the sky."""
-    blurred, fine = ((psf_fwhm(each.planes[0].psf) * pixel_scale(each.wcs, each.shape))
-                     .to_value(u.arcsec) for each in (low, sharp))
+    blurred, fine = ((psf_fwhm(plane.planes[0].psf) * pixel_scale(plane.wcs, plane.shape))
+                     .to_value(u.arcsec) for plane in (low, high))
     if not fine < blurred:
         raise ValueError(f"`hr` must be sharper than `lr`, got a PSF of FWHM {fine:.3g} arcsec for "
                          f"`hr` and {blurred:.3g} arcsec for `lr` (are they swapped?)")

@@ -71,8 +71,8 @@ def moffat(n, fwhm, beta, e1, e2, device=None, reach=math.inf):
         alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
         profile = torch.where(gaussian, profile, (1 + r2 / alpha2) ** (-beta))
     if math.isfinite(reach):
-        far = (torch.hypot(x, y) / reach - TAPER_START) / (1 - TAPER_START)
-        profile = profile * (1 + torch.cos(math.pi * far.clamp(0, 1))) / 2
+        taper = (torch.hypot(x, y) / reach - TAPER_START) / (1 - TAPER_START)
+        profile = profile * (1 + torch.cos(math.pi * taper.clamp(0, 1))) / 2
     return profile / profile.sum(dim=(-2, -1), keepdim=True)
 
 
@@ -111,13 +111,13 @@ class Optics:
         kernel = kernel / kernel.sum()
         waves = []
         for dim, f in ((0, self.fy.ravel()), (1, self.fx.ravel())):
-            place = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
-            place = place - centre[dim]
+            coordinate = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
+            coordinate = coordinate - centre[dim]
             f = f.to(kernel.dtype)
             # The kernel knows nothing beyond the Nyquist frequency of its pixels; they are
             # undone, and the fine pixel comes in their place.
             known = (f.abs() * step <= 0.5) * torch.sinc(f) / torch.sinc(step * f)
-            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * place) * known[:, None])
+            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * coordinate) * known[:, None])
         return waves[0] @ kernel.to(waves[0].dtype) @ waves[1].T
 
     def blurred(self, spectrum, transfer):
@@ -253,7 +253,7 @@ def _draw_noise(instrument, clean, sky, sigma, draws):
         photons = (sigma**2 - sky**2).clamp(min=0).sqrt() * draws.normal(*clean.shape[1:])
         return sky * _cut_skies(stamps, clean.shape[-1], draws) + photons, torch.zeros_like(
             sky.ravel())
-    width = torch.where(draws.uniform(0, 1) < instrument.correlated,
+    width = torch.where(draws.uniform(0, 1) < instrument.p_correlated_noise,
                         draws.uniform(*instrument.correlation), 0.0)
     return sigma * correlate_noise(draws.normal(*clean.shape[1:]), width), width
 

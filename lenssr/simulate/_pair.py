@@ -55,14 +55,14 @@ def lens_truth(model):
     """What is known of the dark matter in a scene: class, halos, vortex, redshifts, radius."""
     from lenssr.simulate._substructure import Substructure
 
-    found = model.substructure
-    if found is None:
+    substructure = model.substructure
+    if substructure is None:
         nothing = Substructure("no_sub", None)
         return {"substructure": nothing.name, "halos": nothing.halos, "vortex": None,
                 "z_lens": np.nan, "z_source": np.nan, "theta_e": np.nan * u.arcsec}
-    return {"substructure": found.name, "halos": found.halos, "vortex": found.vortex,
-            "z_lens": found.plane.z_lens, "z_source": found.plane.z_source,
-            "theta_e": found.plane.theta_e * u.arcsec}
+    return {"substructure": substructure.name, "halos": substructure.halos, "vortex": substructure.vortex,
+            "z_lens": substructure.plane.z_lens, "z_source": substructure.plane.z_source,
+            "theta_e": substructure.plane.theta_e * u.arcsec}
 
 
 def truth_row(model, unit, **observed):
@@ -78,27 +78,27 @@ def truth_row(model, unit, **observed):
 
 
 def _lens_columns(model, unit):
-    macro, shear = model.lens_kwargs[:2]
+    lens_params, shear = model.lens_kwargs[:2]
     source = model.source_kwargs[0]
-    row = {"theta_e_macro": macro["theta_E"], "gamma": macro.get("gamma", 2.0),
-           "e1": macro["e1"], "e2": macro["e2"], "x_lens": macro["center_x"],
-           "y_lens": macro["center_y"], "gamma1": shear["gamma1"], "gamma2": shear["gamma2"],
+    row = {"theta_e_macro": lens_params["theta_E"], "gamma": lens_params.get("gamma", 2.0),
+           "e1": lens_params["e1"], "e2": lens_params["e2"], "x_lens": lens_params["center_x"],
+           "y_lens": lens_params["center_y"], "gamma1": shear["gamma1"], "gamma2": shear["gamma2"],
            "x_source": source["center_x"], "y_source": source["center_y"],
            "source_radius": source.get("R_sersic", np.nan),
            "source_index": source.get("n_sersic", np.nan),
            "source_clumps": len(model.source_kwargs) - 1}
     if model.quasar is not None:
         row["quasar_flux"] = unit * model.quasar["flux"]
-    found = model.substructure
-    if found is not None:
-        row |= {"substructure": found.name, "theta_e": found.plane.theta_e,
-                "z_lens": found.plane.z_lens, "z_source": found.plane.z_source,
-                "halos": len(found.mass), "halo_mass": found.mass.sum(),
-                "halo_mass_max": found.mass.max() if len(found.mass) else np.nan}
-        if found.vortex is not None:
-            step = (found.vortex.end - found.vortex.start).to_value(u.arcsec)
-            row |= {"vortex_mass": found.vortex.mass.to_value(u.Msun),
-                    "axion_mass": found.vortex.axion_mass.to_value(u.eV),
+    substructure = model.substructure
+    if substructure is not None:
+        row |= {"substructure": substructure.name, "theta_e": substructure.plane.theta_e,
+                "z_lens": substructure.plane.z_lens, "z_source": substructure.plane.z_source,
+                "halos": len(substructure.mass), "halo_mass": substructure.mass.sum(),
+                "halo_mass_max": substructure.mass.max() if len(substructure.mass) else np.nan}
+        if substructure.vortex is not None:
+            step = (substructure.vortex.end - substructure.vortex.start).to_value(u.arcsec)
+            row |= {"vortex_mass": substructure.vortex.mass.to_value(u.Msun),
+                    "axion_mass": substructure.vortex.axion_mass.to_value(u.eV),
                     "vortex_length": np.hypot(*step),
                     "vortex_angle": np.arctan2(step[1], step[0]) % np.pi}
     return row
@@ -195,29 +195,29 @@ def make_pair(series, index):
 
 def truth_rows(series, batch):
     """The rows of the table of truths of a `PairBatch`."""
-    seen = batch.seen
-    columns = {"seeing": seen.fwhm * series.instrument.pixel_scale, "sky": seen.electrons,
-               "correlation": seen.correlation, "pedestal": seen.pedestal * batch.unit,
-               "snr": seen.snr, "flux": batch.truth.sum(dim=(1, 2)),
+    observed = batch.seen
+    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale, "sky": observed.electrons,
+               "correlation": observed.correlation, "pedestal": observed.pedestal * batch.unit,
+               "snr": observed.snr, "flux": batch.truth.sum(dim=(1, 2)),
                "target_sigma": batch.hr_sigma}
     columns = {name: column.tolist() for name, column in columns.items()}
     return [truth_row(model, unit, **{name: column[k] for name, column in columns.items()})
             for k, (model, unit) in enumerate(zip(batch.models, batch.unit.tolist()))]
 
 
-def assemble_pair(images, model, row, facts, mask=None):
+def assemble_pair(images, model, row, series, mask=None):
     """A `LensPair` of arrays."""
-    instrument, noise = facts.instrument, row["target_sigma"]
+    instrument, noise = series.instrument, row["target_sigma"]
     pixel = instrument.pixel_scale
     lr = make_ccd(images["lr"], pixel, psf=images["psf"],
                   sigma=None if instrument.noiseless else images["sigma"],
                   mask=mask if mask is not None and mask.any() else None)
-    target = dict(pixel_scale=pixel / facts.scale, psf=target_psf())
+    target = dict(pixel_scale=pixel / series.scale, psf=target_psf())
     hr = make_ccd(images["hr"], **target,
                   sigma=np.full(images["hr"].shape, noise) if noise > 0 else None)
     truth = {name: value if TRUTH_COLUMNS[name][0] is None else value * TRUTH_COLUMNS[name][0]
              for name, value in row.items()}
-    truth |= {"scene": model, "seed": facts.seed, "preset": facts.preset,
+    truth |= {"scene": model, "seed": series.seed, "preset": series.preset,
               "instrument": instrument, **lens_truth(model)}
     if noise > 0:
         truth["hr"] = make_ccd(images["truth"], **target)

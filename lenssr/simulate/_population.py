@@ -169,7 +169,7 @@ class Population:
         holes and a core of either sign are left, of up to a tenth of the light.
     cosmology : str
         Name of a cosmology of `astropy.cosmology`.
-    matched : bool
+    conserve_mass : bool
         Dark substructure takes its mass from the lens; otherwise it comes on top of it, and
         the radius of the arcs tells of it.
 
@@ -206,7 +206,7 @@ class Population:
     neighbours: float = 0.35
     residuals: float = 0.0
     cosmology: str = "Planck18"
-    matched: bool = True
+    conserve_mass: bool = True
 
     def __post_init__(self):
         for name in RANGE_FIELDS:
@@ -418,15 +418,15 @@ class Population:
 
 def _subtraction_residuals(rng, center, radius, shape):
     """What a fit leaves of a galaxy that is no such profile: light, and the lack of it around."""
-    found = []
+    light = []
     for _ in range(rng.integers(1, 4)):
         sign = 1.0 if rng.random() < 0.5 else -1.0
         flux, inner = _log_uniform(rng, 0.003, 0.1), radius * _log_uniform(rng, 0.05, 0.6)
         index, moved = rng.uniform(0.5, 1.2), center + rng.normal(0, 0.02, 2)
         wider, part = rng.uniform(1.3, 3.0), rng.normal(1.0, 0.2)
-        found += [(sign, sersic_parameters(*moved, flux, inner, index, **shape)),
+        light += [(sign, sersic_parameters(*moved, flux, inner, index, **shape)),
                   (-sign, sersic_parameters(*moved, flux * part, inner * wider, index, **shape))]
-    return found
+    return light
 
 
 def _is_number(value):

@@ -80,14 +80,14 @@ _PRESETS = {
         Population(theta_e=(0.4, 3.0), source_radius=(0.05, 0.8), lens_radius=(0.2, 2.0),
                    real=0.25, residuals=0.7),
         Instrument(seeing=(0.2, 1.0), beta=(2.2, 60.0), ellipticity=0.06, snr=(3, 1000),
-                   correlated=0.4, correlation=(0.3, 1.0))),
+                   p_correlated_noise=0.4, correlation=(0.3, 1.0))),
     "deeplense-1": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC),
     "deeplense-2": Preset(_DEEPLENSE, _MODEL_2, 32, _PUBLIC),
     "deeplense-clean": Preset(_DEEPLENSE, replace(_MODEL_1, noiseless=True), 75, _PUBLIC),
     "deeplense-noisy": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC, target_noise=0.03),
     "classification": Preset(_VARIED, _MODEL_2, 32, _PUBLIC),
     # The same, with the mass of the substructure on top of the lens, as the public sets have it.
-    "classification-unmatched": Preset(replace(_VARIED, matched=False), _MODEL_2, 32, _PUBLIC),
+    "classification-unmatched": Preset(replace(_VARIED, conserve_mass=False), _MODEL_2, 32, _PUBLIC),
     "classification-physical": Preset(_VARIED, _MODEL_2, 32, _PHYSICAL),
     "observed-like": _observed,
     # Nothing but lensed galaxies, for generators of arcs.
@@ -105,5 +105,5 @@ def find_preset(name):
         near = difflib.get_close_matches(str(name), PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"`preset` must be one of {', '.join(PRESETS)}, got {name!r}{hint}")
-    found = _PRESETS[name]
-    return found() if callable(found) else found
+    preset_found = _PRESETS[name]
+    return preset_found() if callable(preset_found) else preset_found

@@ -48,7 +48,7 @@ class ProjectedImage:
 
     def __init__(self, plane, wcs, grid, shape, *, margin=0, noise_given=True):
         self.grid, self.shape = grid, shape
-        places, inside = _pixel_positions(wcs, plane.shape, grid, shape)
+        positions, inside = _pixel_positions(wcs, plane.shape, grid, shape)
         matrix = _jacobian(wcs, grid, np.argwhere(inside).mean(axis=0)[::-1])
         self.area = abs(np.linalg.det(matrix))
         steps = np.linalg.svd(matrix, compute_uv=False)
@@ -57,13 +57,13 @@ class ProjectedImage:
                              f"{1 / steps.min():.2f} times as large")
         # What is far from the output can't matter: survey images are large.
         reach = int(np.ceil(TARGET_RADIUS * TARGET_FWHM * steps.max()))
-        cut = _bounding_box(places, inside, plane, reach + int(margin * steps.max()))
-        data, sigma, mask = (each[cut] for each in (plane.data, plane.sigma, plane.mask))
+        cut = _bounding_box(positions, inside, plane, reach + int(margin * steps.max()))
+        data, sigma, mask = (array[cut] for array in (plane.data, plane.sigma, plane.mask))
         self.wcs = HighLevelWCSWrapper(SlicedLowLevelWCS(wcs.low_level_wcs, cut))
         self.factor = int(np.ceil(SPLINE_SAMPLES / (TARGET_FWHM * steps.min())))
         matcher = PSFMatcher(data, plane.psf, reach)
-        wanted = _gaussian(matcher.frequencies, matrix)
-        kernel = matcher.kernel(wanted, "`hr` must be sharper, or `scale` smaller")
+        target = _gaussian(matcher.frequencies, matrix)
+        kernel = matcher.kernel(target, "`hr` must be sharper, or `scale` smaller")
         self.gain = matcher.white_gain(kernel)
         correlation, excess = sky_correlation(data, mask)
         self.correlation = _resample_autocovariance(
@@ -73,14 +73,14 @@ class ProjectedImage:
         self._image = matcher.finer(kernel, self.factor)
         more *= 1.0 if noise_given else excess**2
         self._maps = np.stack([more * matcher.variance(kernel, sigma),
-                               matcher.share(wanted, ~mask)])
+                               matcher.share(target, ~mask)])
 
     def at(self, shift):
         """The image, moved."""
         target = ShiftedWCS(self.grid.low_level_wcs, shift)
         image = self._on(target, self._image, rescale_wcs(self.wcs, self.factor), "bicubic")
-        variance, share = self._on(target, self._maps, self.wcs, "bilinear")
-        missing = ~(np.isfinite(image) & (share >= MIN_VALID_LIGHT))
+        variance, light_fraction = self._on(target, self._maps, self.wcs, "bilinear")
+        missing = ~(np.isfinite(image) & (light_fraction >= MIN_VALID_LIGHT))
         return image, variance, missing
 
     def _on(self, target, array, wcs, order):
@@ -100,40 +100,40 @@ def _pixel_positions(wcs, shape, grid, grid_shape):
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*converge")
-            places = np.array(pixel_to_pixel(grid, wcs, x, y))
+            positions = np.array(pixel_to_pixel(grid, wcs, x, y))
     except ValueError as err:
         raise ValueError("`hr` must have a WCS with the world coordinates of that of `lr`: "
                          f"{err}") from err
     sides = np.array(shape[::-1])[:, None, None]
     with np.errstate(invalid="ignore"):
-        inside = ((places > -0.5) & (places < sides - 0.5)).all(axis=0)
+        inside = ((positions > -0.5) & (positions < sides - 0.5)).all(axis=0)
     if not inside.any():
         raise ValueError("`hr` must overlap `lr` on the sky, their WCSs have no pixel in common"
                          + _describe_offset(wcs, shape, grid, grid_shape))
-    return places, inside
+    return positions, inside
 
 
 def _describe_offset(wcs, shape, grid, grid_shape):
     """How far the centres are from each other, in words."""
-    one, two = (each.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
-                for each, size in ((wcs, shape), (grid, grid_shape)))
-    if not hasattr(one, "separation"):
+    first, two = (frame.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
+                for frame, size in ((wcs, shape), (grid, grid_shape)))
+    if not hasattr(first, "separation"):
         return ""
-    return f" (the centres are {one.separation(two).to_string('arcmin', precision=2)} apart)"
+    return f" (the centres are {first.separation(two).to_string('arcmin', precision=2)} apart)"
 
 
-def _jacobian(wcs, grid, place):
+def _jacobian(wcs, grid, position):
     """Pixels of the sharp image per output pixel, ``(2, 2)``, at an output pixel ``(x, y)``."""
-    steps = place + np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    right, left, up, down = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
-    return np.stack([right - left, up - down], axis=1)
+    steps = position + np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
+    right, left_pixel, up, down = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
+    return np.stack([right - left_pixel, up - down], axis=1)
 
 
-def _bounding_box(places, inside, plane, reach):
+def _bounding_box(positions, inside, plane, reach):
     """The part of the sharp image that the output sees, and what is within ``reach`` of it."""
     slices = []
-    for place, n in zip(places[::-1], plane.shape):
-        ends = place[inside].min(), place[inside].max()
+    for position, n in zip(positions[::-1], plane.shape):
+        ends = position[inside].min(), position[inside].max()
         slices.append(slice(max(0, int(ends[0]) - reach), min(n, int(ends[1]) + reach + 2)))
     return tuple(slices)
 
@@ -187,9 +187,9 @@ class _ResampledImage:
         fy, fx = self.matcher.frequencies
         # From the centre of an output pixel to that of an input pixel.
         offset = np.exp(1j * np.pi * (scale - 1) * (fy + fx))
-        wanted = psf_spectrum(resampled_psf(psf, scale), self.matcher.sides) * offset
-        self.kernel = self.matcher.kernel(wanted, "`scale` must be larger for this `lr_psf`")
-        self.share = self.matcher.share(wanted, ~missing, scale)
+        target = psf_spectrum(resampled_psf(psf, scale), self.matcher.sides) * offset
+        self.kernel = self.matcher.kernel(target, "`scale` must be larger for this `lr_psf`")
+        self.share = self.matcher.share(target, ~missing, scale)
         self.image = self.matcher.apply(self.kernel, scale)
         covariance = fft.ifftshift(self.matcher.autocovariance(self.kernel, correlation))[0, 0]
         more = covariance / self.matcher.white_gain(self.kernel) ** 2
@@ -210,17 +210,17 @@ class _GainFit:
         image, variance, missing = projection.at(shift)
         if missing.all():
             raise ValueError("`hr` must overlap `lr` on the sky, it has no valid pixel there")
-        seen = _ResampledImage(area * image, area**2 * variance, missing, projection.correlation,
+        resampled = _ResampledImage(area * image, area**2 * variance, missing, projection.correlation,
                      plane.psf, scale)
-        self.use = (seen.share >= MIN_COMPARED_LIGHT) & ~plane.mask
+        self.use = (resampled.share >= MIN_COMPARED_LIGHT) & ~plane.mask
         if self.use.sum() < MIN_COMPARED_PIXELS:
             raise ValueError("`hr` must overlap `lr` by more than the PSF of `lr`, only "
                              f"{self.use.sum()} pixels of `lr` can be compared")
-        self.plane, self.seen, self.gain = plane, seen, 0.0
+        self.plane, self.seen, self.gain = plane, resampled, 0.0
         for _ in range(3):  # the noise of the sharp image goes with the gain
-            self.noise = np.sqrt(plane.sigma**2 + self.gain**2 * seen.variance)
-            self.gain, self.pedestal = self.solve([seen.image, np.ones(plane.shape)])[1]
-        self.difference = plane.data - self.gain * seen.image - self.pedestal
+            self.noise = np.sqrt(plane.sigma**2 + self.gain**2 * resampled.variance)
+            self.gain, self.pedestal = self.solve([resampled.image, np.ones(plane.shape)])[1]
+        self.difference = plane.data - self.gain * resampled.image - self.pedestal
         self.misfit = np.mean((self.difference / self.noise)[self.use] ** 2)
 
     def solve(self, columns):
@@ -241,10 +241,10 @@ class _GainFit:
         """Pixels ``(x, y)`` by which the image is best moved, by cross-correlation."""
         from skimage.registration import phase_cross_correlation
 
-        one, two = (np.where(self.use, each - np.median(each[self.use]), 0.0) / self.noise
-                    for each in (self.plane.data, self.seen.image))
+        first, two = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
+                    for array in (self.plane.data, self.seen.image))
         # Plain: whitened, it is led by the noise of the finest scales.
-        return phase_cross_correlation(one, two, normalization=None)[0][::-1]
+        return phase_cross_correlation(first, two, normalization=None)[0][::-1]
 
 
 def register(projection, plane, scale, area=1.0, free=True):

@@ -99,11 +99,11 @@ def ray_shooting(scene):
     lenses = list(zip(scene.lens_models, scene.lens_kwargs, strict=True))
     known = [lens for lens in lenses if lens[0] not in EXTRA_LENS_MODELS]
     model, parameters = LensModel([m for m, _ in known]), [kwargs for _, kwargs in known]
-    others = [(EXTRA_LENS_MODELS[name], kwargs) for name, kwargs in lenses if name in EXTRA_LENS_MODELS]
+    extra_models = [(EXTRA_LENS_MODELS[name], kwargs) for name, kwargs in lenses if name in EXTRA_LENS_MODELS]
 
     def shoot(x, y):
         beta = model.ray_shooting(x, y, parameters)
-        for deflection, kwargs in others:
+        for deflection, kwargs in extra_models:
             beta = [b - a for b, a in zip(beta, deflection(x, y, kwargs), strict=True)]
         return beta
 

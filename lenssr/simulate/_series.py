@@ -45,7 +45,7 @@ def draw_model(population, seed, index, prior=None):
     if model.z_lens is None:
         model.z_lens, model.z_source = redshifts
     add_substructure(model, prior, model.z_lens, model.z_source, rng, population.cosmology,
-                     population.matched)
+                     population.conserve_mass)
     return model
 
 
@@ -54,7 +54,7 @@ class PairSeries:
 
     def __init__(self, preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
                  scale=2, size=None, target_noise=None, seed=0, engine="lenstronomy", device=None):
-        found = find_preset(preset)
+        preset_found = find_preset(preset)
         if not isinstance(instrument, Instrument | None):
             instrument = Instrument.named(instrument)
         if not isinstance(population, Population | None):
@@ -63,19 +63,19 @@ class PairSeries:
         if engine not in ENGINES:
             raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, got {engine!r}")
         self.preset, self.engine, self.device = preset, engine, device
-        self.population = population or found.population
-        self.instrument = instrument or found.instrument
+        self.population = population or preset_found.population
+        self.instrument = instrument or preset_found.instrument
         self.scale = check_positive_int("scale", scale)
-        self.size = check_positive_int("size", found.size if size is None else size)
+        self.size = check_positive_int("size", preset_found.size if size is None else size)
         self.seed = check_nonnegative_int("seed", seed)
-        self.target_noise = found.target_noise if target_noise is None else target_noise
+        self.target_noise = preset_found.target_noise if target_noise is None else target_noise
         if not 0 <= self.target_noise < np.inf:
             raise ValueError(f"`target_noise` must not be negative, got {target_noise!r}")
-        one = isinstance(substructure, str) or not np.iterable(substructure)
-        self.classes = (substructure,) if one else tuple(substructure)
+        is_single = isinstance(substructure, str) or not np.iterable(substructure)
+        self.classes = (substructure,) if is_single else tuple(substructure)
         if not self.classes:
             raise ValueError("`substructure` must name at least one class, got none")
-        self.priors = [parse_substructure(c, found.substructure) for c in self.classes]
+        self.priors = [parse_substructure(c, preset_found.substructure) for c in self.classes]
         self.dtype = torch.float64 if engine == "lenstronomy" else torch.float32
         self.bin = self.scale * SUBPIXELS
         self.margin = _even_margin(self.size, self.instrument.margin, self.bin)
@@ -97,33 +97,33 @@ class PairSeries:
         models = self.models(indices)
         rngs = [np.random.default_rng([self.seed, i, 2]) for i in indices]
         draws = SeriesRandom(rngs, self.dtype, self.device)
-        seen = observe_batch(self.instrument, self.optics, *self._render(models), draws)
-        unit = seen.electrons / seen.sky
+        observed = observe_batch(self.instrument, self.optics, *self._render(models), draws)
+        unit = observed.electrons / observed.sky
 
         def cut(images, factor, units):
             edge = self.margin * factor
             return images[:, edge:-edge, edge:-edge] * units.reshape(-1, 1, 1)
 
-        lr = cut(seen.lr, 1, unit)
-        truth = cut(seen.hr, self.scale, unit / self.scale**2)
+        lr = cut(observed.lr, 1, unit)
+        truth = cut(observed.hr, self.scale, unit / self.scale**2)
         hr, hr_sigma = truth, torch.zeros_like(unit)
         if self.target_noise:
             hr_sigma = self.target_noise * truth.abs().amax(dim=(1, 2))
             hr = truth + hr_sigma.reshape(-1, 1, 1) * draws.normal(*truth.shape[1:])
         mask = torch.zeros_like(lr, dtype=torch.bool)
         if self.instrument.defects is not None:
-            lr, mask = self._spoil(lr, seen.electrons, rngs)
-        psf = self.optics.effective_psf(seen.transfer)
-        return PairBatch(models, lr, cut(seen.sigma, 1, unit), mask, hr, truth, hr_sigma, psf,
-                         unit, seen)
+            lr, mask = self._spoil(lr, observed.electrons, rngs)
+        psf = self.optics.effective_psf(observed.transfer)
+        return PairBatch(models, lr, cut(observed.sigma, 1, unit), mask, hr, truth, hr_sigma, psf,
+                         unit, observed)
 
     def _render(self, models):
         if self.engine == "torch":
             return render_batch(models, self.grid, self.device, self.dtype)
         images, lists = zip(*(render(model, self.grid) for model in models))
         points = np.zeros((len(models), max(map(len, lists)), 3))
-        for row, found in zip(points, lists):
-            row[: len(found)] = found
+        for row, points_found in zip(points, lists):
+            row[: len(points_found)] = points_found
         return (torch.as_tensor(np.stack(images), device=self.device),
                 torch.as_tensor(points, device=self.device))
 
@@ -221,8 +221,8 @@ class PairStream(IterableDataset):
         return rank * worker.num_workers + worker.id, ranks * worker.num_workers
 
     def __iter__(self):
-        share, shares = self._share()
-        first = self.start + share * PAIR_BATCH
+        worker, n_workers = self._share()
+        first = self.start + worker * PAIR_BATCH
         end = float("inf") if self.n is None else self.start + self.n
         while first < end:
             indices = range(first, int(min(first + PAIR_BATCH, end)))
@@ -232,4 +232,4 @@ class PairStream(IterableDataset):
             for k, index in enumerate(indices):
                 yield {"index": index, **{name: part[k].float() if part.is_floating_point()
                                           else part[k] for name, part in tensors.items()}}
-            first += shares * PAIR_BATCH
+            first += n_workers * PAIR_BATCH

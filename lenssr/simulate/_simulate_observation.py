@@ -48,12 +48,12 @@ class PSFMatcher:
         """Cycles per pixel along ``y`` and ``x``, to be broadcast."""
         return fft.fftfreq(self.sides[0])[:, None], fft.rfftfreq(self.sides[1])[None, :]
 
-    def kernel(self, wanted, complaint):
+    def kernel(self, target, complaint):
         """What takes the image to another PSF."""
         undo = self.own.conj() * (1 + MIN_TRANSFER**2) / (np.abs(self.own) ** 2 + MIN_TRANSFER**2)
-        kernel = wanted * undo
+        kernel = target * undo
         gain = np.abs(kernel).max()
-        lost = np.linalg.norm(wanted - kernel * self.own) / np.linalg.norm(wanted)
+        lost = np.linalg.norm(target - kernel * self.own) / np.linalg.norm(target)
         if gain > MAX_GAIN or lost > MAX_LOST_FRACTION:
             raise ValueError(f"{complaint}: the image is not sharp enough, undoing "
                              f"its PSF amplifies noise by up to {gain:.1f} and misses "
@@ -86,18 +86,18 @@ class PSFMatcher:
         power = np.abs(kernel) ** 2 * psf_spectrum(correlation, self.sides).real
         return fft.fftshift(fft.irfft2(np.maximum(power, 0.0), s=self.sides))
 
-    def share(self, wanted, valid, step=1):
+    def share(self, target, valid, step=1):
         """Share of the light that comes from valid pixels; beyond the image there are none."""
         outside = self._padded(valid.astype(float), "constant")
-        return self._inside(fft.irfft2(outside * wanted, s=self.sides))[::step, ::step]
+        return self._inside(fft.irfft2(outside * target, s=self.sides))[::step, ::step]
 
     def white_gain(self, kernel):
         """Noise of `apply` for independent noise of one in every pixel."""
         return float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
 
-    def observe(self, wanted, step, name):
+    def observe(self, target, step, name):
         """The image at another PSF, on coarser pixels."""
-        kernel = self.kernel(wanted, f"`{name}` must be larger")
+        kernel = self.kernel(target, f"`{name}` must be larger")
         return self.apply(kernel, step), self.white_gain(kernel)
 
     def _padded(self, data, mode="symmetric"):
@@ -203,9 +203,9 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
     is well-posed only towards a broader PSF.
     """
     data, psf, unit, mask = _parse_sharp(image, psf, unit, mask)
-    for name, value, least in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+    for name, value, minimum in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+            raise ValueError(f"`{name}` must be an integer of at least {minimum}, got {value!r}")
     pixel_scale = _positive("pixel_scale", pixel_scale, u.arcsec)
     fwhm = _positive("seeing", seeing, u.arcsec) / pixel_scale
     snr = _positive("snr", snr)
@@ -226,7 +226,7 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
     hr, gain_hr = matcher.observe(gaussian_spectrum(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
     lr, gain_lr = matcher.observe(
         _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
-    own = _psf_on_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
+    own_psf = _psf_on_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
                        int(np.ceil(SEEING_RADIUS * fwhm / step + 0.5)))
     if flux_convention(unit) == "per-pixel":
         hr, lr = hr * bin**2, lr * step**2
@@ -235,22 +235,22 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
     sigma = _noise_map(lr, snr, depth)
     lr = lr + sigma * np.random.default_rng(seed).standard_normal(lr.shape)
     return LensPair(
-        make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own, unit=unit),
+        make_ccd(lr, pixel_scale * step, sigma=sigma, psf=own_psf, unit=unit),
         make_ccd(hr, pixel_scale * bin, psf=target_psf(), unit=unit),
         {"seeing": fwhm * pixel_scale * u.arcsec, "pixel_scale": pixel_scale * u.arcsec,
-         "snr": snr, "seed": seed, "fwhm": psf_fwhm(own), "gain_lr": gain_lr,
+         "snr": snr, "seed": seed, "fwhm": psf_fwhm(own_psf), "gain_lr": gain_lr,
          "gain_hr": gain_hr, "filled": float(mask.mean())})
 
 
 def _parse_sharp(image, psf, unit, mask):
     """Values, PSF, unit and mask of whatever form of image."""
-    own = None
+    own_psf = None
     if isinstance(image, NDData):
         psf = getattr(image, "psf", None) if psf is None else psf
         mask = image.mask if mask is None else mask
-        own, image = image.unit, image.data
+        own_psf, image = image.unit, image.data
     elif isinstance(image, u.Quantity):
-        own, image = image.unit, image.value
+        own_psf, image = image.unit, image.value
     try:
         data = np.array(image, dtype=float)
     except (TypeError, ValueError) as err:
@@ -261,7 +261,7 @@ def _parse_sharp(image, psf, unit, mask):
     mask = combine_masks(mask, data)
     if mask.all():
         raise ValueError("`mask` must leave at least one valid pixel, got none")
-    return data, psf, parse_unit(unit) or own or u.electron, mask
+    return data, psf, parse_unit(unit) or own_psf or u.electron, mask
 
 
 def _positive(name, value, unit=None):

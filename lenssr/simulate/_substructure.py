@@ -82,24 +82,24 @@ def parse_substructure(substructure, priors=CLASS_PRIORS):
     return priors[substructure]
 
 
-def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, matched=True):
+def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, conserve_mass=True):
     """Turn a part of a lens's mass into substructure."""
     if not scene.lens_models:
         return
-    macro = scene.lens_kwargs[0]
-    plane = LensPlane(macro["theta_E"], macro["center_x"], macro["center_y"], z_lens, z_source,
+    lens_params = scene.lens_kwargs[0]
+    plane = LensPlane(lens_params["theta_E"], lens_params["center_x"], lens_params["center_y"], z_lens, z_source,
                       cosmology)
     if prior is None:
         scene.substructure = Substructure("no_sub", plane)
         return
-    facts, models, kwargs = prior.draw(rng, plane)
-    if models and matched:
-        rest = _remaining_lens(macro, plane, _mass_within(models, kwargs, plane),
-                               prior.ring_convergence(plane, facts))
+    fields, models, kwargs = prior.draw(rng, plane)
+    if models and conserve_mass:
+        remaining = _remaining_lens(lens_params, plane, _mass_within(models, kwargs, plane),
+                               prior.ring_convergence(plane, fields))
         scene.lens_models = ["EPL", *scene.lens_models[1:]]
-        scene.lens_kwargs = [rest, *scene.lens_kwargs[1:]]
+        scene.lens_kwargs = [remaining, *scene.lens_kwargs[1:]]
     scene.lens_models, scene.lens_kwargs = scene.lens_models + models, scene.lens_kwargs + kwargs
-    scene.substructure = Substructure(prior.name, plane, **facts)
+    scene.substructure = Substructure(prior.name, plane, **fields)
 
 
 def _mass_within(models, kwargs, plane):
@@ -130,9 +130,9 @@ def _mass_within(models, kwargs, plane):
     return np.pi * plane.critical * total
 
 
-def _remaining_lens(macro, plane, taken, convergence):
+def _remaining_lens(lens_params, plane, taken, convergence):
     """The elliptical power law that is left of a lens."""
-    gamma, ellipticity = macro.get("gamma", 2.0), np.hypot(macro["e1"], macro["e2"])
+    gamma, ellipticity = lens_params.get("gamma", 2.0), np.hypot(lens_params["e1"], lens_params["e2"])
     q = (1 - ellipticity) / (1 + ellipticity)
     log_radius2 = np.log(q * SQUARED_COSINES + (1 - SQUARED_COSINES) / q)
 
@@ -141,15 +141,15 @@ def _remaining_lens(macro, plane, taken, convergence):
         # along it of the convergence's angular part (Tessore & Metcalf, 2015A&A...580A..79T).
         return np.exp((1 - slope) / 2 * log_radius2).mean()
 
-    whole = within(gamma)
-    share = taken / (plane.mass * whole)
-    if share >= 1:
+    total_mass = within(gamma)
+    mass_fraction = taken / (plane.mass * total_mass)
+    if mass_fraction >= 1:
         raise ValueError("`substructure` must leave mass to the lens, got "
                          f"{taken:.3g} solar masses within an Einstein radius of "
                          f"{plane.theta_e:g} arcsec that holds {plane.mass:.3g}")
     # On a ring the mean convergence of a power law is (3 - slope) / 2 of that within.
-    wanted = 3 - (3 - gamma - 2 * convergence / whole) / (1 - share)
-    slope = float(np.clip(wanted, *SLOPE_RANGE))
-    part = (1 - share) * whole / within(slope)
-    return {**macro, "gamma": slope,
+    new_slope = 3 - (3 - gamma - 2 * convergence / total_mass) / (1 - mass_fraction)
+    slope = float(np.clip(new_slope, *SLOPE_RANGE))
+    part = (1 - mass_fraction) * total_mass / within(slope)
+    return {**lens_params, "gamma": slope,
             "theta_E": float(plane.theta_e * part ** (1 / (slope - 1)))}

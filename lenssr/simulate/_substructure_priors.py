@@ -138,7 +138,7 @@ class Subhalos:
                   for shape, a, b in zip(shapes, x, y)]
         return dict(mass=mass, x=x, y=y), models, kwargs
 
-    def ring_convergence(self, plane, facts):
+    def ring_convergence(self, plane, fields):
         """
         Mean convergence on the Einstein ring of the halos that were drawn.
 
@@ -155,20 +155,20 @@ class Subhalos:
         area = np.pi * (outer**2 - inner**2)
         if self.positions == "radius":
             area = 2 * np.pi * plane.theta_e * (outer - inner)
-        return facts["mass"].sum() / area / plane.critical
+        return fields["mass"].sum() / area / plane.critical
 
     def _mean_number(self, plane):
         if self.mass_fraction is None:
             return self.mean_number
         power = 2 if self.positions == "area" else 1
         inner, outer = (r**power for r in self.radii)
-        share = np.clip((plane.theta_e**power - inner) / (outer - inner), 0, 1)
-        if share == 0:
+        inside_fraction = np.clip((plane.theta_e**power - inner) / (outer - inner), 0, 1)
+        if inside_fraction == 0:
             raise ValueError("`radii` must begin within the Einstein radius for `mass_fraction` to "
                              f"hold, got {self.radii!r} around {plane.theta_e:g} arcsec")
         low, high = self.mass_range
         mean_mass = (_integral(self.slope + 1, low, high) / _integral(self.slope, low, high))
-        return self.mass_fraction * plane.mass / (mean_mass * share)
+        return self.mass_fraction * plane.mass / (mean_mass * inside_fraction)
 
     def _masses(self, uniform):
         """Inverse of the cumulative mass function of cold dark matter."""
@@ -312,7 +312,7 @@ class Vortex:
         line = VortexLine(self.mass * u.Msun, axion_mass * u.eV, start * u.arcsec, end * u.arcsec)
         return dict(vortex=line), ["LINE_MASS"], [kwargs]
 
-    def ring_convergence(self, plane, facts):
+    def ring_convergence(self, plane, fields):
         """
         Mean convergence on the Einstein ring of the vortex that was drawn.
 
@@ -323,7 +323,7 @@ class Vortex:
         facts : dict
             What `draw` gave.
         """
-        line = facts["vortex"]
+        line = fields["vortex"]
         length = np.hypot(*(line.end - line.start).value)
         if length < 2 * plane.theta_e:
             return 0.0
@@ -401,9 +401,9 @@ class RandomField:
         length = np.exp(rng.uniform(*np.log(self.wavelengths), self.waves))
         angle, phase = rng.uniform(0, 2 * np.pi, (2, self.waves))
         k = 2 * np.pi / length
-        share = k ** (slope / 2)
+        amplitude = k ** (slope / 2)
         # Each wave of convergence c cos has a variance of c**2 / 2.
-        convergence = rms * share * np.sqrt(2 / max(np.sum(share**2), 1e-300))
+        convergence = rms * amplitude * np.sqrt(2 / max(np.sum(amplitude**2), 1e-300))
         kx, ky = k * np.cos(angle), k * np.sin(angle)
         x0, y0 = phase / k * np.cos(angle), phase / k * np.sin(angle)
         kwargs = [dict(amplitude=float(2 * c / n), k_x=float(a), k_y=float(b),
@@ -411,7 +411,7 @@ class RandomField:
                   for c, n, a, b, x, y in zip(convergence, k, kx, ky, x0, y0)]
         return {}, ["WAVE"] * self.waves, kwargs
 
-    def ring_convergence(self, plane, facts):
+    def ring_convergence(self, plane, fields):
         """Mean convergence on the Einstein ring over all fields: none."""
         return 0.0
 

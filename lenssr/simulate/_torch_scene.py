@@ -31,23 +31,23 @@ class _Components:
                     raise ValueError(f"`scenes` must hold {what} models of {', '.join(names)}, "
                                      f"got {model!r}")
         self.groups = []
-        for model, found in records.items():
+        for model, items in records.items():
             profile = known[model]
             table = torch.tensor([[kw.get(name, 0.0) for name in profile.centre]
-                                  + [kw[name] for name in profile.names] for _, kw in found],
+                                  + [kw[name] for name in profile.names] for _, kw in items],
                                  dtype=torch.float64)
-            owners = torch.tensor([owner for owner, _ in found])
+            owners = torch.tensor([owner for owner, _ in items])
             self.groups.append((profile, owners.to(device), table.to(device)))
 
-    def evaluate(self, x, y, pixels, dtype, places=None):
+    def evaluate(self, x, y, pixels, dtype, positions=None):
         """Yield ``places, values`` of a few components at a time."""
         size = max(1, pixels // (x.shape[-1] * y.shape[-2]))
         for profile, owners, table in self.groups:
             rows = torch.arange(len(table), device=table.device)
             where = owners
-            if places is not None:
+            if positions is not None:
                 # Every component of a scene at every place of it.
-                where, rows = (places[:, None] == owners[None, :]).nonzero(as_tuple=True)
+                where, rows = (positions[:, None] == owners[None, :]).nonzero(as_tuple=True)
             part = size * (SUM_FACTOR if profile.summed else 1)
             for at, row in zip(where.split(part), rows.split(part)):
                 p = table[row]
@@ -62,15 +62,15 @@ class _Components:
                 else:
                     yield at, profile.evaluate(dx, dy, values)
         for owner, kw in self.images:
-            at = [owner] if places is None else (places == owner).nonzero().ravel().tolist()
+            at = [owner] if positions is None else (positions == owner).nonzero().ravel().tolist()
             for i in at:
                 dx = (x[i] - kw.get("center_x", 0.0)).to(dtype)
                 dy = (y[i] - kw.get("center_y", 0.0)).to(dtype)
                 yield torch.tensor([i], device=x.device), interpol(dx, dy, kw)[None]
 
 
-def _add_light(image, light, x, y, pixels, places=None):
-    for at, values in light.evaluate(x, y, pixels, image.dtype, places):
+def _add_light(image, light, x, y, pixels, positions=None):
+    for at, values in light.evaluate(x, y, pixels, image.dtype, positions):
         image.index_add_(0, at, values.expand(-1, *image.shape[1:]))
 
 
@@ -187,9 +187,9 @@ def render_batch(scenes, grid, device=None, dtype=torch.float64):
             part = slice(start, start + size)
             quasars += _render_some(scenes[part], grid, axis, pixels, images[part])
     images *= grid.pixel**2
-    lists = [[*scene.points, *found] for scene, found in zip(scenes, quasars)]
+    lists = [[*scene.points, *quasar_images] for scene, quasar_images in zip(scenes, quasars)]
     table = torch.zeros(len(scenes), max(map(len, lists), default=0), 3, dtype=torch.float64)
-    for row, found in zip(table, lists):
-        row[: len(found)] = torch.tensor(found, dtype=torch.float64).reshape(-1, 3)
-        row[: len(found), :2] = torch.as_tensor(grid.to_pixel(row[: len(found), :2].numpy()))
+    for row, quasar_images in zip(table, lists):
+        row[: len(quasar_images)] = torch.tensor(quasar_images, dtype=torch.float64).reshape(-1, 3)
+        row[: len(quasar_images), :2] = torch.as_tensor(grid.to_pixel(row[: len(quasar_images), :2].numpy()))
     return images, table.to(device, dtype)

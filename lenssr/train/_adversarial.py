@@ -55,27 +55,27 @@ def balanced_adversarial_loss(content, margin, output, weight) -> torch.Tensor:
     """
     ours, = torch.autograd.grad(content, output, retain_graph=True)
     theirs, = torch.autograd.grad(margin.sum(), output)
-    sizes = [g.flatten(1).norm(dim=1).clamp(min=torch.finfo(g.dtype).tiny) for g in (ours, theirs)]
-    share = 2 * weight * margin.detach().sigmoid() * sizes[0] / sizes[1]
-    added = (share.reshape(-1, *[1] * (output.dim() - 1)) * theirs * output).sum()
+    norms = [g.flatten(1).norm(dim=1).clamp(min=torch.finfo(g.dtype).tiny) for g in (ours, theirs)]
+    factor = 2 * weight * margin.detach().sigmoid() * norms[0] / norms[1]
+    added = (factor.reshape(-1, *[1] * (output.dim() - 1)) * theirs * output).sum()
     return content + added - added.detach()
 
 
 class AdversarialTrainer(Trainer):
     """A `Trainer` with a second network, the judge, which has an optimiser of its own."""
 
-    def __init__(self, recipe, folder, team):
-        super().__init__(recipe, folder, team)
-        self.rules = recipe.adversarial
-        self.judge = self.make_judge().to(self.device)
+    def __init__(self, recipe, folder, distributed):
+        super().__init__(recipe, folder, distributed)
+        self.options = recipe.adversarial
+        self.judge = self.make_discriminator().to(self.device)
         self.judge.to(memory_format=torch.channels_last)
-        self.court = team.parallel(self.judge)
+        self.discriminator_ddp = distributed.parallel(self.judge)
         self.judge_optimizer = torch.optim.AdamW(
-            self.judge.parameters(), self.rules.learning_rate, betas=DISCRIMINATOR_BETAS)
+            self.judge.parameters(), self.options.learning_rate, betas=DISCRIMINATOR_BETAS)
         for group in self.optimizer.param_groups:
             group["betas"] = DISCRIMINATOR_BETAS
 
-    def teach(self, real, fake):
+    def update_discriminator(self, real, fake):
         """
         Take a step of the judge by images and their imitations; returns its loss as a number.
 
@@ -84,17 +84,17 @@ class AdversarialTrainer(Trainer):
         """
         images = torch.cat([real, fake]).detach().requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            told = self.court(images).float()
-        slope, = torch.autograd.grad(told.sum(), images, create_graph=True)
+            score = self.discriminator_ddp(images).float()
+        slope, = torch.autograd.grad(score.sum(), images, create_graph=True)
         penalty = slope.square().sum(dim=(1, 2, 3)).mean()
-        loss = relativistic_loss(*told.chunk(2)).mean()
+        loss = relativistic_loss(*score.chunk(2)).mean()
         self.judge_optimizer.zero_grad(set_to_none=True)
-        (loss + self.rules.penalty * penalty).backward()
+        (loss + self.options.penalty * penalty).backward()
         torch.nn.utils.clip_grad_norm_(self.judge.parameters(), self.training.clip)
         self.judge_optimizer.step()
         return loss.item()
 
-    def ask(self, *images):
+    def discriminate(self, *images):
         """What the judge says of images; for the loss of the other network, which it leaves be."""
         self.judge.requires_grad_(False)
         try:
@@ -108,9 +108,9 @@ class AdversarialTrainer(Trainer):
         return {**super().state(), "judge": self.judge.state_dict(),
                 "judge_optimizer": self.judge_optimizer.state_dict()}
 
-    def take_up(self, state):
+    def load_state_dict(self, state):
         """Take up the state of a checkpoint."""
-        super().take_up(state)
+        super().load_state_dict(state)
         self.judge.load_state_dict(state["judge"])
         self.judge_optimizer.load_state_dict(state["judge_optimizer"])
 
@@ -118,20 +118,20 @@ class AdversarialTrainer(Trainer):
 class SRGANTrainer(AdversarialTrainer):
     """Content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802)."""
 
-    def make_judge(self):
+    def make_discriminator(self):
         """The published discriminator, as large as the recipe has it."""
         side = self.recipe.data.size * self.recipe.network["scale"]
-        return Discriminator(side, 1 + N_OCTAVES, self.rules.features, self.rules.stages,
-                             self.rules.hidden)
+        return Discriminator(side, 1 + N_OCTAVES, self.options.features, self.options.stages,
+                             self.options.hidden)
 
     def loss(self, batch):
         """A step of the judge; then the content and adversarial loss of the generator."""
         truth = batch.hr.to(self.device)
         output = self.apply(batch)
         real, fake = discriminator_inputs(truth, truth), discriminator_inputs(linear_image(output), truth)
-        self.teach(real, fake)
-        real, fake = self.ask(real, fake)
-        return balanced_adversarial_loss(self.content(output, batch), real - fake, output, self.rules.weight)
+        self.update_discriminator(real, fake)
+        real, fake = self.discriminate(real, fake)
+        return balanced_adversarial_loss(self.content(output, batch), real - fake, output, self.options.weight)
 
     @staticmethod
     def measure(network, pairs, device):
@@ -177,10 +177,10 @@ class ArcTrainer(AdversarialTrainer):
 
     open_pairs = ArcImages
 
-    def make_judge(self):
+    def make_discriminator(self):
         """The discriminator of SRGAN, which sees the four pixels of each 2x2 side by side."""
-        return Discriminator(self.network.side // 2, 4, self.rules.features, self.rules.stages,
-                             self.rules.hidden)
+        return Discriminator(self.network.side // 2, 4, self.options.features, self.options.stages,
+                             self.options.hidden)
 
     def loss(self, batch):
         """A step of the judge, then the loss of the generator."""
@@ -188,9 +188,9 @@ class ArcTrainer(AdversarialTrainer):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             fake = self.model(torch.randn(len(real), self.network.latent, device=self.device))
         fake = functional.pixel_unshuffle(fake.float(), 2)
-        self.teach(real, fake)
-        real, fake = self.ask(real, fake)
-        return self.rules.weight * relativistic_loss(fake, real).mean()
+        self.update_discriminator(real, fake)
+        real, fake = self.discriminate(real, fake)
+        return self.options.weight * relativistic_loss(fake, real).mean()
 
     @staticmethod
     @torch.no_grad()

@@ -18,11 +18,11 @@ BLOT_RADIUS = (1.0, 3.5)  # pixels
 P_COLUMN, P_BLOT = 0.2, 0.25  # probabilities of a bad column and of a blot in a masked image
 
 
-def apply_random_mask(images, sigma, share, draws):
+def apply_random_mask(images, sigma, probability, draws):
     """Images with holes, filled as users' images are."""
-    if not share:
+    if not probability:
         return images, sigma
-    chosen = (draws.uniform(0, 1) < share).tolist()
+    chosen = (draws.uniform(0, 1) < probability).tolist()
     seeds = draws.integers(2**31).tolist()
     images, sigma = images.clone(), sigma.clone()
     for k, (hit, seed) in enumerate(zip(chosen, seeds)):
@@ -111,7 +111,7 @@ def sample_indices(step, batch, rank, world):
 def epoch_order(numbers, n, batch, seed, window=None):
     """Which pairs these are; every pair once before any comes again."""
     length = n // batch * batch
-    epoch, place = divmod(numbers.start, length)
+    epoch, position = divmod(numbers.start, length)
     rng = np.random.default_rng([seed, epoch])
     if window is None:
         order = rng.permutation(n)
@@ -120,7 +120,7 @@ def epoch_order(numbers, n, batch, seed, window=None):
         windows = [windows[k] for k in rng.permutation(len(windows))]
         order = np.concatenate([rng.permutation(np.concatenate(windows[k:k + 2]))
                                 for k in range(0, len(windows), 2)])
-    return order[place: place + len(numbers)]
+    return order[position: position + len(numbers)]
 
 
 def sample_rng(seed, numbers):
@@ -130,21 +130,21 @@ def sample_rng(seed, numbers):
 
 def exact_config(data):
     """The data with noise and PSF told as they are, for validation."""
-    return dataclasses.replace(data, noise_error=0.0, psf_known=1.0)
+    return dataclasses.replace(data, noise_error=0.0, p_psf_known=1.0)
 
 
 def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope=None):
     """Patches, turned and flipped, in noise units as the network is told them."""
     turns = draws.integers(8).tolist()
     unit = unit * torch.exp(data.noise_error * draws.normal())
-    known = draws.uniform(0, 1) < data.psf_known
+    known = draws.uniform(0, 1) < data.p_psf_known
 
-    def patches(several, factor):
-        side, found = data.size * factor, []
-        for image, (y, x), turn in zip(several, corner.tolist(), turns):
-            found.append(apply_symmetry(image[y * factor: y * factor + side,
+    def patches(images, factor):
+        side, cuts = data.size * factor, []
+        for image, (y, x), turn in zip(images, corner.tolist(), turns):
+            cuts.append(apply_symmetry(image[y * factor: y * factor + side,
                                       x * factor: x * factor + side], turn))
-        return (torch.stack(found).unsqueeze(1) / unit.reshape(-1, 1, 1, 1)).float()
+        return (torch.stack(cuts).unsqueeze(1) / unit.reshape(-1, 1, 1, 1)).float()
 
     lr, hr = patches(images[0], 1), patches(images[1], scale)
     truth = hr if images[2] is images[1] else patches(images[2], scale)
@@ -158,7 +158,7 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
         return batch
     sigma, kernel, correlation = telescope
     kernel = torch.stack([apply_symmetry(k, t) for k, t in zip(kernel, turns)]).float()
-    lr, sigma = apply_random_mask(lr, patches(sigma, 1), data.masked, draws)
+    lr, sigma = apply_random_mask(lr, patches(sigma, 1), data.p_masked, draws)
     # As well as a sky of some hundred pixels tells it.
     known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
     return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))

@@ -85,7 +85,7 @@ class Calibration:
     psf_wrong: float = 0.25
     psf_error: float = 0.05
     noise_error: float = 0.03
-    masked: float = 0.2
+    p_masked: float = 0.2
     n_probes: int = 8
     seed: int = 5
     precision: str = "auto"
@@ -99,7 +99,7 @@ class Calibration:
         for name in ("blank", "seed"):
             check_nonnegative_int(name, getattr(self, name))
         check_positive_number("learning_rate", self.learning_rate)
-        for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("masked", 1),
+        for name, most in (("psf_error", 0.5), ("noise_error", 0.5), ("p_masked", 1),
                            ("psf_wrong", 1)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"`{name}` must be from 0 to {most}, got "
@@ -144,27 +144,27 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     TypeError
         If there is no such option.
     """
-    how = Calibration(**options)
+    config = Calibration(**options)
     path = find_weights(weights)
     card = read_card(path)
     draws = find_architecture(card.network["architecture"]).inputs == "residual"
     recipe = _recipe(card, recipe)
-    if recipe.data.catalog is None and how.seed in (recipe.data.seed, recipe.data.validation_seed):
+    if recipe.data.catalog is None and config.seed in (recipe.data.seed, recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "
-                         f"{recipe.data.seed} and {recipe.data.validation_seed}, got {how.seed}")
+                         f"{recipe.data.seed} and {recipe.data.validation_seed}, got {config.seed}")
     folder = Path(f"{card.name}-calibrated" if folder is None else folder)
-    _check_run_folder(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(how)})
+    _check_run_folder(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(config)})
     started = time.monotonic()
-    with Distributed(device) as team:
-        run = (SampleCalibration if draws else _CalibrationRun)(path, card, recipe, how, folder, team, progress)
+    with Distributed(device) as distributed:
+        run = (SampleCalibration if draws else _CalibrationRun)(path, card, recipe, config, folder, distributed, progress)
         head = None if draws else run.train_head()
-        found = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
+        scales = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
     data = recipe.data
     calibration = {
         "on": data.preset if data.catalog is None else Path(data.catalog).name,
-        **({} if draws else {"head": run.sizes, "doubt": True}),
-        "scales": found, "domain": feature_envelope(run.features),
-        "how": {**asdict(how), "recipe": recipe.name},
+        **({} if draws else {"head": run.head_config, "inflate_isolated_peaks": True}),
+        "scales": scales, "domain": feature_envelope(run.features),
+        "config": {**asdict(config), "recipe": recipe.name},
         "hours": round((time.monotonic() - started) / 3600, 3)}
     return save_calibrated(path, folder, head, calibration)
 
@@ -174,88 +174,88 @@ def _recipe(card, recipe):
     if recipe is None and not card.recipe:
         raise ValueError(f"`recipe` must be given for weights without one in their card, "
                          f"{card.name!r} has none")
-    found = (Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}") if recipe is None
+    recipe_found = (Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}") if recipe is None
              else Recipe.read(recipe))
-    return replace(found, network=card.network)
+    return replace(recipe_found, network=card.network)
 
 
-def _check_run_folder(folder, facts):
+def _check_run_folder(folder, fields):
     """Make the folder that of this run; `ValueError` if it is that of another."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "calibration.json"
     if note.exists():
-        there = json.loads(note.read_text())
-        other = [key for key in facts if there.get(key) != facts[key]]
-        if other:
+        stored = json.loads(note.read_text())
+        changed = [key for key in fields if stored.get(key) != fields[key]]
+        if changed:
             raise ValueError(f"`folder` must be new or of the same calibration; {folder} was made "
-                             f"with another `{other[0]}`, {there.get(other[0])!r}")
+                             f"with another `{changed[0]}`, {stored.get(changed[0])!r}")
         return
-    with atomic_write(note) as beside:
-        beside.write_text(json.dumps(facts, indent=1) + "\n")
+    with atomic_write(note) as tmp_path:
+        tmp_path.write_text(json.dumps(fields, indent=1) + "\n")
 
 
-def _training(how):
+def _training(config):
     """The `Training` of the head."""
-    return Training(seed=how.seed, steps=how.steps, batch=how.batch, optimizer="muon",
-                    learning_rate=how.learning_rate, warmup=min(100, how.steps // 5),
-                    ema=0.995, weight_decay=1e-3, precision=how.precision,
-                    validate_every=max(1, how.steps // 5), checkpoint_minutes=1.0)
+    return Training(seed=config.seed, steps=config.steps, batch=config.batch, optimizer="muon",
+                    learning_rate=config.learning_rate, warmup=min(100, config.steps // 5),
+                    ema=0.995, weight_decay=1e-3, precision=config.precision,
+                    validate_every=max(1, config.steps // 5), checkpoint_minutes=1.0)
 
 
 class _CalibrationRun:
     """The stages of a calibration."""
 
-    def __init__(self, path, card, recipe, how, folder, team, progress):
-        self.card, self.recipe, self.how = card, recipe, how
-        self.folder, self.team, self.progress = folder, team, progress
+    def __init__(self, path, card, recipe, config, folder, distributed, progress):
+        self.card, self.recipe, self.config = card, recipe, config
+        self.folder, self.distributed, self.progress = folder, distributed, progress
         self.method = make_method(card.network["architecture"], card.scales[0],
-                                  {"weights": path, "n_probes": how.n_probes})
+                                  {"weights": path, "n_probes": config.n_probes})
         self.features = []
 
     def restore(self, scale, held_out):
         """What the network makes of images at a scale."""
         part = "held-out" if held_out else "training"
-        images = open_calibration_images(self.recipe, scale, self.how, held_out, self.progress)
+        images = open_calibration_images(self.recipe, scale, self.config, held_out, self.progress)
         arrays = restore_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
-            device=str(self.team.device), progress=self.progress, words=f"restoring {part} images")
+            device=str(self.distributed.device), progress=self.progress, label=f"restoring {part} images")
         return arrays
 
     def train_head(self):
         """The head, in half precision as it will be kept."""
-        how, scales = self.how, self.card.scales
+        config, scales = self.config, self.card.scales
         restored = [self.restore(scale, False) for scale in scales]
-        self.sizes = {"scale": self.card.network["scale"], "told": restored[0]["told"].shape[1],
-                      "features": how.features, "blocks": how.blocks, "misfit": True}
+        self.head_config = {"scale": self.card.network["scale"], "conditions": restored[0]["conditions"].shape[1],
+                      "features": config.features, "blocks": config.blocks, "residual": True}
         recipe = Recipe(f"{self.card.name}-error",
-                        {"architecture": "error", "weights": self.card.sha256[:16], **self.sizes},
-                        self.recipe.data, _training(how))
+                        {"architecture": "error", "weights": self.card.sha256[:16], **self.head_config},
+                        self.recipe.data, _training(config))
         n = len(restored[0]["data"])
         parts = [np.arange(n) % VALIDATION_INTERVAL != 0, np.arange(n) % VALIDATION_INTERVAL == 0]
-        pairs, unseen = ([ErrorPairs(arrays, part, self.recipe.data.size, how.seed)
+        pairs, validation_pairs = ([ErrorPairs(arrays, part, self.recipe.data.size, config.seed)
                           for arrays in restored] for part in parts)
-        trainer = ErrorTrainer(recipe, self.folder, self.team)
-        trainer.begin()
-        pairs, unseen = (each[0] if len(each) == 1 else MultiScalePairs(each)
-                         for each in (pairs, unseen))
-        trainer.plan(pairs)
-        run_steps(trainer, pairs, unseen, self.progress)
+        trainer = ErrorTrainer(recipe, self.folder, self.distributed)
+        trainer.resume()
+        pairs, validation_pairs = (source[0] if len(source) == 1 else MultiScalePairs(source)
+                         for source in (pairs, validation_pairs))
+        trainer.set_schedule(pairs)
+        run_steps(trainer, pairs, validation_pairs, self.progress)
         return trainer.average.half().float()
 
     def calibrate_scale(self, head, scale):
-        """Factors, correlation and figures at a scale."""
+        """Factors, correlation and metrics at a scale."""
         arrays = self.restore(scale, True)
         # Whole images: in a patch that light fills there is no sky to describe.
         self.features += stored_features(arrays)
-        raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.team.device), arrays["std"], arrays["mean"])
+        raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.distributed.device), arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
-        factors, whole, shares = cross_validated_factors(error, raw, snr, use, scale)
-        correlation = rest_correlation(arrays, whole, snr, scale)
-        sums, covered = aperture_factors(arrays, whole, snr, correlation, scale, self.how.seed)
-        return {"factors": factors, "coverage": shares,
+        factors, total_std, fractions = cross_validated_factors(error, raw, snr, use, scale)
+        correlation = rest_correlation(arrays, total_std, snr, scale)
+        sums, covered = aperture_factors(arrays, total_std, snr, correlation, scale, self.config.seed)
+        return {"factors": factors, "coverage": fractions,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": chi2_percentiles(arrays["chi2"]),
                 "correlation": {**correlation, "sums": sums}, "apertures": covered}
@@ -267,15 +267,15 @@ def predict_head_errors(head, arrays, device):
 
     from lenssr.networks import asinh_scale
 
-    found = []
+    stds = []
     head = head.eval().to(device)
     with torch.inference_mode():
         for start in range(0, len(arrays["data"]), HEAD_BATCH):
             part = slice(start, start + HEAD_BATCH)
-            mean, data, weight, misfit = (
+            mean, data, weight, residual = (
                 torch.from_numpy(arrays[name][part])[:, None].to(device)
-                for name in ("mean", "data", "weight", "misfit"))
-            told = torch.from_numpy(arrays["told"][part]).to(device)
-            log_square = head(asinh_scale(mean), asinh_scale(data), weight, told, misfit)
-            found.append(torch.exp(log_square / 2)[:, 0].cpu().numpy())
-    return np.concatenate(found)
+                for name in ("mean", "data", "weight", "residual"))
+            conditions = torch.from_numpy(arrays["conditions"][part]).to(device)
+            log_square = head(asinh_scale(mean), asinh_scale(data), weight, conditions, residual)
+            stds.append(torch.exp(log_square / 2)[:, 0].cpu().numpy())
+    return np.concatenate(stds)

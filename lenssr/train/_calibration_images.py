@@ -27,37 +27,37 @@ from lenssr.train._data import CachedPairs, CatalogPairs
 from lenssr.uncertainty import DOMAIN_FEATURES, monte_carlo_error, sky_level, sky_noise
 
 
-def open_calibration_images(recipe, scale, how, held_out, progress=False):
+def open_calibration_images(recipe, scale, config, held_out, progress=False):
     """Images to learn the errors of a network from."""
     if held_out:
-        how = replace(how, psf_wrong=0.0)
+        config = replace(config, psf_wrong=0.0)
     kind = SceneImages if recipe.data.catalog is None else CatalogImages
-    return kind(recipe, scale, how, held_out, progress)
+    return kind(recipe, scale, config, held_out, progress)
 
 
 class SceneImages:
     """Scenes of a preset: those of the training, or a series of their own."""
 
-    def __init__(self, recipe, scale, how, held_out, progress):
-        data = replace(recipe.data, scenes=how.held_out if held_out else how.images)
+    def __init__(self, recipe, scale, config, held_out, progress):
+        data = replace(recipe.data, scenes=config.held_out if held_out else config.images)
         if held_out:
-            data = replace(data, seed=how.seed, size=find_preset(data.preset).size)
+            data = replace(data, seed=config.seed, size=find_preset(data.preset).size)
         elif recipe.data.scenes:
             data = replace(data, scenes=min(data.scenes, recipe.data.scenes))
-        self.scenes, self.data, self.how, self.held_out = data.scenes, data, how, held_out
-        self.n = self.scenes + (0 if held_out else how.blank)
-        self.told = find_architecture(recipe.network["architecture"]).inputs == "physics"
+        self.scenes, self.data, self.config, self.held_out = data.scenes, data, config, held_out
+        self.n = self.scenes + (0 if held_out else config.blank)
+        self.conditioned = find_architecture(recipe.network["architecture"]).inputs == "physics"
         self.pairs = CachedPairs(data, scale, progress=progress)
 
     def take(self, indices):
         """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
-        pairs, seed = self.pairs, self.how.seed
+        pairs, seed = self.pairs, self.config.seed
         # Beyond the last scene there is sky alone.
-        seen = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
+        observed = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
                              blank=np.asarray(indices) >= self.scenes)
         # Where the noise was left out, the unit is that which was.
-        sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1))
-        psf = pairs.optics.effective_psf(seen.transfer)
+        sigma = torch.maximum(observed.sigma, observed.sky.reshape(-1, 1, 1))
+        psf = pairs.optics.effective_psf(observed.transfer)
         edge, side = pairs.margin, self.data.size
 
         def cut(image, factor=1):
@@ -66,20 +66,20 @@ class SceneImages:
 
         for k, index in enumerate(indices):
             rng = np.random.default_rng([seed, index, 9])
-            known = self.held_out or self.told or rng.random() < self.data.psf_known
-            told = psf[k].double().numpy() if known else None
-            yield (perturb_observation(cut(seen.lr[k]), cut(sigma[k]), None, told, self.how, rng),
-                   cut(seen.hr[k], pairs.scale) + float(seen.pedestal[k]))
+            known = self.held_out or self.conditioned or rng.random() < self.data.p_psf_known
+            known_psf = psf[k].double().numpy() if known else None
+            yield (perturb_observation(cut(observed.lr[k]), cut(sigma[k]), None, known_psf, self.config, rng),
+                   cut(observed.hr[k], pairs.scale) + float(observed.pedestal[k]))
 
 
 class CatalogImages:
     """The pairs of a catalogue: those to train with, or those that are held out."""
 
-    def __init__(self, recipe, scale, how, held_out, progress):
-        told = find_architecture(recipe.network["architecture"]).inputs == "physics"
-        self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=told)
-        self.n = min(self.pairs.n, how.held_out if held_out else how.images)
-        self.how = how
+    def __init__(self, recipe, scale, config, held_out, progress):
+        is_physics = find_architecture(recipe.network["architecture"]).inputs == "physics"
+        self.pairs = CatalogPairs(recipe.data, scale, held_out, telescope=is_physics)
+        self.n = min(self.pairs.n, config.held_out if held_out else config.images)
+        self.config = config
 
     def take(self, indices):
         """As that of `BankImages`."""
@@ -87,18 +87,18 @@ class CatalogImages:
             pair = self.pairs.catalog[int(self.pairs.chosen[index])]
             plane = parse_image(pair.lr).planes[0]
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
-            rng = np.random.default_rng([self.how.seed, index, 9])
-            image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.how, rng)
+            rng = np.random.default_rng([self.config.seed, index, 9])
+            image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.config, rng)
             # What the sky of the data has that the truth has not is not known.
             yield image, truth + sky_level(image.data, image.mask, image.noise)
 
 
-def perturb_observation(values, sigma, mask, psf, how, rng):
+def perturb_observation(values, sigma, mask, psf, config, rng):
     """An image with noise and PSF as far as they are known, and perhaps with holes."""
-    wrong = rng.random() < how.psf_wrong
-    noise, width = np.exp(rng.normal(size=2) * (how.noise_error, wrong * how.psf_error))
+    wrong = rng.random() < config.psf_wrong
+    noise, width = np.exp(rng.normal(size=2) * (config.noise_error, wrong * config.psf_error))
     mask = np.zeros(values.shape, bool) if mask is None else mask
-    if rng.random() < how.masked:
+    if rng.random() < config.p_masked:
         mask = mask | random_mask(values.shape, rng)
     sigma, unit = sky_noise(values, sigma * noise, mask)
     psf = None if psf is None else widened_psf(psf, width)
@@ -109,26 +109,26 @@ IMAGES_PER_CHUNK = 25  # images that are restored and stored together
 
 
 def restore_images(images, method, scale, folder, probes, *, device=None, progress=False,
-                    words="restoring"):
+                    label="restoring"):
     """Restore images, or read what was restored before."""
     run = RunOptions(scale, device)
 
     def restore(index, image, truth):
         return _restore(image, truth, method, run, index if probes else None)
 
-    return compute_in_chunks(images, folder, restore, progress, words)
+    return compute_in_chunks(images, folder, restore, progress, label)
 
 
-def compute_in_chunks(images, folder, make, progress=False, words="restoring"):
+def compute_in_chunks(images, folder, make, progress=False, label="restoring"):
     """What is made of images, each piece of them kept as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = []
-    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=words, disable=not progress, delay=2):
+    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=label, disable=not progress, delay=2):
         path = folder / f"{start:06d}.npz"
         if not path.exists():
             rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
                 images.take(range(start, min(start + IMAGES_PER_CHUNK, images.n))))]
-            with atomic_write(path) as beside, open(beside, "wb") as file:
+            with atomic_write(path) as tmp_path, open(tmp_path, "wb") as file:
                 np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
                                   for name in rows[0]})
         with np.load(path) as piece:
@@ -140,22 +140,22 @@ def _restore(image, truth, method, run, seed):
     with warnings.catch_warnings():
         # That there is no PSF, for one, is as it should be.
         warnings.simplefilter("ignore", LensSRWarning)
-        apply, _ = method.prepare(image, run)
-    mean, level, noise = apply(image), apply.level, image.noise
+        inference, _ = method.bind(image, run)
+    mean, level, noise = inference(image), inference.level, image.noise
     row = {"data": (image.data - level) / noise, "mean": (mean - level) / noise,
            "truth": (truth - level) / noise,
            "weight": np.where(image.mask, 0.0, noise / image.sigma),
-           "told": apply.summary[0].cpu().numpy(),
-           "misfit": normalized_residual(image, run.scale, mean)}
+           "conditions": inference.summary[0].cpu().numpy(),
+           "residual": normalized_residual(image, run.scale, mean)}
     if seed is None:
         return row
     row["features"] = feature_array(image)
-    std, correlation = monte_carlo_error(apply, image, method.n_probes, seed, mean=mean)
+    std, correlation = monte_carlo_error(inference, image, method.n_probes, seed, mean=mean)
     row["std"], row["kernels"] = std / noise, correlation.kernels[0]
     row["level"] = correlation.levels[0] / noise
     drawn = np.random.default_rng([seed, 1]).standard_normal(image.shape) * image.sigma
     drawn[image.mask] = 0
-    row["probe"] = (apply(replace(image, data=image.data + drawn)) - mean) / noise
+    row["probe"] = (inference(replace(image, data=image.data + drawn)) - mean) / noise
     row["chi2"] = np.nan
     if image.psf is not None:
         row["chi2"] = DataResidual(image, run.scale).chi2(mean)
@@ -184,38 +184,38 @@ def chi2_percentiles(chi2):
 class SampleCalibration:
     """The calibration of posterior samples."""
 
-    def __init__(self, path, card, recipe, how, folder, team, progress):
-        self.recipe, self.how, self.folder = recipe, how, folder
-        self.team, self.progress, self.features = team, progress, []
+    def __init__(self, path, card, recipe, config, folder, distributed, progress):
+        self.recipe, self.config, self.folder = recipe, config, folder
+        self.distributed, self.progress, self.features = distributed, progress, []
         self.method = make_method(card.network["architecture"], card.scales[0], {
-            "weights": path, "n_probes": how.n_probes, "calibrated": False,
+            "weights": path, "n_probes": config.n_probes, "calibrated": False,
             "keep_samples": False})
 
     def calibrate_scale(self, head, scale):
-        """Factors and figures at a scale; there is no head."""
-        images = open_calibration_images(self.recipe, scale, self.how, True, self.progress)
+        """Factors and metrics at a scale; there is no head."""
+        images = open_calibration_images(self.recipe, scale, self.config, True, self.progress)
         arrays = compute_in_chunks(images, self.folder / f"drawn-x{scale}",
                            lambda *one: self._draw(scale, *one), self.progress, "drawing")
         self.features += stored_features(arrays)
         use = arrays["use"] > 0
         planes = arrays["error"], arrays["spread"], arrays["snr"]
-        factors, _, shares = cross_validated_factors(*planes, use, scale)
-        return {"factors": factors, "coverage": shares,
+        factors, _, fractions = cross_validated_factors(*planes, use, scale)
+        return {"factors": factors, "coverage": fractions,
                 "measurement": coverage(arrays["error"][use], arrays["std"][use],
                                         arrays["snr"][use]),
                 "chi2": chi2_percentiles(arrays["chi2"])}
 
     def _draw(self, scale, index, image, truth):
         """Mean and spread of samples of an image, in noise units."""
-        run = RunOptions(scale, str(self.team.device), n_samples=DEFAULT_SAMPLES, seed=index)
+        run = RunOptions(scale, str(self.distributed.device), n_samples=DEFAULT_SAMPLES, seed=index)
         with warnings.catch_warnings():
             # That there is no PSF, for one, is as it should be.
             warnings.simplefilter("ignore", LensSRWarning)
-            found = self.method.restore(image, run)
-            apply, _ = self.method.prepare(image, run)
+            restoration = self.method.restore(image, run)
+            inference, _ = self.method.bind(image, run)
         noise = image.noise
-        return {"error": (found.mean - truth) / noise,
-                "spread": found.predictive_std / noise, "std": found.measurement_std / noise,
-                "snr": snr_map(apply, image, apply(image)),
+        return {"error": (restoration.mean - truth) / noise,
+                "spread": restoration.predictive_std / noise, "std": restoration.measurement_std / noise,
+                "snr": snr_map(inference, image, inference(image)),
                 "use": ~expand_mask(image.mask, scale), "features": feature_array(image),
-                "chi2": np.nan if image.psf is None else DataResidual(image, scale).chi2(found.mean)}
+                "chi2": np.nan if image.psf is None else DataResidual(image, scale).chi2(restoration.mean)}

@@ -44,17 +44,17 @@ def conformal_factors(error, std, snr, crowd):
     which = np.ravel_multi_index((snr_bin(snr), crowding_bin(crowd)), shape)
     order = np.argsort(which, kind="stable")
     error, std, snr, crowd = (np.asarray(values)[order] for values in (error, std, snr, crowd))
-    error, sizes = np.abs(error), np.bincount(which, minlength=np.prod(shape))
-    ends = np.cumsum(sizes)
-    members = [slice(start, end) for start, end in zip(ends - sizes, ends)]
-    known = np.flatnonzero(sizes >= MIN_CELL_PIXELS) if sizes.max() >= MIN_CELL_PIXELS else [int(sizes.argmax())]
+    error, counts = np.abs(error), np.bincount(which, minlength=np.prod(shape))
+    ends = np.cumsum(counts)
+    members = [slice(start, end) for start, end in zip(ends - counts, ends)]
+    known = np.flatnonzero(counts >= MIN_CELL_PIXELS) if counts.max() >= MIN_CELL_PIXELS else [int(counts.argmax())]
     nearest = nearest_bins(shape, known)
     factors = np.ones(shape)
     for _ in range(FACTOR_ROUNDS):
         sigma = std * conformal_factor(snr, crowd, factors)
         step = {k: _best_factor(error[members[k]] / sigma[members[k]]) for k in known}
         factors *= np.reshape([step[j] for j in nearest], shape)
-    return [[float(f"{value:.4g}") for value in one] for one in factors]
+    return [[float(f"{value:.4g}") for value in row] for row in factors]
 
 
 def nearest_bins(shape, known):
@@ -78,28 +78,28 @@ def max_deviation(within):
 
 def cross_validated_factors(error, std, snr, use, scale):
     """Factors from all images, and what they cover on images that told nothing of them."""
-    crowd = np.stack([crowding(*one, scale) for one in zip(snr, use)])
+    crowd = np.stack([crowding(*half, scale) for half in zip(snr, use)])
     planes, sigma = (error, std, snr, crowd), np.empty_like(std)
     halves = [np.arange(len(std)) % 2 == k for k in range(2)]
-    for one, other in (halves, halves[::-1]):
-        factors = conformal_factors(*(plane[one][use[one]] for plane in planes))
-        sigma[other] = std[other] * conformal_factor(snr[other], crowd[other], factors)
-    shares = coverage(error[use], sigma[use], snr[use])
+    for half, other_half in (halves, halves[::-1]):
+        factors = conformal_factors(*(plane[half][use[half]] for plane in planes))
+        sigma[other_half] = std[other_half] * conformal_factor(snr[other_half], crowd[other_half], factors)
+    fractions = coverage(error[use], sigma[use], snr[use])
     factors = conformal_factors(*(plane[use] for plane in planes))
-    return factors, std * conformal_factor(snr, crowd, factors), shares
+    return factors, std * conformal_factor(snr, crowd, factors), fractions
 
 
 def coverage(error, sigma, snr):
     """Shares of errors within one and two predicted ones."""
     off, which = np.abs(error) / sigma, snr_bin(snr)
-    found = {}
+    rows = {}
     for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(SNR_BINS))):
         if off[where].size:
-            found[name] = [round(float((off[where] <= k).mean()), 4) for k in (1, 2)]
-    return found
+            rows[name] = [round(float((off[where] <= k).mean()), 4) for k in (1, 2)]
+    return rows
 
 
-def rest_correlation(arrays, whole, snr, scale):
+def rest_correlation(arrays, total_std, snr, scale):
     r"""
     Correlation by lag of the part of the errors that is not of the measurement.
 
@@ -114,9 +114,9 @@ def rest_correlation(arrays, whole, snr, scale):
     :math:`b` is next to nothing, it is that of the errors themselves, :math:`\sum u_i u_{i+l}`.
     """
     sums = np.zeros((N_IMAGE_GROUPS, 4, 2 * MAX_LAG + 1, 2 * MAX_LAG + 1))
-    for k, sigma in enumerate(whole):
+    for k, sigma in enumerate(total_std):
         measured = arrays["std"][k]
-        share = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
+        prior_fraction = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
         error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CORRELATION_CLIP, CORRELATION_CLIP)
         # Where probes say more than the whole error, they are taken to be as large.
         drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CORRELATION_CLIP, CORRELATION_CLIP)
@@ -124,25 +124,25 @@ def rest_correlation(arrays, whole, snr, scale):
         sky, pairs = autocovariance(error, valid & ~source, MAX_LAG)
         with_error, with_drawn, both = (
             np.multiply(*autocovariance(values, valid & source, MAX_LAG))
-            for values in (share * error, share * drawn, share**2))
+            for values in (prior_fraction * error, prior_fraction * drawn, prior_fraction**2))
         sums[k % N_IMAGE_GROUPS] += [sky * pairs, pairs, with_error - with_drawn, both]
-    found = _correlations(sums.sum(axis=0))
-    drawn = np.array([_correlations(sums.sum(axis=0) - one) for one in sums])
+    correlation = _correlations(sums.sum(axis=0))
+    drawn = np.array([_correlations(sums.sum(axis=0) - group_sum) for group_sum in sums])
     spread = np.sqrt((N_IMAGE_GROUPS - 1) * drawn.var(axis=0))
-    found[np.abs(found) < CORRELATION_SIGMA * spread] = 0.0
-    found = np.clip(found, -1, 1)
-    found[:, MAX_LAG, MAX_LAG] = 1.0
-    return {"faint": to_quadrant(found[0]), "bright": to_quadrant(found[1])}
+    correlation[np.abs(correlation) < CORRELATION_SIGMA * spread] = 0.0
+    correlation = np.clip(correlation, -1, 1)
+    correlation[:, MAX_LAG, MAX_LAG] = 1.0
+    return {"faint": to_quadrant(correlation[0]), "bright": to_quadrant(correlation[1])}
 
 
 def _correlations(sums):
     """Both correlations of products and their weights."""
-    sums = np.array([np.mean([np.rot90(each, k) for each in (one, one.T) for k in range(4)], axis=0)
-                     for one in sums])
-    least = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
-    found = sums[::2] / np.maximum(sums[1::2], least)
-    variance = found[:, MAX_LAG, MAX_LAG]
-    return found / np.where(variance > 0, variance, np.inf)[:, None, None]
+    sums = np.array([np.mean([np.rot90(rotated, k) for rotated in (product, product.T) for k in range(4)], axis=0)
+                     for product in sums])
+    minimum = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
+    ratio = sums[::2] / np.maximum(sums[1::2], minimum)
+    variance = ratio[:, MAX_LAG, MAX_LAG]
+    return ratio / np.where(variance > 0, variance, np.inf)[:, None, None]
 
 
 APERTURE_RADIUS_RANGE = (2.0, 10.0)  # output pixels
@@ -155,12 +155,12 @@ MIN_COVERAGE_GAIN = 1e-3  # coverage that a factor further from one has to gain
 MAX_APERTURE_FACTOR = 20.0          # of a factor, and of what it may divide by
 
 
-def aperture_factors(arrays, whole, snr, correlation, scale, seed=0):
+def aperture_factors(arrays, total_std, snr, correlation, scale, seed=0):
     r"""Factors by which the predicted errors of sums over apertures cover the true ones."""
-    sums = _ApertureErrors(arrays, whole, snr, correlation, scale, np.random.default_rng(seed))
+    sums = _ApertureErrors(arrays, total_std, snr, correlation, scale, np.random.default_rng(seed))
     half, within = sums.image % 2 == 0, 0
-    for one in (half, ~half):
-        within = within + sums.within(sums.fitted(one), ~one)
+    for part in (half, ~half):
+        within = within + sums.within(sums.fitted(part), ~part)
     factors = [[float(f"{value:.4g}") for value in row] for row in sums.fitted(half | ~half)]
     return factors, [round(float(value), 4) for value in within / len(half)]
 
@@ -168,29 +168,29 @@ def aperture_factors(arrays, whole, snr, correlation, scale, seed=0):
 class _ApertureErrors:
     """Errors of sums over apertures in all images, and what is predicted of them."""
 
-    def __init__(self, arrays, whole, snr, correlation, scale, rng):
+    def __init__(self, arrays, total_std, snr, correlation, scale, rng):
         card = {"scales": {str(scale): {"correlation": correlation}}}
         rows = []
-        for k, sigma in enumerate(whole):
+        for k, sigma in enumerate(total_std):
             measured = np.minimum(arrays["std"][k], sigma)
             prior = np.sqrt(sigma**2 - measured**2)
-            known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).and_rest(
+            known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).with_component(
                 prior_error_correlation(card, scale, snr[k], prior))
             valid = expand_mask(arrays["weight"][k] > 0, scale)
             error = arrays["mean"][k] - arrays["truth"][k]
             for inside, weights in _apertures(arrays["mean"][k], valid, rng):
-                parts, share, size = known.sum_parts(weights, (measured[inside], prior[inside]))
+                parts, fraction, size = known.sum_parts(weights, (measured[inside], prior[inside]))
                 rows.append((k, abs((weights * error[inside]).sum()), parts[0]**0.5,
-                             sum(parts)**0.5, share, size))
-        self.image, self.error, self.least, self.std, self.share, self.size = np.transpose(rows)
-        place = [np.abs(np.log(np.maximum(each, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
-                 for each, at in ((self.share, APERTURE_FRACTIONS), (self.size, APERTURE_AREAS[1:]))]
+                             sum(parts)**0.5, fraction, size))
+        self.image, self.error, self.least, self.std, self.fraction, self.size = np.transpose(rows)
+        knots = [np.abs(np.log(np.maximum(values, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
+                 for values, at in ((self.fraction, APERTURE_FRACTIONS), (self.size, APERTURE_AREAS[1:]))]
         self.shape = len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1
-        self.cell = np.ravel_multi_index(place, self.shape)
+        self.cell = np.ravel_multi_index(knots, self.shape)
 
     def predicted(self, factors, which, more=1.0):
         """Predicted errors of some of the sums."""
-        factor = aperture_sum_factor(self.share[which], self.size[which], factors)
+        factor = aperture_sum_factor(self.fraction[which], self.size[which], factors)
         return np.maximum(more * factor * self.std[which], self.least[which])
 
     def within(self, factors, which):
@@ -201,7 +201,7 @@ class _ApertureErrors:
     def fitted(self, which):
         """Factors that some of the sums tell."""
         cells = [np.flatnonzero(which & (self.cell == k)) for k in range(np.prod(self.shape))]
-        known = [k for k, one in enumerate(cells) if len(one) >= MIN_APERTURES]
+        known = [k for k, members in enumerate(cells) if len(members) >= MIN_APERTURES]
         factors = np.ones(self.shape)
         if not known:
             return factors

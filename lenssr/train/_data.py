@@ -48,24 +48,24 @@ from lenssr.weights import load_network
 class GeneratedScenes:
     """Scenes that a generator makes, in place of a share of those that were drawn."""
 
-    def __init__(self, weights, share, optics):
+    def __init__(self, weights, fraction, optics):
         self.network, card = load_network(weights, "arcs")
-        self.share, self.optics = share, optics
+        self.fraction, self.optics = fraction, optics
         needed = optics.n // optics.fine
         if self.network.scale != optics.scale:
-            raise ValueError(f"recipe key `generator` must be weights of scale {optics.scale}, got "
+            raise ValueError(f"recipe key `gan_weights` must be weights of scale {optics.scale}, got "
                              f"{weights!r} of scale {self.network.scale}")
         if needed > self.network.side:
-            raise ValueError(f"recipe key `generator` must be weights that make images of "
+            raise ValueError(f"recipe key `gan_weights` must be weights that make images of "
                              f"{needed} pixels, margins included, got {weights!r} of "
                              f"{self.network.side}")
 
     def mix(self, scenes, points, draws):
         """Scenes and point sources as `Optics.transform` takes them, some of them replaced."""
-        made = draws.uniform(0, 1) < self.share
+        made = draws.uniform(0, 1) < self.fraction
         seeds = draws.integers(2**31).tolist()
         if made.any():
-            z = [latent(self.network, seed) for seed, one in zip(seeds, made) if one]
+            z = [latent(self.network, seed) for seed, is_made in zip(seeds, made) if is_made]
             scenes, points = scenes.clone(), points.clone()
             scenes[made], points[made] = self.scenes(torch.stack(z)), 0.0
         return scenes, points
@@ -147,8 +147,8 @@ class CatalogPairs(Pairs):
         if (data.fold + 1) * held > len(catalog):
             raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
                              f"of shares of {held} pairs, got {data.fold}")
-        shares = split(len(catalog), held, data.fold, data.validation_seed)
-        self.chosen = shares[1 if validation else 0]
+        masks = split(len(catalog), held, data.fold, data.validation_seed)
+        self.chosen = masks[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Files can be read in any order; chunks of arrays are read as a whole.
         self.window = CHUNK_SIZE if isinstance(catalog, Catalog) else None
@@ -165,17 +165,17 @@ class CatalogPairs(Pairs):
         probed = self.chosen[:N_PROBED_PAIRS]
         ratio = np.median([np.nansum(self.catalog.hr[i]) / np.nansum(self.catalog.lr[i])
                            for i in probed])
-        found = not ratio > self.scale
-        what = "flux per pixel" if found else "surface brightness"
+        is_per_pixel = not ratio > self.scale
+        what = "flux per pixel" if is_per_pixel else "surface brightness"
         if not self.validation:  # said once
             warnings.warn(f"the catalogue {data.catalog} has no unit: its values are taken as "
                           f"{what}, since targets sum up to {ratio:.2g} times the images (the "
                           "recipe key `flux` tells)", LensSRWarning, stacklevel=2)
-        return found
+        return is_per_pixel
 
-    def take(self, places, draws):
+    def take(self, positions, draws):
         """The `~lenssr.train._batch.Batch` of these of the chosen pairs, cropped at random."""
-        indices = self.chosen[places]
+        indices = self.chosen[positions]
         arrays = {name: array[indices] for name, array in self.catalog.arrays.items()}
         lr = self._clean(indices, arrays)
         hr = torch.as_tensor(arrays["hr"]) * self.brightness
@@ -221,8 +221,8 @@ class CatalogPairs(Pairs):
 
     def batches(self):
         for start in range(0, self.n, EVALUATION_BATCH):
-            places = np.arange(start, min(start + EVALUATION_BATCH, self.n))
-            yield self.take(places, sample_rng(self.validation_seed, places))
+            positions = np.arange(start, min(start + EVALUATION_BATCH, self.n))
+            yield self.take(positions, sample_rng(self.validation_seed, positions))
 
     def psfs(self):
         # Of those that are held out there may be few: of all of the catalogue.
@@ -268,9 +268,9 @@ def open_pairs(recipe, validation=False, progress=False):
         return CatalogPairs(data, scale, validation, seed, telescope)
     if data.scenes == 0 and not validation:
         return OnlinePairs(data, scale, seed, telescope)
-    several = [CachedPairs(data, each, validation, progress, seed, telescope)
-               for each in (scale if isinstance(scale, list) else [scale])]
-    return several[0] if len(several) == 1 else MultiScalePairs(several)
+    sources = [CachedPairs(data, scale_item, validation, progress, seed, telescope)
+               for scale_item in (scale if isinstance(scale, list) else [scale])]
+    return sources[0] if len(sources) == 1 else MultiScalePairs(sources)
 
 
 class CachedPairs(Pairs):
@@ -295,33 +295,33 @@ class CachedPairs(Pairs):
         self.bank.build(workers=os.cpu_count() or 1, progress=progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, fine)
-        self.generated = None
-        if data.generated and not validation:
-            self.generated = GeneratedScenes(data.generator, data.generated, self.optics)
+        self.generated_scenes = None
+        if data.gan_fraction and not validation:
+            self.generated_scenes = GeneratedScenes(data.gan_weights, data.gan_fraction, self.optics)
         self.target_noise = preset.target_noise
         self.data = exact_config(data) if validation else data
         self.instrument = dataclasses.replace(
-            instrument, correlated=0.0 if validation else data.correlated)
+            instrument, p_correlated_noise=0.0 if validation else data.p_correlated_noise)
 
     def observe(self, indices, draws, blank=None):
         """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
         scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
-        if self.generated is not None:
-            scenes, points = self.generated.mix(scenes, points, draws)
+        if self.generated_scenes is not None:
+            scenes, points = self.generated_scenes.mix(scenes, points, draws)
         if blank is not None:
             scenes[blank], points[blank] = 0, 0
         return observe_batch(self.instrument, self.optics, scenes, points, draws)
 
     def take(self, indices, draws):
         """The `~lenssr.train._batch.Batch` of the scenes ``indices``, cropped at random."""
-        seen = self.observe(indices, draws)
+        observed = self.observe(indices, draws)
         low, high = self.margin // 2, 2 * self.margin - self.margin // 2
         corner = low + draws.integers(high + 1 - low, 2)
         # Described in a few numbers for those who do not look through it.
-        psf = None if self.telescope else self.optics.effective_psf(seen.transfer)
-        batch = make_batch(indices, (seen.lr, seen.hr, seen.hr), seen.sky, psf, corner, self.data,
+        psf = None if self.telescope else self.optics.effective_psf(observed.transfer)
+        batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky, psf, corner, self.data,
                            self.scale, draws, self.telescope and _telescope(
-                               self.optics, seen, seen.sigma, seen.sky))
+                               self.optics, observed, observed.sigma, observed.sky))
         if not self.target_noise:
             return batch
         sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -343,17 +343,17 @@ def _fingerprint(*priors):
 class MultiScalePairs(Pairs):
     """Pairs of several scales, which take turns: the first has every other step."""
 
-    def __init__(self, several):
-        self.several, self.n = several, several[0].n
+    def __init__(self, sources):
+        self.sources, self.n = sources, sources[0].n
 
     def batch(self, step, batch, rank=0, world=1):
         turn, odd = divmod(step, 2)
-        others = self.several[1:]
-        pairs = others[turn % len(others)] if odd else self.several[0]
+        other_sources = self.sources[1:]
+        pairs = other_sources[turn % len(other_sources)] if odd else self.sources[0]
         return pairs.batch(step, batch, rank, world)
 
     def batches(self):
-        for pairs in self.several:
+        for pairs in self.sources:
             yield from pairs.batches()
 
 
@@ -366,7 +366,7 @@ class OnlinePairs(Pairs):
         self.series = PairStream(
             data.preset, data.seed, scale=scale, size=data.size,
             substructure=tuple(data.substructure or ("no_sub",)),
-            instrument=dataclasses.replace(instrument, correlated=data.correlated)).series
+            instrument=dataclasses.replace(instrument, p_correlated_noise=data.p_correlated_noise)).series
 
     def batch(self, step, batch, rank=0, world=1):
         numbers = sample_indices(step, batch, rank, world)
@@ -380,8 +380,8 @@ class OnlinePairs(Pairs):
                               self.series.optics, made.seen, made.sigma, made.seen.electrons))
 
 
-def _telescope(optics, seen, sigma, sky):
+def _telescope(optics, observed, sigma, sky):
     """What networks that look through the telescope are told of an `Observation`."""
     # Where the noise was left out, the unit is that which was.
-    return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(seen.transfer),
-            kernel_neighbour_correlation(seen.correlation))
+    return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(observed.transfer),
+            kernel_neighbour_correlation(observed.correlation))

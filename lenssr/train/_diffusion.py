@@ -59,14 +59,14 @@ class ResidualCache:
         self.scale, self.sha256, self.progress = card.scales[0], card.sha256, progress
         self.pairs = CachedPairs(data, self.scale, validation, progress)
         self.n = self.pairs.n
-        self.data = replace(exact_config(data), masked=0.0) if validation else data
+        self.data = replace(exact_config(data), p_masked=0.0) if validation else data
         preset = find_preset(data.preset)
         self.population, self.band = preset.population, preset.instrument.band
         self.pixel_scale = preset.instrument.pixel_scale
-        facts = json.dumps({**asdict(data), "base": card.sha256, "validation": validation,
+        key = json.dumps({**asdict(data), "base": card.sha256, "validation": validation,
                             "telescope": preset.instrument.as_dict(), "psf": PSF_RADIUS},
                            sort_keys=True)
-        name = f"{data.preset}-{card.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+        name = f"{data.preset}-{card.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         self.folder = cache_folder() / name
 
     @property
@@ -83,7 +83,7 @@ class ResidualCache:
             stop = min(start + SCENES_PER_CHUNK, self.n)
             parts = [self.observe(range(first, min(first + OBSERVED_BATCH, stop)))
                      for first in range(start, stop, OBSERVED_BATCH)]
-            with atomic_write(self._path(start)) as beside, open(beside, "wb") as file:
+            with atomic_write(self._path(start)) as tmp_path, open(tmp_path, "wb") as file:
                 np.savez(file, **{key: torch.cat([part[key] for part in parts]).numpy()
                                   for key in parts[0]})
 
@@ -104,10 +104,10 @@ class ResidualCache:
         """Some scenes, observed and restored."""
         pairs, data, size = self.pairs, self.data, self.data.size
         draws = sample_rng(pairs.scene_seed, indices)
-        seen = pairs.observe(indices, draws)
+        observed = pairs.observe(indices, draws)
         factor = torch.exp(data.noise_error * draws.normal())
-        known = draws.uniform(0, 1) < data.psf_known
-        unit = (seen.sky * factor).reshape(-1, 1, 1)
+        known = draws.uniform(0, 1) < data.p_psf_known
+        unit = (observed.sky * factor).reshape(-1, 1, 1)
         low, high = pairs.margin // 2, 2 * pairs.margin - pairs.margin // 2
         corners = (low + draws.integers(high + 1 - low, 2)).tolist()
 
@@ -116,23 +116,23 @@ class ResidualCache:
                 image[y * times: (y + size) * times, x * times: (x + size) * times]
                 for image, (y, x) in zip(images, corners)])[:, None].float()
 
-        sigma = torch.maximum(seen.sigma, seen.sky.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
-        truth = patches(seen.hr / unit, self.scale)
-        lr, sigma = apply_random_mask(patches(seen.lr / unit), patches(sigma / unit), data.masked, draws)
-        kernel = pairs.optics.relative_kernel(seen.transfer).float()
-        psf = psf_features(pairs.optics.effective_psf(seen.transfer).float()) * known[:, None]
-        correlation = kernel_neighbour_correlation(seen.correlation)
-        found = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
+        sigma = torch.maximum(observed.sigma, observed.sky.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
+        truth = patches(observed.hr / unit, self.scale)
+        lr, sigma = apply_random_mask(patches(observed.lr / unit), patches(sigma / unit), data.p_masked, draws)
+        kernel = pairs.optics.relative_kernel(observed.transfer).float()
+        psf = psf_features(pairs.optics.effective_psf(observed.transfer).float()) * known[:, None]
+        correlation = kernel_neighbour_correlation(observed.correlation)
+        correlation_known = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
             0, 1).float()
         batch = Batch(lr, truth, psf, truth, list(indices),
-                      (sigma, kernel, found) if self.physical else None)
+                      (sigma, kernel, correlation_known) if self.physical else None)
         mean = sinh_scale(self.network(*batch.inputs("cpu")).float())
         seen_mean = BatchForwardModel(kernel, self.scale, lr.shape[-2:]).forward(mean)
         residual = (lr - seen_mean) / sigma * known.reshape(-1, 1, 1, 1)
         halves = {"data": lr, "weight": 1 / sigma, "residual": residual, "mean": mean,
                   "error": truth - mean}
         halves = {key: value[:, 0].clamp(-MAX_HALF_VALUE, MAX_HALF_VALUE).half() for key, value in halves.items()}
-        return {**halves, "numbers": torch.cat([psf, self._metadata(indices, found)], dim=1)}
+        return {**halves, "numbers": torch.cat([psf, self._metadata(indices, correlation_known)], dim=1)}
 
     def _metadata(self, indices, correlation):
         """Values of `METADATA` of scenes, NaN where they are not known."""
@@ -187,12 +187,12 @@ class ResidualPairs(Pairs):
     @property
     def ranges(self):
         """Least and largest value, by name, of the metadata that are known."""
-        found = {}
+        limits = {}
         for name, values in zip(METADATA, self.arrays["numbers"][:, N_PSF_FEATURES:].T):
             values = values[values.isfinite()]
             if len(values):
-                found[name] = [round(values.min().item(), 4), round(values.max().item(), 4)]
-        return found
+                limits[name] = [round(values.min().item(), 4), round(values.max().item(), 4)]
+        return limits
 
     def take(self, indices, draws):
         """The `ResidualBatch` of these images."""
@@ -242,8 +242,8 @@ def noise_levels(batch):
 
     Their logarithms are normal (Karras et al. 2022, arXiv:2206.00364).
     """
-    place = (torch.arange(LATENTS_PER_IMAGE) + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
-    return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD * torch.special.ndtri(place.clamp(1e-4, 1 - 1e-4)))
+    quantile = (torch.arange(LATENTS_PER_IMAGE) + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
+    return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 
 
 class DiffusionTrainer(Trainer):
@@ -256,14 +256,14 @@ class DiffusionTrainer(Trainer):
         """What `sampling_figures` gives."""
         return sampling_metrics(network, pairs, device)
 
-    def plan(self, pairs):
-        super().plan(pairs)
-        self.facts = {"base_sha256": pairs.sha256, "ranges": pairs.ranges}
+    def set_schedule(self, pairs):
+        super().set_schedule(pairs)
+        self.card_fields = {"base_sha256": pairs.sha256, "ranges": pairs.ranges}
 
     def loss(self, batch):
         training, images = self.training, batch.to(self.device)
         sigma = noise_levels(len(batch.data))
-        least = torch.arange(0, sigma.numel(), LATENTS_PER_IMAGE)
+        smallest = torch.arange(0, sigma.numel(), LATENTS_PER_IMAGE)
         sigma = sigma.flatten().to(self.device)
         side = self.network.side
         noise = torch.randn(len(sigma), side**2, *(n // side for n in batch.mean.shape[-2:]))
@@ -273,20 +273,20 @@ class DiffusionTrainer(Trainer):
         loss = score_matching_loss(denoised, latent, sigma) + bounded_likelihood(
             features.log_variance, coefficients)
         spread = torch.exp(features.log_variance.detach() / 2)
-        image = images.mean + self.network.latent.decode(denoised[least] * spread)
+        image = images.mean + self.network.latent.decode(denoised[smallest] * spread)
         return loss + training_loss(asinh_scale(image), images.mean + images.error, self.network.scale,
-                                    training, self.step, self.team.mean)
+                                    training, self.step, self.distributed.mean)
 
 
 @torch.no_grad()
 @exact_float32()
 def sampling_metrics(network, pairs, device):
     """Figures of a network on images that it was not trained on, in float32."""
-    rows, seen, generator = [], [], torch.Generator().manual_seed(0)
+    rows, chi2_rows, generator = [], [], torch.Generator().manual_seed(0)
     for batch in pairs.batches():
         images = batch.to(device)
         features = network.encode(*images[:5])
-        latent = network.whitened(images.error, features)
+        latent = network.encode_residual(images.error, features)
         noise = torch.randn(latent.shape, generator=generator).to(device)
 
         score = 0.0
@@ -297,12 +297,12 @@ def sampling_metrics(network, pairs, device):
             features.log_variance, network.latent.encode(images.error)).item()
         rows.append([score, likelihood, latent.square().mean().item()])
         highest = torch.tensor(SAMPLING_SIGMA, device=device)
-        mean = network.coloured(network.denoise(highest * noise, highest, features), features)
+        mean = network.decode_latent(network.denoise(highest * noise, highest, features), features)
         peak = (images.mean + images.error).amax(dim=(1, 2, 3))
-        seen.append(torch.stack([
-            10 * torch.log10(peak**2 / left.square().mean(dim=(1, 2, 3)))
-            for left in (images.error - mean, images.error)], 1)[peak > 1].cpu())
-    psnr, base = torch.cat(seen).mean(dim=0).tolist()
+        chi2_rows.append(torch.stack([
+            10 * torch.log10(peak**2 / remaining.square().mean(dim=(1, 2, 3)))
+            for remaining in (images.error - mean, images.error)], 1)[peak > 1].cpu())
+    psnr, base = torch.cat(chi2_rows).mean(dim=0).tolist()
     names = ("matching", "likelihood", "variance")
     return {"psnr": psnr, "psnr_base": base, **dict(zip(names, np.mean(rows, axis=0).tolist()))}
 

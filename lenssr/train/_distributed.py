@@ -30,11 +30,11 @@ class Distributed(AbstractContextManager):
             distributed.is_torchelastic_launched() and not distributed.is_initialized())
         if self.begun:
             distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
-        many = distributed.is_available() and distributed.is_initialized()
-        self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size()) if many
+        is_distributed = distributed.is_available() and distributed.is_initialized()
+        self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size()) if is_distributed
                                  else (0, 1))
-        self.local = int(os.environ.get("LOCAL_RANK", 0)) if many else 0
-        if many and cuda:
+        self.local = int(os.environ.get("LOCAL_RANK", 0)) if is_distributed else 0
+        if is_distributed and cuda:
             device = torch.device("cuda", self.local)
             torch.cuda.set_device(device)
         self.device = device or torch.device("cuda" if cuda else "cpu")
@@ -74,20 +74,20 @@ class Distributed(AbstractContextManager):
         distributed.all_reduce(value)
         return value / self.world
 
-    def from_first(self, make):
+    def broadcast_from_rank_zero(self, make):
         """What ``make()`` gives in the first process, in all of them."""
-        found = [make() if self.first else None]
+        values = [make() if self.first else None]
         if self.world > 1:
-            distributed.broadcast_object_list(found)
-        return found[0]
+            distributed.broadcast_object_list(values)
+        return values[0]
 
-    def one_by_one(self, make):
+    def rank_zero_first(self, make):
         """What ``make()`` gives, in the first process of each machine before the others."""
         if self.world == 1:
             return make()
-        found = make() if self.local == 0 else None
+        value = make() if self.local == 0 else None
         distributed.barrier()
-        return found if self.local == 0 else make()
+        return value if self.local == 0 else make()
 
 
 MAX_WORKERS = 8  # default number of worker processes
@@ -126,14 +126,14 @@ class PrefetchLoader:
 class _Batches(Dataset):
     """The batches of some steps."""
 
-    def __init__(self, pairs, steps, *share):
-        self.pairs, self.steps, self.share = pairs, steps, share
+    def __init__(self, pairs, steps, *step_args):
+        self.pairs, self.steps, self.fraction = pairs, steps, step_args
 
     def __len__(self):
         return len(self.steps)
 
     def __getitem__(self, k):
-        return self.pairs.batch(self.steps[k], *self.share)
+        return self.pairs.batch(self.steps[k], *self.fraction)
 
 
 def _as_it_is(batch):

@@ -38,7 +38,7 @@ class ErrorPairs(Pairs):
 
     def __init__(self, arrays, chosen, size, seed):
         self.arrays = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()
-                       if name in ("data", "weight", "told", "misfit", "mean", "truth")}
+                       if name in ("data", "weight", "conditions", "residual", "mean", "truth")}
         self.n, self.seed = len(self.arrays["data"]), seed
         self.sides = self.arrays["data"].shape[1:]
         self.size = min(size, *self.sides)
@@ -48,7 +48,7 @@ class ErrorPairs(Pairs):
         """The `ErrorBatch` of these images, cropped at random, turned and flipped."""
         turns = draws.integers(8).tolist()
         corners = torch.stack([draws.integers(n - self.size + 1) for n in self.sides], 1).tolist()
-        told = torch.stack([rotate_psf_features(self.arrays["told"][i], turn)
+        conditions = torch.stack([rotate_psf_features(self.arrays["conditions"][i], turn)
                             for i, turn in zip(indices, turns)])
 
         def patches(name, factor=1):
@@ -59,8 +59,8 @@ class ErrorPairs(Pairs):
                 for i, (y, x), turn in zip(indices, corners, turns)])[:, None]
 
         mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
-        return ErrorBatch(asinh_scale(mean), asinh_scale(patches("data")), patches("weight"), told,
-                          patches("misfit"), mean - truth, [int(i) for i in indices])
+        return ErrorBatch(asinh_scale(mean), asinh_scale(patches("data")), patches("weight"), conditions,
+                          patches("residual"), mean - truth, [int(i) for i in indices])
 
     def batches(self):
         for start in range(0, self.n, EVALUATION_BATCH):
@@ -68,20 +68,20 @@ class ErrorPairs(Pairs):
             yield self.take(indices, sample_rng(self.seed, indices))
 
 
-def rotate_psf_features(told, turn):
+def rotate_psf_features(conditions, turn):
     """What is told of an image that was turned; only ellipticities change."""
-    if len(told) != N_PSF_FEATURES:
-        return told
-    signs = torch.tensor(ROTATION_SIGNS, dtype=told.dtype) ** (turn % 4)
-    return told * signs * torch.tensor(FLIP_SIGNS, dtype=told.dtype) if turn >= 4 else told * signs
+    if len(conditions) != N_PSF_FEATURES:
+        return conditions
+    signs = torch.tensor(ROTATION_SIGNS, dtype=conditions.dtype) ** (turn % 4)
+    return conditions * signs * torch.tensor(FLIP_SIGNS, dtype=conditions.dtype) if turn >= 4 else conditions * signs
 
 
 class ErrorTrainer(Trainer):
     """A `Trainer` of a head, by the likelihood of the errors."""
 
-    def build(self, sizes):
-        return ErrorHead(**{name: value for name, value in sizes.items()
-                            if name in ("scale", "told", "features", "blocks", "misfit")})
+    def build(self, config):
+        return ErrorHead(**{name: value for name, value in config.items()
+                            if name in ("scale", "conditions", "features", "blocks", "residual")})
 
     def loss(self, batch):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -89,10 +89,10 @@ class ErrorTrainer(Trainer):
         return negative_log_likelihood(output.float(), batch.error.to(self.device))
 
     @torch.no_grad()
-    def figures(self, pairs):
+    def metrics(self, pairs):
         """Mean of the negative log likelihood over the images, in float32."""
-        found = [(negative_log_likelihood(self.average(*batch.inputs(self.device)).cpu(),
+        rows = [(negative_log_likelihood(self.average(*batch.inputs(self.device)).cpu(),
                                           batch.error).item(), len(batch.indices))
                  for batch in pairs.batches()]
-        values, counts = zip(*found)
+        values, counts = zip(*rows)
         return {"likelihood": float(np.average(values, weights=counts))}

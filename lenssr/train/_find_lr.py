@@ -68,11 +68,11 @@ class LearningRateSweep:
 
 def smooth(losses):
     """Running mean with a memory of a few steps, without the bias towards its start at zero."""
-    mean, found = 0.0, []
+    mean, means = 0.0, []
     for k, loss in enumerate(losses):
         mean = LOSS_MEMORY * mean + (1 - LOSS_MEMORY) * loss
-        found.append(mean / (1 - LOSS_MEMORY ** (k + 1)))
-    return np.array(found)
+        means.append(mean / (1 - LOSS_MEMORY ** (k + 1)))
+    return np.array(means)
 
 
 def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
@@ -106,19 +106,19 @@ def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
     recipe = Recipe.read(recipe)
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-    with Distributed(device) as team:
-        trainer = trainer_class(recipe)(recipe, ".", team)
-        pairs = team.one_by_one(
-            lambda: trainer.open_pairs(recipe, progress=progress and team.first))
-        trainer.begin_anew()
-        trainer.plan(pairs)
-        found = LearningRateSweep.of(*_sweep(trainer, pairs, progress and team.first))
-        if folder is not None and team.first:
+    with Distributed(device) as distributed:
+        trainer = trainer_class(recipe)(recipe, ".", distributed)
+        pairs = distributed.rank_zero_first(
+            lambda: trainer.open_pairs(recipe, progress=progress and distributed.first))
+        trainer.initialize()
+        trainer.set_schedule(pairs)
+        sweep = LearningRateSweep.of(*_sweep(trainer, pairs, progress and distributed.first))
+        if folder is not None and distributed.first:
             write_table(Path(folder) / "lr.csv", [
                 {"learning_rate": r, "loss": loss, "smoothed": s}
-                for r, loss, s in zip(found.rates, found.losses, found.smoothed)])
-            write_figure(Path(folder) / "lr.png", _figure(found))
-    return found
+                for r, loss, s in zip(sweep.rates, sweep.losses, sweep.smoothed)])
+            write_figure(Path(folder) / "lr.png", _figure(sweep))
+    return sweep
 
 
 def _sweep(trainer, pairs, progress):
@@ -126,14 +126,14 @@ def _sweep(trainer, pairs, progress):
     # The loss of a batch is that of its images more than that of the rate: the same ones are
     # looked at after each step.
     size = PROBE_BATCHES * trainer.training.batch
-    probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.team.world),
-                        trainer.team.rank, trainer.team.world)
+    probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.distributed.world),
+                        trainer.distributed.rank, trainer.distributed.world)
     for rate in tqdm(np.geomspace(MIN_RATE, MAX_RATE, SWEEP_STEPS).tolist(), disable=not progress, delay=2,
                      desc="learning rates"):
         try:
             trainer.advance(pairs, rate)
             with torch.no_grad():
-                loss = trainer.team.mean(trainer.loss(probe)).item()
+                loss = trainer.distributed.mean(trainer.loss(probe)).item()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"loss is {loss}")
             losses.append(loss)
@@ -149,17 +149,17 @@ def _sweep(trainer, pairs, progress):
     return rates, losses
 
 
-def _figure(found):
+def _figure(sweep):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
-    axis.semilogx(found.rates, found.losses, color="0.8", label="loss")
-    axis.semilogx(found.rates, found.smoothed, color="C0", label="running mean")
-    axis.axvline(found.steepest, color="C1", ls="--", label=f"steepest: {found.steepest:.1e}")
-    axis.axvline(found.tenth, color="C2", ls=":", label=f"tenth of lowest: {found.tenth:.1e}")
-    span = np.ptp(found.smoothed) or 1.0
-    axis.set_ylim(found.smoothed.min() - 0.2 * span, found.smoothed.max() + 0.2 * span)
+    axis.semilogx(sweep.rates, sweep.losses, color="0.8", label="loss")
+    axis.semilogx(sweep.rates, sweep.smoothed, color="C0", label="running mean")
+    axis.axvline(sweep.steepest, color="C1", ls="--", label=f"steepest: {sweep.steepest:.1e}")
+    axis.axvline(sweep.tenth, color="C2", ls=":", label=f"tenth of lowest: {sweep.tenth:.1e}")
+    span = np.ptp(sweep.smoothed) or 1.0
+    axis.set_ylim(sweep.smoothed.min() - 0.2 * span, sweep.smoothed.max() + 0.2 * span)
     axis.set_xlabel("learning rate")
     axis.set_ylabel("loss")
     axis.legend()

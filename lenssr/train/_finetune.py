@@ -88,7 +88,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
         if not (isinstance(value, tuple | list) and len(value) == 2):
             raise ValueError(f"`{name}` must be two numbers, one for each stage, got {value!r}")
     if not any(steps):
-        raise ValueError(f"`steps` must be of at least one stage, got {steps!r}")
+        raise ValueError(f"`steps` must be of at min_steps one stage, got {steps!r}")
     folder = Path(folder)
     card = read_card(find_weights(weights))
     data = Data(catalog=target_folder(pairs, folder), size=size, fold=fold,
@@ -104,8 +104,8 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
             warmup=min(50, steps[stage] // 10), validate_every=max(1, steps[stage] // 10),
             ema=0.99, init=last, freeze=frozen, **({} if loss is None else {"loss": loss}))
         recipe = Recipe(f"{card.name}-tuned", card.network, data, training, rules)
-        place = folder / ("upsampler", "all")[stage]
-        made = fit(recipe, place, device=device, progress=progress)
+        stage_folder = folder / ("upsampler", "all")[stage]
+        made = fit(recipe, stage_folder, device=device, progress=progress)
         last = str(made)
     return made
 
@@ -149,13 +149,13 @@ def encode_features(network, *inputs):
                          f"{type(network).__name__}")
     if not inputs:
         return None
-    found = []
-    hook = network.tail.register_forward_pre_hook(lambda _, args: found.append(args[0]))
+    features = []
+    hook = network.tail.register_forward_pre_hook(lambda _, args: features.append(args[0]))
     try:
         output = network(*inputs)
     finally:
         hook.remove()
-    return found[0], output
+    return features[0], output
 
 
 EDGE_PIXELS = 4  # input pixels along the edge of a patch that hold light from outside
@@ -176,15 +176,15 @@ class Adaptation:
         Of the encoder; the discriminator's is four times that.
     adversarial : float
         Weight of the loss that makes target features look like source features.
-    replay : float
+    source_weight : float
         Weight of the loss of the restoration of source pairs.
-    agreement : float
+    consistency_weight : float
         Weight of what is left between target images and what the telescope would see of
         their restorations, which needs no target. Catalogues without PSFs have none.
-    fooled : float
+    stop_accuracy : float
         Accuracy of the discriminator at which the features count as aligned: training stops
         there. One half is a guess.
-    least : int
+    min_steps : int
         Steps before it may stop.
     validation_share : float
         Share of the target pairs that is held out.
@@ -203,10 +203,10 @@ class Adaptation:
     size: int = 32
     learning_rate: float = 2e-5
     adversarial: float = 0.01
-    replay: float = 1.0
-    agreement: float = 0.1
-    fooled: float = 0.55
-    least: int = 200
+    source_weight: float = 1.0
+    consistency_weight: float = 0.1
+    stop_accuracy: float = 0.55
+    min_steps: int = 200
     validation_share: float = 0.1
     fold: int = 0
     scenes: int | None = None
@@ -216,16 +216,16 @@ class Adaptation:
     schedule, warmup, cycles, last_cycle, ema = "cosine", 0, 1, 1.0, 0.98
 
     def __post_init__(self):
-        for name in ("steps", "batch", "size", "learning_rate", "least"):
+        for name in ("steps", "batch", "size", "learning_rate", "min_steps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)!r}")
-        for name in ("adversarial", "replay", "agreement"):
+        for name in ("adversarial", "source_weight", "consistency_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)!r}")
-        if not 0.5 <= self.fooled <= 1:
-            raise ValueError(f"`fooled` must be from 0.5 to 1, got {self.fooled!r}")
+        if not 0.5 <= self.stop_accuracy <= 1:
+            raise ValueError(f"`stop_accuracy` must be from 0.5 to 1, got {self.stop_accuracy!r}")
         if self.scenes is not None and 0 < check_nonnegative_int("scenes", self.scenes) < self.batch:
-            raise ValueError(f"`scenes` must be zero or at least `batch`, {self.batch}, got "
+            raise ValueError(f"`scenes` must be zero or at min_steps `batch`, {self.batch}, got "
                              f"{self.scenes!r}")
 
 
@@ -238,7 +238,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     images that a discriminator cannot tell from those that the encoder itself gives of source
     images. Three hundred images are few for that. So the discriminator's layers are of spectral
     norm one (Miyato et al. 2018, arXiv:1802.05957), source pairs are restored beside
-    (replay), restored target images have to agree with their data, the rate falls to zero, weights
+    (source_weight), restored target images have to agree with their data, the rate falls to zero, weights
     are averaged, and training stops when the discriminator no longer tells the domains apart.
 
     Parameters
@@ -248,7 +248,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
         is the pairs of its recipe.
     pairs : path-like or sequence of `~lenssr.simulate.LensPair`
         The target domain. Only its images are trained on; its targets are looked at in the
-        held-out share alone, for the figures of the card.
+        held-out share alone, for the metrics of the card.
     folder : path-like
         Where weights, card and ``adapt.csv`` go.
     device : str, optional
@@ -270,54 +270,54 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     TypeError
         If there is no such option.
     """
-    how, folder = Adaptation(**options), Path(folder)
+    config, folder = Adaptation(**options), Path(folder)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source_network, card = load_network(weights)
     encode_features(source_network)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     recipe = Recipe.from_dict(card.recipe)
-    target = Data(catalog=target_folder(pairs, folder), size=how.size, fold=how.fold,
-                  validation_share=how.validation_share, validation_seed=0)
-    unseen = CatalogPairs(target, recipe.network["scale"], True, how.seed)
-    if "psf" not in unseen.catalog.arrays:
-        how = replace(how, agreement=0.0)
-    images = CatalogPairs(target, recipe.network["scale"], False, how.seed,
-                          telescope=how.agreement > 0)
-    if images.n < how.batch:
+    target = Data(catalog=target_folder(pairs, folder), size=config.size, fold=config.fold,
+                  validation_share=config.validation_share, validation_seed=0)
+    validation_pairs = CatalogPairs(target, recipe.network["scale"], True, config.seed)
+    if "psf" not in validation_pairs.catalog.arrays:
+        config = replace(config, consistency_weight=0.0)
+    images = CatalogPairs(target, recipe.network["scale"], False, config.seed,
+                          telescope=config.consistency_weight > 0)
+    if images.n < config.batch:
         raise ValueError(f"`batch` must be at most the number of pairs to train with, {images.n}, "
-                         f"got {how.batch}")
-    source = open_pairs(replace(recipe, data=_source_recipe(recipe.data, how),
-                                training=Training(seed=how.seed)), progress=progress)
-    run = _AdaptationRun(source_network.to(device), recipe.training, how, device)
-    before = validate(run.source, unseen, device)
-    for step in tqdm(range(how.steps), disable=not progress, delay=2, desc="adapting"):
-        run.advance(step, source.batch(step, how.batch), images.batch(step, how.batch))
+                         f"got {config.batch}")
+    source = open_pairs(replace(recipe, data=_source_recipe(recipe.data, config),
+                                training=Training(seed=config.seed)), progress=progress)
+    run = _AdaptationRun(source_network.to(device), recipe.training, config, device)
+    before = validate(run.source, validation_pairs, device)
+    for step in tqdm(range(config.steps), disable=not progress, delay=2, desc="adapting"):
+        run.advance(step, source.batch(step, config.batch), images.batch(step, config.batch))
         if run.aligned:
             break
-    figures = validate(run.average, unseen, device)
-    with atomic_write(folder / "adapt.csv") as beside, open(beside, "w", newline="") as file:
+    metrics = validate(run.average, validation_pairs, device)
+    with atomic_write(folder / "adapt.csv") as tmp_path, open(tmp_path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(run.curve[0]))
         writer.writeheader()
         writer.writerows(run.curve)
     path = folder / f"{card.name}-adapted.safetensors"
     save_network(path, run.average, name=path.stem, network=card.network,
-                 recipe=card.recipe, adapted={**asdict(how), "catalog": target.catalog},
-                 figures={**figures, "psnr_before": before["psnr"]}, steps=len(run.curve),
-                 psf=unseen.psfs() or card.psf)
+                 recipe=card.recipe, adapted={**asdict(config), "catalog": target.catalog},
+                 metrics={**metrics, "psnr_before": before["psnr"]}, steps=len(run.curve),
+                 psf=validation_pairs.psfs() or card.psf)
     return path
 
 
-def _source_recipe(data, how):
-    scenes = data.scenes if how.scenes is None else how.scenes
-    return replace(data, size=how.size, scenes=scenes)
+def _source_recipe(data, config):
+    scenes = data.scenes if config.scenes is None else config.scenes
+    return replace(data, size=config.size, scenes=scenes)
 
 
 class _AdaptationRun:
     """Encoder and discriminator in turn."""
 
-    def __init__(self, source, training, how, device):
-        torch.manual_seed(how.seed)
-        self.how, self.training, self.device = how, training, device
+    def __init__(self, source, training, config, device):
+        torch.manual_seed(config.seed)
+        self.config, self.training, self.device = config, training, device
         self.source = source.eval().requires_grad_(False)
         self.network = copy.deepcopy(source)
         encoder = [p for name, p in self.network.named_parameters()
@@ -328,12 +328,12 @@ class _AdaptationRun:
         self.network.eval()
         self.average = copy.deepcopy(self.network)
         self.discriminator, self.accuracy, self.curve = None, 1.0, []
-        self.optimizer = torch.optim.AdamW(encoder, how.learning_rate, betas=(0.5, 0.99))
+        self.optimizer = torch.optim.AdamW(encoder, config.learning_rate, betas=(0.5, 0.99))
 
     @property
     def aligned(self):
         """Whether the discriminator does no better than a guess."""
-        return len(self.curve) >= self.how.least and self.accuracy < self.how.fooled
+        return len(self.curve) >= self.config.min_steps and self.accuracy < self.config.stop_accuracy
 
     def advance(self, step, source, target):
         """A step of the discriminator, then one of the encoder."""
@@ -342,45 +342,45 @@ class _AdaptationRun:
         if self.discriminator is None:
             self.discriminator = DomainDiscriminator(real).to(self.device)
             self.judge = torch.optim.AdamW(self.discriminator.parameters(),
-                                           4 * self.how.learning_rate, betas=(0.5, 0.99))
+                                           4 * self.config.learning_rate, betas=(0.5, 0.99))
         fake, restored = encode_features(
             self.network, *target._replace(telescope=None).inputs(self.device))
         _, output = encode_features(self.network, *source.inputs(self.device))
-        told = [self.discriminator(f.detach()) for f in (real, fake)]
-        loss = (functional.softplus(-told[0]) + functional.softplus(told[1])).mean()
+        scores = [self.discriminator(f.detach()) for f in (real, fake)]
+        loss = (functional.softplus(-scores[0]) + functional.softplus(scores[1])).mean()
         self.judge.zero_grad(set_to_none=True)
         loss.backward()
         self.judge.step()
-        right = ((told[0] > 0).float().mean() + (told[1] < 0).float().mean()).item() / 2
+        right = ((scores[0] > 0).float().mean() + (scores[1] < 0).float().mean()).item() / 2
         self.accuracy += 0.02 * (right - self.accuracy)
 
         adversarial = functional.softplus(-self.discriminator(fake)).mean()
         restoration = training_loss(output, source.hr.to(self.device), self.network.scale,
                                     self.training, step)
-        total = self.how.adversarial * adversarial + self.how.replay * restoration
+        total = self.config.adversarial * adversarial + self.config.source_weight * restoration
         curve = {"step": step, "accuracy": self.accuracy, "adversarial": adversarial.item(),
                  "restoration": restoration.item()}
-        if self.how.agreement:
-            misfit = consistency_chi2(restored, target)
-            total = total + self.how.agreement * misfit
-            curve["disagreement"] = misfit.item()
+        if self.config.consistency_weight:
+            chi2 = consistency_chi2(restored, target)
+            total = total + self.config.consistency_weight * chi2
+            curve["disagreement"] = chi2.item()
         if not torch.isfinite(total):
             raise FloatingPointError(f"loss is {total.item()} at step {step}")
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.how)
+            group["lr"] = learning_rate(step, self.config)
         self.optimizer.step()
-        update_average(self.average, self.network, step, self.how)
+        update_average(self.average, self.network, step, self.config)
         self.curve.append(curve)
 
 
 def consistency_chi2(output, batch) -> torch.Tensor:
     r"""What is left between data and what their telescopes would see of restored images."""
     sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
-    seen = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
-    residual = (batch.lr.to(output.device) - seen) / sigma
+    predicted = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
+    residual = (batch.lr.to(output.device) - predicted) / sigma
     edge = min(EDGE_PIXELS, (residual.shape[-1] - 1) // 2)
     inside = residual[..., edge:-edge or None, edge:-edge or None]
     return ((1 + inside**2).sqrt() - 1).mean()

@@ -36,7 +36,7 @@ class ResidualTrainer(Trainer):
         weight, total = losses.pop(RESIDUAL_LOSS, 0.0), 0.0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             if weight:
-                total = weight * self.model(*inputs, misfit=True)
+                total = weight * self.model(*inputs, residual_loss=True)
             if losses:
                 output = self.model(*inputs)
         if not losses:  # no target is looked at
@@ -48,7 +48,7 @@ def _without_data_terms(trainer, losses, output, batch):
     """The loss of a recipe of which the terms of the data are taken out."""
     training = dataclasses.replace(trainer.training, loss=losses)
     return training_loss(output, batch.hr.to(trainer.device), batch.scale, training, trainer.step,
-                         trainer.team.mean)
+                         trainer.distributed.mean)
 
 
 # Trainers by the name in the descriptor of an architecture.
@@ -106,27 +106,27 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
     if init is not None:
         recipe = dataclasses.replace(
             recipe, training=dataclasses.replace(recipe.training, init=str(init)))
-    with Distributed(device) as team:
-        progress = progress and team.first
+    with Distributed(device) as distributed:
+        progress = progress and distributed.first
         Path(folder).mkdir(parents=True, exist_ok=True)
-        trainer = trainer_class(recipe)(recipe, folder, team)
-        trainer.begin()
-        pairs, unseen = team.one_by_one(lambda: [
+        trainer = trainer_class(recipe)(recipe, folder, distributed)
+        trainer.resume()
+        pairs, validation_pairs = distributed.rank_zero_first(lambda: [
             trainer.open_pairs(recipe, validation, progress) for validation in (False, True)])
-        trainer.plan(pairs)
-        run_steps(trainer, pairs, unseen, progress, workers)
+        trainer.set_schedule(pairs)
+        run_steps(trainer, pairs, validation_pairs, progress, workers)
         path = trainer.folder / f"{recipe.name}.safetensors"
-        if team.first:
-            _finish(trainer, unseen, path)
+        if distributed.first:
+            _finish(trainer, validation_pairs, path)
         return path
 
 
-def run_steps(trainer, pairs, unseen, progress, workers=None):
+def run_steps(trainer, pairs, validation_pairs, progress, workers=None):
     """Take the steps that are left, with validations, curves and checkpoints."""
-    training, team = trainer.training, trainer.team
-    pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, team.rank, team.world,
-                  default_workers(team.device) if workers is None else workers)
-    curves = Curves(trainer.folder, trainer.step) if team.first else None
+    training, distributed = trainer.training, trainer.distributed
+    pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, distributed.rank, distributed.world,
+                  default_workers(distributed.device) if workers is None else workers)
+    curves = Curves(trainer.folder, trainer.step) if distributed.first else None
     started, saved = time.monotonic() - trainer.seconds, trainer.seconds
     bar = tqdm(total=training.steps, initial=trainer.step, disable=not progress, delay=2,
                desc=f"training {trainer.recipe.name}")
@@ -135,26 +135,26 @@ def run_steps(trainer, pairs, unseen, progress, workers=None):
         bar.update()
         trainer.seconds = time.monotonic() - started
         if trainer.step % training.validate_every == 0 or trainer.done:
-            figures = trainer.validate(unseen)
-            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()})
-            if team.first:
+            metrics = trainer.validate(validation_pairs)
+            bar.set_postfix({name: f"{value:.3f}" for name, value in metrics.items()})
+            if distributed.first:
                 curves.write(trainer.curve)
         late = trainer.seconds - saved > 60 * training.checkpoint_minutes
-        if team.first and (late or trainer.done):
+        if distributed.first and (late or trainer.done):
             trainer.save()
             saved = trainer.seconds
     bar.close()
-    if team.first:
+    if distributed.first:
         curves.close()
 
 
-def _finish(trainer, unseen, path):
+def _finish(trainer, validation_pairs, path):
     """Write the weights, the best or the last, and what is known of them."""
-    network, (trained, row) = {**trainer.recipe.network, **trainer.facts}, trainer.chosen()
+    network, (trained, row) = {**trainer.recipe.network, **trainer.card_fields}, trainer.select_best()
     if hasattr(trained, "collapse") and not network.get("collapsed"):
         trained, network = trained.collapse(), {**network, "collapsed": True}
-    figures = {k: v for k, v in row.items() if k != "step"}
+    metrics = {k: v for k, v in row.items() if k != "step"}
     save_network(path, trained, name=trainer.recipe.name, network=network,
-                 recipe=trainer.recipe.as_dict(), figures=figures,
-                 steps=row["step"], psf=unseen.psfs(),
+                 recipe=trainer.recipe.as_dict(), metrics=metrics,
+                 steps=row["step"], psf=validation_pairs.psfs(),
                  hours=round(trainer.seconds / 3600, 2))

@@ -65,9 +65,9 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
         return torch.asinh(x / scale) / math.asinh(1 / PERCEPTUAL_SOFTENING)
 
     with torch.no_grad():
-        wanted = network.features(see(truth))
-    errors = [(found - true).square().mean() / true.square().mean().clamp(min=1e-12)
-              for found, true in zip(network.features(see(image)), wanted)]
+        true_features = network.features(see(truth))
+    errors = [(image_features - true).square().mean() / true.square().mean().clamp(min=1e-12)
+              for image_features, true in zip(network.features(see(image)), true_features)]
     return torch.stack(errors).mean()
 
 
@@ -179,7 +179,7 @@ LOSSES = ("composite", *PIXEL_LOSSES, *(f"{name}_linear" for name in PIXEL_LOSSE
           "perceptual")
 """Names of the losses that a recipe may weigh."""
 
-RESIDUAL_LOSS = "misfit"
+RESIDUAL_LOSS = "residual"
 """That which compares with the data in place of the target, of networks that can say it."""
 
 CONSISTENCY_LOSS = "consistency"
@@ -214,10 +214,10 @@ def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
     """Mean logarithm of the squared error over the squared peak: the PSNR, turned round."""
     peak = truth.amax(dim=(1, 2, 3))
     error = (image - truth).square().mean(dim=(1, 2, 3))
-    seen = peak > 0
-    relative = error[seen] / peak[seen].square() + MIN_RELATIVE_ERROR
+    has_light = peak > 0
+    relative = error[has_light] / peak[has_light].square() + MIN_RELATIVE_ERROR
     # Processes that share a batch have not the same number of images with a source each.
-    count = mean(seen.sum().to(error.dtype))
+    count = mean(has_light.sum().to(error.dtype))
     return relative.log().sum() / count if count > 0 else error.sum() * 0
 
 
@@ -226,9 +226,9 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
     total = 0.0
     for side in {min(16, truth.shape[-1]), truth.shape[-1]}:
         noise = scale / side
-        found, true = (functional.avg_pool2d(z, side) for z in (image, truth))
+        predicted, true = (functional.avg_pool2d(z, side) for z in (image, truth))
         accuracy = noise**2 + (FLUX_ACCURACY * true).square()
-        total = total + (((found - true).square() / accuracy + 1).sqrt() - 1).mean()
+        total = total + (((predicted - true).square() / accuracy + 1).sqrt() - 1).mean()
     return total
 
 
@@ -239,10 +239,10 @@ def consistency_loss(output, batch) -> torch.Tensor:
     edge = min(CONSISTENCY_EDGE, (min(lr.shape[-2:]) - 1) // 2)
     inner = (..., slice(edge, -edge or None), slice(edge, -edge or None))
     observation = BatchForwardModel(kernel.to(output.dtype), batch.scale, lr.shape[-2:])
-    found, true = (
+    predicted, true = (
         ((lr - observation.forward(image)) / sigma)[inner].square().sum(dim=(1, 2, 3)) + 1
         for image in (linear_image(output), truth))
-    return functional.relu(torch.log(found / true)).mean()
+    return functional.relu(torch.log(predicted / true)).mean()
 
 
 def restoration_loss(output, truth, scale, peak_weight, flux_weight,

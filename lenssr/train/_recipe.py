@@ -17,10 +17,10 @@ from lenssr.train._losses import CONSISTENCY_LOSS, LOSSES, RESIDUAL_LOSS
 from lenssr.train._optimization import OPTIMIZERS
 
 
-def number_field(default, low, high=math.inf, *, whole=False, open_low=False, open_high=False):
+def number_field(default, low, high=math.inf, *, integer=False, open_low=False, open_high=False):
     """A field of a dataclass that holds a number."""
     return dataclasses.field(default=default, metadata={
-        "range": (low, high, open_low, open_high), "whole": whole})
+        "range": (low, high, open_low, open_high), "whole": integer})
 
 
 def choice_field(default, *known):
@@ -49,23 +49,23 @@ def _check_choice(value, known):
 
 def _check_number(field, value):
     low, high, open_low, open_high = field.metadata["range"]
-    whole = field.metadata["whole"]
+    integer = field.metadata["whole"]
     real = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if real and (not whole or isinstance(value, Integral)) and (
+    if real and (not integer or isinstance(value, Integral)) and (
             low < value < high or (value == low and not open_low)
             or (value == high and not open_high)):
         return
     near = field.default
     if real and not (value <= low and open_low) and not (value >= high and open_high):
-        near = min(max(round(value) if whole else value, low), high)
-    what = "an integer" if whole else "a number"
-    least = f"above {low}" if open_low else f"of at least {low}"
+        near = min(max(round(value) if integer else value, low), high)
+    what = "an integer" if integer else "a number"
+    minimum = f"above {low}" if open_low else f"of at least {low}"
     if high < math.inf:
-        least = (f"from {low} to {high}" if not (open_low or open_high) else
-                 f"{least} and below {high}" if open_high else f"{least} and up to {high}")
+        minimum = (f"from {low} to {high}" if not (open_low or open_high) else
+                 f"{minimum} and below {high}" if open_high else f"{minimum} and up to {high}")
     hint = "" if near is None else f"; the nearest valid value is {near}" if near != field.default \
         else f"; the default is {near}"
-    raise ValueError(f"recipe key `{field.name}` must be {what} {least}, got {value!r}{hint}")
+    raise ValueError(f"recipe key `{field.name}` must be {what} {minimum}, got {value!r}{hint}")
 
 
 DEFAULT_STEPS = 20000  # of a recipe with neither steps nor epochs
@@ -76,34 +76,34 @@ class Data:
     """Pairs to train on; parameters as in the recipe files."""
 
     preset: str = "hsc-hst"
-    scenes: int = number_field(24000, 0, whole=True)
-    seed: int = number_field(1, 0, whole=True)
-    validation_scenes: int = number_field(256, 1, whole=True)
-    validation_seed: int = number_field(3, 0, whole=True)
-    size: int = number_field(32, 1, whole=True)
-    correlated: float = number_field(0.3, 0, 1)
+    scenes: int = number_field(24000, 0, integer=True)
+    seed: int = number_field(1, 0, integer=True)
+    validation_scenes: int = number_field(256, 1, integer=True)
+    validation_seed: int = number_field(3, 0, integer=True)
+    size: int = number_field(32, 1, integer=True)
+    p_correlated_noise: float = number_field(0.3, 0, 1)
     noise_error: float = number_field(0.07, 0)
-    psf_known: float = number_field(0.85, 0, 1)
-    masked: float = number_field(0.0, 0, 1)
+    p_psf_known: float = number_field(0.85, 0, 1)
+    p_masked: float = number_field(0.0, 0, 1)
     substructure: list | None = None
     catalog: str | None = None
     validation_share: float = number_field(0.1, 0, 1, open_low=True, open_high=True)
     flux: str = choice_field("auto", *FLUX_CONVENTIONS)
-    fold: int = number_field(0, 0, whole=True)
-    generated: float = number_field(0.0, 0, 1)
-    generator: str = "arcs-x2"
+    fold: int = number_field(0, 0, integer=True)
+    gan_fraction: float = number_field(0.0, 0, 1)
+    gan_weights: str = "arcs-x2"
 
     def __post_init__(self):
         check_fields(self)
         if self.catalog is not None and not (isinstance(self.catalog, str) and self.catalog):
             raise ValueError("recipe key `catalog` must be the folder of a catalogue, got "
                              f"{self.catalog!r}")
-        if not (isinstance(self.generator, str) and self.generator):
-            raise ValueError("recipe key `generator` must be a name or file of weights, got "
-                             f"{self.generator!r}")
-        if self.generated and (self.catalog is not None or self.scenes == 0):
-            raise ValueError("recipe key `generated` must be 0 for pairs of a catalogue or pairs "
-                             f"without end, got {self.generated!r}")
+        if not (isinstance(self.gan_weights, str) and self.gan_weights):
+            raise ValueError("recipe key `gan_weights` must be a name or file of weights, got "
+                             f"{self.gan_weights!r}")
+        if self.gan_fraction and (self.catalog is not None or self.scenes == 0):
+            raise ValueError("recipe key `gan_fraction` must be 0 for pairs of a catalogue or pairs "
+                             f"without end, got {self.gan_fraction!r}")
         if self.substructure is not None:
             names = _names("substructure", self.substructure)
             object.__setattr__(self, "substructure", names)
@@ -114,11 +114,11 @@ class Data:
 class Training:
     """The optimisation; parameters as in the recipe files."""
 
-    seed: int = number_field(1, 0, whole=True)
-    steps: int | None = number_field(None, 1, whole=True)
-    batch: int = number_field(16, 1, whole=True)
+    seed: int = number_field(1, 0, integer=True)
+    steps: int | None = number_field(None, 1, integer=True)
+    batch: int = number_field(16, 1, integer=True)
     learning_rate: float = number_field(1e-3, 0, open_low=True)
-    warmup: int = number_field(500, 0, whole=True)
+    warmup: int = number_field(500, 0, integer=True)
     weight_decay: float = number_field(1e-4, 0)
     clip: float = number_field(1.0, 0, open_low=True)
     ema: float = number_field(0.999, 0, 1, open_high=True)
@@ -126,16 +126,16 @@ class Training:
     flux_weight: float = number_field(0.002, 0, open_low=True)
     flux_weight_end: float = number_field(0.01, 0, open_low=True)
     precision: str = choice_field("auto", "auto", "float32", "bfloat16")
-    validate_every: int = number_field(1000, 1, whole=True)
+    validate_every: int = number_field(1000, 1, integer=True)
     checkpoint_minutes: float = number_field(4.0, 0, open_low=True)
     epochs: float | None = number_field(None, 0, open_low=True)
     schedule: str = choice_field("cosine", "cosine", "one-cycle")
-    cycles: int = number_field(1, 1, whole=True)
+    cycles: int = number_field(1, 1, integer=True)
     last_cycle: float = number_field(1.0, 0, 1, open_low=True)
     optimizer: str = choice_field("adamw", *OPTIMIZERS)
     loss: dict = field(default_factory=lambda: {"composite": 1.0})
     features: str = "lens"
-    patience: int = number_field(0, 0, whole=True)
+    patience: int = number_field(0, 0, integer=True)
     init: str | None = None
     freeze: list = field(default_factory=list)
 
@@ -172,9 +172,9 @@ class Adversarial:
     weight: float = number_field(0.5, 0, open_low=True)
     penalty: float = number_field(0.5, 0)
     learning_rate: float = number_field(4e-4, 0, open_low=True)
-    features: int = number_field(64, 1, whole=True)
-    stages: int = number_field(4, 1, whole=True)
-    hidden: int = number_field(1024, 1, whole=True)
+    features: int = number_field(64, 1, integer=True)
+    stages: int = number_field(4, 1, integer=True)
+    hidden: int = number_field(1024, 1, integer=True)
 
     def __post_init__(self):
         check_fields(self)

@@ -19,24 +19,24 @@ from lenssr.train._validation import validate
 from lenssr.weights import load_network
 
 
-def warm_start(network, weights, sizes):
+def warm_start(network, weights, config):
     """Take over trained weights."""
     trained, card = load_network(weights)
     if type(trained) is not type(network):
         raise ValueError(f"recipe key `init` must be weights of architecture "
-                         f"{sizes['architecture']!r}, {weights!r} is of "
+                         f"{config['architecture']!r}, {weights!r} is of "
                          f"{card.network['architecture']!r}")
-    here, there = sizes.get("scale"), card.network.get("scale")  # classifiers have none
-    if here != there:
-        raise ValueError(f"recipe key `init` must be weights of scale {here}, got {weights!r} of "
-                         f"scale {there}")
+    new_scale, old_scale = config.get("scale"), card.network.get("scale")  # classifiers have none
+    if new_scale != old_scale:
+        raise ValueError(f"recipe key `init` must be weights of scale {new_scale}, got {weights!r} of "
+                         f"scale {old_scale}")
     try:
         network.load_state_dict(trained.state_dict())
     except RuntimeError as err:
-        other = [f"{key} {card.network.get(key)!r}, not {sizes.get(key)!r}"
-                 for key in {**sizes, **card.network} if card.network.get(key) != sizes.get(key)]
+        differences = [f"{key} {card.network.get(key)!r}, not {config.get(key)!r}"
+                 for key in {**config, **card.network} if card.network.get(key) != config.get(key)]
         raise ValueError(f"recipe key `init` must be weights of the recipe's network, got "
-                         f"{weights!r} with {'; '.join(other) or 'other tensors'}") from err
+                         f"{weights!r} with {'; '.join(differences) or 'other tensors'}") from err
 
 
 def freeze(network, patterns):
@@ -60,9 +60,9 @@ def freeze(network, patterns):
 def freeze_batchnorm(network, patterns):
     """Keep the statistics of batches, too, in the parts that `freeze` left as they are."""
     for name, module in network.named_modules():
-        own = [f"{name}.{key}" for key, _ in module.named_buffers(recurse=False)]
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and own and all(
-                _matches(key, patterns) for key in own):
+        buffer_names = [f"{name}.{key}" for key, _ in module.named_buffers(recurse=False)]
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and buffer_names and all(
+                _matches(key, patterns) for key in buffer_names):
             module.eval()
 
 
@@ -78,25 +78,25 @@ class Trainer:
 
     best_by = "psnr"  # the figure by which networks are compared
 
-    def __init__(self, recipe, folder, team):
-        self.recipe, self.folder, self.team = recipe, Path(folder), team
-        self.training, self.device = recipe.training, team.device
+    def __init__(self, recipe, folder, distributed):
+        self.recipe, self.folder, self.distributed = recipe, Path(folder), distributed
+        self.training, self.device = recipe.training, distributed.device
         if "perceptual" in self.training.loss:
             load_features(self.training.features)  # before anything is written
         torch.manual_seed(self.training.seed)
-        self.network = self.build(self.sizes).to(self.device)
+        self.network = self.build(self.config).to(self.device)
         self.network.to(memory_format=torch.channels_last)
         freeze(self.network, self.training.freeze)
         self.average = copy.deepcopy(self.network).eval()
         freeze_batchnorm(self.network, self.training.freeze)
-        self.model = team.parallel(self.network)
+        self.model = distributed.parallel(self.network)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = OPTIMIZERS[self.training.optimizer](
             self.trained, self.training.learning_rate, weight_decay=self.training.weight_decay)
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
-        self.facts = {}  # of the network, beside its sizes, that its card is to have
+        self.card_fields = {}  # of the network, beside its sizes, that its card is to have
 
     open_pairs = staticmethod(open_pairs)
 
@@ -106,45 +106,45 @@ class Trainer:
         return validate(network, pairs, device)
 
     @property
-    def sizes(self):
+    def config(self):
         """Architecture and sizes of the network."""
         return self.recipe.network
 
-    def build(self, sizes):
+    def build(self, config):
         """The network to be trained, of these sizes."""
-        return build_network(**sizes)
+        return build_network(**config)
 
     @property
     def checkpoint(self):
         """File that holds the state."""
         return self.folder / "checkpoint.pt"
 
-    def begin(self):
+    def resume(self):
         """Take up the state of the folder, or begin as the recipe says."""
         if self.checkpoint.exists():
             self._resume()
         else:
-            self.begin_anew()
+            self.initialize()
 
-    def begin_anew(self):
+    def initialize(self):
         """Begin as the recipe says, whatever the folder holds."""
         if self.training.init is not None:
-            warm_start(self.network, self.training.init, self.sizes)
+            warm_start(self.network, self.training.init, self.config)
             self.average.load_state_dict(self.network.state_dict())
 
-    def plan(self, pairs):
+    def set_schedule(self, pairs):
         """Set the number of steps by that of the pairs."""
-        together = self.training.batch * self.team.world
+        together = self.training.batch * self.distributed.world
         if pairs.n is not None and pairs.n < together:
             raise ValueError(f"recipe key `batch` must be at most the number of pairs, {pairs.n}, "
                              f"got {together} for all processes")
-        self.training = scheduled(self.training, pairs.n, self.team.world)
+        self.training = scheduled(self.training, pairs.n, self.distributed.world)
 
     def save(self):
         """Write the state; if that fails, the last one is kept."""
-        with atomic_write(self.checkpoint) as beside:
+        with atomic_write(self.checkpoint) as tmp_path:
             try:
-                torch.save(self.state(), beside)
+                torch.save(self.state(), tmp_path)
             except (OSError, RuntimeError) as err:
                 raise OSError(f"no checkpoint could be written to {self.folder} at step "
                               f"{self.step} ({' '.join(str(err).split())[:120]}); the last one is "
@@ -155,7 +155,7 @@ class Trainer:
         return dict(network=self.network.state_dict(), average=self.average.state_dict(),
                     optimizer=self.optimizer.state_dict(), recipe=self.recipe.as_dict(),
                     step=self.step, seconds=self.seconds, curve=self.curve, losses=self.losses,
-                    best=self.best, world=self.team.world)
+                    best=self.best, world=self.distributed.world)
 
     def _resume(self):
         try:
@@ -168,13 +168,13 @@ class Trainer:
             raise ValueError(f"`folder` must be new or of the same recipe; {self.checkpoint} "
                              f"was made by another one: "
                              f"{recipe_difference(recipe.as_dict(), self.recipe.as_dict())}")
-        if state.get("world", 1) != self.team.world:
-            warnings.warn(f"the run goes on with {self.team.world} processes in place of "
+        if state.get("world", 1) != self.distributed.world:
+            warnings.warn(f"the run goes on with {self.distributed.world} processes in place of "
                           f"{state['world']}: it is not the one that it would have been",
                           LensSRWarning, stacklevel=2)
-        self.take_up(state)
+        self.load_state_dict(state)
 
-    def take_up(self, state):
+    def load_state_dict(self, state):
         """Take up the state of a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -195,18 +195,18 @@ class Trainer:
     def content(self, output, batch):
         """The loss of what the network made of a batch, by the recipe."""
         return training_loss(output, batch.hr.to(self.device), batch.scale, self.training,
-                             self.step, self.team.mean)
+                             self.step, self.distributed.mean)
 
     def advance(self, pairs, rate=None):
         """One optimisation step, by default at the rate of the schedule; returns the loss."""
-        training, team = self.training, self.team
+        training, distributed = self.training, self.distributed
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, training) if rate is None else rate
-        batch = pairs.batch(self.step, training.batch, team.rank, team.world)
+        batch = pairs.batch(self.step, training.batch, distributed.rank, distributed.world)
         # What a layer draws is that of the step, whether or not the run was resumed.
-        torch.manual_seed(training.seed + self.step * team.world + team.rank)
+        torch.manual_seed(training.seed + self.step * distributed.world + distributed.rank)
         loss = self.loss(batch)
-        shared = team.mean(loss.detach()).item()
+        shared = distributed.mean(loss.detach()).item()
         if not math.isfinite(shared):
             raise self._stop(f"loss is {shared}", batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -224,36 +224,36 @@ class Trainer:
                                   "last checkpoint is kept")
 
     def validate(self, pairs):
-        """Note figures of the averaged network, and keep it if it is the best so far."""
-        figures = self.team.from_first(lambda: self.figures(pairs))
+        """Note metrics of the averaged network, and keep it if it is the best so far."""
+        metrics = self.distributed.broadcast_from_rank_zero(lambda: self.metrics(pairs))
         self.curve.append({"step": self.step, "loss": sum(self.losses) / len(self.losses),
-                           **figures})
+                           **metrics})
         self.losses.clear()
-        if self.training.patience and self.best_row == len(self.curve) - 1:
+        if self.training.patience and self.best_index == len(self.curve) - 1:
             self.best = copy.deepcopy(self.average.state_dict())
-        return figures
+        return metrics
 
-    def figures(self, pairs):
+    def metrics(self, pairs):
         """Figures of the averaged network on pairs that it was not trained on."""
         return self.measure(self.average, pairs, self.device)
 
     @property
-    def best_row(self):
+    def best_index(self):
         """Row of the curve with the best figure; the last one where no row is to be chosen."""
         if not self.training.patience:
             return len(self.curve) - 1
         return max(range(len(self.curve)), key=lambda k: self.curve[k][self.best_by])
 
-    def chosen(self):
-        """The averaged network, the best or the last, and the row of its figures."""
+    def select_best(self):
+        """The averaged network, the best or the last, and the row of its metrics."""
         if self.training.patience:
             self.average.load_state_dict(self.best)
-        return self.average, self.curve[self.best_row]
+        return self.average, self.curve[self.best_index]
 
     @property
     def done(self):
         """Whether all steps were taken, or the last validations were no better."""
-        worse = len(self.curve) - 1 - self.best_row if self.curve else 0
+        worse = len(self.curve) - 1 - self.best_index if self.curve else 0
         return self.step >= self.training.steps or bool(
             self.training.patience and worse >= self.training.patience)
 
@@ -261,9 +261,9 @@ class Trainer:
 @torch.no_grad()
 def update_average(average, network, step, training):
     """Take a network into the moving average of its weights, after a step."""
-    share = 1 - average_weight(step, training)
+    new_fraction = 1 - average_weight(step, training)
     for mean, new in zip(average.parameters(), network.parameters()):
-        mean.lerp_(new, share)
+        mean.lerp_(new, new_fraction)
     # Statistics of batches are means already.
     for mean, new in zip(average.buffers(), network.buffers()):
         mean.copy_(new)

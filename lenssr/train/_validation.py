@@ -23,18 +23,18 @@ def validate(network, pairs, device):
         output = sinh_scale(network(*batch.inputs(device))).cpu()
         truth, mean = batch.truth, batch.truth.mean(dim=(1, 2, 3))
         peak = truth.amax(dim=(1, 2, 3))
-        seen = peak > 0
-        ratios.append(_psnr(output, truth, peak)[seen])
+        has_light = peak > 0
+        ratios.append(_psnr(output, truth, peak)[has_light])
         if batch.hr is not truth:
-            noisy.append(_psnr(output, batch.hr, peak)[seen])
-        bright = seen & (batch.lr.amax(dim=(1, 2, 3)) > MIN_FLUX_SNR) & (mean > 0.5)
+            noisy.append(_psnr(output, batch.hr, peak)[has_light])
+        bright = has_light & (batch.lr.amax(dim=(1, 2, 3)) > MIN_FLUX_SNR) & (mean > 0.5)
         flux.append(output.sum((1, 2, 3))[bright] / truth.sum((1, 2, 3))[bright])
     flux = torch.cat(flux)
-    figures = {"psnr": torch.cat(ratios).mean().item(),
+    metrics = {"psnr": torch.cat(ratios).mean().item(),
                "flux_ratio": flux.median().item() if len(flux) else float("nan")}
     if noisy:
-        figures["psnr_target"] = torch.cat(noisy).mean().item()
-    return figures
+        metrics["psnr_target"] = torch.cat(noisy).mean().item()
+    return metrics
 
 
 @torch.no_grad()
@@ -45,8 +45,8 @@ def power_error(network, pairs, device):
         images = sinh_scale(network(*batch.inputs(device))).cpu().numpy()[:, 0]
         for image, truth in zip(images, batch.truth.numpy()[:, 0]):
             if truth.max() > MIN_POWER_SNR:
-                found = radial_power(image, truth)
-                power = power + found / found[1].sum()
+                radial = radial_power(image, truth)
+                power = power + radial / radial[1].sum()
     return float(np.nanmean(abs(transfer_function(power)[0] - 1)))  # small images lack rings
 
 
@@ -99,7 +99,7 @@ class Curves:
 
 def write_table(path, rows):
     """Rows of the same keys as CSV."""
-    with atomic_write(path) as beside, open(beside, "w", newline="") as file:
+    with atomic_write(path) as tmp_path, open(tmp_path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[-1]), restval="")
         writer.writeheader()
         writer.writerows(rows)
@@ -107,8 +107,8 @@ def write_table(path, rows):
 
 def write_figure(path, figure):
     """A figure as PNG."""
-    with atomic_write(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    with atomic_write(path) as tmp_path:
+        figure.savefig(tmp_path, format="png", dpi=110)
 
 
 def _panels(rows):

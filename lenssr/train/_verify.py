@@ -10,7 +10,7 @@ from lenssr.weights import load_network
 
 def evaluate_weights(weights, *, device=None, progress=True):
     """
-    Measure the figures of a card again, on the validation set of its recipe.
+    Measure the metrics of a card again, on the validation set of its recipe.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def evaluate_weights(weights, *, device=None, progress=True):
 
     Returns
     -------
-    figures : `~astropy.table.Table`
+    metrics : `~astropy.table.Table`
         A row for each ``figure``: what the ``card`` says, what was ``found``, and the
         ``difference``. PSNRs in dB.
 
@@ -36,11 +36,11 @@ def evaluate_weights(weights, *, device=None, progress=True):
     """
     network, card = load_network(weights)
     recipe = recipe_from_card(card, Recipe)
-    with Distributed(device) as team:
+    with Distributed(device) as distributed:
         trainer = trainer_class(recipe)
-        unseen = trainer.open_pairs(recipe, validation=True, progress=progress)
-        found = trainer.measure(network.to(team.device), unseen, team.device)
-    return compare_card(card, found)
+        validation_pairs = trainer.open_pairs(recipe, validation=True, progress=progress)
+        metrics = trainer.measure(network.to(distributed.device), validation_pairs, distributed.device)
+    return compare_card(card, metrics)
 
 
 def recipe_from_card(card, kind):
@@ -50,10 +50,10 @@ def recipe_from_card(card, kind):
     return kind.from_dict(card.recipe, f"the recipe of {card.name!r}")
 
 
-def compare_card(card, found):
-    """Table of what was found, a dictionary of figures, beside what a card says."""
-    said = [card.figures.get(name, float("nan")) for name in found]
-    table = Table({"figure": list(found), "card": said, "found": list(found.values())})
+def compare_card(card, metrics):
+    """Table of what was found, a dictionary of metrics, beside what a card says."""
+    card_values = [card.metrics.get(name, float("nan")) for name in metrics]
+    table = Table({"figure": list(metrics), "card": card_values, "found": list(metrics.values())})
     table["difference"] = table["found"] - table["card"]
     for name in table.colnames[1:]:
         table[name].info.format = ".4f"

@@ -8,8 +8,8 @@ MAX_LAG = 24  # output pixels beyond which errors are taken as independent
 
 def kernel_correlation(kernel):
     """Correlation of white noise that went through a kernel."""
-    found = signal.correlate(kernel, kernel, method="fft")
-    return central_lags(found / found.max(), MAX_LAG)
+    correlation = signal.correlate(kernel, kernel, method="fft")
+    return central_lags(correlation / correlation.max(), MAX_LAG)
 
 
 def central_lags(array, lags):
@@ -23,12 +23,12 @@ def central_lags(array, lags):
 def decimate(correlation, item, ndim):
     """Correlation of an image of which every so many pixels were taken."""
     items = item if isinstance(item, tuple) else (item,)
-    k = next((k for k, each in enumerate(items) if each is Ellipsis), None)
+    k = next((k for k, index_item in enumerate(items) if index_item is Ellipsis), None)
     if k is not None:
         items = (*items[:k], *(slice(None),) * (ndim - len(items) + 1), *items[k + 1:])
     items = (*items, *(slice(None),) * (ndim - len(items)))
-    for axis, each in ((-2, items[-2]), (-1, items[-1])):
-        step = abs(each.step or 1) if isinstance(each, slice) else 1
+    for axis, index_item in ((-2, items[-2]), (-1, items[-1])):
+        step = abs(index_item.step or 1) if isinstance(index_item, slice) else 1
         middle = correlation.shape[axis] // 2
         correlation = np.take(correlation, range(middle % step, 2 * middle + 1, step), axis)
     return correlation
@@ -36,7 +36,7 @@ def decimate(correlation, item, ndim):
 
 def to_quadrant(correlation):
     """The quarter of a correlation that says all of one without direction, rounded, as lists."""
-    eight = [np.rot90(each, k) for each in (correlation, correlation.T) for k in range(4)]
+    eight = [np.rot90(quadrants, k) for quadrants in (correlation, correlation.T) for k in range(4)]
     middle = len(correlation) // 2
     return np.mean(eight, axis=0)[middle:, middle:].round(4).tolist()
 

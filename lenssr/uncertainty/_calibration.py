@@ -29,19 +29,19 @@ def inflate_isolated_peaks(std, measured, value):
     return std * np.maximum(measured / std, 1) ** (weight / 2)
 
 
-def prior_error_correlation(calibration, scale, snr, rest):
+def prior_error_correlation(calibration, scale, snr, prior_std):
     """Correlation of the errors that are not of the measurement, as the calibration found it."""
-    found = calibration["scales"][str(scale)]["correlation"]
-    kernels = np.stack([from_quadrant(found[name]) for name in ("faint", "bright")])
-    factors = found.get("sums")  # cards of earlier versions do not say
-    return ErrorCorrelation(kernels[None], np.array([prior_error_level(rest, snr)]),
+    tables = calibration["scales"][str(scale)]["correlation"]
+    kernels = np.stack([from_quadrant(tables[name]) for name in ("faint", "bright")])
+    factors = tables.get("sums")  # cards of earlier versions do not say
+    return ErrorCorrelation(kernels[None], np.array([prior_error_level(prior_std, snr)]),
                             None if factors is None else np.array(factors)[None])
 
 
 def calibrated_chi2_range(calibration, scale):
     """Range of the reduced chi2 of 98 % of the images of a calibration, `None` without one."""
-    found = calibration.get("scales", {}).get(str(scale), {}).get("chi2") if calibration else None
-    return (found[0], found[-1]) if found else None
+    percentiles = calibration.get("scales", {}).get(str(scale), {}).get("chi2") if calibration else None
+    return (percentiles[0], percentiles[-1]) if percentiles else None
 
 
 def conformal_factor(snr, crowd, factors):
@@ -52,9 +52,9 @@ def conformal_factor(snr, crowd, factors):
     return interpolate_factors((snr, crowd), (SNR_KNOTS, CROWDING_KNOTS), factors)
 
 
-def prior_error_level(rest, snr):
+def prior_error_level(prior_std, snr):
     """Level up to which the errors that are not of the measurement count as those of the sky."""
-    sky = rest[snr < 1]
+    sky = prior_std[snr < 1]
     return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0
 
 
@@ -73,35 +73,35 @@ DOMAIN_FEATURES = {
 }
 
 
-def feature_envelope(several):
+def feature_envelope(feature_list):
     """The domain of a calibration from the features of its images."""
     domain = {}
-    for name, (_, log, least) in DOMAIN_FEATURES.items():
-        values = np.array([each[name] for each in several if name in each])
+    for name, (_, log, min_width) in DOMAIN_FEATURES.items():
+        values = np.array([features[name] for features in feature_list if name in features])
         if not len(values):
             continue
         low, high = (_to_scale(edge, log) for edge in (values.min(), values.max()))
-        more = DOMAIN_MARGIN * max(high - low, least)
+        more = DOMAIN_MARGIN * max(high - low, min_width)
         domain[name] = [float(f"{_from_scale(edge, log):.5g}") for edge in (low - more, high + more)]
     return domain
 
 
 def domain_inflation(features, domain):
     """How much larger errors may be for an image that is unlike those of the training."""
-    factor, told = 1.0, []
+    factor, messages = 1.0, []
     for name, value in features.items():
         if name not in domain:
             continue
-        words, log, least = DOMAIN_FEATURES[name]
+        label, log, min_width = DOMAIN_FEATURES[name]
         low, high = domain[name]
         a, b, v = (_to_scale(number, log) for number in (low, high, value))
-        distance = max(a - v, v - b, 0.0) / max(b - a, least)
+        distance = max(a - v, v - b, 0.0) / max(b - a, min_width)
         if distance > 0:
             factor += distance
-            told.append(f"{words} is {value:.3g}, outside the range of the training, "
+            messages.append(f"{label} is {value:.3g}, outside the range of the training, "
                         f"{low:.3g} to {high:.3g}")
-    for words in told:
-        warnings.warn(f"{words}: the result is an extrapolation; errors are multiplied by "
+    for label in messages:
+        warnings.warn(f"{label}: the result is an extrapolation; errors are multiplied by "
                       f"{factor:.3g}", LensSRWarning, stacklevel=4)
     return factor
 

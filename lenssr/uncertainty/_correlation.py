@@ -37,29 +37,29 @@ def sky_correlation(values, mask):
     part = tuple(slice(max(0, (n - MAX_PATCH_SIDE) // 2), (n + MAX_PATCH_SIDE) // 2) for n in values.shape)
     values, mask = values[part], mask[part]
     usual, (noise, sky) = find_sky(values, mask)[0], find_sky(values, mask, SOURCE_SIGMA)
-    found, excess = np.zeros((2 * NOISE_LAGS + 1, 2 * NOISE_LAGS + 1)), 1.0
+    correlation, excess = np.zeros((2 * NOISE_LAGS + 1, 2 * NOISE_LAGS + 1)), 1.0
     if noise > 0 and sky.any():
-        far = ndimage.binary_erosion(sky, iterations=SOURCE_MARGIN, border_value=True)
-        sky = far if far.mean() > MIN_SKY_FRACTION else sky
+        blank = ndimage.binary_erosion(sky, iterations=SOURCE_MARGIN, border_value=True)
+        sky = blank if blank.mean() > MIN_SKY_FRACTION else sky
         values = _flatten(values, sky)
         use = sky & (np.abs(values) < NOISE_CLIP * noise)
         covariance, pairs = autocovariance(values, use, NOISE_LAGS)
         covariance = _undo_flattening(covariance)
         if (variance := covariance[NOISE_LAGS, NOISE_LAGS]) > 0:
             excess = np.sqrt(variance) / (usual or noise)
-            found = covariance / variance
-            found[np.abs(found) * np.sqrt(pairs) < CORRELATION_SIGMA] = 0.0
-    found[NOISE_LAGS, NOISE_LAGS] = 1.0
-    return found, float(excess)
+            correlation = covariance / variance
+            correlation[np.abs(correlation) * np.sqrt(pairs) < CORRELATION_SIGMA] = 0.0
+    correlation[NOISE_LAGS, NOISE_LAGS] = 1.0
+    return correlation, float(excess)
 
 
 def neighbour_correlation(values, mask):
     """Correlation of the noise of neighbouring pixels, mean over both axes; zero if unknown."""
     if min(values.shape) <= 2 * NOISE_LAGS:
         return 0.0
-    found = sky_correlation(values, mask)[0]
-    return float(np.mean([found[NOISE_LAGS, NOISE_LAGS - 1], found[NOISE_LAGS, NOISE_LAGS + 1],
-                          found[NOISE_LAGS - 1, NOISE_LAGS], found[NOISE_LAGS + 1, NOISE_LAGS]]))
+    correlation = sky_correlation(values, mask)[0]
+    return float(np.mean([correlation[NOISE_LAGS, NOISE_LAGS - 1], correlation[NOISE_LAGS, NOISE_LAGS + 1],
+                          correlation[NOISE_LAGS - 1, NOISE_LAGS], correlation[NOISE_LAGS + 1, NOISE_LAGS]]))
 
 
 def _flatten(values, sky):
@@ -128,14 +128,14 @@ class ErrorCorrelation:
         return cls(np.stack([kernel, kernel])[None], np.zeros(1))
 
     @classmethod
-    def stack(cls, several):
+    def stack(cls, correlations):
         """Of a cube, from those of its planes."""
-        return cls(*(np.stack([getattr(one, name) for one in several])
+        return cls(*(np.stack([getattr(item, name) for item in correlations])
                      for name in ARRAY_NAMES))
 
-    def and_rest(self, rest):
+    def with_component(self, other_correlation):
         """With a second part."""
-        return ErrorCorrelation(*(np.concatenate([getattr(one, name) for one in (self, rest)])
+        return ErrorCorrelation(*(np.concatenate([getattr(item, name) for item in (self, other_correlation)])
                                   for name in ARRAY_NAMES))
 
     def scaled(self, factor):
@@ -146,7 +146,7 @@ class ErrorCorrelation:
         """Of some planes of a cube, or some parts of the errors of an image."""
         return ErrorCorrelation(*(getattr(self, name)[item] for name in ARRAY_NAMES))
 
-    def at_steps(self, item, ndim):
+    def decimate(self, item, ndim):
         """Of an image of which every so many pixels were taken; see `lenssr.image._lags`."""
         return replace(self, kernels=decimate(self.kernels, item, ndim))
 
@@ -163,8 +163,8 @@ class ErrorCorrelation:
         """
         if not np.any(weights):
             return 0.0
-        parts, share, size = self.sum_parts(weights, stds)
-        factor = float(aperture_sum_factor(share, size, self.factors[-1]))
+        parts, fraction, size = self.sum_parts(weights, stds)
+        factor = float(aperture_sum_factor(fraction, size, self.factors[-1]))
         # What the noise alone does is no less for what the calibration found of all errors.
         return max(factor**2 * sum(parts), parts[0])
 
@@ -203,13 +203,13 @@ def measure_error_correlation(errors, std):
     for use in (std <= MAX_FAINT_ERROR * level, std > MIN_BRIGHT_ERROR * level):
         if use.sum() < MIN_CORRELATION_PIXELS:
             continue
-        found = 0.0
+        kernel = 0.0
         for error in errors:
             # Pixels count by their variance: so sums do, in which the brightest are most.
             mean, pairs = autocovariance(error, use, MAX_LAG)
-            found = found + mean * np.minimum(pairs / (MIN_PAIR_FRACTION * use.sum()), 1)
-        if found[MAX_LAG, MAX_LAG] > 0:
-            kernels.append(found / found[MAX_LAG, MAX_LAG])
+            kernel = kernel + mean * np.minimum(pairs / (MIN_PAIR_FRACTION * use.sum()), 1)
+        if kernel[MAX_LAG, MAX_LAG] > 0:
+            kernels.append(kernel / kernel[MAX_LAG, MAX_LAG])
     if not kernels:
         kernels.append(np.zeros((2 * MAX_LAG + 1, 2 * MAX_LAG + 1)))
         kernels[0][MAX_LAG, MAX_LAG] = 1.0

@@ -12,18 +12,18 @@ APERTURE_AREAS = (1.0, 12.0, 60.0, 300.0)
 
 def interpolate_factors(values, knots, factors):
     """Factors at places between those that they are known at."""
-    place = np.stack(np.broadcast_arrays(*(
-        np.interp(np.log(np.maximum(each, at[0])), np.log(at), np.arange(len(at)))
-        for each, at in zip(values, knots))))
-    found = map_coordinates(np.log(np.asarray(factors, float)), place.reshape(len(place), -1),
+    indices = np.stack(np.broadcast_arrays(*(
+        np.interp(np.log(np.maximum(value, at[0])), np.log(at), np.arange(len(at)))
+        for value, at in zip(values, knots))))
+    log_factor = map_coordinates(np.log(np.asarray(factors, float)), indices.reshape(len(indices), -1),
                             order=1, mode="nearest")
-    return np.exp(found).reshape(place.shape[1:])
+    return np.exp(log_factor).reshape(indices.shape[1:])
 
 
-def aperture_sum_factor(share, size, factors):
+def aperture_sum_factor(fraction, size, factors):
     """What errors of sums over several pixels are multiplied by."""
     factors = np.pad(np.asarray(factors, float), ((0, 0), (1, 0)), constant_values=1.0)
-    return interpolate_factors((share, size), (APERTURE_FRACTIONS, APERTURE_AREAS), factors)
+    return interpolate_factors((fraction, size), (APERTURE_FRACTIONS, APERTURE_AREAS), factors)
 
 
 # Upper edges of the bins of local signal-to-noise ratio.
@@ -51,6 +51,6 @@ def crowding(snr, valid, scale):
     return np.clip(source / np.maximum(known, 1e-9), 0, 1)
 
 
-def crowding_bin(share):
+def crowding_bin(fraction):
     """Which of `CROWDS`, from 0, each crowding is in."""
-    return np.digitize(share, CROWDING_BINS[:-1])
+    return np.digitize(fraction, CROWDING_BINS[:-1])

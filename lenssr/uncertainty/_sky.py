@@ -31,7 +31,7 @@ def find_sky(values, mask, threshold=2.0):
     most = np.abs(values[~mask]).max(initial=0)
     values = np.where(np.abs(values) < np.finfo(float).eps ** 4 * most, 0.0, values)
     clip, sky = SigmaClip(3.0, maxiters=10), ~mask & ~_unexposed(values, mask)
-    mask, least = ~sky, max(MIN_SKY_PIXELS, 0.05 * sky.sum())
+    mask, minimum = ~sky, max(MIN_SKY_PIXELS, 0.05 * sky.sum())
     noise = float(mad_std(clip(values[sky], masked=False)))
     if noise == 0:
         # Half the pixels share one value. Few photons do that: their scatter is small
@@ -51,7 +51,7 @@ def find_sky(values, mask, threshold=2.0):
         if sources is None:
             break
         empty = ~mask & ~ndimage.binary_dilation(sources.data > 0, iterations=2)
-        if empty.sum() < least or (empty == sky).all():
+        if empty.sum() < minimum or (empty == sky).all():
             break
         sky = empty
         noise = float(mad_std(clip(values[sky], masked=False))) or noise
@@ -69,12 +69,12 @@ def _unexposed(values, mask):
     """The rim that no exposure reached, which pipelines fill with one value, often zero."""
     sample = values[~mask]
     sample = sample[:: max(1, sample.size // 10000)]
-    found, times = np.unique(sample, return_counts=True)
+    values_found, times = np.unique(sample, return_counts=True)
     most = times.max()
-    others = sample.size - most
-    if most < 5 or others < 0.1 * sample.size or found.size - 1 < 0.5 * others:
+    remaining = sample.size - most
+    if most < 5 or remaining < 0.1 * sample.size or values_found.size - 1 < 0.5 * remaining:
         return np.zeros_like(mask)
-    return values == found[times.argmax()]
+    return values == values_found[times.argmax()]
 
 
 def sky_noise(values, sigma, mask):

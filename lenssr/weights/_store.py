@@ -28,7 +28,7 @@ class Card:
         Digest of the weights file.
     recipe : dict
         The recipe that made it.
-    figures : dict
+    metrics : dict
         What was measured on the validation set.
     steps : int
         Optimisation steps taken.
@@ -52,7 +52,7 @@ class Card:
     parameters: int
     sha256: str
     recipe: dict = field(default_factory=dict)
-    figures: dict = field(default_factory=dict)
+    metrics: dict = field(default_factory=dict)
     steps: int = 0
     hours: float = 0.0
     adapted: dict = field(default_factory=dict)
@@ -81,12 +81,12 @@ def shipped_weights(architecture):
     weights : dict
         Their names, by the scales that they do.
     """
-    found = {}
-    for each in SHIPPED_SCALES:
-        for name in (f"{architecture}-x{each}", architecture):
-            if is_shipped(name) and each in read_card(find_weights(name)).scales:
-                found.setdefault(each, name)
-    return found
+    by_scale = {}
+    for scale in SHIPPED_SCALES:
+        for name in (f"{architecture}-x{scale}", architecture):
+            if is_shipped(name) and scale in read_card(find_weights(name)).scales:
+                by_scale.setdefault(scale, name)
+    return by_scale
 
 
 def is_shipped(name):
@@ -118,13 +118,13 @@ def find_weights(weights):
 
 def read_card(path):
     """The `Card` beside a weights file; `ValueError` if it is missing or no card."""
-    beside = Path(path).with_suffix(".json")
+    card_path = Path(path).with_suffix(".json")
     try:
-        return Card(**json.loads(beside.read_text()))
+        return Card(**json.loads(card_path.read_text()))
     except FileNotFoundError as err:
-        raise ValueError(f"`weights`: {path} has no card {beside.name} beside it") from err
+        raise ValueError(f"`weights`: {path} has no card {card_path.name} beside it") from err
     except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as err:
-        raise ValueError(f"`weights`: {beside} is not a card of lenssr: {err}") from err
+        raise ValueError(f"`weights`: {card_path} is not a card of lenssr: {err}") from err
 
 
 def load_network(weights, architecture=None):
@@ -154,10 +154,10 @@ def load_network(weights, architecture=None):
     path = find_weights(weights)
     card = read_card(path)
     content = read_verified(path, card.sha256)
-    found = card.network.get("architecture")
-    if architecture is not None and found != architecture:
+    architecture_found = card.network.get("architecture")
+    if architecture is not None and architecture_found != architecture:
         raise ValueError(f"`weights` must be of architecture {architecture!r}, "
-                         f"{path.name} is of {found!r}")
+                         f"{path.name} is of {architecture_found!r}")
     network = build_network(**card.network)
     load_tensors(network, content, path)
     return network.eval(), card
@@ -184,7 +184,7 @@ def load_tensors(network, content, path):
         raise ValueError(f"`weights`: {path} does not fit the network of its card: {err}") from err
 
 
-def save_network(path, trained, **facts):
+def save_network(path, trained, **fields):
     """
     Write weights and card, each beside its place and then renamed.
 
@@ -206,7 +206,7 @@ def save_network(path, trained, **facts):
     path = Path(path)
     content = save({k: v.contiguous().cpu() for k, v in trained.state_dict().items()})
     card = Card(parameters=sum(p.numel() for p in trained.parameters()),
-                sha256=hashlib.sha256(content).hexdigest(), **facts)
+                sha256=hashlib.sha256(content).hexdigest(), **fields)
     write_files({path: content, path.with_suffix(".json"): card_text(card)})
     return card
 
@@ -219,8 +219,8 @@ def card_text(card):
 def write_files(contents):
     """Write files, each beside its place and then renamed."""
     for target, content in contents.items():
-        with atomic_write(target) as beside:
-            beside.write_bytes(content)
+        with atomic_write(target) as tmp_path:
+            tmp_path.write_bytes(content)
 
 
 def error_file(path):
@@ -254,16 +254,16 @@ def load_error_head(weights):
     calibration = read_card(path).calibration
     if not calibration:
         return None
-    beside = error_file(path)
-    if not beside.is_file():
-        raise ValueError(f"`weights`: the card of {path} has a calibration, and {beside.name} is "
+    head_path = error_file(path)
+    if not head_path.is_file():
+        raise ValueError(f"`weights`: the card of {path} has a calibration, and {head_path.name} is "
                          "not beside it")
     try:
         head = ErrorHead(**calibration["head"])
     except (KeyError, TypeError) as err:
         raise ValueError(f"`weights`: the card of {path} has no calibration of lenssr: "
                          f"{err}") from err
-    load_tensors(head, read_verified(beside, calibration["sha256"]), beside)
+    load_tensors(head, read_verified(head_path, calibration["sha256"]), head_path)
     return head.eval()
 
 
@@ -283,7 +283,7 @@ def save_calibrated(weights, folder, head, calibration):
     calibration : dict
         ``head``: sizes of the head, if there is one; ``on``: what it was calibrated on;
         ``scales``: for each scale, as text, ``factors`` of the bins of `lenssr.image._snr`,
-        ``correlation`` and figures; ``domain``: ranges of the features of the input; and how it
+        ``correlation`` and metrics; ``domain``: ranges of the features of the input; and how it
         was made.
 
     Returns

@@ -16,7 +16,7 @@ def tiny_recipe():
     return ClassifierRecipe(
         "tiny", dict(architecture="resnet", width=4, blocks=[1, 1]),
         Data("classification", scenes=24, validation_scenes=24, size=16, substructure=CLASSES,
-             correlated=0.0, noise_error=0.0),
+             p_correlated_noise=0.0, noise_error=0.0),
         Training(steps=6, batch=8, warmup=2, validate_every=3, precision="float32"))
 
 

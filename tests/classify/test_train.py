@@ -31,7 +31,7 @@ def test_weights_and_card(tiny, tiny_recipe):
     assert ClassifierRecipe.from_dict(card.recipe) == tiny_recipe
     assert card.classifier["classes"] == ["no_sub", "cdm", "axion"]
     assert card.classifier["size"] == 32
-    assert set(card.figures) >= {"accuracy", "calibration_error", "auc_cdm"}
+    assert set(card.metrics) >= {"accuracy", "calibration_error", "auc_cdm"}
 
 
 def test_a_run_that_was_stopped_goes_on(tiny, tiny_recipe, tmp_path):
@@ -103,7 +103,7 @@ def test_noise_that_is_added_is_relative_to_the_peak(tiny_recipe):
 ])
 def test_wrong_looks(tiny_recipe, options, message):
     with pytest.raises(ValueError, match=message):
-        replace(tiny_recipe, looks=InputConfig(**options))
+        replace(tiny_recipe, inputs=InputConfig(**options))
 
 
 @pytest.mark.parametrize("classes", [None, ["cdm"], ["cdm", "cdm"]])
@@ -113,7 +113,7 @@ def test_no_classes_to_tell_apart(tiny_recipe, classes):
 
 
 def test_restorer_of_another_scale(tiny_recipe, tmp_path):
-    recipe = replace(tiny_recipe, looks=InputConfig("sr", 2, "rcan-x4"))
+    recipe = replace(tiny_recipe, inputs=InputConfig("sr", 2, "rcan-x4"))
     with pytest.raises(ValueError, match="`weights` must be of scale 2, 'rcan-x4' is of 4"):
         train_classifier(recipe, tmp_path, progress=False)
 

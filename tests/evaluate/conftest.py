@@ -87,10 +87,10 @@ class Browser:
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
         self.events.clear()
         self.call("Page.navigate", url=Path(path).as_uri())
-        while not self.told("Page.loadEventFired"):
+        while not self.messages("Page.loadEventFired"):
             self.events.append(self._next())
 
-    def told(self, *methods):
+    def messages(self, *methods):
         """The events of some kinds."""
         return [event for event in self.events if event.get("method") in methods]
 

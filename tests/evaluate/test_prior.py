@@ -62,8 +62,8 @@ def test_the_parts_are_the_whole():
     data = 50 * np.random.default_rng(1).normal(size=SHAPE)
     values = np.random.default_rng(2).normal(size=[2 * n for n in SHAPE])
     parts = split_image(plane(data), values, 2)
-    np.testing.assert_allclose(parts.measured + parts.imagined, values, rtol=1e-12)
-    assert 0 <= parts.share.min() and parts.share.max() <= 1
+    np.testing.assert_allclose(parts.data_part + parts.prior_part, values, rtol=1e-12)
+    assert 0 <= parts.prior_fraction.min() and parts.prior_fraction.max() <= 1
 
 
 def blob(width=4.0, at=(15.5, 17.5), flux=1e5, scale=2):

@@ -36,12 +36,12 @@ def page(browser, path):
 def requests(page):
     """Addresses that the page asked for, beside its own and what it holds itself."""
     asked = [event["params"]["request"]["url"]
-             for event in page.told("Network.requestWillBeSent")]
+             for event in page.messages("Network.requestWillBeSent")]
     return [url for url in asked if not url.startswith(("data:", "file:"))], asked
 
 
 def complaints(page):
-    return page.told("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    return page.messages("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 
 
 def names(page):
@@ -75,7 +75,7 @@ def test_nothing_else_could_be_requested_or_run(page):
     assert page.value("window.ran") is None
     # It is told of what was tried, and that it was stopped.
     assert requests(page)[0] == ["http://127.0.0.1:9/x.png"]
-    (failed,) = page.told("Network.loadingFailed")
+    (failed,) = page.messages("Network.loadingFailed")
     assert failed["params"]["blockedReason"] == "csp"
 
 

@@ -105,7 +105,7 @@ def test_two_parts_add_in_quadrature():
     y, x = np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1]
     rest = np.exp(-(x**2 + y**2) / 20)
     prior = RNG.uniform(1, 2, SHAPE)
-    image = make(white().and_rest(ErrorCorrelation.stationary(rest)), prior_std=prior)
+    image = make(white().with_component(ErrorCorrelation.stationary(rest)), prior_std=prior)
     aperture = EllipticalAperture((20, 18), 7, 4, theta=0.4 * u.rad)
     weights = aperture.to_mask(method="exact").to_image(SHAPE)
     places = np.argwhere(weights > 0)
@@ -147,7 +147,7 @@ def test_factors_of_sums_are_those_of_the_last_part():
     weights, std = CircularAperture((20, 20), 6).to_mask().to_image((40, 40)), np.ones((40, 40))
     for level, factor in ((0.0, 0.9), (np.inf, 3.0)):
         rest = ErrorCorrelation(white().kernels, np.array([level]), factors)
-        both = white().and_rest(rest)
+        both = white().with_component(rest)
         variance = both.sum_variance(weights, [0.1 * std, std])
         assert variance == pytest.approx(factor**2 * 1.01 * (weights**2).sum(), rel=1e-6)
         assert ErrorCorrelation.stack([both])[0].sum_variance(
@@ -159,7 +159,7 @@ def test_factors_of_sums_are_those_of_the_last_part():
 
 
 def test_one_pixel_has_its_own_error():
-    image = make(white().and_rest(white()), prior_std=np.full(SHAPE, 3.0))
+    image = make(white().with_component(white()), prior_std=np.full(SHAPE, 3.0))
     error = image.aperture_sum(RectangularAperture((5, 7), 1, 1)).error.value
     assert error == pytest.approx(np.hypot(image.measurement_std[7, 5], 3))
 

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the result.*brought back to the 
 def head_of(scale, told, seed=1):
     """A head that was not trained, and says something."""
     torch.manual_seed(seed)
-    head = ErrorHead(scale, told, features=4, blocks=1, misfit=True)
+    head = ErrorHead(scale, told, features=4, blocks=1, residual=True)
     with torch.no_grad():
         for tail in head.tails.values():
             tail.weight += 0.2 * torch.randn_like(tail.weight)
@@ -65,7 +65,7 @@ def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     return save_calibrated(plain, folder, head, {
         "on": "hsc-hst", "domain": domain, "scales": {
             str(s): {"factors": factors, "correlation": CORRELATION} for s in scales},
-        "head": dict(scale=sizes["scale"], told=told, features=4, blocks=1, misfit=True)})
+        "head": dict(scale=sizes["scale"], told=told, features=4, blocks=1, residual_loss=True)})
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

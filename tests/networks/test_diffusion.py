@@ -52,7 +52,7 @@ def test_whitening_is_undone(scale):
     network = small(scale)
     planes = observed(network)
     features = network.encode(*planes)
-    assert torch.allclose(network.coloured(network.whitened(planes[0], features), features),
+    assert torch.allclose(network.decode_latent(network.encode_residual(planes[0], features), features),
                           planes[0], atol=1e-4)
 
 

@@ -30,16 +30,16 @@ def scene(network, radius=5.0):
                            1.3, 0.5, 0.3, 0.2, 0.0, 0.1]).float().repeat(2, 1, 1)
     lattice = SceneGrid((24, 24), 2, 1, telescope())
     amplitudes = torch.tensor([4.0, 9.0]).reshape(1, 1, 2, 1, 1)
-    sharp = lattice.sharp((network.scene(values, lattice) * amplitudes).sum(dim=2))
+    sharp = lattice.target_image((network.scene(values, lattice) * amplitudes).sum(dim=2))
     return values, lattice.data(sharp), lattice.inner(sharp), lattice
 
 
 def test_the_truth_explains_the_data(network):
     values, data, sharp, lattice = scene(network)
-    misfit, image = network.explain(values, data, torch.ones_like(data), lattice)
+    misfit, image = network.evaluate(values, data, torch.ones_like(data), lattice)
     assert misfit.max() < 1e-3
     torch.testing.assert_close(image, sharp, rtol=1e-2, atol=2e-2)
-    worse, _ = network.explain(scene(network, 5.5)[0], data, torch.ones_like(data), lattice)
+    worse, _ = network.evaluate(scene(network, 5.5)[0], data, torch.ones_like(data), lattice)
     assert (worse > 10 * misfit + 0.01).all()
 
 
@@ -48,12 +48,12 @@ def test_gradients_lead_to_the_truth(network):
     wrong = values.clone()
     wrong[..., 0] += 0.05
     wrong.requires_grad_()
-    misfit, _ = network.explain(wrong, data, torch.ones_like(data), lattice)
+    misfit, _ = network.evaluate(wrong, data, torch.ones_like(data), lattice)
     slope, = torch.autograd.grad(misfit.sum(), wrong)
     # A step in the Einstein radius, the amplitudes solved for anew.
     step = torch.zeros_like(values)
     step[..., 0] = 1e-3
-    more, less = (network.explain(wrong.detach() + sign * step, data, torch.ones_like(data),
+    more, less = (network.evaluate(wrong.detach() + sign * step, data, torch.ones_like(data),
                                   lattice)[0].sum() for sign in (1, -1))
     assert slope[..., 0].sum() == pytest.approx(float(more - less) / 2e-3, rel=0.05)
     assert slope[..., 0].sum() > 0
@@ -84,7 +84,7 @@ def test_masked_pixels_do_not_count(network):
     sigma, spoilt = torch.ones_like(data), data.clone()
     spoilt[..., 5:8, 9:12] = 1e4
     sigma[..., 5:8, 9:12] = torch.inf
-    misfit, _ = network.explain(values, spoilt, sigma, lattice)
+    misfit, _ = network.evaluate(values, spoilt, sigma, lattice)
     assert misfit.max() < 1e-3
 
 

@@ -109,14 +109,14 @@ def test_the_telescope_is_that_of_the_package(scale):
     # A galaxy well inside, so that what is beyond the frame does not matter.
     light = sersic_profile(lattice.x, lattice.y, torch.tensor([[1.0, -2.0, 0.3, -0.4, 0.1, 0.0]],
                                                       dtype=torch.float64))
-    sharp = lattice.sharp(light)
+    sharp = lattice.target_image(light)
     inner = lattice.inner(sharp)[0].numpy()
     assert inner.shape == (20 * scale, 24 * scale)
     expected = ForwardModel(psf, scale, (20, 24)).forward(inner)
     found = lattice.data(sharp[None])[0, 0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
     # Surface brightness is kept.
-    ones = lattice.inner(lattice.sharp(torch.ones_like(light)))[0]
+    ones = lattice.inner(lattice.target_image(torch.ones_like(light)))[0]
     assert (ones - 1).abs().max() < 1e-4
 
 

@@ -200,7 +200,7 @@ def test_real_skies_are_kept():
 
 @pytest.mark.parametrize("width", [0.5, 0.8])
 def test_correlation_is_as_declared(width):
-    camera = Instrument(correlated=1.0, correlation=(width, width), depth=(2000, 2000))
+    camera = Instrument(p_correlated_noise=1.0, correlation=(width, width), depth=(2000, 2000))
     empty = Population(kinds=(0, 0, 0, 0, 0, 1))
     batch = PairSeries(instrument=camera, population=empty, size=48).batch(range(150))
     noise = (batch.lr / batch.sigma).numpy()
@@ -248,7 +248,7 @@ def test_missed_cosmic_rays_are_not_in_the_mask():
     (lambda: Defects(saturation=0), "`saturation` must be positive, got 0"),
     (lambda: Instrument(seeing=(0.8, 0.5)), r"`seeing` must be two positive numbers, .*\(0.8, 0.5"),
     (lambda: Instrument(pedestal=(1, 0)), r"`pedestal` must be two numbers, .* got \(1, 0\)"),
-    (lambda: Instrument(correlated=1.5), "`correlated` must be from 0 to 1, got 1.5"),
+    (lambda: Instrument(p_correlated_noise=1.5), "`p_correlated_noise` must be from 0 to 1, got 1.5"),
     (lambda: Instrument(kernels=(np.ones((4, 4)),)), "`kernels` must be arrays .* odd sides"),
     (lambda: Instrument(skies=np.ones((4, 4))), "`skies` must have three dimensions, got 2"),
     (lambda: Population(theta_e=(2, 1)), r"`theta_e` must be two positive numbers.*\(2, 1\)"),

@@ -173,7 +173,7 @@ def test_mass_on_top_of_a_lens_that_is_not_matched():
     macro = dict(theta_E=1.0, gamma=2.0, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
     scene = SceneModel("lens", ["EPL"], [macro])
     add_substructure(scene, Vortex(log_axion_mass=(-22, -22)), 0.5, 1.0,
-                     np.random.default_rng(0), matched=False)
+                     np.random.default_rng(0), conserve_mass=False)
     assert scene.lens_kwargs[0] == macro
     line = scene.lens_kwargs[1]["theta_E"] ** 2  # all of it lies within
     assert mean_outward_deflection(scene.lens_models, scene.lens_kwargs, 1.0) == pytest.approx(

@@ -55,14 +55,14 @@ def test_penalty_is_the_squared_gradient(game, tmp_path):
             return self.gain * x.sum(dim=(1, 2, 3))
 
     class Simple(SRGANTrainer):
-        def make_judge(self):
+        def make_discriminator(self):
             return Sum()
 
     trainer = Simple(dataclasses.replace(game, training=dataclasses.replace(
         game.training, clip=100.0)), tmp_path, Distributed("cpu"))
     trainer.judge_optimizer = torch.optim.SGD(trainer.judge.parameters(), 1e-3)
     real, fake = torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), -0.5)
-    loss = trainer.teach(real, fake)
+    loss = trainer.update_discriminator(real, fake)
     assert loss == pytest.approx(np.log(1 + np.exp(-0.5 * 8)))
     # d/dg [log(1 + exp(-8 g)) + 0.5 * 16 g^2]
     by_hand = -8 / (1 + np.exp(4)) + 16 * 0.5
@@ -149,7 +149,7 @@ def test_resumed_run_equals_one_in_one_go(game, values, tmp_path):
     for stop in (2, 4):
         (tmp_path / "parts").mkdir(exist_ok=True)
         trainer = SRGANTrainer(game, tmp_path / "parts", Distributed("cpu"))
-        trainer.begin()
+        trainer.resume()
         while trainer.step < stop:
             trainer.losses.append(trainer.advance(pairs))
         trainer.save()
@@ -157,15 +157,15 @@ def test_resumed_run_equals_one_in_one_go(game, values, tmp_path):
     assert torch.equal(values(whole), values(parts))
     card = load_network(whole)[1]
     assert Recipe.from_dict(card.recipe) == game
-    assert np.isfinite(card.figures["power_error"])
+    assert np.isfinite(card.metrics["power_error"])
 
 
 def test_both_sides_learn(game, tmp_path):
     """All parameters of both move, and the judge gets better at telling images apart."""
     trainer = SRGANTrainer(game, tmp_path, Distributed("cpu"))
     pairs, told = open_pairs(game), []
-    teach = trainer.teach
-    trainer.teach = lambda *images: told.append(teach(*images))
+    update_discriminator = trainer.update_discriminator
+    trainer.update_discriminator = lambda *images: told.append(update_discriminator(*images))
     before = [p.clone() for p in (*trainer.network.parameters(), *trainer.judge.parameters())]
     for _ in range(30):
         trainer.advance(pairs)

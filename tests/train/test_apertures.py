@@ -66,10 +66,10 @@ def test_errors_are_at_least_those_of_the_measurement():
     one, factors = ErrorCorrelation(kernel, level), np.full((1, len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1), 0.9)
     weights = CircularAperture((23, 25), 6).to_mask().to_image((SIDE, SIDE))
     stds = [np.full((SIDE, SIDE), std) for std in (MEASUREMENT, REST)]
-    least, whole = one.sum_variance(weights, stds), one.and_rest(one).sum_variance(weights, stds)
+    least, whole = one.sum_variance(weights, stds), one.with_component(one).sum_variance(weights, stds)
     for factor, found in ((0.9, 0.81 * whole), (0.1, least), (2.0, 4 * whole)):
         rest = ErrorCorrelation(kernel, level, np.full_like(factors, factor))
-        assert one.and_rest(rest).sum_variance(weights, stds) == pytest.approx(found)
+        assert one.with_component(rest).sum_variance(weights, stds) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("amplitude, width", [("mixed", 1.5), (1.0, 2.5)])

@@ -63,7 +63,7 @@ def test_images_are_the_scenes(arcs):
 
 def test_resumed_run_equals_one_in_one_go(arcs, weights, values, tmp_path):
     trainer, pairs = ArcTrainer(arcs, tmp_path, Distributed("cpu")), ArcImages(arcs)
-    trainer.begin()
+    trainer.resume()
     for _ in range(4):
         trainer.losses.append(trainer.advance(pairs))
     trainer.save()
@@ -90,7 +90,7 @@ def test_arcs_depend_on_seed_and_index_alone(weights):
 def mixed(recipe, weights):
     """A recipe half of whose scenes are generated."""
     return dataclasses.replace(recipe, data=dataclasses.replace(
-        recipe.data, preset="arcs", generated=0.5, generator=weights))
+        recipe.data, preset="arcs", gan_fraction=0.5, gan_weights=weights))
 
 
 def test_a_generated_pair_is_one_sky_seen_twice(mixed):
@@ -98,10 +98,10 @@ def test_a_generated_pair_is_one_sky_seen_twice(mixed):
     from scipy.signal import fftconvolve
 
     pairs = open_pairs(dataclasses.replace(mixed, data=dataclasses.replace(
-        mixed.data, generated=1.0)))
+        mixed.data, gan_fraction=1.0)))
     draws = _draws(6)
     seen = pairs.observe(range(6), draws)
-    scenes, points = pairs.generated.mix(
+    scenes, points = pairs.generated_scenes.mix(
         *map(torch.from_numpy, pairs.bank.take(pairs.opened, range(6))), _draws(6))
     flux = scenes.sum(dim=(1, 2))
     assert not points[..., 2].any()
@@ -124,11 +124,11 @@ def _draws(n):
 
 def test_share_of_generated_pairs(mixed):
     pairs, plain = open_pairs(mixed), open_pairs(dataclasses.replace(
-        mixed, data=dataclasses.replace(mixed.data, generated=0.0)))
+        mixed, data=dataclasses.replace(mixed.data, gan_fraction=0.0)))
     truth = torch.ones(400, 1, 1).expand(-1, pairs.optics.n, pairs.optics.n)
-    _, points = pairs.generated.mix(truth, torch.ones(400, 2, 3), _draws(400))
+    _, points = pairs.generated_scenes.mix(truth, torch.ones(400, 2, 3), _draws(400))
     assert 160 < (points == 0).all(dim=(1, 2)).sum() < 240
-    assert open_pairs(mixed, validation=True).generated is None and plain.generated is None
+    assert open_pairs(mixed, validation=True).generated_scenes is None and plain.generated_scenes is None
 
 
 def test_training_with_generated_pairs(mixed, tmp_path):
@@ -138,9 +138,9 @@ def test_training_with_generated_pairs(mixed, tmp_path):
 @pytest.mark.parametrize(("change", "words"), [
     (dict(size=16), "make images of 64 pixels, margins included, .* of 48"),
     (dict(generator="fast-x2"), "of architecture 'arcs'"),
-    (dict(scenes=0), "`generated` must be 0 for pairs of a catalogue or pairs without end"),
-    (dict(generated=2.0), "`generated` must be a number from 0 to 1"),
-    (dict(generator=""), "`generator` must be a name or file of weights")])
+    (dict(scenes=0), "`gan_fraction` must be 0 for pairs of a catalogue or pairs without end"),
+    (dict(gan_fraction=2.0), "`gan_fraction` must be a number from 0 to 1"),
+    (dict(generator=""), "`gan_weights` must be a name or file of weights")])
 def test_pairs_that_cannot_be_generated(mixed, change, words):
     with pytest.raises(ValueError, match=words):
         open_pairs(dataclasses.replace(mixed, data=dataclasses.replace(mixed.data, **change)))

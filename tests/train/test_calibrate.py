@@ -58,7 +58,7 @@ def test_weights_stay_and_the_card_has_all(weights, whole):
     before, after = read_card(weights), read_card(whole)
     assert dataclasses.replace(after, calibration={}) == before
     found = after.calibration
-    assert found["on"] == "hsc-hst" and found["how"]["noise_error"] == 0.03
+    assert found["on"] == "hsc-hst" and found["config"]["noise_error"] == 0.03
     assert set(found["scales"]) == {"2"}
     scale = found["scales"]["2"]
     assert np.shape(scale["factors"]) == (5, 5) and np.min(scale["factors"]) > 0
@@ -124,7 +124,7 @@ def test_folder_of_another_calibration(weights, whole, tmp_path):
     ({"noise_error": -0.1}, "`noise_error` must be from 0 to 0.5, got -0.1"),
     ({"blank": -1}, "`blank` must be"),
     ({"psf_error": 2.0}, "`psf_error` must be from 0 to 0.5, got 2.0"),
-    ({"masked": -1}, "`masked` must be from 0 to 1, got -1"),
+    ({"p_masked": -1}, "`p_masked` must be from 0 to 1, got -1"),
     ({"learning_rate": 0}, "`learning_rate` must be a positive number"),
     ({"precision": "half"}, "`precision` must be one of auto, float32, bfloat16, got 'half'"),
 ])
@@ -201,7 +201,7 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
 
 
 def test_noise_and_psf_are_known_as_well_as_is_said():
-    how = Calibration(psf_wrong=0.5, psf_error=0.05, noise_error=0.1, masked=0.5)
+    how = Calibration(psf_wrong=0.5, psf_error=0.05, noise_error=0.1, p_masked=0.5)
     psf, values = gaussian_psf(4.0, 25), np.zeros((16, 16))
     found = [perturb_observation(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
              for k in range(200)]
@@ -215,7 +215,7 @@ def test_noise_and_psf_are_known_as_well_as_is_said():
 
 def test_truths_are_what_the_images_show(recipe):
     """Seen through the telescope they are the data but for their noise."""
-    how = Calibration(**{**SMALL, "held_out": 12}, psf_wrong=0, noise_error=0, masked=0)
+    how = Calibration(**{**SMALL, "held_out": 12}, psf_wrong=0, noise_error=0, p_masked=0)
     for image, truth in open_calibration_images(recipe, 2, how, True).take(range(12)):
         misfit = DataResidual(image, 2)
         assert misfit.chi2(truth) == pytest.approx(1, abs=4 * np.sqrt(2 / misfit.count))

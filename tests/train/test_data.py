@@ -32,7 +32,7 @@ from lenssr.train import (
 from lenssr.uncertainty import estimate_sky
 from lenssr.uncertainty import neighbour_correlation as in_the_sky
 
-KNOWN = dict(noise_error=0.0, psf_known=1.0, correlated=0.0)
+KNOWN = dict(noise_error=0.0, p_psf_known=1.0, p_correlated_noise=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_fit_on_a_catalog(catalog, recipe, tmp_path):
 
 
 def test_psfs_that_are_known_are_those_of_training_and_validation(catalog, recipe):
-    data = dataclasses.replace(recipe.data, catalog=str(catalog.path), psf_known=1.0)
+    data = dataclasses.replace(recipe.data, catalog=str(catalog.path), p_psf_known=1.0)
     known = CatalogPairs(data, 2, True).psfs()
     told = CatalogPairs(data, 2).batch(0, 8).conditions[:, 1:]
     low, high = (torch.tensor(known[end]) for end in ("low", "high"))

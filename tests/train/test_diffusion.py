@@ -64,8 +64,8 @@ def toy(tmp_path_factory):
         precision="float32", validate_every=200, loss={"mse": 0.1}))
     trainer = DiffusionTrainer(recipe, tmp_path_factory.mktemp("toy"), Distributed("cpu"))
     pairs, unseen = (ResidualPairs(Toy(n, seed), 1, seed == 1) for n, seed in ((1500, 0), (32, 1)))
-    trainer.begin()
-    trainer.plan(pairs)
+    trainer.resume()
+    trainer.set_schedule(pairs)
     run_steps(trainer, pairs, unseen, progress=False)
     return trainer
 
@@ -80,7 +80,7 @@ def test_samples_have_the_posterior_of_the_sky(toy):
         start = torch.randn(many.log_variance.shape, generator=generator)
         latent = draw("dpm", np.geomspace(20, 0.02, 12),
                       lambda x, level: network.denoise(x, torch.tensor([level]), many), start, None)
-        error = network.coloured(latent, many)[:, 0].numpy().reshape(4, 150, 24, 24)
+        error = network.decode_latent(latent, many)[:, 0].numpy().reshape(4, 150, 24, 24)
     variance = error.var(1)
     for half in (np.s_[:, 4:-4, :8], np.s_[:, 4:-4, 16:]):  # of low and of high noise
         assert np.mean(variance[half]) == pytest.approx(np.mean(bank.variance[half]), rel=0.15)
@@ -114,7 +114,7 @@ def tiny(recipe):
     """A recipe on the bank of a real network."""
     return dataclasses.replace(
         recipe, name="tiny-diffusion", network={**SIZES, "features": 8},
-        data=dataclasses.replace(recipe.data, masked=0.5, size=12),
+        data=dataclasses.replace(recipe.data, p_masked=0.5, size=12),
         training=dataclasses.replace(recipe.training, loss={"mse": 1.0, "ssim": 0.1}))
 
 
@@ -153,8 +153,8 @@ def test_resumed_to_the_bit(tiny, tmp_path, values):
     trainer = DiffusionTrainer(half, tmp_path / "resumed", Distributed("cpu"))
     (tmp_path / "resumed").mkdir()
     pairs = ResidualPairs(residuals.ResidualCache(tiny.data, BASE), tiny.training.seed)
-    trainer.begin()
-    trainer.plan(pairs)
+    trainer.resume()
+    trainer.set_schedule(pairs)
     for _ in range(3):
         trainer.losses.append(trainer.advance(pairs))
     trainer.save()

@@ -55,7 +55,7 @@ def recipe():
 @pytest.fixture(scope="module")
 def head(recipe, tmp_path_factory):
     trainer = ErrorTrainer(recipe, tmp_path_factory.mktemp("toy"), Distributed("cpu"))
-    trainer.begin()
+    trainer.resume()
     pairs = [ErrorPairs(sky(n, seed=seed)[0], slice(None), 12, 1)
              for n, seed in ((1500, 0), (40, 1))]
     run_steps(trainer, *pairs, progress=False)
@@ -87,12 +87,12 @@ def test_misfit_tells_which_errors_are_large(recipe, tmp_path):
         size = np.where(wrong, 4.0, 1.0)[:, None, None]
         arrays = sky(n, seed=seed)[0]
         arrays["truth"] = arrays["mean"] + size * rng.normal(size=arrays["mean"].shape)
-        arrays["misfit"] = size * rng.normal(size=arrays["data"].shape)
+        arrays["residual"] = size * rng.normal(size=arrays["data"].shape)
         return {name: value.astype(np.float32) for name, value in arrays.items()}, wrong
 
-    own = dataclasses.replace(recipe, network={**recipe.network, "misfit": True})
+    own = dataclasses.replace(recipe, network={**recipe.network, "residual": True})
     trainer = ErrorTrainer(own, tmp_path, Distributed("cpu"))
-    trainer.begin()
+    trainer.resume()
     run_steps(trainer, *(ErrorPairs(seen(n, seed)[0], slice(None), 12, 1)
                          for n, seed in ((600, 0), (40, 1))), progress=False)
     arrays, wrong = seen(60, 7)
@@ -114,7 +114,7 @@ def test_resumed_training_equals_one_in_one_go(recipe, tmp_path):
         folder.mkdir()
         for stop in stops:
             trainer = ErrorTrainer(short, folder, Distributed("cpu"))
-            trainer.begin()
+            trainer.resume()
             while trainer.step < stop:
                 trainer.losses.append(trainer.advance(pairs))
             trainer.save()
@@ -136,7 +136,7 @@ def test_several_scales_take_turns():
 
 def test_default_head_is_small():
     for scale, told in ((2, 5), (4, 5), ([2, 3, 4], 2)):
-        assert sum(p.numel() for p in ErrorHead(scale, told, misfit=True).parameters()) < 60000
+        assert sum(p.numel() for p in ErrorHead(scale, told, residual=True).parameters()) < 60000
 
 
 @pytest.mark.parametrize("turn", range(8))

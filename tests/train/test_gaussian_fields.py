@@ -184,8 +184,8 @@ def trained(fields, folder, steps, rate, sizes):
                           weight_decay=0.0, precision="float32", loss={"mse_linear": 1.0}))
     with Distributed("cpu") as team:
         trainer = Trainer(recipe, folder, team)
-        trainer.begin()
-        trainer.plan(fields)
+        trainer.resume()
+        trainer.set_schedule(fields)
         while not trainer.done:
             trainer.advance(fields)
         return trainer.average

@@ -38,7 +38,7 @@ WHOLE = 'name = "x"\n[network]\narchitecture = "rcan"\nscale = 2\n'
     (WHOLE + "[training]\nepochs = 2\n[data]\nscenes = 0\n", "`epochs` must be left out"),
     (WHOLE + '[training]\nloss = {sism = 1.0}\n', "unknown key `sism` .*did you mean `ssim`"),
     (WHOLE + '[training]\nloss = {mse = 0}\n', "the weight of mse must be a positive number"),
-    (WHOLE + '[training]\nloss = "misfit"\n', "must not have 'misfit' for the architecture"),
+    (WHOLE + '[training]\nloss = "residual"\n', "must not have 'misfit' for the architecture"),
     (WHOLE + '[training]\nloss = {mse = 1.0, consistency = 0.1}\n', "must not have 'consistency'"),
     (WHOLE.replace("rcan", "unrolled") + '[training]\nloss = "consistency"\n',
      "must have more than"),

@@ -1,4 +1,4 @@
-"""Trained weights to begin with, parts left as they are, and figures measured again."""
+"""Trained weights to begin with, parts left as they are, and metrics measured again."""
 
 import dataclasses
 

@@ -42,7 +42,7 @@ def test_fit_makes_weights_with_a_card(whole, recipe):
     _, card = load_network(path)
     assert card.steps == 6
     assert Recipe.from_dict(card.recipe) == recipe
-    assert np.isfinite(card.figures["psnr"])
+    assert np.isfinite(card.metrics["psnr"])
     assert [row["step"] for row in table(folder)] == ["3", "6"]
     assert (folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert {p.name for p in folder.iterdir()} >= {
@@ -55,7 +55,7 @@ def test_resumed_run_equals_one_in_one_go(whole, recipe, values, tmp_path):
     pairs = open_pairs(recipe)
     for stop in (2, 4):
         trainer = begun(recipe, tmp_path)
-        trainer.begin()
+        trainer.resume()
         while trainer.step < stop:
             trainer.losses.append(trainer.advance(pairs))
         trainer.save()
@@ -153,19 +153,19 @@ def test_full_disk_keeps_the_last_checkpoint(recipe, tmp_path):
 
 
 def test_early_stop_keeps_the_best(recipe, tmp_path, monkeypatch, values):
-    figures = iter([30.0, 32.0, 31.0, 31.5, 29.0, 40.0])
+    metrics = iter([30.0, 32.0, 31.0, 31.5, 29.0, 40.0])
     kept = []
 
     def validate(network, pairs, device):
         kept.append(torch.cat([v.flatten() for v in network.state_dict().values()]).clone())
-        return {"psnr": next(figures), "flux_ratio": 1.0}
+        return {"psnr": next(metrics), "flux_ratio": 1.0}
 
     monkeypatch.setattr("lenssr.train._trainer.validate", validate)
     patient = changed(recipe, steps=12, validate_every=2, patience=3)
     path = fit(patient, tmp_path, device="cpu", progress=False)
     assert [row["psnr"] for row in table(tmp_path)] == ["30.0", "32.0", "31.0", "31.5", "29.0"]
     _, card = load_network(path)
-    assert (card.steps, card.figures["psnr"]) == (4, 32.0)
+    assert (card.steps, card.metrics["psnr"]) == (4, 32.0)
     assert torch.equal(values(path), kept[1])
     # Once more: it has ended.
     assert torch.equal(values(fit(patient, tmp_path, device="cpu", progress=False)), kept[1])
@@ -183,7 +183,7 @@ def test_bfloat16_and_one_cycle_and_fresh_pairs(recipe, tmp_path):
                 loss={"charbonnier": 1.0, "ssim": 0.2}),
         data=dataclasses.replace(recipe.data, scenes=0))
     path = fit(other, tmp_path, device="cpu", progress=False)
-    assert np.isfinite(load_network(path)[1].figures["psnr"])
+    assert np.isfinite(load_network(path)[1].metrics["psnr"])
 
 
 def test_tensorboard_where_it_is_installed(recipe, tmp_path, monkeypatch):
@@ -248,6 +248,6 @@ def test_workers_must_be_a_number(recipe, tmp_path, workers):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_on_cuda(whole, recipe, tmp_path):
     _, path = whole
-    figures = [load_network(p)[1].figures["psnr"] for p in (
+    metrics = [load_network(p)[1].metrics["psnr"] for p in (
         path, fit(recipe, tmp_path, device="cuda", progress=False))]
-    assert figures[1] == pytest.approx(figures[0], abs=0.1)
+    assert metrics[1] == pytest.approx(metrics[0], abs=0.1)

@@ -59,7 +59,7 @@ def test_stages_of_finetuning(source, pairs, tmp_path):
 
     old, new = (validate(load_network(path)[0], unseen, "cpu")["psnr"] for path in (source, made))
     assert new > old
-    assert card.figures["psnr"] == pytest.approx(new, abs=1e-3)
+    assert card.metrics["psnr"] == pytest.approx(new, abs=1e-3)
     # What was written is a catalogue.
     assert len(open_catalog(tmp_path / "pairs")) == 12
 
@@ -67,7 +67,7 @@ def test_stages_of_finetuning(source, pairs, tmp_path):
 def test_each_stage_can_be_left_out(source, pairs, tmp_path):
     made = finetune(source, pairs, tmp_path, steps=(0, 2), batch=2, size=8, progress=False)
     assert made.parent.name == "all" and not (tmp_path / "upsampler").exists()
-    with pytest.raises(ValueError, match=r"`steps` must be of at least one stage, got \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"`steps` must be of at min_steps one stage, got \(0, 0\)"):
         finetune(source, pairs, tmp_path, steps=(0, 0))
     with pytest.raises(ValueError, match="`steps` must be two numbers, one for each stage, got 5"):
         finetune(source, pairs, tmp_path, steps=5)
@@ -87,14 +87,14 @@ def test_folds_hold_out_each_pair_once(pairs, tmp_path):
 
 
 def test_adaptation_leaves_the_upsampler_and_sees_no_target(source, pairs, tmp_path):
-    options = dict(steps=5, least=5, batch=4, size=8, learning_rate=1e-3, progress=False)
+    options = dict(steps=5, min_steps=5, batch=4, size=8, learning_rate=1e-3, progress=False)
     made = adapt(source, pairs, tmp_path / "one", **options)
     before, after = parts(source), parts(made)
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
     card = read_card(made)
     assert card.adapted["steps"] == 5 and card.steps == 5
-    assert {"psnr", "psnr_before"} <= card.figures.keys()
+    assert {"psnr", "psnr_before"} <= card.metrics.keys()
     assert len((tmp_path / "one" / "adapt.csv").read_text().splitlines()) == 6
     # Other targets, the same weights.
     blind = [dataclasses.replace(pair, hr=pair.hr.copy()) for pair in pairs]
@@ -106,7 +106,7 @@ def test_adaptation_leaves_the_upsampler_and_sees_no_target(source, pairs, tmp_p
 
 def test_adaptation_renders_as_many_scenes_as_it_is_told(source, pairs, tmp_path, monkeypatch):
     monkeypatch.setenv("LENSSR_CACHE", str(tmp_path / "cache"))
-    options = dict(steps=2, least=2, batch=4, size=8, progress=False)
+    options = dict(steps=2, min_steps=2, batch=4, size=8, progress=False)
     made = adapt(source, pairs, tmp_path / "stream", scenes=0, **options)
     assert not (tmp_path / "cache").exists()
     assert read_card(made).adapted["scenes"] == 0
@@ -135,14 +135,14 @@ def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
         pair.lr.psf = None
     made = adapt(source, bright, tmp_path / "blind", steps=2, batch=2, size=8, scenes=0,
                  progress=False)
-    assert read_card(made).adapted["agreement"] == 0
+    assert read_card(made).adapted["consistency_weight"] == 0
     assert "disagreement" not in (tmp_path / "blind" / "adapt.csv").read_text()
 
 
 def test_adaptation_ends_when_domains_are_one(source, tmp_path):
     # The target domain is the source domain: nobody can tell them apart.
     same = [simulate_pair(size=16, seed=1, index=index) for index in range(40)]
-    made = adapt(source, same, tmp_path, steps=400, least=60, batch=8, size=8, fooled=0.7,
+    made = adapt(source, same, tmp_path, steps=400, min_steps=60, batch=8, size=8, stop_accuracy=0.7,
                  progress=False)
     assert read_card(made).steps < 400
 
@@ -186,9 +186,9 @@ def test_features_are_what_enters_the_last_part(source):
 @pytest.mark.parametrize(("options", "words"), [
     (dict(steps=0), "`steps` must be positive, got 0"),
     (dict(adversarial=-1), "`adversarial` must not be negative, got -1"),
-    (dict(fooled=0.3), "`fooled` must be from 0.5 to 1, got 0.3"),
+    (dict(stop_accuracy=0.3), "`stop_accuracy` must be from 0.5 to 1, got 0.3"),
     (dict(scenes=-1), "`scenes` must be a non-negative integer, got -1"),
-    (dict(scenes=3, batch=4), "`scenes` must be zero or at least `batch`, 4, got 3"),
+    (dict(scenes=3, batch=4), "`scenes` must be zero or at min_steps `batch`, 4, got 3"),
 ])
 def test_bad_options_of_adaptation(source, pairs, tmp_path, options, words):
     with pytest.raises(ValueError, match=words):

@@ -68,8 +68,8 @@ def fit_lens(image, psf, pixel, fine, start):
     def slopes(values):
         # Away from the bound that is near.
         steps = np.where(values + DERIVATIVE_STEPS > UPPER_BOUNDS, -DERIVATIVE_STEPS, DERIVATIVE_STEPS)
-        here = misfit(values)
-        return np.stack([(misfit(values + step * unit_vector) - here) / step
+        start_residual = misfit(values)
+        return np.stack([(misfit(values + step * unit_vector) - start_residual) / step
                          for step, unit_vector in zip(steps, np.eye(len(values)))], axis=1)
 
     inside = np.clip(start, LOWER_BOUNDS + 1e-6, UPPER_BOUNDS - 1e-6)
@@ -109,14 +109,14 @@ def twins(site, n, seed):
         scene = draw_model(population, seed, k)
         instrument = _fixed_conditions(site.instrument, rng)
         # Once to see how bright the arcs are, and then at that depth, whatever is in the lens.
-        seen = site.observe([scene], seed + k, instrument=instrument).batch([0]).seen
-        sky, depth = float(seen.sky[0]), float(seen.electrons[0])
+        observed = site.observe([scene], seed + k, instrument=instrument).batch([0]).seen
+        sky, depth = float(observed.sky[0]), float(observed.electrons[0])
         magnitude = 25 - 2.5 * np.log10(depth / sky)
         instrument = replace(instrument, zero_point=25.0, read_noise=depth, exposures=1,
                              exposure_time=1.0, sky_brightness=np.inf, magnitude=2 * (magnitude,))
         group = []
-        for each in (scene, *(add_subhalo(scene, mass) for mass in TWIN_MASSES)):
-            group += site.observe([each] * 2, seed + k, instrument=instrument)
+        for twin in (scene, *(add_subhalo(scene, mass) for mass in TWIN_MASSES)):
+            group += site.observe([twin] * 2, seed + k, instrument=instrument)
         yield group
 
 
@@ -138,21 +138,21 @@ class Twins(FidelityTest):
     groups = staticmethod(twins)
 
     def measure(self, restored):
-        without, again, *rest = restored
+        without, again, *others_restored = restored
         noise = without.sample.noise.min()
         rows = []
         for k, mass in enumerate(TWIN_MASSES):
-            same, fresh = rest[2 * k: 2 * k + 2]
+            same, fresh = others_restored[2 * k: 2 * k + 2]
             true = same.sample.truth - without.sample.truth
-            facts = {"mass": mass, "contrast": np.abs(true).max() / noise}
+            row = {"mass": mass, "contrast": np.abs(true).max() / noise}
             for name, image in (("same", same), ("fresh", fresh), ("false", again)):
-                found = compare(image.image - without.image, true)
-                facts |= dict(zip((f"{name}_amplitude", f"{name}_correlation"), found))
-            rows.append(facts)
+                amplitude_and_correlation = compare(image.image - without.image, true)
+                row |= dict(zip((f"{name}_amplitude", f"{name}_correlation"), amplitude_and_correlation))
+            rows.append(row)
         return rows
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             for mass in TWIN_MASSES:
                 part = [line for line in lines if line["mass"] == mass]
@@ -160,7 +160,7 @@ class Twins(FidelityTest):
                 amplitude, _, scatter, n = robust_statistics(values["same_amplitude"])
                 rms = {key: np.sqrt(np.nanmean(values[f"false_{key}"] ** 2))
                        for key in ("amplitude", "correlation")}
-                found.append({
+                table_rows.append({
                     "method": label, "mass": mass, "n": n,
                     "contrast": robust_statistics(values["contrast"])[0], "amplitude": amplitude,
                     "amplitude_scatter": scatter,
@@ -168,7 +168,7 @@ class Twins(FidelityTest):
                     "fresh_correlation": robust_statistics(values["fresh_correlation"])[0],
                     "false_amplitude": rms["amplitude"],
                     "false_correlation": rms["correlation"]})
-        return {"twins": make_table(found)}
+        return {"twins": make_table(table_rows)}
 
 
 MODEL_SUBPIXELS = 2  # model points per output pixel and axis
@@ -188,22 +188,22 @@ class Einstein(FidelityTest):
         return {name: [_fit_row(sample, *image)] for name, image in zip(LENS_FIT_REFERENCES, images)}
 
     def measure(self, restored):
-        (one,) = restored
-        if one.result.psf is None:
+        (restored_pair,) = restored
+        if restored_pair.result.psf is None:
             return []
-        return [_fit_row(one.sample, one.image, one.result.psf, 1)]
+        return [_fit_row(restored_pair.sample, restored_pair.image, restored_pair.result.psf, 1)]
 
     def tables(self, rows, rng):
-        found, target = [], {line["index"]: line["radius"] for line in rows[LENS_FIT_REFERENCES[0]]}
+        table_rows, target = [], {line["index"]: line["radius"] for line in rows[LENS_FIT_REFERENCES[0]]}
         for label in (*LENS_FIT_REFERENCES, *(label for label in rows if label not in LENS_FIT_REFERENCES)):
             if not rows[label]:
                 continue
             radius, true, hr = np.transpose([
                 (line["radius"], line["true"], target[line["index"]]) for line in rows[label]])
             ratio, error, scatter, n = robust_statistics(radius / hr)
-            found.append({"method": label, "n": n, "to_hr": ratio, "error": error,
+            table_rows.append({"method": label, "n": n, "to_hr": ratio, "error": error,
                           "scatter": scatter, "to_truth": robust_statistics(radius / true)[0]})
-        return {"einstein": make_table(found)}
+        return {"einstein": make_table(table_rows)}
 
 
 def _fit_row(sample, image, psf, step):
@@ -212,5 +212,5 @@ def _fit_row(sample, image, psf, step):
     true = fit_parameters(sample.pair.truth["scene"])
     # Near the truth, but not at it; from the same place for every image of the lens.
     start = true + START_PERTURBATION * np.maximum(np.abs(true), 0.1) * sample.rng().standard_normal(13)
-    found = fit_lens(np.asarray(image, dtype=float), psf, pixel, step * MODEL_SUBPIXELS, start)
-    return {"index": sample.index, "radius": found[0], "true": true[0]}
+    fit = fit_lens(np.asarray(image, dtype=float), psf, pixel, step * MODEL_SUBPIXELS, start)
+    return {"index": sample.index, "radius": fit[0], "true": true[0]}

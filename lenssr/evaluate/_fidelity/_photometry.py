@@ -21,19 +21,19 @@ APERTURE_RADII = (2, 3, 5, 7, 10)  # output pixels
 MIN_NET_FLUX = 0.5  # net flux over absolute flux of an object
 
 
-def circles(places, radius):
+def circles(positions, radius):
     """photutils' circular apertures of one radius around places ``x, y``, shape ``(n, 2)``."""
     from photutils.aperture import CircularAperture
 
-    return CircularAperture(np.atleast_2d(places), radius)
+    return CircularAperture(np.atleast_2d(positions), radius)
 
 
-def flux_ratio(image, truth, mask, place=None, radius=None):
+def flux_ratio(image, truth, mask, position=None, radius=None):
     """Flux over true flux, of all pixels that are not masked, or in an aperture."""
     def flux(of):
         if radius is None:
             return of[~mask].sum()
-        return circles(place, radius).do_photometry(of, mask=mask)[0][0]
+        return circles(position, radius).do_photometry(of, mask=mask)[0][0]
 
     true = flux(truth)
     return float(flux(image) / true) if true > MIN_NET_FLUX * flux(np.abs(truth)) else np.nan
@@ -53,11 +53,11 @@ def measure_shift(image, truth):
     from skimage.registration import phase_cross_correlation
 
     fade = np.outer(*(tukey(n, 2 * TAPER_FRACTION) for n in truth.shape))
-    one, two = (fade * (each - np.median(each)) for each in (image, truth))
-    if not (one.any() and two.any()):
+    first, two = (fade * (values - np.median(values)) for values in (image, truth))
+    if not (first.any() and two.any()):
         return np.full(2, np.nan)
     # Plain: whitened, it is led by the noise of the finest scales.
-    return -phase_cross_correlation(two, one, upsample_factor=SHIFT_UPSAMPLING, normalization=None)[0][::-1]
+    return -phase_cross_correlation(two, first, upsample_factor=SHIFT_UPSAMPLING, normalization=None)[0][::-1]
 
 
 class Flux(FidelityTest):
@@ -66,23 +66,23 @@ class Flux(FidelityTest):
     given = True
 
     def measure(self, restored):
-        (one,) = restored
-        sample, facts = one.sample, (one.image, one.sample.truth, one.sample.mask)
-        row = {0: flux_ratio(*facts)}
-        row |= {r: flux_ratio(*facts, sample.brightest, r) for r in APERTURE_RADII}
+        (restored_pair,) = restored
+        sample, planes = restored_pair.sample, (restored_pair.image, restored_pair.sample.truth, restored_pair.sample.mask)
+        row = {0: flux_ratio(*planes)}
+        row |= {r: flux_ratio(*planes, sample.brightest, r) for r in APERTURE_RADII}
         return [{"snr": sample.snr, **row}]
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             for radius in (0, *APERTURE_RADII):
                 values = np.array([line[radius] for line in lines])
                 for low, high, where in snr_bins([line["snr"] for line in lines]):
                     ratio, error, scatter, n = robust_statistics(values[where])
-                    found.append({"method": label, "aperture": radius, "snr_low": low,
+                    table_rows.append({"method": label, "aperture": radius, "snr_low": low,
                                   "snr_high": high, "n": n, "ratio": ratio, "error": error,
                                   "scatter": scatter})
-        return {"flux": make_table(found)}
+        return {"flux": make_table(table_rows)}
 
 
 class Shift(FidelityTest):
@@ -91,20 +91,20 @@ class Shift(FidelityTest):
     given = True
 
     def measure(self, restored):
-        (one,) = restored
-        return [{"snr": one.sample.snr, "shift": measure_shift(one.image, one.sample.truth)}]
+        (restored_pair,) = restored
+        return [{"snr": restored_pair.sample.snr, "shift": measure_shift(restored_pair.image, restored_pair.sample.truth)}]
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             shifts = np.array([line["shift"] for line in lines])
             for low, high, where in snr_bins([line["snr"] for line in lines]):
                 (dx, ex, sx, n), (dy, ey, sy, _) = (robust_statistics(s) for s in shifts[where].T)
-                found.append({
+                table_rows.append({
                     "method": label, "snr_low": low, "snr_high": high, "n": n, "dx": dx,
                     "dx_error": ex, "dx_scatter": sx, "dy": dy, "dy_error": ey, "dy_scatter": sy,
                     "length": robust_statistics(np.hypot(*shifts[where].T))[0]})
-        return {"shift": make_table(found)}
+        return {"shift": make_table(table_rows)}
 
 
 class Transfer(FidelityTest):
@@ -113,22 +113,22 @@ class Transfer(FidelityTest):
     given = True
 
     def measure(self, restored):
-        (one,) = restored
-        power = radial_power(one.image, one.sample.truth)
+        (restored_pair,) = restored
+        power = radial_power(restored_pair.image, restored_pair.sample.truth)
         total = power[1].sum()
-        return [{"snr": one.sample.snr, "power": power / total}] if total > 0 else []
+        return [{"snr": restored_pair.sample.snr, "power": power / total}] if total > 0 else []
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
-            for least in (SNR_EDGES[0], BRIGHT_SNR):
-                power = [line["power"] for line in lines if line["snr"] >= least]
+            for min_snr in (SNR_EDGES[0], BRIGHT_SNR):
+                power = [line["power"] for line in lines if line["snr"] >= min_snr]
                 t, r = transfer_function(np.sum(power, axis=0)) if power else 2 * [
                     np.full(len(FREQUENCIES), np.nan)]
-                found += [{"method": label, "snr_low": least, "n": len(power), "k": k,
+                table_rows += [{"method": label, "snr_low": min_snr, "n": len(power), "k": k,
                            "transfer": t_k, "correlation": r_k}
                           for k, t_k, r_k in zip(FREQUENCIES, t, r)]
-        return {"transfer": make_table(found)}
+        return {"transfer": make_table(table_rows)}
 
 
 NORMAL_COVERAGE = (0.6827, 0.9545)  # fraction of a normal distribution within 1 and 2 sigma
@@ -149,11 +149,11 @@ def coverage_fractions(counts, rng):
     counts = counts[counts[:, 2] > 0]
     if not len(counts):
         return np.full(2, np.nan), np.full(2, np.nan)
-    found = counts[:, :2].sum(axis=0) / counts[:, 2].sum()
+    fractions = counts[:, :2].sum(axis=0) / counts[:, 2].sum()
     if len(counts) < 2:
-        return found, np.full(2, np.nan)
+        return fractions, np.full(2, np.nan)
     drawn = counts[rng.integers(len(counts), size=(N_COVERAGE_RESAMPLES, len(counts)))].sum(axis=1)
-    return found, np.std(drawn[:, :2] / drawn[:, 2:], axis=0, ddof=1)
+    return fractions, np.std(drawn[:, :2] / drawn[:, 2:], axis=0, ddof=1)
 
 
 RADIUS_BINS = {"0-0.25": 0.25, "0.25-0.5": 0.5, "0.5-0.75": 0.75, "0.75-1": 1, "corners": np.inf}
@@ -166,27 +166,27 @@ class Coverage(FidelityTest):
     given, errors = True, True
 
     def measure(self, restored):
-        (one,) = restored
-        sample = one.sample
-        sigma = np.sqrt(one.sigma**2 + sample.truth_noise**2)
+        (restored_pair,) = restored
+        sample = restored_pair.sample
+        sigma = np.sqrt(restored_pair.sigma**2 + sample.truth_noise**2)
         counts = {}
-        for split, names in _pixel_bins(one).items():
+        for split, names in _pixel_bins(restored_pair).items():
             for name in np.unique(names[~sample.mask]):
                 where = ~sample.mask & (names == name)
-                counts[split, str(name)] = count_within(one.difference[where], sigma[where])
-        apertures, errors = _apertures(one)
+                counts[split, str(name)] = count_within(restored_pair.difference[where], sigma[where])
+        apertures, errors = _apertures(restored_pair)
         return [{"pixels": counts, "apertures": apertures, "errors": errors}]
 
     def tables(self, rows, rng):
         pixels, apertures = [], []
         for label, lines in rows.items():
-            found = {}
+            table_rows = {}
             for line in lines:
                 for key, counts in line["pixels"].items():
-                    found.setdefault(key, []).append(counts)
-            for split, name in sorted(found, key=_order):
+                    table_rows.setdefault(key, []).append(counts)
+            for split, name in sorted(table_rows, key=_order):
                 pixels.append({"method": label, "split": split, "bin": name,
-                               **_row("pixels", found[split, name], rng)})
+                               **_row("pixels", table_rows[split, name], rng)})
             for radius in APERTURE_RADII:
                 counts = [line["apertures"][radius] for line in lines]
                 apertures.append({"method": label, "aperture": radius,
@@ -196,15 +196,15 @@ class Coverage(FidelityTest):
 
 def _row(size, counts, rng):
     """Columns of the shares of a list of `count_within`, the number of all called ``size``."""
-    found, errors = coverage_fractions(counts, rng)
-    return {size: int(np.sum(counts, axis=0)[2]), "within_1": found[0],
-            "within_1_error": errors[0], "within_2": found[1], "within_2_error": errors[1]}
+    fractions, errors = coverage_fractions(counts, rng)
+    return {size: int(np.sum(counts, axis=0)[2]), "within_1": fractions[0],
+            "within_1_error": errors[0], "within_2": fractions[1], "within_2_error": errors[1]}
 
 
-def _pixel_bins(one):
+def _pixel_bins(restored_pair):
     """For each way to divide the pixels, the name of the bin of each."""
-    sample = one.sample
-    local = local_snr(one.image, sample.level, sample.noise)
+    sample = restored_pair.sample
+    local = local_snr(restored_pair.image, sample.level, sample.noise)
     y, x = np.indices(local.shape)
     ny, nx = local.shape
     radius = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2) / (min(ny, nx) / 2)
@@ -224,9 +224,9 @@ def _order(key):
             known.index(name) if name in known else 0, name)
 
 
-def _apertures(one):
+def _apertures(restored_pair):
     """Counts by radius, of apertures without a masked pixel, and where the errors are from."""
-    sample, rng = one.sample, one.sample.rng()
+    sample, rng = restored_pair.sample, restored_pair.sample.rng()
     ny, nx = sample.truth.shape
     counts = {}
     for radius in APERTURE_RADII:
@@ -236,19 +236,19 @@ def _apertures(one):
         # A part of an aperture that is beyond the frame is not in its sum.
         use = masked == 0
         true = apertures.do_photometry(sample.truth)[0]
-        flux, error, source = _aperture_fluxes(one, apertures)
+        flux, error, source = _aperture_fluxes(restored_pair, apertures)
         error = np.hypot(error, sample.truth_noise * np.sqrt(apertures.area))
         counts[radius] = count_within((flux - true)[use], error[use])
     return counts, source
 
 
-def _aperture_fluxes(one, apertures):
+def _aperture_fluxes(restored_pair, apertures):
     """Fluxes and their errors, by the result itself if it knows how its errors correlate."""
     try:
-        return *(each.value for each in one.result.aperture_sum(apertures)), "aperture_sum"
+        return *(quantity.value for quantity in restored_pair.result.aperture_sum(apertures)), "aperture_sum"
     except ValueError:  # the method did not tell
         pass
-    return *apertures.do_photometry(one.image, error=one.sigma), "quadrature"
+    return *apertures.do_photometry(restored_pair.image, error=restored_pair.sigma), "quadrature"
 
 
 MAX_CHI2_DEVIATION = 0.1  # deviation of the reduced chi-squared from one
@@ -260,19 +260,19 @@ class Consistency(FidelityTest):
     given = True
 
     def references(self, samples):
-        (one,) = samples
-        plane = one.ready.plane
+        (pair,) = samples
+        plane = pair.ready.plane
         if plane.psf is None:
             return {}
-        chi2 = DataResidual(plane, one.scale).chi2(one.truth * one.ready.span)
-        return {"truth": [{"snr": one.snr, "chi2": chi2}]}
+        chi2 = DataResidual(plane, pair.scale).chi2(pair.truth * pair.ready.span)
+        return {"truth": [{"snr": pair.snr, "chi2": chi2}]}
 
     def measure(self, restored):
-        (one,) = restored
-        return [{"snr": one.sample.snr, "chi2": one.result.header.get("SRCHI2", np.nan)}]
+        (restored_pair,) = restored
+        return [{"snr": restored_pair.sample.snr, "chi2": restored_pair.result.header.get("SRCHI2", np.nan)}]
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             snr, chi2 = (np.array([line[key] for line in lines], float) for key in ("snr", "chi2"))
             known = np.isfinite(chi2)
@@ -283,7 +283,7 @@ class Consistency(FidelityTest):
                 median, error, scatter, n = robust_statistics(values)
                 near, above = ((np.mean(np.abs(values - 1) <= MAX_CHI2_DEVIATION), np.mean(values > 1 + MAX_CHI2_DEVIATION))
                                if n else (np.nan, np.nan))
-                found.append({"method": label, "snr_low": low, "snr_high": high, "n": n,
+                table_rows.append({"method": label, "snr_low": low, "snr_high": high, "n": n,
                               "chi2": median, "error": error, "scatter": scatter, "near": near,
                               "above": above})
-        return {"consistency": make_table(found)}
+        return {"consistency": make_table(table_rows)}

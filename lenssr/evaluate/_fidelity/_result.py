@@ -190,9 +190,9 @@ def _plot_transfer(axis, tables, colours):
 def _plot_coverage(axis, tables, colours):
     for k, (label, colour) in enumerate(colours.items()):
         rows = _select_rows(tables["coverage"], label, split="snr")
-        place = np.arange(len(rows)) + 0.08 * (k - len(colours) / 2)
+        position = np.arange(len(rows)) + 0.08 * (k - len(colours) / 2)
         for n, marker in ((1, "o"), (2, "s")):
-            axis.errorbar(place, _plain(rows[f"within_{n}"]), _plain(rows[f"within_{n}_error"]),
+            axis.errorbar(position, _plain(rows[f"within_{n}"]), _plain(rows[f"within_{n}_error"]),
                           fmt=marker, ms=3, lw=1, color=colour,
                           fillstyle="full" if n == 1 else "none")
     names = [str(name) for name in rows["bin"]]
@@ -202,8 +202,8 @@ def _plot_coverage(axis, tables, colours):
 
 
 def _expected(axis):
-    for share in NORMAL_COVERAGE:
-        axis.axhline(share, color="0.5", lw=0.8)
+    for fraction in NORMAL_COVERAGE:
+        axis.axhline(fraction, color="0.5", lw=0.8)
     axis.set_ylim(0, 1.02)
 
 
@@ -221,16 +221,16 @@ def _bars(table, value, error=None, limit=None, **known):
     """A panel of one value for each method, and for what is no method; bars by error or limit."""
     def panel(axis, tables, colours):
         rows = tables[table]
-        for key, wanted in known.items():
-            rows = rows[np.asarray(rows[key]) == wanted]
-        place, values = np.arange(len(rows)), _plain(rows[value])
+        for key, value_wanted in known.items():
+            rows = rows[np.asarray(rows[key]) == value_wanted]
+        position, values = np.arange(len(rows)), _plain(rows[value])
         ends = None if error is None else _plain(rows[error])
         if limit is not None:
             ends = np.stack([np.zeros_like(values), _plain(rows[limit]) - values])
-        axis.errorbar(values, place, fmt="none", lw=1, color="0.4", xerr=ends)
-        axis.scatter(values, place, s=20, zorder=3,
+        axis.errorbar(values, position, fmt="none", lw=1, color="0.4", xerr=ends)
+        axis.scatter(values, position, s=20, zorder=3,
                      c=[colours.get(str(label), "0.3") for label in rows["method"]])
-        axis.set_yticks(place, [str(label) for label in rows["method"]], fontsize="x-small")
+        axis.set_yticks(position, [str(label) for label in rows["method"]], fontsize="x-small")
         axis.set_ylim(len(rows) - 0.5, -0.5)
     return panel
 
@@ -285,9 +285,9 @@ class Fidelity:
         for name, table in self.tables.items():
             lines += ["", name, *shortened(name, table).pformat(max_lines=-1, max_width=-1)]
         reasons = {name: [text] for name, text in meta["not_run"].items()}
-        for title, found in (("Not run", reasons), ("Warned", meta["notes"])):
-            if found:
-                lines += ["", title, *(f"  {name}: {text}" for name, texts in found.items()
+        for title, lines_by_name in (("Not run", reasons), ("Warned", meta["notes"])):
+            if lines_by_name:
+                lines += ["", title, *(f"  {name}: {text}" for name, texts in lines_by_name.items()
                                        for text in texts)]
         return "\n".join(lines)
 

@@ -22,9 +22,9 @@ from lenssr.methods import make_method
 class MethodRunner:
     """All methods that take part."""
 
-    def __init__(self, names, weights, scale, device=None, told_psf=1.0, told_noise=1.0):
+    def __init__(self, names, weights, scale, device=None, psf_scale_error=1.0, noise_scale_error=1.0):
         self.scale, self.device = scale, device
-        self.told_psf, self.told_noise = told_psf, told_noise
+        self.psf_scale_error, self.noise_scale_error = psf_scale_error, noise_scale_error
         self.methods, self.not_run, self.notes = {}, {}, WarningSummary()
         for name in names:
             self._enter(name, name, {})
@@ -56,7 +56,7 @@ class MethodRunner:
             options = {**options, "n_probes": 1}
         per_pixel = sample.ready.span != 1
         try:
-            with self.notes.taken(label, sample.number):
+            with self.notes.collect(label, sample.number):
                 result = superresolve(
                     sample.pair.lr, method, scale=self.scale, device=self.device,
                     flux="per-pixel" if per_pixel else "surface-brightness",
@@ -71,19 +71,19 @@ class MethodRunner:
 
     def _told(self, sample):
         """PSF and uncertainty that are told in place of those that the input carries."""
-        told, lr = {"psf": sample.psf}, sample.pair.lr
-        if self.told_psf != 1:
+        conditions, lr = {"psf": sample.psf}, sample.pair.lr
+        if self.psf_scale_error != 1:
             if sample.ready.plane.psf is None:
-                raise ValueError("`told_psf` must be 1 for pairs without a PSF, got "
-                                 f"{self.told_psf}")
-            told["psf"] = widened_psf(sample.ready.plane.psf, self.told_psf)
-        if self.told_noise != 1:
+                raise ValueError("`psf_scale_error` must be 1 for pairs without a PSF, got "
+                                 f"{self.psf_scale_error}")
+            conditions["psf"] = widened_psf(sample.ready.plane.psf, self.psf_scale_error)
+        if self.noise_scale_error != 1:
             if lr.uncertainty is None:
-                raise ValueError("`told_noise` must be 1 for pairs without an uncertainty, got "
-                                 f"{self.told_noise}")
+                raise ValueError("`noise_scale_error` must be 1 for pairs without an uncertainty, got "
+                                 f"{self.noise_scale_error}")
             sigma = lr.uncertainty.represent_as(StdDevUncertainty).array
-            told["uncertainty"] = StdDevUncertainty(self.told_noise * sigma)
-        return told
+            conditions["uncertainty"] = StdDevUncertainty(self.noise_scale_error * sigma)
+        return conditions
 
 
 _PARTS = {"flux": Flux, "shift": Shift, "shape": Shape, "transfer": Transfer,
@@ -95,7 +95,7 @@ PARTS = tuple(_PARTS)
 
 
 def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, seed=2, scale=None,
-             psf=None, told_psf=1.0, told_noise=1.0, name=None, out=None, overwrite=False,
+             psf=None, psf_scale_error=1.0, noise_scale_error=1.0, name=None, out=None, overwrite=False,
              device=None, progress=False):
     """
     Measure how far results can be trusted as measurements.
@@ -130,7 +130,7 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
         Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
     psf : object, optional
         PSF of the pairs' inputs, in place of their own, as `lenssr.superresolve` takes it.
-    told_psf, told_noise : float
+    psf_scale_error, noise_scale_error : float
         What methods are told in place of the truth: the width of the PSF, and the noise, over
         what they are. 1.1 and 0.9: a PSF ten per cent too wide, noise ten per cent too low.
     name : str, optional
@@ -164,15 +164,15 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
     its warning. What is measured, and how, is told in the user guide.
     """
     n, seed = check_positive_int("n", n), check_nonnegative_int("seed", seed)
-    told = {"told_psf": told_psf, "told_noise": told_noise}
-    for argument, factor in told.items():
+    conditions = {"psf_scale_error": psf_scale_error, "noise_scale_error": noise_scale_error}
+    for argument, factor in conditions.items():
         check_positive_number(argument, factor)
     chosen = _select_tests(parts)
     names = _names(methods)
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
     if out is not None:
         check_overwrite([files(out, experiment.name, ())["figure"]], overwrite)
-    run = _FidelityRun(MethodRunner(names, weights, experiment.scale, device, **told), seed, progress)
+    run = _FidelityRun(MethodRunner(names, weights, experiment.scale, device, **conditions), seed, progress)
     run.on_pairs(chosen, experiment, psf)
     run.on_scenes(chosen, experiment, n, psf)
     result = run.result(chosen, experiment)
@@ -257,7 +257,7 @@ class _FidelityRun:
         labels, tables = list(self.restorer.methods), {}
         dropped = set(self.restorer.not_run)
         for name, part in chosen.items():
-            rows = {label: found for label, found in self.rows.get(name, {}).items()
+            rows = {label: rows_by_label for label, rows_by_label in self.rows.get(name, {}).items()
                     if label not in dropped}
             if rows:
                 tables |= part.tables(rows, np.random.default_rng(self.seed))
@@ -276,10 +276,10 @@ class _FidelityRun:
 
         return {
             "source": experiment.source, "preset": experiment.preset, "seed": self.seed,
-            "told_psf": self.restorer.told_psf, "told_noise": self.restorer.told_noise,
+            "psf_scale_error": self.restorer.psf_scale_error, "noise_scale_error": self.restorer.noise_scale_error,
             "n": self.n_pairs, "images": self.count, "scale": experiment.scale,
             "not_run": dict(self.restorer.not_run),
-            "notes": self.restorer.notes.told(self.count),
+            "notes": self.restorer.notes.messages(self.count),
             "versions": {"lenssr": __version__, "astropy": astropy.__version__,
                          "numpy": np.__version__, "photutils": photutils.__version__,
                          "torch": str(torch.__version__)}}

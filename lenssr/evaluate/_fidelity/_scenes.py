@@ -90,8 +90,8 @@ def adaptive_moments(image, start, fwhm=4.0, mask=None):
 def _is_valid(centre, covariance, shape):
     if not (0 <= centre[0] <= shape[1] - 1 and 0 <= centre[1] <= shape[0] - 1):
         return False
-    least, most = np.linalg.eigvalsh(covariance)
-    return (least > 0.1 and most < min(shape) ** 2 / 16
+    smallest, most = np.linalg.eigvalsh(covariance)
+    return (smallest > 0.1 and most < min(shape) ** 2 / 16
             and np.hypot(*ellipticity(covariance)) < MAX_ELLIPTICITY)
 
 
@@ -101,7 +101,7 @@ class FidelityPair:
     def __init__(self, pair, index=0, number=0, psf=None):
         # A range of one: everything stays in the unit of the target.
         self.pair, self.index, self.number, self.psf = pair, index, number, psf
-        self.ready = prepare_pair(pair, psf=psf, assumed_snr=None, data_range=1.0, least=-np.inf)
+        self.ready = prepare_pair(pair, psf=psf, assumed_snr=None, data_range=1.0, min_snr=-np.inf)
         if self.ready is None:
             raise ValueError("`pairs` must have a pixel that is not masked in each pair, number "
                              f"{number} has none")
@@ -117,11 +117,11 @@ class FidelityPair:
         plane, light = self.ready.plane, np.where(where, self.truth * self.ready.span, 0.0)
         light[self.mask] = 0.0
         if plane.psf is not None:
-            seen = ForwardModel(plane.psf, self.scale, plane.shape).forward(light)
+            observed = ForwardModel(plane.psf, self.scale, plane.shape).forward(light)
         else:
             (ny, nx), s = plane.shape, self.scale
-            seen = light.reshape(ny, s, nx, s).mean(axis=(1, 3))
-        return float(np.sqrt(np.sum((seen / plane.sigma)[~plane.mask] ** 2)))
+            observed = light.reshape(ny, s, nx, s).mean(axis=(1, 3))
+        return float(np.sqrt(np.sum((observed / plane.sigma)[~plane.mask] ** 2)))
 
     @cached_property
     def snr(self):
@@ -203,14 +203,14 @@ def find_scene_config(experiment, psf=None):
 
 def _plain(instrument):
     """The instrument without what is of a single image, noise in units of the signal."""
-    return replace(instrument, zero_point=None, snr=LENS_SNR, depth=SKY_RMS, correlated=0.0,
+    return replace(instrument, zero_point=None, snr=LENS_SNR, depth=SKY_RMS, p_correlated_noise=0.0,
                    skies=None, pedestal=(0.0, 0.0), defects=None, noiseless=False)
 
 
-def _group_pairs(pairs, name, **facts):
+def _group_pairs(pairs, name, **fields):
     """Groups of one pair each, which say what they are."""
     for pair in pairs:
-        pair.truth |= {"fidelity": name, **facts}
+        pair.truth |= {"fidelity": name, **fields}
         yield [pair]
 
 
@@ -227,9 +227,9 @@ def stars(site, n, seed):
     """Fields of sixteen bright stars, one for each ten of ``n``."""
     size, pixel = STARS_PER_SIDE * STAR_SPACING + 4, site.instrument.pixel_scale
     axis = (np.arange(STARS_PER_SIDE) - (STARS_PER_SIDE - 1) / 2) * STAR_SPACING
-    places = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    positions = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     rng = np.random.default_rng(seed)
-    fields = [places + rng.uniform(-0.5, 0.5, places.shape) for _ in range(-(-n // 10))]
+    fields = [positions + rng.uniform(-0.5, 0.5, positions.shape) for _ in range(-(-n // 10))]
     scenes = [SceneModel("field", points=[(x, y, 1.0) for x, y in pixel * field])
               for field in fields]
     series = site.observe(scenes, seed, size, replace(site.instrument, snr=2 * (STAR_SNR,)))
@@ -242,7 +242,7 @@ def stars(site, n, seed):
 def blanks(site, n, seed):
     """Empty frames, ``n`` of white noise, and a quarter as many of each other of the `LAGS`."""
     for name, lag in NOISE_KERNEL_WIDTHS.items():
-        instrument = replace(site.instrument, correlated=float(lag > 0),
+        instrument = replace(site.instrument, p_correlated_noise=float(lag > 0),
                              correlation=2 * (_width(lag),))
         count = -(-n // 4) if lag else n
         yield from _group_pairs(site.observe([SceneModel("empty")] * count, seed, BLANK_SIDE, instrument),

@@ -14,18 +14,18 @@ OBJECTS_PER_POINT = 12  # of the correction curve
 MAX_CURVE_POINTS = 8  # of the correction curve
 
 
-def regression_slope(truth, found, rng):
+def regression_slope(truth, measured, rng):
     """Slope of the regression of one set of vectors on another, and its bootstrap error."""
     if len(truth) < MIN_OBJECTS:
         return np.nan, np.nan
     draws = rng.integers(len(truth), size=(N_SLOPE_RESAMPLES, len(truth)))
-    scatter = [_slope(truth[draw], found[draw]) for draw in draws]
-    return _slope(truth, found), float(np.std(scatter, ddof=1))
+    scatter = [_slope(truth[draw], measured[draw]) for draw in draws]
+    return _slope(truth, measured), float(np.std(scatter, ddof=1))
 
 
-def _slope(truth, found):
-    truth, found = truth - truth.mean(axis=0), found - found.mean(axis=0)
-    return float((truth * found).sum() / (truth**2).sum())
+def _slope(truth, measured):
+    truth, measured = truth - truth.mean(axis=0), measured - measured.mean(axis=0)
+    return float((truth * measured).sum() / (truth**2).sum())
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CorrectionCurve:
         return values * (gain[:, None] if gain.ndim < values.ndim and gain.ndim else gain)
 
 
-def fit_curve(truth, found, snr, rng):
+def fit_curve(truth, measured, snr, rng):
     """The `Curve` of a set of objects."""
     nothing = CorrectionCurve(*[np.nan] * 4)
     count = min(len(truth) // OBJECTS_PER_POINT, MAX_CURVE_POINTS)
@@ -56,12 +56,12 @@ def fit_curve(truth, found, snr, rng):
     points = []
     for group in np.array_split(np.argsort(snr), count):
         # The slope is a function of 1 / SNR^2, of which this is the mean.
-        place = np.mean(snr[group] ** -2.0) ** -0.5
-        points.append((place, *regression_slope(truth[group], found[group], rng)))
-    place, slopes, errors = np.transpose(points)
+        mean_snr = np.mean(snr[group] ** -2.0) ** -0.5
+        points.append((mean_snr, *regression_slope(truth[group], measured[group], rng)))
+    mean_snr, slopes, errors = np.transpose(points)
     try:
         (a, b), covariance = curve_fit(
-            lambda s, a, b: 1 / (a + b / s**2), place, slopes, p0=(1.0, 0.0),
+            lambda s, a, b: 1 / (a + b / s**2), mean_snr, slopes, p0=(1.0, 0.0),
             sigma=np.maximum(errors, 1e-6), absolute_sigma=True)
     except RuntimeError:
         return nothing
@@ -79,46 +79,46 @@ class Shape(FidelityTest):
     given, groups = True, staticmethod(galaxies)
 
     def measure(self, restored):
-        (one,) = restored
-        sample, true = one.sample, one.sample.moments
+        (restored_pair,) = restored
+        sample, true = restored_pair.sample, restored_pair.sample.moments
         if true is None:
             return []
-        found = adaptive_moments(one.image, true.centre, true.fwhm, sample.mask)
+        moments = adaptive_moments(restored_pair.image, true.centre, true.fwhm, sample.mask)
         offset = np.indices(sample.truth.shape)[::-1] - true.centre[:, None, None]
         radius2 = np.einsum("iyx,ij,jyx->yx", offset, np.linalg.inv(true.covariance), offset)
         return [{"of": sample.pair.truth.get("fidelity", "pairs"), "true": true.e,
                  "snr": sample.signal_to_noise(radius2 < SIGNAL_RADIUS**2),
-                 "found": np.full(2, np.nan) if found is None else found.e}]
+                 "found": np.full(2, np.nan) if moments is None else moments.e}]
 
     def tables(self, rows, rng):
         slopes, curves = [], []
         for label, lines in rows.items():
             for of in sorted({line["of"] for line in lines}):
                 part = [line for line in lines if line["of"] == of]
-                facts = [np.array([line[key] for line in part])
+                arrays = [np.array([line[key] for line in part])
                          for key in ("true", "found", "snr")]
                 names = {"method": label, "of": of}
-                slopes += [names | row for row in _slopes(*facts, rng)]
-                curves.append(names | {"n": len(part)} | vars(_curve(*facts, rng)))
+                slopes += [names | row for row in _slopes(*arrays, rng)]
+                curves.append(names | {"n": len(part)} | vars(_curve(*arrays, rng)))
         return {"shape": make_table(slopes), "correction": make_table(curves)}
 
 
-def _slopes(true, found, snr, rng):
+def _slopes(true, measured, snr, rng):
     """Rows by signal to noise, before the correction and after it."""
-    lost, corrected = np.isnan(found[:, 0]), np.full_like(found, np.nan)
+    lost, corrected = np.isnan(measured[:, 0]), np.full_like(measured, np.nan)
     for half in (0, 1):
         learnt, tested = (np.arange(len(snr)) % 2 == k for k in (half, 1 - half))
-        curve = _curve(true[learnt], found[learnt], snr[learnt], rng)
-        corrected[tested] = curve.correct(found[tested], snr[tested])
+        curve = _curve(true[learnt], measured[learnt], snr[learnt], rng)
+        corrected[tested] = curve.correct(measured[tested], snr[tested])
     for low, high, where in snr_bins(snr):
         row = {"snr_low": low, "snr_high": high, "n": int(where.sum()),
                "lost": lost[where].mean() if where.any() else np.nan}
-        for name, values in (("slope", found), ("corrected", corrected)):
+        for name, values in (("slope", measured), ("corrected", corrected)):
             use = where & ~np.isnan(values[:, 0])
             row[name], row[f"{name}_error"] = regression_slope(true[use], values[use], rng)
         yield row
 
 
-def _curve(true, found, snr, rng):
-    use = ~np.isnan(found[:, 0]) & (snr > 0)
-    return fit_curve(true[use], found[use], snr[use], rng) if use.any() else CorrectionCurve(*[np.nan] * 4)
+def _curve(true, measured, snr, rng):
+    use = ~np.isnan(measured[:, 0]) & (snr > 0)
+    return fit_curve(true[use], measured[use], snr[use], rng) if use.any() else CorrectionCurve(*[np.nan] * 4)

@@ -13,30 +13,30 @@ FIT_RADIUS = 2.0  # FWHM around a star
 STAMP_RADIUS = 4.0  # FWHM around a star
 
 
-def measure_stars(image, places, fwhm):
+def measure_stars(image, positions, fwhm):
     """Fit a round Gaussian to stars, and measure their moments."""
     from astropy.table import Table
     from photutils.psf import CircularGaussianPSF, PSFPhotometry
 
-    places = np.atleast_2d(np.asarray(places, dtype=float))
+    positions = np.atleast_2d(np.asarray(positions, dtype=float))
     model = CircularGaussianPSF(fwhm=fwhm)
     model.fwhm.fixed = False
     side = 2 * int(np.ceil(FIT_RADIUS * fwhm)) + 1
-    x, y = places.T
-    guess = [image[round(b), round(a)] * np.pi * fwhm**2 / (4 * np.log(2)) for a, b in places]
-    found = PSFPhotometry(model, side)(image, init_params=Table(
+    x, y = positions.T
+    guess = [image[round(b), round(a)] * np.pi * fwhm**2 / (4 * np.log(2)) for a, b in positions]
+    photometry = PSFPhotometry(model, side)(image, init_params=Table(
         {"x": x, "y": y, "flux": guess, "fwhm": np.full(len(x), fwhm)}))
-    return {"fwhm": np.array(found["fwhm_fit"]), "flux": np.array(found["flux_fit"]),
-            "place": np.stack([found["x_fit"], found["y_fit"]], axis=1),
-            "e": np.array([_ellipticity(image, place, fwhm) for place in places])}
+    return {"fwhm": np.array(photometry["fwhm_fit"]), "flux": np.array(photometry["flux_fit"]),
+            "place": np.stack([photometry["x_fit"], photometry["y_fit"]], axis=1),
+            "e": np.array([_ellipticity(image, position, fwhm) for position in positions])}
 
 
-def _ellipticity(image, place, fwhm):
+def _ellipticity(image, position, fwhm):
     half = int(np.ceil(STAMP_RADIUS * fwhm))
-    x, y = (max(int(round(p)) - half, 0) for p in place)
+    x, y = (max(int(round(p)) - half, 0) for p in position)
     stamp = image[y:y + 2 * half + 1, x:x + 2 * half + 1]
-    found = adaptive_moments(stamp, (place[0] - x, place[1] - y), fwhm)
-    return np.full(2, np.nan) if found is None else found.e
+    moments = adaptive_moments(stamp, (position[0] - x, position[1] - y), fwhm)
+    return np.full(2, np.nan) if moments is None else moments.e
 
 
 def count_sources(image, sigma, threshold=5.0):
@@ -47,8 +47,8 @@ def count_sources(image, sigma, threshold=5.0):
     level = np.broadcast_to(threshold * np.asarray(sigma, dtype=float), image.shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoDetectionsWarning)  # which is the good answer
-        found = detect_sources(image, level, n_pixels=1)
-    return 0 if found is None else found.n_labels
+        segments = detect_sources(image, level, n_pixels=1)
+    return 0 if segments is None else segments.n_labels
 
 
 def rate_limits(count, pixels, per=1e6):
@@ -64,19 +64,19 @@ class Stars(FidelityTest):
     groups = staticmethod(stars)
 
     def measure(self, restored):
-        (one,) = restored
-        psf, places = one.result.psf, one.sample.pair.truth["places"]
+        (restored_pair,) = restored
+        psf, positions = restored_pair.result.psf, restored_pair.sample.pair.truth["places"]
         if psf is None:
             return []
         width = psf_fwhm(psf)
         declared = measure_stars(psf, [[(n - 1) / 2 for n in psf.shape[::-1]]], width)
-        found = measure_stars(one.image, places, width)
-        return [{"fwhm": fwhm, "declared": declared["fwhm"][0], "shift": place - true,
+        stars_measured = measure_stars(restored_pair.image, positions, width)
+        return [{"fwhm": fwhm, "declared": declared["fwhm"][0], "shift": position - true,
                  "e": e - declared["e"][0]}
-                for fwhm, place, true, e in zip(found["fwhm"], found["place"], places, found["e"])]
+                for fwhm, position, true, e in zip(stars_measured["fwhm"], stars_measured["place"], positions, stars_measured["e"])]
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             if not lines:
                 continue
@@ -88,8 +88,8 @@ class Stars(FidelityTest):
             row |= dict(zip(("e1", "e2"), (robust_statistics(e)[0] for e in values["e"].T)))
             for name, shift in zip(("dx", "dy"), values["shift"].T):
                 row[name], row[f"{name}_error"], row[f"{name}_scatter"], _ = robust_statistics(shift)
-            found.append(row)
-        return {"stars": make_table(found)}
+            table_rows.append(row)
+        return {"stars": make_table(table_rows)}
 
 
 class Blank(FidelityTest):
@@ -98,23 +98,23 @@ class Blank(FidelityTest):
     errors, groups = True, staticmethod(blanks)
 
     def measure(self, restored):
-        (one,) = restored
-        image = one.image
-        return [{"noise": one.sample.pair.truth["fidelity"], "pixels": image.size,
-                 "by_uncertainty": count_sources(image, one.sigma),
+        (restored_pair,) = restored
+        image = restored_pair.image
+        return [{"noise": restored_pair.sample.pair.truth["fidelity"], "pixels": image.size,
+                 "by_uncertainty": count_sources(image, restored_pair.sigma),
                  "by_scatter": count_sources(image, mad_std(image)),
-                 "by_input": count_sources(image, one.sample.noise)}]
+                 "by_input": count_sources(image, restored_pair.sample.noise)}]
 
     def tables(self, rows, rng):
-        found = []
+        table_rows = []
         for label, lines in rows.items():
             for name, lag in NOISE_KERNEL_WIDTHS.items():
                 part = [line for line in lines if line["noise"] == name]
                 total = {key: sum(line[key] for line in part)
                          for key in ("pixels", "by_uncertainty", "by_scatter", "by_input")}
                 rate, limit = rate_limits(total["by_uncertainty"], total["pixels"])
-                found.append({"method": label, "noise": name, "lag": lag,
+                table_rows.append({"method": label, "noise": name, "lag": lag,
                               "pixels": total.pop("pixels"),
                               "by_uncertainty": total.pop("by_uncertainty"), "per_million": rate,
                               "limit": limit, **total})
-        return {"blank": make_table(found)}
+        return {"blank": make_table(table_rows)}

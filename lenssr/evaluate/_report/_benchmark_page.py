@@ -29,11 +29,11 @@ def gains_figure(images):
     gains = _gains(images)
     figure = Figure(figsize=(8, 1.1 + 0.32 * len(gains)), layout="constrained")
     axis = figure.subplots()
-    for place, gain in enumerate(gains.values()):
-        axis.plot(np.percentile(gain, WHISKER_PERCENTILES), (place, place), color="C0", lw=1)
-        axis.plot(np.percentile(gain, BOX_PERCENTILES), (place, place), color="C0", lw=5)
-        axis.plot(np.median(gain), place, "o", color="white", mec="C0", ms=6)
-        axis.plot(gain.min(), place, "|", color="C1", ms=8, mew=2)
+    for position, gain in enumerate(gains.values()):
+        axis.plot(np.percentile(gain, WHISKER_PERCENTILES), (position, position), color="C0", lw=1)
+        axis.plot(np.percentile(gain, BOX_PERCENTILES), (position, position), color="C0", lw=5)
+        axis.plot(np.median(gain), position, "o", color="white", mec="C0", ms=6)
+        axis.plot(gain.min(), position, "|", color="C1", ms=8, mew=2)
     axis.axvline(0, color="k", lw=0.8)
     axis.set_yticks(range(len(gains)), list(gains))
     axis.invert_yaxis()
@@ -49,15 +49,15 @@ def _gains(images):
     column = "truth_mse" if "truth_mse" in images.colnames else "target_mse"
     method = np.asarray(images["method"])
     plain = images[method == "bilinear"]
-    least = dict(zip(plain["pair"], decibels(np.asarray(plain[column], dtype=float))))
+    bilinear = dict(zip(plain["pair"], decibels(np.asarray(plain[column], dtype=float))))
     gains = {}
     for name in dict.fromkeys(method.tolist()):
         if name not in OMITTED_METHODS:
             rows = images[method == name]
-            found = decibels(np.asarray(rows[column], dtype=float)) - [
-                least[pair] for pair in rows["pair"]]
-            if np.isfinite(found).any():
-                gains[name] = found[np.isfinite(found)]
+            gains_found = decibels(np.asarray(rows[column], dtype=float)) - [
+                bilinear[pair] for pair in rows["pair"]]
+            if np.isfinite(gains_found).any():
+                gains[name] = gains_found[np.isfinite(gains_found)]
     return gains
 
 
@@ -95,15 +95,15 @@ def _from_folder(folder):
     for name, path in tables.items():
         if name.endswith(IMAGE_TABLE_SUFFIX) and name.removesuffix(IMAGE_TABLE_SUFFIX) in tables:
             continue
-        found, figure = Table.read(path, format="ascii.ecsv"), figures.pop(name, None)
+        table, figure = Table.read(path, format="ascii.ecsv"), figures.pop(name, None)
         images = tables.get(name + IMAGE_TABLE_SUFFIX)
-        if images is not None and {"source", "floor", "not_run"} <= set(found.meta):
-            result = Benchmark(name, Table(found, masked=True),
+        if images is not None and {"source", "floor", "not_run"} <= set(table.meta):
+            result = Benchmark(name, Table(table, masked=True),
                                Table.read(images, format="ascii.ecsv"))
             studies[name] = _study(result, figure and _embed_file(figure, _caption(result)))
         else:
-            studies[name] = [_conditions(found.meta), figure and _embed_file(figure, name),
-                             html_table(found, name)]
+            studies[name] = [_conditions(table.meta), figure and _embed_file(figure, name),
+                             html_table(table, name)]
     if figures:
         studies["Figures"] = [_embed_file(path, name) for name, path in figures.items()]
     return studies
@@ -113,13 +113,13 @@ def _study(result, figure):
     """The parts of the section of a `Benchmark`."""
     meta = result.summary.meta
     parts = [element("p", meta["source"]), definition_list(condition_lines(meta))]
-    parts += [html_table(part, name, BEST_VALUE, beside=("truth",)) for name, part in layout(result.summary)]
+    parts += [html_table(part, name, BEST_VALUE, companions=("truth",)) for name, part in layout(result.summary)]
     parts += [_embed_figure(*gains_figure(result.images)), figure]
-    for heading, found in (("Not run", {name: [text] for name, text in meta["not_run"].items()}),
+    for heading, lines_by_name in (("Not run", {name: [text] for name, text in meta["not_run"].items()}),
                            ("Warned", meta["notes"])):
-        if found:
+        if lines_by_name:
             parts += [element("h3", heading), definition_list([f"{name}: {text}" for name, texts in
-                                                   found.items() for text in texts])]
+                                                   lines_by_name.items() for text in texts])]
     every = html_table(result.images, "A row for each image and method")
     return [*parts, element("details", element("summary", "Each image"), every)]
 
@@ -131,22 +131,22 @@ def _caption(result):
 
 def _conditions(meta):
     """What the header of a table says, as far as it can be said in a line."""
-    told = {str(key): str(value) for key, value in meta.items() if not key.startswith("__")}
+    texts = {str(key): str(value) for key, value in meta.items() if not key.startswith("__")}
     return definition_list({key: text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
-                    for key, text in told.items()}) if told else None
+                    for key, text in texts.items()}) if texts else None
 
 
-def _embed_figure(figure, words):
+def _embed_figure(figure, caption):
     """A figure of Matplotlib."""
     png = io.BytesIO()
     save_figure(figure, png)
-    return _plot_section(png.getvalue(), words)
+    return _plot_section(png.getvalue(), caption)
 
 
-def _embed_file(path, words):
+def _embed_file(path, caption):
     """A figure in a file, made smaller where it is very large."""
     png = path.read_bytes()
-    return _plot_section(png if len(png) <= MAX_FIGURE_BYTES else _downscale(path), words)
+    return _plot_section(png if len(png) <= MAX_FIGURE_BYTES else _downscale(path), caption)
 
 
 def _downscale(path):
@@ -154,12 +154,12 @@ def _downscale(path):
     from skimage.transform import resize
 
     image, png = imread(path), io.BytesIO()
-    share = min(MAX_FIGURE_WIDTH / image.shape[1], 1)
-    imsave(png, resize(image, (round(share * image.shape[0]), round(share * image.shape[1])),
+    zoom = min(MAX_FIGURE_WIDTH / image.shape[1], 1)
+    imsave(png, resize(image, (round(zoom * image.shape[0]), round(zoom * image.shape[1])),
                        anti_aliasing=True), format="png")
     return png.getvalue()
 
 
-def _plot_section(png, words):
-    return element("figure", element("img", src=data_uri("image/png", png), alt=words, class_="plot"),
-               element("figcaption", words))
+def _plot_section(png, caption):
+    return element("figure", element("img", src=data_uri("image/png", png), alt=caption, class_="plot"),
+               element("figcaption", caption))

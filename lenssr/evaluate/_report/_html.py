@@ -27,18 +27,18 @@ class Html(str):
 
 def element(name, /, *children, **attributes):
     """An element."""
-    words = [name]
+    attributes_text = [name]
     for key, value in attributes.items():
         key = key.rstrip("_").replace("_", "-")
         if value is True:
-            words.append(key)
+            attributes_text.append(key)
         elif value is not None and value is not False:
-            words.append(f'{key}="{html.escape(str(value))}"')
+            attributes_text.append(f'{key}="{html.escape(str(value))}"')
     if name in VOID_ELEMENTS:
-        return Html(f"<{' '.join(words)}>")
+        return Html(f"<{' '.join(attributes_text)}>")
     inner = "".join(child if isinstance(child, Html) else html.escape(str(child))
                     for child in children if child is not None)
-    return Html(f"<{' '.join(words)}>{inner}</{name}>")
+    return Html(f"<{' '.join(attributes_text)}>{inner}</{name}>")
 
 
 def html_section(heading, *children, **attributes):
@@ -54,13 +54,13 @@ def definition_list(items):
     return element("ul", *(element("li", item) for item in items))
 
 
-def html_table(rows, caption, best=None, beside=()):
+def html_table(rows, caption, best=None, companions=()):
     """An astropy table as one that can be sorted."""
     caption = str(caption)
     if len(rows) > MAX_TABLE_ROWS:
         caption += f" (the first {MAX_TABLE_ROWS} of {len(rows)} rows)"
         rows = rows[:MAX_TABLE_ROWS]
-    takes_part = ~np.isin(np.asarray(rows[rows.colnames[0]]).astype(str), beside)
+    takes_part = ~np.isin(np.asarray(rows[rows.colnames[0]]).astype(str), companions)
     columns = [_numbers(rows[name], (best or {}).get(name), takes_part) if _numeric(rows[name])
                else _texts(rows[name], heads=name == rows.colnames[0]) for name in rows.colnames]
     head = [element("th", name, _unit(rows[name].unit), scope="col",
@@ -69,11 +69,11 @@ def html_table(rows, caption, best=None, beside=()):
     made = element("div", element("table", element("caption", caption), element("thead", element("tr", *head)),
                           element("tbody", *body), class_="sortable"),
                class_="wide", tabindex=0, role="region", aria_label=caption)
-    told = {name: rows[name].info.description for name in rows.colnames
+    descriptions = {name: rows[name].info.description for name in rows.colnames
             if rows[name].info.description}
-    if not told:
+    if not descriptions:
         return made
-    return Html(made + element("details", element("summary", "What the columns mean"), definition_list(told)))
+    return Html(made + element("details", element("summary", "What the columns mean"), definition_list(descriptions)))
 
 
 def _numeric(column):
@@ -114,11 +114,11 @@ def data_uri(kind, content):
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def footer(*words):
+def footer(*texts):
     """What stands at the end of a page: who made it, and what is to be said of it."""
     from lenssr import __version__
 
-    return element("footer", element("p", f"Made by lenssr {__version__}.", *words))
+    return element("footer", element("p", f"Made by lenssr {__version__}.", *texts))
 
 
 def html_page(title, body, data=None):
@@ -158,8 +158,8 @@ class ColourScale:
 
     def picture(self, layer, stretch):
         """A map as PNG, its first row below, each of its pixels one of the picture."""
-        place = np.ma.filled(self.norms[stretch](layer.factor * layer.values), np.nan)
-        index = np.where(np.isfinite(layer.values), np.clip(place, 0, 1) * (N_COLOURS - 1), N_COLOURS)
+        levels = np.ma.filled(self.norms[stretch](layer.factor * layer.values), np.nan)
+        index = np.where(np.isfinite(layer.values), np.clip(levels, 0, 1) * (N_COLOURS - 1), N_COLOURS)
         return data_uri("image/png", indexed_png(np.rint(index)[::-1], self._palette()))
 
     def ramp(self):
@@ -172,7 +172,7 @@ class ColourScale:
         taken = {}
         for value in _round_numbers(norm.vmin, norm.vmax):
             at = float(norm(value))
-            if all(abs(at - other) > MIN_TICK_DISTANCE for other in taken.values()):
+            if all(abs(at - tick) > MIN_TICK_DISTANCE for tick in taken.values()):
                 taken[value] = at
         return [(f"{value:g}".replace("-", "−"), at) for value, at in sorted(taken.items())]
 
@@ -208,15 +208,15 @@ def _norms(group, layers, image):
         return dict.fromkeys(STRETCHES, norm)
     low, noise = 0.0, 0.0
     if group == "flux":
-        share = layers[0].factor
-        noise = share * image.noise
-        low = share * sky_level(image.data, image.mask, image.noise) - STRETCH_MIN * noise
+        factor = layers[0].factor
+        noise = factor * image.noise
+        low = factor * sky_level(image.data, image.mask, image.noise) - STRETCH_MIN * noise
     # The input's peaks are lower, and its noise is none of the results': these decide.
-    seen = np.concatenate([layer.values[np.isfinite(layer.values)] for layer in layers
+    finite_values = np.concatenate([layer.values[np.isfinite(layer.values)] for layer in layers
                            if layer.group == group and layer.repeat == 1])
-    least = low + (2 * STRETCH_MIN * noise or 1e-12)
-    most = max(float(seen.max(initial=least)), least)
-    high = max(float(np.percentile(seen, LINEAR_PERCENTILE)), least) if len(seen) else most
+    minimum = low + (2 * STRETCH_MIN * noise or 1e-12)
+    most = max(float(finite_values.max(initial=minimum)), minimum)
+    high = max(float(np.percentile(finite_values, LINEAR_PERCENTILE)), minimum) if len(finite_values) else most
     soft = min(STRETCH_LINEAR * noise / (most - low), 1.0) if noise else 0.1
     return {"asinh": ImageNormalize(vmin=low, vmax=most, stretch=AsinhStretch(soft), clip=True),
             "linear": ImageNormalize(vmin=low, vmax=high, stretch=LinearStretch(), clip=True),
@@ -306,15 +306,15 @@ def _ruler(sky, window):
     most = window.fine_shape[1] * sky.pixel / 3
     power = 10.0 ** math.floor(math.log10(most))
     length = max(n * power for n in (1, 2, 5) if n * power <= most)
-    share = length / (window.fine_shape[1] * sky.pixel)
+    fraction = length / (window.fine_shape[1] * sky.pixel)
     return element("div", element("span", f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"),
-               class_="ruler", style=f"width:{100 * share:.2f}%")
+               class_="ruler", style=f"width:{100 * fraction:.2f}%")
 
 
 def _compass(sky):
     """Arrows to north and east; the y axis of SVG points down."""
-    def arrow(way, name):
-        x, y = way[0], -way[1]
+    def arrow(direction, name):
+        x, y = direction[0], -direction[1]
         return (f'<line x1="0" y1="0" x2="{16 * x:.2f}" y2="{16 * y:.2f}"/>'
                 f'<text x="{24 * x:.2f}" y="{24 * y:.2f}">{name}</text>')
 

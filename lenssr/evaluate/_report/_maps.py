@@ -19,11 +19,11 @@ SOURCE_SIGMA = 3.0  # standard deviations of the noise power above which there i
 class ResultParts(NamedTuple):
     """A result in two parts, as surface brightness in the values of the data."""
 
-    measured: np.ndarray
-    imagined: np.ndarray
+    data_part: np.ndarray
+    prior_part: np.ndarray
 
     @property
-    def share(self):
+    def prior_fraction(self):
         """Share of their rms over the target PSF that is imagined; one where there is nothing."""
         rms = [np.sqrt(np.maximum(ndimage.gaussian_filter(
             part**2, TARGET_FWHM / FWHM_PER_SIGMA), 0)) for part in self]
@@ -40,24 +40,24 @@ def split_result(subject):
         raise ValueError("`subject` must be a result of the declared resolution (SRPSF 'target'), "
                          f"got SRPSF {result.header.get('SRPSF')!r}")
     level = sky_level(image.data, image.mask, image.noise)
-    return split_image(image, np.nan_to_num(result.data) / subject.share - level, subject.scale, level)
+    return split_image(image, np.nan_to_num(result.data) / subject.flux_factor - level, subject.scale, level)
 
 
 def split_image(image, values, scale, level=0.0):
     """The parts of an image of the declared resolution."""
     # What is beyond the image is no matter of the method.
-    misfit = DataResidual(image, scale, edges=True)
-    inverse = RegularisedInverse(misfit, _scene_variance(misfit, level), INVERSE_TOLERANCE)
-    measured = inverse(misfit.operator.forward(values) * misfit.weight)
+    residual = DataResidual(image, scale, edges=True)
+    inverse = RegularisedInverse(residual, _scene_variance(residual, level), INVERSE_TOLERANCE)
+    measured = inverse(residual.operator.forward(values) * residual.weight)
     return ResultParts(measured, values - measured)
 
 
-def _scene_variance(misfit, level):
+def _scene_variance(residual, level):
     """Variance of the white scene that gives the data about each output pixel their power."""
-    image = misfit.image
+    image = residual.image
     chance = 1 + SOURCE_SIGMA * np.sqrt(2 * np.sum(image.psf**2))
     power = (image.data - level) ** 2 - chance * image.sigma**2
-    return np.maximum(np.nan_to_num(misfit.local_mean(power)), 0) / misfit.gain
+    return np.maximum(np.nan_to_num(residual.local_mean(power)), 0) / residual.gain
 
 
 FWHM_UPSAMPLING = 8  # of the grid on which a FWHM is measured
@@ -68,20 +68,20 @@ def data_residual(subject, restored):
     """Data minus the result brought back to them, over their noise."""
     if not subject.degrades(restored):
         return None
-    misfit = subject.misfit
-    return np.where(misfit.weight > 0, misfit.residual(_values(subject, restored)), np.nan)
+    operator = subject.residual
+    return np.where(operator.weight > 0, operator.residual(_values(subject, restored)), np.nan)
 
 
 def degrade_result(subject, restored):
     """A result at the resolution and on the grid of the input, in its values."""
     if not subject.degrades(restored):
         return None
-    return subject.misfit.operator.forward(_values(subject, restored))
+    return subject.residual.operator.forward(_values(subject, restored))
 
 
 def _values(subject, restored):
     """A result as surface brightness, in the values of the input."""
-    return np.nan_to_num(restored.data) / subject.share
+    return np.nan_to_num(restored.data) / subject.flux_factor
 
 
 def mean_chi2(subject, restored):
@@ -94,14 +94,14 @@ def check_table(subject, pixel=None):
     """One row for the input and for each result."""
     image = subject.image
     rows = [_check_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
-    total = float((image.data * ~image.mask).sum()) * subject.share * subject.scale**2 or np.nan
-    for each in subject.results:
-        rows.append(_check_row(each.name, each.psf) | {
-            "flux": float((each.data * ~subject.mask).sum()) / total, "χ²": mean_chi2(subject, each)})
+    total = float((image.data * ~image.mask).sum()) * subject.flux_factor * subject.scale**2 or np.nan
+    for restored in subject.results:
+        rows.append(_check_row(restored.name, restored.psf) | {
+            "flux": float((restored.data * ~subject.mask).sum()) / total, "χ²": mean_chi2(subject, restored)})
     if subject.truth is not None:
         rows[0] |= dict.fromkeys(("PSNR", "SSIM", *COVERAGE_LABELS.values()), np.nan)
-        for row, each in zip(rows[1:], subject.results):
-            row |= _against_truth(subject, each)
+        for row, restored in zip(rows[1:], subject.results):
+            row |= _against_truth(subject, restored)
     return _describe_checks(Table(rows, masked=True), pixel)
 
 
@@ -125,8 +125,8 @@ def _against_truth(subject, restored):
     truth, row = subject.truth, {"PSNR": np.nan, "SSIM": np.nan}
     peak = float(np.max(truth, where=np.isfinite(truth), initial=0))
     if peak > 0 and min(truth.shape) >= SSIM_WINDOW:
-        found = image_metrics(restored.values, truth, data_range=peak, mask=subject.mask)
-        row = {"PSNR": found["psnr"], "SSIM": found["ssim"]}
+        metrics = image_metrics(restored.values, truth, data_range=peak, mask=subject.mask)
+        row = {"PSNR": metrics["psnr"], "SSIM": metrics["ssim"]}
     sigma = restored.maps.get("uncertainty")
     use = ~subject.mask & np.isfinite(truth) & ~restored.mask
     for k, name in COVERAGE_LABELS.items():
@@ -189,10 +189,10 @@ def page_maps(subject, window):
 
 def _images(subject):
     image, scale, unit = subject.image, subject.scale, _text(subject.unit)
-    per = "" if subject.share == 1 else " per input pixel"
+    per = "" if subject.flux_factor == 1 else " per input pixel"
     drawn = per and ", drawn in what is left for an output pixel, as the others are"
     yield PageMap("Input", f"What the telescope saw, each pixel as {scale} × {scale}{drawn}.",
-                np.where(image.mask, np.nan, image.data), "flux", unit + per, scale, subject.share)
+                np.where(image.mask, np.nan, image.data), "flux", unit + per, scale, subject.flux_factor)
     for k, result in enumerate(subject.results):
         name = f"Result, {result.name}" if k == 0 else result.name
         yield PageMap(name, f"Restored by {result.name}." if k == 0 else "For comparison.",
@@ -203,7 +203,7 @@ def _images(subject):
 
 def _errors(subject):
     if subject.truth is not None:
-        noise = expand_mask(subject.image.sigma * subject.share, subject.scale)
+        noise = expand_mask(subject.image.sigma * subject.flux_factor, subject.scale)
         for result in subject.results:
             yield PageMap(f"{result.name} − truth",
                         "In units of the noise of the input, per area: the same for all methods.",
@@ -219,12 +219,12 @@ def _errors(subject):
 
 def _maps(subject):
     result, unit = subject.result, _text(subject.unit)
-    own, measured = (result.maps.get(key) for key in ("uncertainty", "measurement_std"))
-    if own is not None:
+    predictive, measured = (result.maps.get(key) for key in ("uncertainty", "measurement_std"))
+    if predictive is not None:
         kind = str(result.header.get("SRCALIB", "unknown"))
         yield PageMap("Uncertainty", "Standard deviation of the result's error: "
-                    f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", own, "std", unit)
-    if measured is not None and (own is None or not np.allclose(own, measured, equal_nan=True)):
+                    f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", predictive, "std", unit)
+    if measured is not None and (predictive is None or not np.allclose(predictive, measured, equal_nan=True)):
         yield PageMap("Measurement error", "What the noise of the data alone gives each pixel.",
                     measured, "std", unit)
     if (prior := result.maps.get("prior_std")) is not None:

@@ -69,12 +69,12 @@ def sky_grid(wcs, shape, origin=(0, 0), plane=0):
     step, pixel = WCS_GRID_STEP, scale.to_value(u.rad)
     while True:
         y, x = (np.arange(0, n + step, step) for n in shape)
-        frame, places = vectors(y[:, None], x[None, :])
-        if step == 1 or _max_interpolation_error(vectors, y, x, places) < MAX_WCS_ERROR * pixel:
+        frame, positions = vectors(y[:, None], x[None, :])
+        if step == 1 or _max_interpolation_error(vectors, y, x, positions) < MAX_WCS_ERROR * pixel:
             break
         step //= 2
     north, east = _directions(vectors, shape)
-    return SkyGrid(frame, step, places, scale.to_value(u.arcsec), north, east)
+    return SkyGrid(frame, step, positions, scale.to_value(u.arcsec), north, east)
 
 
 def sky_offset(wcs, finer_wcs, shape, scale, plane=0):
@@ -83,27 +83,27 @@ def sky_offset(wcs, finer_wcs, shape, scale, plane=0):
     if pixel is None or pixel_scale(finer_wcs, shape) is None:
         return None
     y, x = ((n - 1) / 2 for n in shape)
-    here = _skycoord(wcs, y, x, plane)
-    there = _skycoord(finer_wcs, to_fine_pixel(y, scale), to_fine_pixel(x, scale), plane)
-    return float((here.separation(there) / pixel).to_value(u.one))
+    low_position = _skycoord(wcs, y, x, plane)
+    high_position = _skycoord(finer_wcs, to_fine_pixel(y, scale), to_fine_pixel(x, scale), plane)
+    return float((low_position.separation(high_position) / pixel).to_value(u.one))
 
 
 def _skycoord(wcs, y, x, plane):
-    y, x = (np.asarray(each, dtype=float) for each in np.broadcast_arrays(y, x))
+    y, x = (np.asarray(coordinate, dtype=float) for coordinate in np.broadcast_arrays(y, x))
     further = (np.full(x.shape, float(plane)) for _ in range(wcs.low_level_wcs.pixel_n_dim - 2))
     return get_skycoord(wcs.pixel_to_world(x, y, *further))
 
 
 def _vectors(wcs, y, x, plane):
     """Name of the frame, and unit vectors of pixels."""
-    place = _skycoord(wcs, y, x, plane)
-    xyz = place.represent_as("unitspherical").to_cartesian().xyz.value
-    return place.frame.name, np.moveaxis(xyz, 0, -1)
+    coordinates = _skycoord(wcs, y, x, plane)
+    xyz = coordinates.represent_as("unitspherical").to_cartesian().xyz.value
+    return coordinates.frame.name, np.moveaxis(xyz, 0, -1)
 
 
-def _max_interpolation_error(vectors, y, x, places):
+def _max_interpolation_error(vectors, y, x, positions):
     """How far the places between the given ones are from where they are said to be."""
-    middle = (places[:-1, :-1] + places[1:, :-1] + places[:-1, 1:] + places[1:, 1:]) / 4
+    middle = (positions[:-1, :-1] + positions[1:, :-1] + positions[:-1, 1:] + positions[1:, 1:]) / 4
     half = (y[1] - y[0]) / 2
     _, true = vectors(y[:-1, None] + half, x[None, :-1] + half)
     off = np.linalg.norm(middle / np.linalg.norm(middle, axis=-1, keepdims=True) - true, axis=-1)
@@ -113,15 +113,15 @@ def _max_interpolation_error(vectors, y, x, places):
 def _directions(vectors, shape):
     """Unit vectors ``(x, y)`` to north and east, at the centre."""
     y, x = ((n - 1) / 2 for n in shape)
-    _, (here, right, up) = vectors(np.array([y, y, y + 1]), np.array([x, x + 1, x]))
-    lon = np.arctan2(here[1], here[0])
+    _, (centre, right, up) = vectors(np.array([y, y, y + 1]), np.array([x, x + 1, x]))
+    lon = np.arctan2(centre[1], centre[0])
     east = np.array([-np.sin(lon), np.cos(lon), 0])
-    north = np.cross(here, east)
+    north = np.cross(centre, east)
     # The sky per pixel; its inverse has the pixels per north and east.
-    rate = np.array([[step @ axis for step in (right - here, up - here)]
+    rate = np.array([[step @ axis for step in (right - centre, up - centre)]
                      for axis in (north, east)])
-    ways = np.linalg.inv(rate).T
-    return tuple(tuple(way / np.linalg.norm(way)) for way in ways)
+    directions = np.linalg.inv(rate).T
+    return tuple(tuple(direction / np.linalg.norm(direction)) for direction in directions)
 
 
 @dataclass
@@ -150,7 +150,7 @@ class PageData:
     truth: np.ndarray | None
     prior: np.ndarray | None
     scale: int
-    share: float
+    flux_factor: float
     unit: object
     wcs: object
     plane: int = 0
@@ -167,7 +167,7 @@ class PageData:
         return expand_mask(self.image.mask, self.scale)
 
     @cached_property
-    def misfit(self):
+    def residual(self):
         """What brings a result to the resolution and the pixels of the input, and compares them."""
         return DataResidual(self.image, self.scale)
 
@@ -185,7 +185,7 @@ class MatchedResult(NamedTuple):
     result: SuperResolvedImage
     parsed: Parsed
     scale: int
-    share: float
+    flux_factor: float
 
     @property
     def planes(self):
@@ -193,25 +193,25 @@ class MatchedResult(NamedTuple):
         return len(self.parsed.planes)
 
 
-def match_result(result, data, given):
+def match_result(result, data, overrides):
     """A result with the image that was restored."""
     result = _open_result("subject", result)
     planes = len(result.data) if result.data.ndim == 3 else 1
     if data is None:
         raise ValueError("`data` must be the image that was restored, got None")
-    parsed = parse_image(data, **given)
+    parsed = parse_image(data, **overrides)
     if len(parsed.planes) != planes:
         raise ValueError(f"`data` must have the {planes} planes of `subject`, "
                          f"got {len(parsed.planes)}")
     scale = _scale(parsed.planes[0].shape, result.shape[-2:])
     kind = result.meta.get("SRFLUX") or flux_convention(result.unit)
-    share = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
-    return MatchedResult(result, parsed, scale, share)
+    flux_factor = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
+    return MatchedResult(result, parsed, scale, flux_factor)
 
 
 def gather_page(matched, *, truth=None, compare=(), prior_map=None, plane=0):
     """Check and bring together what a page shows."""
-    result, parsed, scale, share = matched
+    result, parsed, scale, flux_factor = matched
     if plane >= matched.planes:
         raise ValueError(f"`plane` must be below {matched.planes}, the planes of `subject`, got "
                          f"{plane}")
@@ -220,13 +220,13 @@ def gather_page(matched, *, truth=None, compare=(), prior_map=None, plane=0):
     if off is not None and not off < MAX_SKY_OFFSET:
         warnings.warn(f"the centres of `data` and `subject` are {off:.2g} pixels of `data` apart "
                       "on the sky", LensSRWarning, stacklevel=3)
-    results = [_plane(name, each, plane, result)
-               for name, each in _unique_names(result, compare).items()]
+    results = [_plane(name, item, plane, result)
+               for name, item in _unique_names(result, compare).items()]
     if truth is not None:
         truth = _truth(truth, plane, result)
     if prior_map is not None:
         prior_map = _matching_plane("prior_map", np.asarray(prior_map, dtype=float), plane, result.shape)
-    return PageData(image, results, truth, prior_map, scale, share, result.unit, result.wcs, plane,
+    return PageData(image, results, truth, prior_map, scale, flux_factor, result.unit, result.wcs, plane,
                    matched.planes)
 
 
@@ -246,7 +246,7 @@ def _unique_names(result, compare):
     if not isinstance(compare, dict | list | tuple):
         raise TypeError("`compare` must be a sequence or a dict of results, got "
                         f"{type(compare).__name__}")
-    further = compare.items() if isinstance(compare, dict) else ((None, each) for each in compare)
+    further = compare.items() if isinstance(compare, dict) else ((None, item) for item in compare)
     named = {}
     for name, image in ((None, result), *further):
         image = _open_result("compare", image)
@@ -269,15 +269,15 @@ def _scale(shape, finer):
     return scale
 
 
-def _factor(name, unit, wanted):
+def _factor(name, unit, target_unit):
     """What values in ``unit`` are multiplied by to be in ``wanted``."""
     none = (None, u.dimensionless_unscaled)
-    if unit == wanted or (unit in none and wanted in none):
+    if unit == target_unit or (unit in none and target_unit in none):
         return 1.0
     try:
-        return unit.to(wanted)
+        return unit.to(target_unit)
     except (AttributeError, u.UnitConversionError) as err:
-        raise ValueError(f"`{name}` must be in a unit that converts to {wanted}, "
+        raise ValueError(f"`{name}` must be in a unit that converts to {target_unit}, "
                          f"got {unit}") from err
 
 
@@ -353,14 +353,14 @@ def page_cutout(subject, center, size):
     if center is None:
         center = tuple((n - 1) / 2 for n in fine[::-1])
     try:
-        x, y = (float(each) for each in center)
+        x, y = (float(coordinate) for coordinate in center)
     except (TypeError, ValueError) as err:
         raise ValueError(f"`center` must be a pixel (x, y), got {center!r}") from err
     if not (-0.5 <= x <= fine[1] - 0.5 and -0.5 <= y <= fine[0] - 0.5):
         raise ValueError(f"`center` must be a pixel (x, y) of the result, {fine[1]} by {fine[0]} "
                          f"of them, got {center!r}")
     side = max(size // scale, 1)
-    centre = tuple((each + 0.5) / scale - 0.5 for each in (x, y))
+    centre = tuple((coordinate + 0.5) / scale - 0.5 for coordinate in (x, y))
     cut = tuple(min(side, n) for n in shape)
     start = tuple(int(np.clip(round(c - (m - 1) / 2), 0, n - m))
                   for c, m, n in zip(centre[::-1], cut, shape))

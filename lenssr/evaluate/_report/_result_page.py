@@ -101,19 +101,19 @@ def apertures(subject, centre, pixel=None):
     """Flux in circles, by the input and by the results."""
     image, scale = subject.image, subject.scale
     radii = _radii(image, np.array(centre))
-    own = [_circle(centre, r) for r in radii]
+    result_circles = [_circle(centre, r) for r in radii]
     fine = [_circle(to_fine_pixel(np.array(centre), scale), r * scale) for r in radii]
-    area = scale**2 * subject.share
+    area = scale**2 * subject.flux_factor
     table = Table({"radius": radii * scale * (pixel or 1)}, masked=True)
     table["radius"].unit = u.arcsec if pixel else u.pix
-    table["input"], table["error"] = _sums(own, area * image.data, image.mask, area * image.sigma)
+    table["input"], table["error"] = _sums(result_circles, area * image.data, image.mask, area * image.sigma)
     (table["result"],) = _sums(fine, subject.result.data, subject.mask)
     if subject.truth is not None:
         (table["truth"],) = _sums(fine, subject.truth, subject.mask | np.isnan(subject.truth))
     for result in subject.results:
         back = degrade_result(subject, result)
         (same,) = _sums(fine, result.data, subject.mask) if back is None else \
-            _sums(own, area * back, image.mask)
+            _sums(result_circles, area * back, image.mask)
         table[f"{result.name} / input"] = np.ma.masked_invalid(
             np.ma.divide(same, np.ma.masked_equal(table["input"], 0)))
     return _describe_apertures(table, subject)
@@ -123,7 +123,7 @@ def _radii(image, centre):
     """Radii in pixels, such that the circles lie within the image."""
     most = min((centre + 0.5).min(), (np.array(image.shape[::-1]) - 0.5 - centre).min())
     fwhm = ASSUMED_FWHM if image.psf is None else spline_fwhm(image.psf)
-    radii = np.array([each * fwhm for each in APERTURE_RADII_FWHM if each * fwhm < most])
+    radii = np.array([radius * fwhm for radius in APERTURE_RADII_FWHM if radius * fwhm < most])
     return radii if len(radii) else np.array([most])
 
 
@@ -137,9 +137,9 @@ def _sums(circles, data, mask, sigma=None):
     """Sums over circles, and their errors if those of the pixels are independent."""
     from photutils.aperture import aperture_photometry
 
-    found = aperture_photometry(np.where(mask, 0, data), circles, error=sigma, mask=mask)
+    sums = aperture_photometry(np.where(mask, 0, data), circles, error=sigma, mask=mask)
     names = ("aperture_sum",) if sigma is None else ("aperture_sum", "aperture_sum_err")
-    return [np.array([found[f"{name}_{k}"][0] for k in range(len(circles))]) for name in names]
+    return [np.array([sums[f"{name}_{k}"][0] for k in range(len(circles))]) for name in names]
 
 
 def _describe_apertures(table, subject):
@@ -148,9 +148,9 @@ def _describe_apertures(table, subject):
              "result": f"flux in the result by {subject.result.name}, at its own resolution: a "
                        "sharper image has more in a small circle",
              "truth": "flux in the truth"}
-    about |= {f"{each.name} / input": "flux of the result at the resolution of the input, over "
-              "that of the input" if subject.degrades(each) else "flux of the result over that "
-              "of the input" for each in subject.results}
+    about |= {f"{restored.name} / input": "flux of the result at the resolution of the input, over "
+              "that of the input" if subject.degrades(restored) else "flux of the result over that "
+              "of the input" for restored in subject.results}
     for name in table.colnames:
         table[name].info.description = about[name]
         table[name].info.format = ".3f" if name == "radius" else ".4f" if "/" in name else ".4g"
@@ -163,7 +163,7 @@ CAVEAT_TEXT = (" Every pixel of a super-resolved image is an estimate: what the 
           "comes from the method, and two skies that differ only there give the same data.")
 
 
-def result_page(subject, window, title, file, told):
+def result_page(subject, window, title, file, warned):
     """The page of a result."""
     layers = page_maps(subject, window)
     scales = colour_scales(layers, subject.image)
@@ -172,7 +172,7 @@ def result_page(subject, window, title, file, told):
         str(subject.result.header.get("OBJECT", "")).strip() or file, subject.result.name)))
     checks = check_table(subject, sky and sky.pixel)
     body = _head(title, subject, window, sky, checks) + element(
-        "main", _warnings(subject, told), viewer_section(sky, window), _gallery(layers, scales),
+        "main", _warnings(subject, warned), viewer_section(sky, window), _gallery(layers, scales),
         _checks(subject, window, sky, checks), _provenance(subject)) + footer(CAVEAT_TEXT)
     return html_page(title, body, _data(layers, scales, sky, window))
 
@@ -181,14 +181,14 @@ def _head(title, subject, window, sky, checks):
     ny, nx = subject.image.shape
     fine = " × ".join(str(subject.scale * n) for n in (nx, ny))
     pixel = f" of {sky.pixel:.3g}″" if sky else ""
-    words = [f"Super-resolved by {subject.result.name}: {nx} × {ny} pixels to {fine}{pixel}."]
+    texts = [f"Super-resolved by {subject.result.name}: {nx} × {ny} pixels to {fine}{pixel}."]
     if subject.planes > 1:
-        words.append(f"Plane {subject.plane} of {subject.planes} of a cube, counted from 0.")
+        texts.append(f"Plane {subject.plane} of {subject.planes} of a cube, counted from 0.")
     if not window.whole:
         y, x = window.fine_start
-        words.append(f"Shown: {window.fine_shape[1]} × {window.fine_shape[0]} pixels of it, from "
+        texts.append(f"Shown: {window.fine_shape[1]} × {window.fine_shape[0]} pixels of it, from "
                      f"({x}, {y}) on; the checks are of the whole.")
-    return element("header", element("h1", title), element("p", " ".join(words), class_="lead"),
+    return element("header", element("h1", title), element("p", " ".join(texts), class_="lead"),
                element("div", definition_list(_stats(checks)), class_="stats"))
 
 
@@ -201,19 +201,19 @@ def _stats(checks):
     sky = "FWHM on the sky" in checks.colnames
     before, after = (text(k, "FWHM on the sky" if sky else "FWHM", ".2f", "″" if sky else " px")
                      for k in (0, 1))
-    found = {"χ² per datum": text(1, "χ²", ".3f"), "Flux / input": text(1, "flux", ".4f"),
+    metrics = {"χ² per datum": text(1, "χ²", ".3f"), "Flux / input": text(1, "flux", ".4f"),
              "PSF": f"{before} → {after}" if before and after else after}
     if "PSNR" in checks.colnames:
-        found |= {"PSNR": text(1, "PSNR", ".2f", " dB"), "SSIM": text(1, "SSIM", ".4f")}
-    return {name: value for name, value in found.items() if value is not None}
+        metrics |= {"PSNR": text(1, "PSNR", ".2f", " dB"), "SSIM": text(1, "SSIM", ".4f")}
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
-def _warnings(subject, told):
+def _warnings(subject, warned):
     parts, before = [], warnings_of(subject.result.header)
-    new = [text for text in told if text not in before]
-    for heading, found in (("The restoration warned", before), ("This page warns", new)):
-        if found:
-            parts += [element("h2", heading), definition_list(found)]
+    new = [text for text in warned if text not in before]
+    for heading, lines in (("The restoration warned", before), ("This page warns", new)):
+        if lines:
+            parts += [element("h2", heading), definition_list(lines)]
     return element("section", *parts, class_="warnings") if parts else None
 
 
@@ -253,7 +253,7 @@ def _checks(subject, window, sky, checks):
 
 def _provenance(subject):
     parts = []
-    cards = card_table({each.name: each.header for each in subject.results})
+    cards = card_table({restored.name: restored.header for restored in subject.results})
     if cards is not None:
         parts.append(html_table(cards, "Cards that lenssr wrote into the header"))
     if source := source_cards(subject.result.header):
@@ -273,11 +273,11 @@ def _data(layers, scales, sky, window):
 
 def _map_json(layer, scale):
     # The first picture is in the gallery already.
-    others = () if scale.alike else STRETCHES[1:]
+    other_stretches = () if scale.alike else STRETCHES[1:]
     return {"key": layer.key, "name": layer.name, "unit": layer.unit, "group": layer.group,
             "repeat": layer.repeat, "shape": layer.values.shape,
             "values": encode_floats(layer.values),
-            "pictures": {stretch: scale.picture(layer, stretch) for stretch in others}}
+            "pictures": {stretch: scale.picture(layer, stretch) for stretch in other_stretches}}
 
 
 def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, hdu=None,
@@ -346,26 +346,26 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
     if not path.parent.is_dir():
         raise OSError(f"`path` must be in a folder that is there, got {str(path)!r}")
     plane, size = check_nonnegative_int("plane", plane), check_positive_int("size", size)
-    given = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
+    overrides = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
              "unit": unit}
     if _is_benchmark(subject):
         of_result = {"data": data, "truth": truth, "compare": compare, "prior_map": prior_map,
-                     "center": center, **given}
+                     "center": center, **overrides}
         for name, value in of_result.items():
             if value is not None and not (name == "compare" and np.size(value) == 0):
                 raise ValueError(f"`{name}` goes with a result, got a benchmark as `subject`")
         text = benchmark_page(subject, title)
     else:
         with record_warnings() as caught:
-            found = gather_page(match_result(subject, data, given), truth=truth, compare=compare,
+            page_data = gather_page(match_result(subject, data, overrides), truth=truth, compare=compare,
                            prior_map=None if prior_map is True else prior_map, plane=plane)
             if prior_map is True:
-                found.prior = split_result(found).share
-            window = page_cutout(found, center, size)
+                page_data.prior = split_result(page_data).prior_fraction
+            window = page_cutout(page_data, center, size)
             file = Path(subject).stem if isinstance(subject, str | os.PathLike) else None
-            text = result_page(found, window, title, file, unique_messages(caught))
-    with atomic_write(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+            text = result_page(page_data, window, title, file, unique_messages(caught))
+    with atomic_write(path) as tmp_path:
+        tmp_path.write_text(text, encoding="utf-8")
 
 
 def _is_benchmark(subject):

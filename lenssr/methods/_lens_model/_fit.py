@@ -23,10 +23,10 @@ class LensData:
     weight: torch.Tensor
     holes: bool = False
 
-    def forgiving(self, share):
+    def forgiving(self, fraction):
         """With ``share`` of each value added to its error: for models that are coarse still."""
         valid = self.weight > 0
-        variance = 1 / torch.where(valid, self.weight, 1.0) + (share * self.values) ** 2
+        variance = 1 / torch.where(valid, self.weight, 1.0) + (fraction * self.values) ** 2
         return replace(self, weight=torch.where(valid, 1 / variance, 0.0))
 
     @property
@@ -53,9 +53,9 @@ class LensFit:
             self.values, self.amplitudes, self.chi2, self.objective)), None)
 
 
-def solve_amplitudes(seen, data, signed):
+def solve_amplitudes(predicted_planes, data, signed):
     """Best amplitudes ``(batch, k)`` of planes seen through the telescope; not negative."""
-    planes, weight = seen.flatten(2).double(), data.weight.ravel().double()
+    planes, weight = predicted_planes.flatten(2).double(), data.weight.ravel().double()
     weighted = planes * weight
     normal = weighted @ planes.transpose(1, 2)
     right = weighted @ data.values.ravel().double()
@@ -66,12 +66,12 @@ def solve_amplitudes(seen, data, signed):
     for _ in range(3):
         both = used[:, :, None] & used[:, None, :]
         system = torch.where(both, normal, eye * scale[:, None])
-        found = torch.linalg.solve(system, torch.where(used, right, 0.0))
-        negative = (found < 0) & ~signed
+        amplitudes = torch.linalg.solve(system, torch.where(used, right, 0.0))
+        negative = (amplitudes < 0) & ~signed
         if not negative.any():
             break
         used = used & ~negative
-    return torch.where(signed, found, found.clamp(min=0))
+    return torch.where(signed, amplitudes, amplitudes.clamp(min=0))
 
 
 def amplitude_signs(layout, holes):
@@ -84,71 +84,71 @@ def amplitude_signs(layout, holes):
     return signed
 
 
-def evaluate(found, model, data, priors):
+def evaluate(fit_state, model, data, priors):
     """Fill in the amplitudes and the objective of fits."""
-    planes, _ = model.planes(found.values)
-    seen = model.lattice.data(planes)
-    found.amplitudes = solve_amplitudes(seen, data, amplitude_signs(found.layout, data.holes))
-    image = torch.einsum("bk,bkyx->byx", found.amplitudes.to(seen.dtype), seen)
-    found.chi2 = ((data.values - image) ** 2 * data.weight).double().sum((1, 2))
-    found.objective = found.chi2 + priors(found.values)[0]
-    return found
+    planes, _ = model.planes(fit_state.values)
+    predicted = model.lattice.data(planes)
+    fit_state.amplitudes = solve_amplitudes(predicted, data, amplitude_signs(fit_state.layout, data.holes))
+    image = torch.einsum("bk,bkyx->byx", fit_state.amplitudes.to(predicted.dtype), predicted)
+    fit_state.chi2 = ((data.values - image) ** 2 * data.weight).double().sum((1, 2))
+    fit_state.objective = fit_state.chi2 + priors(fit_state.values)[0]
+    return fit_state
 
 
-def normal_parts(found, model, data):
+def normal_parts(fit_state, model, data):
     """Residuals and the derivatives of the data, of fits whose amplitudes are known."""
-    planes, changes = model.planes(found.values, with_slopes=True)
-    amplitudes = found.amplitudes.to(planes.dtype)
-    sharp = planes.new_zeros(len(planes), found.layout.size, *planes.shape[2:])
+    planes, changes = model.planes(fit_state.values, with_slopes=True)
+    amplitudes = fit_state.amplitudes.to(planes.dtype)
+    target_images = planes.new_zeros(len(planes), fit_state.layout.size, *planes.shape[2:])
     for plane, part, change in changes:
-        sharp[:, part] += change.movedim(0, 1) * amplitudes[:, plane, None, None, None]
-    sharp = torch.cat([sharp, planes], dim=1)
-    jacobian = model.lattice.data(sharp)
-    n = found.layout.size
+        target_images[:, part] += change.movedim(0, 1) * amplitudes[:, plane, None, None, None]
+    target_images = torch.cat([target_images, planes], dim=1)
+    jacobian = model.lattice.data(target_images)
+    n = fit_state.layout.size
     image = torch.einsum("bk,bkyx->byx", amplitudes, jacobian[:, n:])
-    return data.values - image, jacobian, sharp
+    return data.values - image, jacobian, target_images
 
 
-def fit(found, lattice, data, steps, damping=1e-2):
+def fit(fit_state, lattice, data, steps, damping=1e-2):
     """
     Refine fits, all of them at once.
 
     Levenberg-Marquardt steps in parameters and amplitudes together, of which the amplitudes are
     then solved for anew: variable projection (Kaufman 1975, doi:10.1007/BF01932995).
     """
-    model, priors = ParametricScene(found.layout, lattice), ScenePriors(found.layout)
-    low, high = found.layout.bounds()
-    found = evaluate(replace(found, values=found.values.clamp(low, high)), model, data, priors)
-    n, widths = found.layout.size, priors.precision.diagonal().rsqrt()
-    damping = torch.full_like(found.objective, damping)
+    model, priors = ParametricScene(fit_state.layout, lattice), ScenePriors(fit_state.layout)
+    low, high = fit_state.layout.bounds()
+    fit_state = evaluate(replace(fit_state, values=fit_state.values.clamp(low, high)), model, data, priors)
+    n, widths = fit_state.layout.size, priors.precision.diagonal().rsqrt()
+    damping = torch.full_like(fit_state.objective, damping)
     for _ in range(steps):
-        residual, jacobian, _ = normal_parts(found, model, data)
+        residual, jacobian, _ = normal_parts(fit_state, model, data)
         j = jacobian.flatten(2).double() * data.weight.ravel().double().sqrt()
         r = residual.flatten(1).double() * data.weight.ravel().double().sqrt()
         normal = j @ j.transpose(1, 2)
         right = (j @ r[..., None])[..., 0]
         normal[:, :n, :n] += priors.precision
-        right[:, :n] -= priors(found.values)[1]
+        right[:, :n] -= priors(fit_state.values)[1]
         diagonal = normal.diagonal(dim1=1, dim2=2)
         lift = diagonal * AMPLITUDE_RIDGE + 1e-12
         lift[:, :n] += damping[:, None] * diagonal[:, :n]
         step = torch.linalg.solve(normal + torch.diag_embed(lift), right)[:, :n]
         step = step.clamp(-MAX_STEP * widths, MAX_STEP * widths)
-        trial = evaluate(LensFit(found.layout, (found.values + step).clamp(low, high)), model, data,
+        trial = evaluate(LensFit(fit_state.layout, (fit_state.values + step).clamp(low, high)), model, data,
                          priors)
-        better = trial.objective < found.objective
-        gained = (found.objective - trial.objective)[better]
+        better = trial.objective < fit_state.objective
+        gained = (fit_state.objective - trial.objective)[better]
         damping = torch.where(better, damping * DAMPING_DECREASE, damping * DAMPING_INCREASE).clamp(1e-6, 1e6)
         for name in ("values", "amplitudes", "chi2", "objective"):
-            old, new = getattr(found, name), getattr(trial, name)
+            old, new = getattr(fit_state, name), getattr(trial, name)
             keep = better.reshape(-1, *[1] * (old.ndim - 1))
-            setattr(found, name, torch.where(keep, new, old))
+            setattr(fit_state, name, torch.where(keep, new, old))
         if better.all() and (gained < 0.02).all() or (damping > 1e4).all():
             break
-    return found
+    return fit_state
 
 
-def evidence(found, lattice, data):
+def evidence(fit_state, lattice, data):
     r"""
     Minus twice the logarithm of the evidence of fits, up to a constant of the data.
 
@@ -157,17 +157,17 @@ def evidence(found, lattice, data):
     priors; each amplitude costs the logarithm of the number of data (Schwarz 1978,
     doi:10.1214/aos/1176344136), each part what it is rare.
     """
-    model, priors = ParametricScene(found.layout, lattice), ScenePriors(found.layout)
-    _, jacobian, _ = normal_parts(found, model, data)
+    model, priors = ParametricScene(fit_state.layout, lattice), ScenePriors(fit_state.layout)
+    _, jacobian, _ = normal_parts(fit_state, model, data)
     j = jacobian.flatten(2).double() * data.weight.ravel().double().sqrt()
-    normal, n = j @ j.transpose(1, 2), found.layout.size
+    normal, n = j @ j.transpose(1, 2), fit_state.layout.size
     normal[:, :n, :n] += priors.precision
     normal = normal + torch.diag_embed(normal.diagonal(dim1=1, dim2=2) * AMPLITUDE_RIDGE + 1e-9)
     # Of the parameters alone, the amplitudes eliminated (Schur): of all less that of these.
-    found.cost = (found.objective + torch.logdet(normal) - torch.logdet(normal[:, n:, n:])
+    fit_state.cost = (fit_state.objective + torch.logdet(normal) - torch.logdet(normal[:, n:, n:])
                   - torch.logdet(priors.precision))
-    found.cost = found.cost + component_cost(found.layout, data)
-    return found
+    fit_state.cost = fit_state.cost + component_cost(fit_state.layout, data)
+    return fit_state
 
 
 def component_cost(layout, data):
@@ -197,38 +197,38 @@ class PixelatedState:
 
     def moved(self, step):
         """The state a step further."""
-        sizes = [len(part) for part in vars(self).values()]
-        return PixelatedState(*(part + move for part, move in zip(vars(self).values(), step.split(sizes))))
+        lengths = [len(part) for part in vars(self).values()]
+        return PixelatedState(*(part + move for part, move in zip(vars(self).values(), step.split(lengths))))
 
 
 class PixelatedModel:
     """Image and slopes of the whole model."""
 
-    def __init__(self, found, lattice, data, side):
-        self.layout, self.lattice, self.data = found.layout, lattice, data
-        self.scene, self.priors = ParametricScene(found.layout, lattice), ScenePriors(found.layout)
+    def __init__(self, fit_state, lattice, data, side):
+        self.layout, self.lattice, self.data = fit_state.layout, lattice, data
+        self.scene, self.priors = ParametricScene(fit_state.layout, lattice), ScenePriors(fit_state.layout)
         self.grid = self.potential = None
         counts = [0, 0]
-        if found.layout.lens:
-            lens, *_ = found.layout.slices("lens")
-            macro = found.values[0, lens]
-            radius = float(macro[0].exp())
+        if fit_state.layout.lens:
+            lens, *_ = fit_state.layout.slices("lens")
+            lens_params = fit_state.values[0, lens]
+            radius = float(lens_params[0].exp())
             step = 2 * POTENTIAL_RADIUS * radius / (POTENTIAL_NODES - 3)
-            self.potential = Potential((float(macro[4]), float(macro[5])), step, POTENTIAL_NODES)
+            self.potential = Potential((float(lens_params[4]), float(lens_params[5])), step, POTENTIAL_NODES)
             self.bent_unit = step**2
-            profiles = torch.stack([found.values[0, part]
-                                    for part in found.layout.slices("source")])
-            self.grid = SourceGrid(profiles, found.amplitudes[0, :found.layout.sources], side)
+            profiles = torch.stack([fit_state.values[0, part]
+                                    for part in fit_state.layout.slices("source")])
+            self.grid = SourceGrid(profiles, fit_state.amplitudes[0, :fit_state.layout.sources], side)
             self.root = self.grid.root()
             counts = [self.potential.count, self.grid.side**2]
-        self.start = PixelatedState(found.values[0].clone(), found.amplitudes[0].clone(),
+        self.start = PixelatedState(fit_state.values[0].clone(), fit_state.amplitudes[0].clone(),
                            *(torch.zeros(n, dtype=torch.float64) for n in counts))
 
     def rays(self, state, with_slopes=False):
         """Where rays meet the source plane, and the slopes of the deflection of the lens."""
         lattice, lens = self.lattice, self.layout.slices("lens")[0]
-        macro = state.values[None, lens].to(self.scene.dtype)
-        alpha, slopes = deflection_derivatives(lattice.x, lattice.y, macro, series_terms(macro))
+        lens_params = state.values[None, lens].to(self.scene.dtype)
+        alpha, slopes = deflection_derivatives(lattice.x, lattice.y, lens_params, series_terms(lens_params))
         more = self.potential.deflect(lattice.x.ravel(), lattice.y.ravel(),
                                       state.bent * self.bent_unit)
         beta = (lattice.x - alpha.real[0] - more[0], lattice.y - alpha.imag[0] - more[1])
@@ -242,15 +242,15 @@ class PixelatedModel:
         """The image at the declared resolution, margins included."""
         planes = self._unlensed(state)[0]
         n = self.layout.sources
-        sharp = torch.einsum("k,kyx->yx", state.amplitudes[n:].to(planes.dtype), planes)
+        target_image = torch.einsum("k,kyx->yx", state.amplitudes[n:].to(planes.dtype), planes)
         if not self.layout.lens:
-            return sharp
+            return target_image
         beta = self.rays(state)
         light = self.grid.light(beta, self.source(state))[0]
         for part, amplitude in zip(self.layout.slices("source"), state.amplitudes):
             light = light + amplitude.to(light.dtype) * sersic_derivatives(
                 *beta, state.values[None, part].to(light.dtype))[0][0]
-        return sharp + self.lattice.sharp(light)
+        return target_image + self.lattice.target_image(light)
 
     def _unlensed(self, state, with_slopes=False):
         values = state.values[None].to(self.scene.dtype)
@@ -260,7 +260,7 @@ class PixelatedModel:
                 plane, change = image(values[:, part], with_slopes)
                 planes.append(plane[0])
                 changes.append((part, change))
-        planes.append(torch.ones(self.lattice.sharp_shape, dtype=self.scene.dtype))
+        planes.append(torch.ones(self.lattice.target_shape, dtype=self.scene.dtype))
         return torch.stack(planes), changes
 
     def slopes(self, state):
@@ -272,21 +272,21 @@ class PixelatedModel:
         for (part, change), amplitude in zip(changes, amplitudes[layout.sources:]):
             parts[part] = amplitude * change[:, 0]
         if not layout.lens:
-            sharp = torch.cat([parts, planes])
-            return torch.einsum("k,kyx->yx", amplitudes, planes), sharp
-        beta, bent = self.rays(state, True)
+            target_images = torch.cat([parts, planes])
+            return torch.einsum("k,kyx->yx", amplitudes, planes), target_images
+        beta, deflection_derivs = self.rays(state, True)
         value, by_x, by_y = self.grid.light(beta, self.source(state))
         lensed = []
         for part, amplitude in zip(layout.slices("source"), amplitudes):
-            light, own = sersic_derivatives(*beta, state.values[None, part].to(dtype))
-            parts[part] = lattice.sharp(amplitude * own[:, 0])
-            lensed.append(lattice.sharp(light[0]))
-            by_x, by_y = by_x - amplitude * own[0, 0], by_y - amplitude * own[1, 0]
-        parts[layout.slices("lens")[0]] = lattice.sharp(-(by_x * bent.real + by_y * bent.imag))
+            light, light_derivs = sersic_derivatives(*beta, state.values[None, part].to(dtype))
+            parts[part] = lattice.target_image(amplitude * light_derivs[:, 0])
+            lensed.append(lattice.target_image(light[0]))
+            by_x, by_y = by_x - amplitude * light_derivs[0, 0], by_y - amplitude * light_derivs[1, 0]
+        parts[layout.slices("lens")[0]] = lattice.target_image(-(by_x * deflection_derivs.real + by_y * deflection_derivs.imag))
         nodes = self.potential.slopes(lattice.x.ravel(), lattice.y.ravel())
-        nodes = lattice.sharp(-self.bent_unit * (by_x * nodes[0] + by_y * nodes[1]))
-        pixels = lattice.sharp(self.grid.planes(beta))
+        nodes = lattice.target_image(-self.bent_unit * (by_x * nodes[0] + by_y * nodes[1]))
+        pixels = lattice.target_image(self.grid.planes(beta))
         pixels = torch.einsum("kyx,kj->jyx", pixels, self.root.to(dtype))
         planes = torch.cat([torch.stack(lensed), planes])
-        image = torch.einsum("k,kyx->yx", amplitudes, planes) + lattice.sharp(value)
+        image = torch.einsum("k,kyx->yx", amplitudes, planes) + lattice.target_image(value)
         return image, torch.cat([parts, planes, nodes, pixels])

@@ -23,15 +23,15 @@ SOURCE_IMAGE_RADIUS = (1.4, 2.0)
 TRIAL_STEPS, ACCEPTED_STEPS = 4, 6  # fit steps of each candidate component, and of the best one
 
 
-def insert(found, kind, values):
+def insert(fit_state, kind, values):
     """The best of some fits with another part, behind those of its kind."""
-    layout = found.layout
+    layout = fit_state.layout
     field = {"source": "sources", "light": "lights", "point": "points"}[kind]
     longer = replace(layout, **{field: getattr(layout, field) + 1})
-    place = longer.slices(kind)[-1].start
-    old = found.values[:1]
+    position = longer.slices(kind)[-1].start
+    old = fit_state.values[:1]
     new = torch.as_tensor(values, dtype=old.dtype)[None]
-    return LensFit(longer, torch.cat([old[:, :place], new, old[:, place:]], dim=1))
+    return LensFit(longer, torch.cat([old[:, :position], new, old[:, position:]], dim=1))
 
 
 def significance(residual, lattice, data):
@@ -49,47 +49,47 @@ def significance(residual, lattice, data):
         return (light / power.clamp(min=1e-6).sqrt())[0, 0]
 
 
-def candidates(found, place, lattice, anywhere=True):
+def candidates(fit_state, position, lattice, anywhere=True):
     """Fits with one part more, begun at a place of the image."""
-    x, y = place
+    x, y = position
     shape = [0.5, 0.3, 0.0, 0.0]
     near = False
-    if found.layout.lens:
-        radius, _, _, _, cx, cy = found.values[0, found.layout.slices("lens")[0]][:6].tolist()
+    if fit_state.layout.lens:
+        radius, _, _, _, cx, cy = fit_state.values[0, fit_state.layout.slices("lens")[0]][:6].tolist()
         near = math.hypot(x - cx, y - cy) < SOURCE_IMAGE_RADIUS[0] * math.exp(radius) + SOURCE_IMAGE_RADIUS[1]
     tried = [] if near and not anywhere else [
-        insert(found, "point", [x, y]), insert(found, "light", [x, y, *shape])]
-    if found.layout.lens and (near or anywhere):
-        model, lens = ParametricScene(found.layout, lattice), found.layout.slices("lens")[0]
-        beta = model.shoot(found.values[:1, lens].to(model.dtype))
+        insert(fit_state, "point", [x, y]), insert(fit_state, "light", [x, y, *shape])]
+    if fit_state.layout.lens and (near or anywhere):
+        model, lens = ParametricScene(fit_state.layout, lattice), fit_state.layout.slices("lens")[0]
+        beta = model.shoot(fit_state.values[:1, lens].to(model.dtype))
         # The ray that starts nearest to the place.
         i = int((lattice.y.ravel() - y).abs().argmin())
         j = int((lattice.x.ravel() - x).abs().argmin())
         behind = [float(b[0, i, j]) for b in beta]
-        tried.append(insert(found, "source", [*behind, -0.5, 0.0, 0.0, 0.0]))
+        tried.append(insert(fit_state, "source", [*behind, -0.5, 0.0, 0.0, 0.0]))
     return tried
 
 
-def add_components(found, lattice, data, most, anywhere=True):
+def add_components(fit_state, lattice, data, most, anywhere=True):
     """Add profiles and points for as long as what is left has significant peaks."""
-    found = evidence(found, lattice, data)
+    fit_state = evidence(fit_state, lattice, data)
     closed = torch.zeros(lattice.shape, dtype=torch.bool)
     for _ in range(most):
-        residual, _, _ = normal_parts(found, ParametricScene(found.layout, lattice), data)
+        residual, _, _ = normal_parts(fit_state, ParametricScene(fit_state.layout, lattice), data)
         peak = torch.where(closed, -torch.inf, significance(residual[0], lattice, data))
         if peak.max() < MIN_PEAK_SIGNIFICANCE:
             break
         i, j = divmod(int(peak.argmax()), lattice.shape[1])
-        place = [k - (n - 1) / 2 for k, n in zip((j, i), lattice.shape[::-1])]
-        tried = [evidence(fit(one, lattice, data, TRIAL_STEPS), lattice, data)
-                 for one in candidates(found, place, lattice, anywhere)]
-        best = min(tried, key=lambda one: float(one.cost[0]))
+        position = [k - (n - 1) / 2 for k, n in zip((j, i), lattice.shape[::-1])]
+        tried = [evidence(fit(candidate, lattice, data, TRIAL_STEPS), lattice, data)
+                 for candidate in candidates(fit_state, position, lattice, anywhere)]
+        best = min(tried, key=lambda candidate: float(candidate.cost[0]))
         best = evidence(fit(best, lattice, data, ACCEPTED_STEPS), lattice, data)
-        if best.cost[0] < found.cost[0]:
-            found = best
+        if best.cost[0] < fit_state.cost[0]:
+            fit_state = best
         else:
             closed[max(i - 1, 0):i + 2, max(j - 1, 0):j + 2] = True
-    return found
+    return fit_state
 
 
 ROUGH_FITS = ((0.1, 8), (0.03, 6))  # (relative model error, steps) of the first fits
@@ -108,30 +108,30 @@ EVIDENCE_TEMPERATURE = 16.0  # divides differences of log evidence, since no mod
 
 def starts(guesses, side, radius=None, fan=FIRST_SEARCH):
     """Where fits begin: at the guesses, and at others for what all of them have missed."""
-    macro, galaxy, source = guesses.double().split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
-    values = torch.cat([macro, source, galaxy], dim=-1)
-    (low, share), (count, turns, _) = RADIUS_GRID, fan
-    radii = [low * (share * side / low) ** (k / (count - 1)) for k in range(count)]
-    others = [values]
-    for each in radii + ([] if radius is None else [radius]):
+    lens_params, galaxy, source = guesses.double().split([len(LENS_PARAMETERS), len(LIGHT_PARAMETERS), len(LIGHT_PARAMETERS)], dim=-1)
+    values = torch.cat([lens_params, source, galaxy], dim=-1)
+    (low, side_fraction), (count, turns, _) = RADIUS_GRID, fan
+    radii = [low * (side_fraction * side / low) ** (k / (count - 1)) for k in range(count)]
+    candidates_found = [values]
+    for radius_tried in radii + ([] if radius is None else [radius]):
         for turn in range(turns):
             # A round lens in the middle.
-            other, angle = ScenePriors(SceneLayout()).mean[None].clone(), 2 * math.pi * turn / turns
-            other[0, 0] = math.log(each)
+            candidate, angle = ScenePriors(SceneLayout()).mean[None].clone(), 2 * math.pi * turn / turns
+            candidate[0, 0] = math.log(radius_tried)
             for k, component in enumerate((math.cos(angle), math.sin(angle))):
-                other[0, len(LENS_PARAMETERS) + k] = other[0, 4 + k] + SOURCE_OFFSET * each * component
-            others.append(other)
-    return torch.cat(others)
+                candidate[0, len(LENS_PARAMETERS) + k] = candidate[0, 4 + k] + SOURCE_OFFSET * radius_tried * component
+            candidates_found.append(candidate)
+    return torch.cat(candidates_found)
 
 
-def distinct(found, count):
+def distinct(fits, count):
     """The best fits that differ, as far as they are not much worse than the best one."""
-    order, kept = found.objective.argsort().tolist(), []
+    order, kept = fits.objective.argsort().tolist(), []
     # Radius, shear and place of the source.
-    told = found.values[:, [0, 6, 7, 8, 9]] / torch.tensor(MIN_PARAM_DISTANCE, dtype=torch.float64)
-    limit = MAX_CHI2_EXCESS[0] * found.objective.min() + MAX_CHI2_EXCESS[1]
+    scaled = fits.values[:, [0, 6, 7, 8, 9]] / torch.tensor(MIN_PARAM_DISTANCE, dtype=torch.float64)
+    limit = MAX_CHI2_EXCESS[0] * fits.objective.min() + MAX_CHI2_EXCESS[1]
     for k in order:
-        if found.objective[k] < limit and all((told[k] - told[j]).abs().max() > 1 for j in kept):
+        if fits.objective[k] < limit and all((scaled[k] - scaled[j]).abs().max() > 1 for j in kept):
             kept.append(k)
     return kept[:count]
 
@@ -143,9 +143,9 @@ def search(guesses, radius, coarse, fine, data, parts=6):
     tried = [_fit_galaxy(galaxy, coarse, data, parts)]
     for fan, holes in ((FIRST_SEARCH, False), (SECOND_SEARCH, True)):
         data = replace(data, holes=holes)
-        for one in _rough_fits(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
-            one = add_components(one, coarse, data, parts, anywhere=False)
-            tried.append((one, _compare_evidence(one, coarse, data)))
+        for fit_tried in _rough_fits(starts(guesses, side, radius, fan), coarse, data, fan[-1]):
+            fit_tried = add_components(fit_tried, coarse, data, parts, anywhere=False)
+            tried.append((fit_tried, _compare_evidence(fit_tried, coarse, data)))
         best, posterior = min(tried, key=lambda pair: pair[1].cost)
         odds = (tried[0][1].cost - min(pair[1].cost for pair in tried[1:]) + COMPONENT_PRIOR_COST["lens"]) / 2
         if best.layout.lens:
@@ -154,12 +154,12 @@ def search(guesses, radius, coarse, fine, data, parts=6):
         if posterior.chi2 < MAX_REDUCED_CHI2 * (data.count - posterior.freedom):
             break
     if posterior.model.layout.lens:
-        others = [one for _, one in tried if one.model.layout.lens]
-        posterior = replace(posterior, lens=_model_averaged_errors(posterior, others))
+        alternatives = [fit_tried for _, fit_tried in tried if fit_tried.model.layout.lens]
+        posterior = replace(posterior, lens=_model_averaged_errors(posterior, alternatives))
     return posterior, odds
 
 
-def _model_averaged_errors(best, others):
+def _model_averaged_errors(best, alternatives):
     r"""
     Covariance of the lens about the best one, over all models that were compared.
 
@@ -168,16 +168,16 @@ def _model_averaged_errors(best, others):
     power of 1/16, chosen on 55 simulated lenses, of whose Einstein radii 67 and 84 per cent were
     within one and two errors then; of all 335 that were found in 500 images 65 and 82.
     """
-    costs = torch.tensor([one.cost for one in others], dtype=torch.float64)
+    costs = torch.tensor([fit_found.cost for fit_found in alternatives], dtype=torch.float64)
     # That of the best one, evaluated more finely, is no less.
     costs = torch.cat([costs.amin()[None], costs])
-    shares = torch.softmax(-costs / (2 * EVIDENCE_TEMPERATURE), dim=0)
+    weights = torch.softmax(-costs / (2 * EVIDENCE_TEMPERATURE), dim=0)
     middle = best.state.values[best.model.layout.slices("lens")[0]]
-    whole = 0.0
-    for share, one in zip(shares, [best, *others]):
-        off = one.state.values[one.model.layout.slices("lens")[0]] - middle
-        whole = whole + share * (one.lens + torch.outer(off, off))
-    return whole
+    total_std = 0.0
+    for weight, fit_found in zip(weights, [best, *alternatives]):
+        off = fit_found.state.values[fit_found.model.layout.slices("lens")[0]] - middle
+        total_std = total_std + weight * (fit_found.lens + torch.outer(off, off))
+    return total_std
 
 
 def _fit_galaxy(galaxy, lattice, data, parts):
@@ -187,36 +187,36 @@ def _fit_galaxy(galaxy, lattice, data, parts):
     return alone, _compare_evidence(alone, lattice, data)
 
 
-def _compare_evidence(found, lattice, data):
+def _compare_evidence(fit_state, lattice, data):
     """The whole model of a fit, coarser than the last one: to be compared with others."""
-    return infer(found, lattice, data, side=COARSE_SOURCE_SIDE, rounds=1)
+    return infer(fit_state, lattice, data, side=COARSE_SOURCE_SIDE, rounds=1)
 
 
 def _rough_fits(values, lattice, data, kept):
     """Fits with a single source, with the light of the lens galaxy and without, the best few."""
-    found = []
+    fits = []
     for layout, start in ((SceneLayout(), values),
                           (SceneLayout(lights=0, galaxy=False), values[:, :-len(LIGHT_PARAMETERS)])):
         rough = LensFit(layout, start)
-        for share, steps in ROUGH_FITS:
-            rough = fit(rough, lattice, data.forgiving(share), steps)
+        for model_error, steps in ROUGH_FITS:
+            rough = fit(rough, lattice, data.forgiving(model_error), steps)
             rough = LensFit(layout, rough.values[distinct(rough, 3 * kept)])
         rough = evidence(fit(rough, lattice, data, REFINE_STEPS), lattice, data)
-        found += [(float(rough.cost[k]), layout, rough.values[k:k + 1])
+        fits += [(float(rough.cost[k]), layout, rough.values[k:k + 1])
                   for k in distinct(rough, kept)]
-    found.sort(key=lambda each: each[0])
-    limit = MAX_CHI2_EXCESS[0] * found[0][0] + MAX_CHI2_EXCESS[1]
+    fits.sort(key=lambda entry: entry[0])
+    limit = MAX_CHI2_EXCESS[0] * fits[0][0] + MAX_CHI2_EXCESS[1]
     return [fit(LensFit(layout, start), lattice, data, 0)
-            for cost, layout, start in found[:kept] if cost < limit]
+            for cost, layout, start in fits[:kept] if cost < limit]
 
 
-def _refit(found, posterior, lattice, data, parts):
+def _refit(fit_state, posterior, lattice, data, parts):
     """With parts in front of the source, too, for what its pixels can't explain."""
-    model = ParametricScene(found.layout, lattice)
-    state = LensFit(found.layout, posterior.state.values[None], posterior.state.amplitudes[None])
+    model = ParametricScene(fit_state.layout, lattice)
+    state = LensFit(fit_state.layout, posterior.state.values[None], posterior.state.amplitudes[None])
     profiles = data.values - normal_parts(state, model, data)[0][0]
-    rest = replace(data, values=data.values - (posterior.expected - profiles).float())
-    more = add_components(fit(state, lattice, rest, 2), lattice, rest, parts)
-    if more.layout == found.layout:
-        return found
-    return min((found, more), key=lambda one: _compare_evidence(one, lattice, data).cost)
+    residual_data = replace(data, values=data.values - (posterior.expected - profiles).float())
+    more = add_components(fit(state, lattice, residual_data, 2), lattice, residual_data, parts)
+    if more.layout == fit_state.layout:
+        return fit_state
+    return min((fit_state, more), key=lambda fit_found: _compare_evidence(fit_found, lattice, data).cost)

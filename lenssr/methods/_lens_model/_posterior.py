@@ -72,7 +72,7 @@ class Posterior:
         return (moved.T @ self.slopes.double()).reshape(count, *self.image.shape)
 
 
-def infer(found, lattice, data, side=SOURCE_SIDE, rounds=N_LINEARIZATIONS):
+def infer(fit_state, lattice, data, side=SOURCE_SIDE, rounds=N_LINEARIZATIONS):
     """
     Fit the whole model, beginning with profiles.
 
@@ -81,13 +81,13 @@ def infer(found, lattice, data, side=SOURCE_SIDE, rounds=N_LINEARIZATIONS):
     doi:10.1162/neco.1992.4.3.415; for lenses Suyu et al. 2006, 2006MNRAS.371..983S), the
     model being linear there.
     """
-    model = PixelatedModel(found, lattice, data, side)
+    model = PixelatedModel(fit_state, lattice, data, side)
     state, widths, objective = model.start, None, None
-    low, high = found.layout.bounds()
+    low, high = fit_state.layout.bounds()
     weight = data.weight.ravel().double()
     for round_ in range(rounds + 1):
-        image, sharp = model.slopes(state)
-        jacobian = lattice.data(sharp[None])[0].flatten(1).double()
+        image, target_images = model.slopes(state)
+        jacobian = lattice.data(target_images[None])[0].flatten(1).double()
         residual = (data.values - lattice.data(image[None, None])[0, 0]).ravel().double()
         fisher = (jacobian * weight) @ jacobian.T
         right = (jacobian * weight) @ residual
@@ -99,9 +99,9 @@ def infer(found, lattice, data, side=SOURCE_SIDE, rounds=N_LINEARIZATIONS):
         if objective is None:
             objective = _objective(model, state, data, lattice, precision)
         for damping in STEP_DAMPINGS:
-            whole = fisher + precision
-            whole.diagonal().mul_(1 + damping)
-            trial = state.moved(torch.linalg.solve(whole, right - slope))
+            hessian = fisher + precision
+            hessian.diagonal().mul_(1 + damping)
+            trial = state.moved(torch.linalg.solve(hessian, right - slope))
             trial.values = trial.values.clamp(low, high)
             value = _objective(model, trial, data, lattice, precision)
             if value < objective:
@@ -110,16 +110,16 @@ def infer(found, lattice, data, side=SOURCE_SIDE, rounds=N_LINEARIZATIONS):
         else:
             break
     chi2 = float((residual**2 * weight).sum())
-    inner, whole = lattice.inner(sharp).flatten(1), fisher + precision
+    inner, hessian = lattice.inner(target_images).flatten(1), fisher + precision
     n, k, _, _ = _sizes(model)
     amplitudes = slice(n, n + k)
-    cost = (_objective(model, state, data, lattice, precision) + component_cost(found.layout, data)
-            + float(torch.logdet(whole) - torch.logdet(whole[amplitudes, amplitudes])
+    cost = (_objective(model, state, data, lattice, precision) + component_cost(fit_state.layout, data)
+            + float(torch.logdet(hessian) - torch.logdet(hessian[amplitudes, amplitudes])
                     - torch.logdet(precision[:n, :n])
                     - precision.diagonal()[n + k:].log().sum()))
     return Posterior(model, state, lattice.inner(image), inner, jacobian,
                      data.values - residual.reshape(data.values.shape),
-                     torch.linalg.cholesky(whole), fisher, chi2, widths, cost)
+                     torch.linalg.cholesky(hessian), fisher, chi2, widths, cost)
 
 
 def _sizes(model):
@@ -145,11 +145,11 @@ def _prior(model, state, widths, fisher):
 
 def _objective(model, state, data, lattice, precision):
     n, k, _, _ = _sizes(model)
-    seen = lattice.data(model.image(state)[None, None])[0, 0]
-    chi2 = float(((data.values - seen) ** 2 * data.weight).double().sum())
-    rest = state.joined()[n + k:]
+    predicted = lattice.data(model.image(state)[None, None])[0, 0]
+    chi2 = float(((data.values - predicted) ** 2 * data.weight).double().sum())
+    pixels = state.joined()[n + k:]
     return (chi2 + float(model.priors(state.values[None])[0])
-            + float((rest**2 * precision.diagonal()[n + k:]).sum()))
+            + float((pixels**2 * precision.diagonal()[n + k:]).sum()))
 
 
 def _widths(model, state, fisher, right):
@@ -179,16 +179,16 @@ def critical_curves(beta, x, y):
     """Where the magnification is infinite, and what is behind."""
     xy, xx = np.gradient(beta[0], y, x)
     yy, yx = np.gradient(beta[1], y, x)
-    found = []
+    curves = []
     for path in find_contours(xx * yy - xy * yx, 0.0):
         curve = np.stack([np.interp(path[:, 1], np.arange(len(x)), x),
                           np.interp(path[:, 0], np.arange(len(y)), y)], axis=1)
         if abs(_area(curve)) < MIN_CRITICAL_AREA:
             continue
         behind = [ndimage.map_coordinates(b, path.T, order=1) for b in beta]
-        found.append((curve, np.stack(behind, axis=1)))
-    found.sort(key=lambda pair: -abs(_area(pair[0])))
-    return [curve for curve, _ in found], [caustic for _, caustic in found]
+        curves.append((curve, np.stack(behind, axis=1)))
+    curves.sort(key=lambda pair: -abs(_area(pair[0])))
+    return [curve for curve, _ in curves], [caustic for _, caustic in curves]
 
 
 def _area(curve):
@@ -205,10 +205,10 @@ def solution(posterior, scale, noise):
     # From logarithm and input pixels to output pixels.
     radius = scale * np.exp(values[0])
     unit = np.array([radius, 1, 1, 1, scale, scale, 1, 1])
-    found = np.array([radius, *values[1:4], *(scale * values[4:6] + middle), *values[6:]])
+    parameters = np.array([radius, *values[1:4], *(scale * values[4:6] + middle), *values[6:]])
     covariance = covariance * np.outer(unit, unit)
     names = ["theta_E", *(p.name for p in LENS_PARAMETERS[1:])]
-    table = Table({"name": names, "value": found, "error": np.sqrt(np.diag(covariance)),
+    table = Table({"name": names, "value": parameters, "error": np.sqrt(np.diag(covariance)),
                    "unit": ["pix" if name in ("theta_E", "x", "y") else "" for name in names]})
     beta = [b.double().numpy() for b in model.rays(state)]
     curves, caustics = critical_curves(beta, lattice.x.ravel().double().numpy(),
@@ -218,7 +218,7 @@ def solution(posterior, scale, noise):
         table, covariance, noise * image.numpy(),
         tuple(float(axis[0]) * scale + m for axis, m in zip(axes, middle)),
         float(axes[0][1] - axes[0][0]) * scale,
-        *([scale * curve + middle for curve in several] for several in (curves, caustics)),
+        *([scale * curve + middle for curve in curve_list] for curve_list in (curves, caustics)),
         potential=_convergence(model, state, values))
 
 
@@ -238,12 +238,12 @@ def _source(model, state):
     return image, axes
 
 
-def _convergence(model, state, macro):
+def _convergence(model, state, lens_params):
     """Root mean square of the convergence of the potential within the Einstein radius."""
-    radius, step = np.exp(macro[0]), 0.1
-    place = torch.arange(-radius, radius + step, step, dtype=torch.float64)
-    ax, ay = model.potential.deflect(place + macro[4], place + macro[5],
+    radius, step = np.exp(lens_params[0]), 0.1
+    position = torch.arange(-radius, radius + step, step, dtype=torch.float64)
+    ax, ay = model.potential.deflect(position + lens_params[4], position + lens_params[5],
                                      state.bent * model.bent_unit)
     kappa = (np.gradient(ax.numpy(), step, axis=1) + np.gradient(ay.numpy(), step, axis=0)) / 2
-    inside = np.hypot(*np.meshgrid(place.numpy(), place.numpy())) < radius
+    inside = np.hypot(*np.meshgrid(position.numpy(), position.numpy())) < radius
     return float(np.sqrt(np.mean(kappa[inside] ** 2)))

@@ -54,11 +54,11 @@ class SceneLayout:
         """Kind and slice of each part."""
         kinds = (["lens"] * self.lens + ["source"] * self.sources + ["light"] * self.lights
                  + ["point"] * self.points)
-        start, found = 0, []
+        start, slices = 0, []
         for kind in kinds:
-            found.append((kind, slice(start, start + N_PARAMETERS[kind])))
+            slices.append((kind, slice(start, start + N_PARAMETERS[kind])))
             start += N_PARAMETERS[kind]
-        return found
+        return slices
 
     def slices(self, kind):
         """Slices of the parts of a kind."""
@@ -103,8 +103,8 @@ class ScenePriors:
             for k in (0, 1):
                 self._tie(first.start + k, clump.start + k, CLUMP_OFFSET)
 
-    def _tie(self, one, other, scale):
-        pair = torch.tensor([one, other])
+    def _tie(self, first, second, scale):
+        pair = torch.tensor([first, second])
         self.precision[pair[:, None], pair] += torch.tensor(
             [[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64) / scale**2
 
@@ -122,42 +122,42 @@ class ParametricScene:
         self.layout, self.lattice = layout, lattice
         self.dtype = lattice.x.dtype
 
-    def shoot(self, macro):
+    def shoot(self, lens_params):
         """Where rays from the lattice meet the source plane, ``(batch, ny, nx)`` each."""
-        ax, ay = deflection(self.lattice.x, self.lattice.y, macro, series_terms(macro))
+        ax, ay = deflection(self.lattice.x, self.lattice.y, lens_params, series_terms(lens_params))
         return self.lattice.x - ax, self.lattice.y - ay
 
     def planes(self, values, with_slopes=False):
         """Images of sources, lights, points and the sky at the declared resolution."""
         values, lattice, layout = values.to(self.dtype), self.lattice, self.layout
-        found, changes = [], []
+        plane_list, changes = [], []
         if layout.lens:
             lens = layout.slices("lens")[0]
-            macro = values[:, lens]
+            lens_params = values[:, lens]
             if with_slopes:
-                alpha, bent = deflection_derivatives(lattice.x, lattice.y, macro, series_terms(macro))
+                alpha, deflection_derivs = deflection_derivatives(lattice.x, lattice.y, lens_params, series_terms(lens_params))
                 beta = lattice.x - alpha.real, lattice.y - alpha.imag
             else:
-                beta = self.shoot(macro)
+                beta = self.shoot(lens_params)
         for part in layout.slices("source"):
             if with_slopes:
-                light, own = sersic_derivatives(*beta, values[:, part])
+                light, light_derivs = sersic_derivatives(*beta, values[:, part])
                 # A ray that is moved meets what a source moved the other way would show it.
-                through = own[0] * bent.real + own[1] * bent.imag
-                changes += [(len(found), part, lattice.sharp(own)),
-                            (len(found), lens, lattice.sharp(through))]
+                through = light_derivs[0] * deflection_derivs.real + light_derivs[1] * deflection_derivs.imag
+                changes += [(len(plane_list), part, lattice.target_image(light_derivs)),
+                            (len(plane_list), lens, lattice.target_image(through))]
             else:
                 light = sersic_profile(*beta, values[:, part])
-            found.append(lattice.sharp(light))
+            plane_list.append(lattice.target_image(light))
         for kind, image in (("light", self._galaxy), ("point", self._point)):
             for part in layout.slices(kind):
                 plane, change = image(values[:, part], with_slopes)
                 if with_slopes:
-                    changes.append((len(found), part, change))
-                found.append(plane)
-        sky = torch.ones(len(values), *lattice.sharp_shape, dtype=self.dtype,
+                    changes.append((len(plane_list), part, change))
+                plane_list.append(plane)
+        sky = torch.ones(len(values), *lattice.target_shape, dtype=self.dtype,
                          device=values.device)
-        return torch.stack([*found, sky], dim=1), changes
+        return torch.stack([*plane_list, sky], dim=1), changes
 
     def _galaxy(self, values, with_slopes):
         """Image of profiles, whose cusps are integrated over the cells of the lattice."""
@@ -178,13 +178,13 @@ class ParametricScene:
             middle = CUSP_SUBPIXELS // 2
             blocks = blocks.unflatten(-1, (-1, CUSP_SUBPIXELS)).unflatten(-3, (-1, CUSP_SUBPIXELS))
             more = blocks.mean(dim=(-3, -1)) - blocks[..., middle, :, middle]
-            return lattice.sharp(light) + blurs[1] @ more @ blurs[0].transpose(1, 2)
+            return lattice.target_image(light) + blurs[1] @ more @ blurs[0].transpose(1, 2)
 
         if not with_slopes:
             return image(sersic_profile(lattice.x, lattice.y, values), sersic_profile(x, y, values)), None
-        whole, near = (sersic_derivatives(*places, values) for places in (
+        coarse, near = (sersic_derivatives(*positions, values) for positions in (
             (lattice.x, lattice.y), (x, y)))
-        return image(whole[0], near[0]), image(whole[1], near[1])
+        return image(coarse[0], near[0]), image(coarse[1], near[1])
 
     def _point(self, values, with_slopes):
         """Image of point sources of unit flux."""
@@ -214,15 +214,15 @@ class SourceGrid:
         flux = (amplitudes * radii**2).clamp(min=0) + 1e-12
         self.centre = (profiles[:, :2] * flux[:, None]).sum(0) / flux.sum()
         off = (profiles[:, :2] - self.centre).norm(dim=1)
-        share = flux / flux.sum()
-        size = float((share * (off + radii)).sum())
+        fraction = flux / flux.sum()
+        size = float((fraction * (off + radii)).sum())
         self.half = SOURCE_RADIUS * max(size, 0.3)
         self.step = 2 * self.half / (side - 1)
 
     def axes(self):
         """Places of the pixels along x and y."""
-        place = torch.linspace(-self.half, self.half, self.side, dtype=torch.float64)
-        return tuple(c + place for c in self.centre)
+        position = torch.linspace(-self.half, self.half, self.side, dtype=torch.float64)
+        return tuple(c + position for c in self.centre)
 
     def smooth(self):
         """Surface brightness of the profiles at the pixels, ``(side, side)``."""
@@ -244,12 +244,12 @@ class SourceGrid:
 
     def _weights(self, beta):
         """For each ray, its cell and its place therein; none for rays that miss the grid."""
-        found = []
+        weights = []
         for b, c in zip(beta, self.centre):
             u = (b - (float(c) - self.half)) / self.step
             cell = u.floor().clamp(0, self.side - 2)
-            found.append((cell.long(), u - cell, (u > 0) & (u < self.side - 1)))
-        (ix, fx, okx), (iy, fy, oky) = found
+            weights.append((cell.long(), u - cell, (u > 0) & (u < self.side - 1)))
+        (ix, fx, okx), (iy, fy, oky) = weights
         return ix, iy, fx, fy, okx & oky
 
     def planes(self, beta):

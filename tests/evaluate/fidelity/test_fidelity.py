@@ -157,15 +157,15 @@ def test_methods_are_told_what_is_wrong(found):
     widths = []
     register_method("seen", lambda: type("Seen", (), {"restore": staticmethod(seen)}),
                     overwrite=True)
-    result = fidelity(make_pairs(), ["fine", "seen"], parts="coverage", n=12, told_noise=0.5,
-                      told_psf=1.1)
+    result = fidelity(make_pairs(), ["fine", "seen"], parts="coverage", n=12, noise_scale_error=0.5,
+                      psf_scale_error=1.1)
     bold = rows(found(), "coverage", "bold", split="all")[0]
     row = rows(result, "coverage", "fine", split="all")[0]
     assert row["within_1"] == pytest.approx(bold["within_1"], abs=1e-9)
     assert widths == pytest.approx([3.3] * 12, rel=0.02)
-    assert (result.meta["told_noise"], result.meta["told_psf"]) == (0.5, 1.1)
+    assert (result.meta["noise_scale_error"], result.meta["psf_scale_error"]) == (0.5, 1.1)
     bare = [LensPair(CCDData(p.lr.data, unit="adu"), p.hr) for p in make_pairs(1)]
-    for name in ("told_psf", "told_noise"):
+    for name in ("psf_scale_error", "noise_scale_error"):
         result = fidelity(bare, ["fine"], parts="coverage", **{name: 1.1})
         assert f"`{name}` must be 1 for pairs without" in result.meta["not_run"]["fine"]
 
@@ -306,8 +306,8 @@ def test_einstein_radii():
     (dict(methods=["optimal_linear"]), "`methods` must be names that `lenssr methods` lists"),
     (dict(methods=["bilinaer"]), "did you mean 'bilinear'"),
     (dict(n=0), "`n` must be a positive integer, got 0"),
-    (dict(told_psf=0), "`told_psf` must be a positive number, got 0"),
-    (dict(told_noise=-1), "`told_noise` must be a positive number"),
+    (dict(psf_scale_error=0), "`psf_scale_error` must be a positive number, got 0"),
+    (dict(noise_scale_error=-1), "`noise_scale_error` must be a positive number"),
     (dict(seed=-1), "`seed` must be a non-negative integer"),
     (dict(scale=3), "`scale` must be that of the pairs, 2, got 3"),
     (dict(weights={"bilinear": "x"}), "`weights` must have labels that no method has"),
