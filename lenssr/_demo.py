@@ -1,4 +1,4 @@
-"""The demo: a real lens, degraded to ground seeing, super-resolved and compared."""
+"""Demonstration: a real lens at ground-based seeing, super-resolved and compared with its truth."""
 
 import os
 import warnings
@@ -14,7 +14,10 @@ METHODS = ("bilinear", "richardson_lucy", "rcan", "unrolled")
 
 
 def run_demo(folder, *, overwrite=False, device=None):
-    """Super-resolve the lens that comes with lenssr, and compare with its truth."""
+    """
+    Super-resolve the demonstration lens, write files into a folder, and return a table of
+    metrics.
+    """
     folder = Path(folder)
     names = ["input.fits", "truth.fits", *(f"{m}.fits" for m in METHODS), "demo.png"]
     existing = [name for name in names if (folder / name).exists()]

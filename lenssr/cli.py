@@ -1,4 +1,4 @@
-"""The command line: the public functions of lenssr, and nothing else."""
+"""Command line of lenssr."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import warnings
 
 
 def main(arguments=None):
-    """Run ``lenssr``."""
+    """Run the command line ``lenssr`` and return its exit status."""
     from lenssr import LensSRWarning
 
     options = _parser().parse_args(arguments)
@@ -387,7 +387,7 @@ def _report(options):
 
 
 def _labelled_weights(texts):
-    """Files of weights by their labels, of words ``FILE[=LABEL]``."""
+    """Parse words ``FILE[=LABEL]`` to a dict of weights files."""
     weights = {}
     for text in texts:
         label, file = _labelled(text)
@@ -408,7 +408,7 @@ def _fidelity(options):
 
 
 def _check_output(name, path, overwrite):
-    """Refuse an output file before any work is done for it."""
+    """Raise an error before any work if an output file exists."""
     if os.path.exists(path) and not overwrite:
         raise OSError(f"{path} exists already; say --overwrite to replace it")
     folder = os.path.dirname(os.path.abspath(path))
@@ -494,7 +494,7 @@ def _evaluate(options):
 
 
 def _psf(text):
-    """A FWHM where the text is a number with a unit, a path otherwise."""
+    """Parse a FWHM with a unit, or return a path."""
     from astropy import units as u
 
     if text is None or os.path.exists(text):
@@ -507,7 +507,7 @@ def _psf(text):
 
 
 def _number(text):
-    """An int or float where the text is one, the text otherwise."""
+    """Parse an int or a float, or return the text."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -517,7 +517,7 @@ def _number(text):
 
 
 def _labelled(text):
-    """Label and file of ``FILE=LABEL``; a file without one is called by its name."""
+    """Parse ``FILE=LABEL``; the default label is the file name."""
     file, _, label = text.partition("=")
     return label or os.path.splitext(os.path.basename(file))[0], file
 

@@ -1,4 +1,4 @@
-"""Which dark matter is in images: the front door."""
+"""Public function `classify`, and inference with trained classifiers."""
 
 import warnings
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ CARD_DIGITS = 5  # significant digits of the numbers in a card
 
 
 def feature_domain(features, labels, classes):
-    """Where the features of images that a classifier knows lie."""
+    """Measure the class means, the widths and the distance limit of classifier features."""
     means = np.stack([features[labels == k].mean(axis=0) for k in range(classes)])
     spread = (features - means[labels]).std(axis=0)
     widths = np.maximum(spread, 1e-3 * spread.max() + 1e-12)
@@ -33,10 +33,10 @@ def feature_domain(features, labels, classes):
 
 def domain_distance(features, domain):
     r"""
-    Distance of images from the nearest class.
+    Measure the distance of images from the nearest class mean.
 
-    :math:`\sqrt{\min_k \frac{1}{c} \sum_j (f_j - \mu_{kj})^2 / \sigma_j^2}`, that of Mahalanobis
-    (Lee et al. 2018, arXiv:1807.03888) with the widths of features alone.
+    :math:`\sqrt{\min_k \frac{1}{c} \sum_j (f_j - \mu_{kj})^2 / \sigma_j^2}`, a Mahalanobis
+    distance with a diagonal covariance (Lee et al. 2018, arXiv:1807.03888).
     """
     means, widths = np.asarray(domain["means"]), np.asarray(domain["widths"])
     offset = (features[:, None] - means) / widths
@@ -44,7 +44,7 @@ def domain_distance(features, domain):
 
 
 def _short(values):
-    """Numbers for a card, which need no sixteen digits."""
+    """Round numbers for a card."""
     return [_short(v) if np.ndim(v) else float(f"{v:.{CARD_DIGITS}g}") for v in values]
 
 
@@ -53,14 +53,17 @@ TEMPERATURE_RANGE = (0.05, 20.0)  # limits of the fitted temperature
 
 
 def probabilities(logits, temperature=1.0):
-    """Softmax of logits over a temperature."""
+    """Compute the softmax of logits divided by a temperature."""
     z = np.asarray(logits, dtype=float) / temperature
     z = np.exp(z - z.max(axis=-1, keepdims=True))
     return z / z.sum(axis=-1, keepdims=True)
 
 
 def find_temperature(logits, labels):
-    """The temperature that makes labels most likely (Guo et al. 2017, arXiv:1706.04599)."""
+    """
+    Fit the temperature that maximises the likelihood of the labels (Guo et al. 2017,
+    arXiv:1706.04599).
+    """
     from scipy.optimize import minimize_scalar
 
     rows = np.arange(len(labels))
@@ -74,7 +77,7 @@ def find_temperature(logits, labels):
 
 
 def calibration_error(probabilities, labels, bins=CONFIDENCE_BINS):
-    """Expected calibration error: how far confidence is from accuracy (Naeini et al. 2015)."""
+    """Compute the expected calibration error of predicted probabilities (Naeini et al. 2015)."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
     gap = np.bincount(bin_index, confidence - right, minlength=bins)
@@ -87,7 +90,7 @@ PREDICTION_BATCH = 64  # images that are classified together
 
 @torch.no_grad()
 def predict_logits(network, images):
-    """Mean of what a classifier says over the eight symmetries of the square."""
+    """Average the logits of images over the eight symmetries of the square."""
     logits, features = 0.0, 0.0
     for turn in range(N_SYMMETRIES):
         # The axes of images come first there.
@@ -100,7 +103,7 @@ def predict_logits(network, images):
 
 @dataclass
 class TrainedClassifier:
-    """A trained classifier."""
+    """Trained classifier with its card."""
 
     network: torch.nn.Module
     card: object
@@ -108,16 +111,16 @@ class TrainedClassifier:
 
     @property
     def classes(self):
-        """Names of the classes, in the order of the probabilities."""
+        """Class names, in the order of the probabilities."""
         return tuple(self.card.classifier["classes"])
 
     @property
     def restored_by(self):
-        """The ``SRWEIGHT`` of the images that it was trained on; earlier ones saw sharp ones."""
+        """``SRWEIGHT`` of the training images, or "none" for sharp images."""
         return self.card.classifier.get("restored_by", "none")
 
     def __call__(self, images):
-        """Probabilities, and distances from what it knows."""
+        """Predict probabilities and out-of-distribution distances of images ``(n, ny, nx)``."""
         all_logits, all_features = [], []
         for start in range(0, len(images), PREDICTION_BATCH):
             part = torch.as_tensor(np.asarray(images[start:start + PREDICTION_BATCH], dtype=np.float32))
@@ -130,7 +133,7 @@ class TrainedClassifier:
 
 
 def open_classifier(classifier, device=None):
-    """The `Judge` of a file of weights."""
+    """Load a `TrainedClassifier` from a weights file."""
     network, card = load_network(classifier)
     if not card.classifier:
         raise ValueError(f"`classifier` must be weights of a classifier, got {card.name!r} of "
@@ -233,8 +236,8 @@ def _warn_domain(table, judge, unknown):
 
 def _batches(data, hdu, mask):
     """
-    Images of the same shape together, as arrays ``(n, ny, nx)`` on a sky of zero, and what
-    restored them, None where that is not told.
+    Yield images of one shape as an array ``(n, ny, nx)`` with sky level zero, and their
+    ``SRWEIGHT``.
     """
     if isinstance(data, str | Path) and Path(data).is_dir():
         from lenssr.simulate import open_catalog
@@ -255,7 +258,7 @@ def _batches(data, hdu, mask):
 
 
 def _is_list_of_images(data):
-    """Whether a list holds images, and not the rows of one."""
+    """Return whether ``data`` is a list of images rather than the rows of one image."""
     if not isinstance(data, list | tuple) or isinstance(data, fits.HDUList) or not data:
         return False
     first = data[0]
@@ -264,10 +267,7 @@ def _is_list_of_images(data):
 
 
 def _plane(data, hdu, mask, which):
-    """
-    One image on a sky of zero, checked, and what its header says of the weights that restored
-    it; ``which`` is its number for errors.
-    """
+    """Check image number ``which``, subtract its sky level, and return it with its ``SRWEIGHT``."""
     with warnings.catch_warnings():
         # Images are looked at relative to their peak, whatever their noise.
         warnings.filterwarnings("ignore", "no uncertainty was given", LensSRWarning)

@@ -1,4 +1,4 @@
-"""The same lenses seen in different ways: sharp, interpolated, restored."""
+"""Dark-matter experiment: classification of sharp, observed and restored images."""
 
 import dataclasses
 import json
@@ -40,7 +40,10 @@ CONSISTENT_SUFFIX = ", data-consistent"
 
 
 def lens_images(batch):
-    """Observed images of a batch of pairs, as methods receive them, and their truths."""
+    """
+    Return the observed images of a batch of pairs as `~lenssr.image.LensImage`, and their
+    truths.
+    """
     sky = batch.seen.electrons.double().numpy()
     scale = batch.truth.shape[-1] // batch.lr.shape[-1]
     images = []
@@ -53,12 +56,12 @@ def lens_images(batch):
 
 
 def restorer_from_method(name, scale=2, device=None, **options):
-    """The map from a `~lenssr.image.LensImage` to its restored image, by a method's name."""
+    """Return a function that restores a `~lenssr.image.LensImage` with a named method."""
     return _restorer(make_method(name, scale, options), scale, device)
 
 
 def restorer_from_weights(file, scale=2, device=None):
-    """The same, by a file of weights."""
+    """Return a function that restores a `~lenssr.image.LensImage` with a weights file."""
     architecture = read_card(file).network["architecture"]
     return _restorer(make_method(architecture, scale, {"weights": file}), scale, device)
 
@@ -74,7 +77,7 @@ def _restorer(method, scale, device):
 
 
 def restore_consistently(restorer, image, scale=2):
-    """What a way makes of an image, moved to the nearest that agrees with the data."""
+    """Restore an image and move the result to the nearest image consistent with the data."""
     mean, operator = restorer(image), DataResidual(image, scale)
     residual = operator.residual(mean)
     if np.sum(residual**2) <= operator.count:
@@ -84,26 +87,26 @@ def restore_consistently(restorer, image, scale=2):
 
 
 class Restorations:
-    """Images of pairs by all ways."""
+    """Restored images of pairs, by several restorers."""
 
     def __init__(self, restorers):
         self.restorers = {"HR": None, **restorers}
 
     @classmethod
     def with_consistent(cls, restorers, labels):
-        """Those of ``labels`` also moved to agree with the data."""
+        """Add data-consistent results of the restorers ``labels``."""
         moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, restorers[label]) for label in labels}
         return cls({**restorers, **moved})
 
     @classmethod
     def only(cls, restorers):
-        """Some of the ways, as `ways` has them: None is the truth."""
+        """Select restorers; `None` stands for the truth."""
         restorations = cls({})
         restorations.ways = dict(restorers)
         return restorations
 
     def __call__(self, batch):
-        """Images by label, each ``(n, scale m, scale m)``, of a batch of pairs."""
+        """Restore a batch of pairs; return arrays ``(n, scale * m, scale * m)`` by label."""
         images, truths = lens_images(batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)
@@ -127,8 +130,8 @@ TEST_SEED = 5  # seed of the test pairs, which no network is trained on
 
 class TrainingPlan:
     """
-    The trainings of the experiment, made as they are asked for; what is there, or comes with lenssr
-    by the same recipe, is not made again.
+    Trainings of the experiment, run on demand; matching finished or shipped weights are
+    reused.
     """
 
     def __init__(self, folder, preset="classification", *, effort=1.0, device=None,
@@ -137,12 +140,12 @@ class TrainingPlan:
         self.device, self.progress = device, progress
 
     def restorer(self, name):
-        """File of weights of the network trained on one of the `RESTORERS`."""
+        """Return the weights file of the network trained on one of the `RESTORERS`."""
         recipe = self.restorer_recipe(name)
         return self._made(recipe, fit)
 
     def restorer_recipe(self, name):
-        """The `~lenssr.train.Recipe` of that."""
+        """Return the recipe of a restoration network."""
         recipe, classes = Recipe.read(RESTORER_RECIPE), list(RESTORERS[name])
         scenes = recipe.data.scenes if len(classes) > 1 else recipe.data.scenes // 2
         data = dataclasses.replace(recipe.data, preset=self.preset, scenes=scenes,
@@ -151,12 +154,12 @@ class TrainingPlan:
                                    training=self._training(recipe))
 
     def classifier(self, inputs="hr", restorer=None, noise=0.0, preset=None):
-        """File of weights of a classifier."""
+        """Return the weights file of a classifier."""
         return self._made(self.classifier_recipe(inputs, restorer, noise, preset),
                           train_classifier)
 
     def classifier_recipe(self, inputs, restorer=None, noise=0.0, preset=None):
-        """The `ClassifierRecipe` of that: the shipped one, shown something else."""
+        """Return the recipe of a classifier: the shipped recipe with other inputs."""
         recipe = ClassifierRecipe.read(CLASSIFIER_RECIPE)
         inputs = InputConfig(inputs, 2, str(self.restorer(restorer)) if restorer else None, noise)
         name = "-".join([recipe.name, *([inputs.input] if inputs.input != "hr" else []),
@@ -172,7 +175,7 @@ class TrainingPlan:
                                    inputs=inputs)
 
     def _training(self, recipe, step_fraction=1):
-        """That of a recipe, of a share of its steps."""
+        """Return the training options of a recipe with a fraction of its steps."""
         training = recipe.training
         steps = max(1, round(self.effort * training.steps * step_fraction))
         return dataclasses.replace(training, steps=steps, warmup=min(training.warmup, steps),
@@ -189,7 +192,7 @@ class TrainingPlan:
 
 
 def check_recipe(path, recipe):
-    """`ValueError` unless weights were made by a recipe, wherever the folder of the runs was."""
+    """Raise `ValueError` unless weights were trained by a recipe, apart from folder names."""
     difference = other_recipe(path, recipe)
     if difference:
         raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
@@ -197,7 +200,7 @@ def check_recipe(path, recipe):
 
 
 def other_recipe(path, recipe):
-    """By what the recipe of weights differs from another, in words, but for folders; or nothing."""
+    """Describe the first difference between the recipe of weights and another recipe."""
     # Keys that an earlier version did not have are as they are by default.
     old = type(recipe).from_dict(read_card(path).recipe)
     old, new = _without_folders(old), _without_folders(recipe)
@@ -205,7 +208,7 @@ def other_recipe(path, recipe):
 
 
 def _without_folders(recipe):
-    """A recipe as a card has it, without the folders that its weights are in."""
+    """Return a recipe as a card stores it, without the folders of weights."""
     fields = json.loads(json.dumps(recipe.as_dict()))
     for part, key in (("training", "init"), ("inputs", "weights")):
         file = fields.get(part, {}).get(key)
@@ -320,7 +323,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
 
 
 def _open_restorations(plan, restorers, device):
-    """All ways to see a lens, with what has to be trained for them, and marks of their weights."""
+    """Train or load all restorers; return them with the checksums of their weights."""
     restored_by_label = {name: restorer_from_method(name, device=device) for name in METHODS}
     files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
     restored_by_label |= {label: restorer_from_weights(file, device=device) for label, file in files.items()}
@@ -331,7 +334,7 @@ def _open_restorations(plan, restorers, device):
 
 
 def _open_classifiers(plan, classifiers, restorations, device):
-    """Classifiers by name, that of sharp images first; those whose images there are none of go."""
+    """Train or load the classifiers, the classifier of sharp images first."""
     names = [name for name in CLASSIFIERS if name in classifiers or name == "HR"]
     if plan.preset != MATCHED_PRESET:
         names = [name for name in names if CLASSIFIERS[name][-1] not in OTHER_PRESETS.values()]
@@ -340,7 +343,7 @@ def _open_classifiers(plan, classifiers, restorations, device):
 
 
 def _other_substructure(restored_images, n, seed):
-    """Sharp and interpolated images of the same lenses with other substructure."""
+    """Return sharp and interpolated images of the same lenses with other substructure."""
     pictures_by_label = {}
     for label, preset in OTHER_PRESETS.items():
         series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
@@ -350,21 +353,27 @@ def _other_substructure(restored_images, n, seed):
 
 
 def classify_restorations(judges, images):
-    """Probabilities, and distances from what is known, by classifier and way."""
+    """
+    Classify all restorations; return probabilities and distances by classifier and
+    restoration.
+    """
     predictions = {(name, restoration): judge(pictures) for name, judge in judges.items()
              for restoration, pictures in images.items() if restoration in TRAINED_ON.get(name, images)}
     return tuple({pair: prediction[part] for pair, prediction in predictions.items()} for part in (0, 1))
 
 
 class _RestoredImages:
-    """Images of series by all ways, kept in pieces."""
+    """Restored images of series of pairs, cached on disk."""
 
     def __init__(self, folder, restorations, marks, progress):
         self.folder, self.restorations, self.marks = folder, restorations, marks
         self.progress = progress
 
     def __call__(self, series, n, name, labels=None):
-        """Images by way, each ``(n, side, side)``, of the first ``n`` pairs of a series."""
+        """
+        Return the images of the first ``n`` pairs of a series, ``(n, side, side)`` by
+        restoration.
+        """
         images = {restoration: [] for restoration in labels or self.restorations.ways}
         for start in tqdm(range(0, n, RESTORED_BATCH), desc=f"restoring {name}",
                           disable=not self.progress, delay=2):

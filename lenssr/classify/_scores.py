@@ -1,4 +1,4 @@
-"""How well classes are told apart: curves, areas, confusion, and how sure these are."""
+"""Scores and tables of classifiers, and the result of the dark-matter experiment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ CONFIDENCE_LEVEL = 0.95  # of the bootstrap intervals
 
 
 def one_vs_rest(labels, k):
-    """Which images are of class number ``k``."""
+    """Return a mask of the images of class number ``k``."""
     return np.asarray(labels) == k
 
 
 def roc(score, positive):
-    """Receiver operating characteristic: the share of positives found against that of false ones."""
+    """Compute the receiver operating characteristic."""
     order = np.argsort(-score, kind="stable")
     score, positive = np.asarray(score)[order], np.asarray(positive)[order]
     last = np.append(np.diff(score) != 0, True)  # one point for all of the same score
@@ -32,10 +32,10 @@ def roc(score, positive):
 
 def auc(score, positive):
     """
-    Area under `roc`: the chance that a positive has a higher score than one that is not.
+    Compute the area under the ROC curve.
 
-    From the ranks (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747); equal scores
-    count half. NaN if there are none of one kind.
+    The area follows from the ranks (Hanley & McNeil 1982,
+    doi:10.1148/radiology.143.1.7063747); ties count half. It is NaN if one class is empty.
     """
     from scipy.stats import rankdata
 
@@ -47,13 +47,13 @@ def auc(score, positive):
 
 
 def confusion(labels, predicted, classes):
-    """Confusion matrix."""
+    """Compute the confusion matrix, rows for true and columns for predicted classes."""
     return np.bincount(np.asarray(labels) * classes + predicted,
                        minlength=classes**2).reshape(classes, classes)
 
 
 def bootstrap(figure, labels, *arrays, seed=0, resamples=N_RESAMPLES, level=CONFIDENCE_LEVEL):
-    """Interval of a figure, by drawing the images again with replacement."""
+    """Compute the confidence interval of a metric by a stratified bootstrap."""
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
     class_members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
     values = []
@@ -70,7 +70,10 @@ PEAK_SNR_BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100,
 
 
 def scores_table(verdicts, labels, classes, distances, snr, seed=0):
-    """Accuracy, areas under the curves with their intervals, calibration, and warnings."""
+    """
+    Tabulate accuracy, areas under the ROC curves with intervals, calibration error and
+    warnings.
+    """
     rows = []
     for (classifier, restoration), probabilities in verdicts.items():
         predicted = probabilities.argmax(axis=1)
@@ -96,12 +99,12 @@ def scores_table(verdicts, labels, classes, distances, snr, seed=0):
 
 
 def detection_threshold(probabilities, false_positive_rate=FALSE_POSITIVE_RATE):
-    """The threshold that a share of smooth lenses exceeds."""
+    """Return the score that a fraction of the smooth lenses exceeds."""
     return float(np.quantile(probabilities, 1 - false_positive_rate))
 
 
 def exceeds_threshold(probabilities, false_positive_rate=FALSE_POSITIVE_RATE):
-    """That threshold for each lens, by lenses that it is not one of: every other one's by the rest."""
+    """Return which lenses exceed the threshold set by all other lenses."""
     exceeds = np.empty(len(probabilities))
     for half in (0, 1):
         exceeds[half::2] = detection_threshold(probabilities[1 - half::2], false_positive_rate)
@@ -109,7 +112,7 @@ def exceeds_threshold(probabilities, false_positive_rate=FALSE_POSITIVE_RATE):
 
 
 def confusion_table(verdicts, labels, classes):
-    """Confusion matrices: a row for each classifier, way and true class, shares in columns."""
+    """Tabulate confusion matrices, a row for each classifier, restoration and true class."""
     rows = []
     for (classifier, restoration), probabilities in verdicts.items():
         matrix = confusion(labels, probabilities.argmax(axis=1), len(classes))
@@ -120,7 +123,7 @@ def confusion_table(verdicts, labels, classes):
 
 
 def roc_table(verdicts, labels, classes):
-    """Curves one against the rest: the share found at a hundred shares of false ones."""
+    """Tabulate one-vs-rest ROC curves at 101 false-positive rates."""
     columns = {"false_positive": ROC_GRID}
     for (classifier, restoration), probabilities in verdicts.items():
         for k, name in enumerate(classes):
@@ -139,7 +142,7 @@ LINE_STYLES = {"HR": "-", "bilinear": ":", "RCAN of all": "--", "RCAN of cdm": "
 
 
 def file_names(preset):
-    """Names of the files that `DarkMatter.write` writes, the figure last."""
+    """Return the names of the files that `DarkMatter.write` writes, the figure last."""
     name = f"dark-matter-{preset}".replace("-classification", "")
     return [*(f"{name}-{part}.ecsv" for part in TABLE_SUFFIXES.values()), f"{name}.png"]
 
@@ -237,7 +240,7 @@ SUBHALO_MASSES = (1e7, 1e8, 1e9, 1e10)  # solar masses
 
 
 def twin_series(preset, n, seed):
-    """Series of the same smooth lenses with a subhalo of each mass on their brightest arc."""
+    """Return series of the same smooth lenses, with a subhalo of each mass on the brightest arc."""
     preset_found = find_preset(preset)
     smooth = [draw_model(preset_found.population, seed, i) for i in range(n)]
     return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth], preset_found.instrument,
@@ -245,7 +248,7 @@ def twin_series(preset, n, seed):
 
 
 def subhalo_table(smooth, twins, trained_on, seed=0):
-    """Completeness and false positives."""
+    """Tabulate completeness and false-positive rate of subhalo detections."""
     rows = []
     thresholds = {name: detection_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}
     crossed = {name: exceeds_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}

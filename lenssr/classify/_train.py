@@ -1,4 +1,4 @@
-"""Training of a classifier, by the loop that trains the networks that restore."""
+"""Recipes and training of classifiers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +144,7 @@ NOISE_DECADES = 2.0  # width in decades of the distribution of the added noise
 
 
 class ClassifierInputs:
-    """Images of a batch of pairs as a classifier is shown them."""
+    """Conversion of a batch of pairs to the input images of a classifier."""
 
     def __init__(self, inputs, device):
         self.inputs, self.device, self.restorer, self.config = inputs, device, None, None
@@ -160,7 +160,7 @@ class ClassifierInputs:
 
     @torch.no_grad()
     def __call__(self, batch, noisy=False):
-        """The images, linear, shape ``(batch, 1, n, n)``."""
+        """Return linear images, shape ``(batch, 1, n, n)``."""
         if self.inputs.input == "hr":
             image = batch.truth
         elif self.inputs.input == "lr":
@@ -178,7 +178,7 @@ class ClassifierInputs:
 
 
 class Labels:
-    """Classes of pairs by their numbers."""
+    """Class labels of pairs by pair number."""
 
     def __init__(self, classes, catalog=None):
         self.classes, self.known = classes, None
@@ -192,7 +192,10 @@ class Labels:
 
 
 def catalog_labels(catalog, classes):
-    """Number of the class of each pair of a catalogue, `ValueError` where it does not tell."""
+    """
+    Return the class number of each pair of a catalogue; raise `ValueError` for unlabelled
+    pairs.
+    """
     table = getattr(catalog, "table", None)
     if table is None or "substructure" not in table.colnames:
         raise ValueError("`catalog` must have labels, a column `substructure` in its table of "
@@ -206,7 +209,7 @@ def catalog_labels(catalog, classes):
 
 
 def open_inputs(recipe, device, progress=False):
-    """Pairs to train with and to validate with, their viewer, and their labels."""
+    """Open training and validation pairs with their inputs and labels."""
     viewer = ClassifierInputs(recipe.inputs, device)
     source = recipe.pairs(viewer.config)
     pairs, validation_pairs = (open_pairs(source, validation, progress) for validation in (False, True))
@@ -264,7 +267,7 @@ def train_classifier(recipe, folder, *, device=None, workers=None, progress=True
 
 
 class ClassifierTrainer(Trainer):
-    """A `~lenssr.train._trainer.Trainer` of a classifier, by cross-entropy."""
+    """Trainer of a classifier, with the cross-entropy loss."""
 
     best_by = "accuracy"
 
@@ -287,12 +290,12 @@ class ClassifierTrainer(Trainer):
         return functional.cross_entropy(logits.float(), labels, self.weights)
 
     def metrics(self, pairs):
-        """What `figures_seen_once` gives of the averaged network."""
+        """Measure the metrics of the averaged network."""
         return single_view_metrics(self.average, pairs, self.viewer, self.labels)
 
 
 def single_view_metrics(network, pairs, viewer, labels):
-    """Accuracy, cross-entropy and areas under the curves, of images as they are."""
+    """Measure accuracy, cross-entropy and areas under the ROC curves of single images."""
     logits, true, _ = validation_logits(network, pairs, viewer, labels, _single_view)
     class_probabilities = probabilities(logits)
     right = (class_probabilities.argmax(axis=1) == true).mean()
@@ -303,13 +306,13 @@ def single_view_metrics(network, pairs, viewer, labels):
 
 
 def calibrated_metrics(logits, true, temperature):
-    """Accuracy and error of calibration, of the mean over all symmetries."""
+    """Measure accuracy and calibration error of logits averaged over all symmetries."""
     return {"accuracy": float((logits.argmax(axis=1) == true).mean()),
             "calibration_error": calibration_error(probabilities(logits, temperature), true)}
 
 
 def validation_logits(network, pairs, viewer, labels, predict=predict_logits):
-    """What a classifier says of all pairs that there are to validate with."""
+    """Compute logits, labels and features of all validation pairs."""
     all_logits, true, all_features = [], [], []
     for batch in pairs.batches():
         logits, features = predict(network, viewer(batch))
@@ -321,13 +324,13 @@ def validation_logits(network, pairs, viewer, labels, predict=predict_logits):
 
 @torch.no_grad()
 def _single_view(network, images):
-    """As `judge`, of the images as they are."""
+    """Compute the logits of images without averaging over symmetries."""
     last = network.features(images)[-1]
     return network.classify(last).float().cpu().numpy(), last.float().mean((-2, -1)).cpu().numpy()
 
 
 def _finish(trainer, validation_pairs, path):
-    """Write the weights as they will be kept, and what is known of them."""
+    """Write the weights and their card."""
     recipe, (network, row) = trainer.recipe, trainer.select_best()
     kept = network.half().float()
     logits, labels, features = validation_logits(kept, validation_pairs, trainer.viewer, trainer.labels)

@@ -1,4 +1,4 @@
-"""Every method on the same pairs, compared honestly: the front door."""
+"""Comparison of methods on the same pairs: `benchmark` and its linear baseline."""
 
 import difflib
 import functools
@@ -106,7 +106,7 @@ class OptimalLinearFilter:
         return self._solution().T.reshape(self.scale, self.scale, self.size, self.size)
 
     def _solution(self):
-        """The weights as they are fitted, shape ``(size**2, scale**2)``."""
+        """Filter weights, shape ``(size**2, scale**2)``."""
         if self._weights is None:
             if not self.n_pairs:
                 raise ValueError("the filter has learnt from no pair yet: call `add` first")
@@ -161,7 +161,7 @@ BASELINES = ("bilinear", "bicubic", LINEAR, "richardson_lucy", "wiener")
 
 @dataclass
 class BenchmarkMethod:
-    """One who takes part."""
+    """Method that takes part in a benchmark."""
 
     label: str
     apply: object
@@ -172,14 +172,14 @@ class BenchmarkMethod:
 
 
 class LinearBaseline:
-    """`OptimalLinearFilter` between images whose level has been taken off."""
+    """`OptimalLinearFilter` applied to images without their sky level."""
 
     def __init__(self, scale):
         self.filter = OptimalLinearFilter(scale=scale)
         self._moment = self._norm = 0.0
 
     def add(self, pair):
-        """Learn from a `Prepared` pair."""
+        """Add an `EvaluationPair` to the training of the filter."""
         lr, hr = pair.plane.data / pair.span, pair.target
         low, high = edge_level(lr), edge_level(hr)
         self.filter.add(lr - low, hr - high)
@@ -193,12 +193,12 @@ class LinearBaseline:
 
 
 def flat_image(pair):
-    """The best of all flat images, which has seen the target: what a flat sky is worth."""
+    """Return the best constant image, which uses the target: the score of an empty sky."""
     return np.full(pair.target.shape, np.mean(pair.target[~pair.mask]))
 
 
 def method_names(methods):
-    """The methods that are asked for, bilinear interpolation first: all is measured by it."""
+    """Return the names of the methods, bilinear interpolation first."""
     table = list_methods()
     known = [*map(str, table["name"]), LINEAR]
     if methods is None:
@@ -215,7 +215,9 @@ def method_names(methods):
 
 
 def from_registry(name, scale, shape, device):
-    """The `Entrant` of a method by name; `ValueError` if it cannot do the scale."""
+    """
+    Return the `BenchmarkMethod` of a method name; raise `ValueError` for an unsupported scale.
+    """
     made = make_method(name, scale, {})
     if hasattr(made, "n_probes"):
         # One, of errors that nobody looks at.
@@ -227,7 +229,7 @@ def from_registry(name, scale, shape, device):
 
 
 def weight_files(weights, names):
-    """Files of weights with their labels."""
+    """Return weights files with unique labels."""
     if not isinstance(weights, dict):
         weights = [weights] if isinstance(weights, str | os.PathLike) else weights
         weights = {Path(file).stem: file for file in weights}
@@ -241,14 +243,17 @@ def weight_files(weights, names):
 
 
 def check_scale(card, scale):
-    """`ValueError` if weights are for another scale."""
+    """Raise `ValueError` if weights do not support the scale."""
     if scale not in card.scales:
         raise ValueError(f"its weights are for the scale {' or '.join(map(str, card.scales))}, "
                          f"not {scale}")
 
 
 def from_weights(label, file, card, scale, shape, device):
-    """The `Entrant` of a file of weights; `ValueError` if it is for another scale."""
+    """
+    Return the `BenchmarkMethod` of a weights file; raise `ValueError` for an unsupported
+    scale.
+    """
     check_scale(card, scale)
     made = make_method(card.network["architecture"], scale, {"weights": file, "n_probes": 1})
     return _benchmark_method(label, made, scale, device, *_cost(file, shape, scale))
@@ -269,7 +274,7 @@ N_FIGURE_PAIRS = 3  # pairs whose images are kept for the figure
 
 
 class Measurement:
-    """All who take part, and what was measured so far."""
+    """Methods of a benchmark, and the metrics measured so far."""
 
     def __init__(self, experiment, names, files, ready, device=None, progress=False):
         self.experiment, self.names, self.files = experiment, names, files
@@ -279,7 +284,7 @@ class Measurement:
         self.shape = self.noise_from = None
 
     def take(self, pair):
-        """Restore a `Prepared` pair by every method, and measure."""
+        """Restore an `EvaluationPair` by every method and measure the results."""
         if pair is None:
             self.left_out += 1
             return
@@ -305,7 +310,7 @@ class Measurement:
         self.n_pairs += 1
 
     def table(self):
-        """What was measured: a row for each image, NaN where there is nothing."""
+        """Table of the metrics, a row for each image and method."""
         keys = dict.fromkeys(key for row in self._rows for key in row)
         rows = sorted(self._rows, key=self._order)
         return Table({key: [row.get(key, np.nan) for row in rows] for key in keys})
@@ -319,7 +324,7 @@ class Measurement:
                            **{f"floor_{key}": value for key, value in known.items()}, "ms": ms})
 
     def _enter(self, pair):
-        """Make all entrants, now that it is known on what kind of pair they work."""
+        """Make all methods once the shape and scale of the pairs are known."""
         options = pair.scale, pair.plane.shape, self.device
         for name in self.names:
             self._try(name, 0, self._fit if name == LINEAR else from_registry, name, *options)
@@ -336,7 +341,7 @@ class Measurement:
             self.not_run[label] = str(err)
 
     def _fit(self, name, scale, shape, device):
-        """The linear filter, of pairs that are not tested."""
+        """Fit the linear filter to the training pairs."""
         model = LinearBaseline(scale)
         spare = self.experiment.spare
         for pair in tqdm(self.experiment.training(), "fitting the linear filter", spare,
@@ -472,7 +477,7 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
 
 
 def _conditions(measured, images, seed, assumed_snr, data_range, device):
-    """What the figures rest on, for the report and the files."""
+    """Return the conditions of a benchmark for reports and files."""
     import astropy
     import torch
 

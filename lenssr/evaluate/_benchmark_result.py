@@ -1,4 +1,4 @@
-"""What a benchmark found: a report, tables and a figure."""
+"""Result of a benchmark: summary, figure and files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,13 +41,13 @@ COLUMN_FORMATS = {"mse": ".3e", "psnr": ".2f", "psnr_of_mean": ".2f", "ssim": ".
 
 
 def decibels(mse):
-    """PSNR of mean square errors, the range being one; infinite for none."""
+    """Convert mean squared errors in units of the squared data range to PSNR in dB."""
     with np.errstate(divide="ignore"):
         return -10 * np.log10(mse)
 
 
 def summarize_images(images, entrants, n_pixels):
-    """One row for each method."""
+    """Summarise the metrics of all images, a row for each method."""
     against = [name for name in REFERENCES if f"{name}_mse" in images.colnames]
     method = np.asarray(images["method"])
     rows, bilinear = [], images[method == "bilinear"]
@@ -112,7 +112,7 @@ def _describe(column, name):
 
 
 def layout(summary):
-    """The parts in which a summary is printed."""
+    """Return the groups of columns in which a summary is printed."""
     parts = []
     titles = {"target": "Against the target", "truth": "Against the truth, without noise"}
     for name in REFERENCES:
@@ -137,7 +137,7 @@ SPREAD_PERCENTILES = (16, 84)  # of the images
 
 
 def draw_benchmark(result):
-    """The figure of a `Benchmark`."""
+    """Draw the figure of a `Benchmark`."""
     from matplotlib.figure import Figure
 
     labels = [name for name in result.summary["method"] if name not in ("constant", "truth")]
@@ -159,7 +159,7 @@ def draw_benchmark(result):
 
 
 def _pair(axes, pair, images, labels, titles):
-    """Input, results and truth in one row, residuals in the next."""
+    """Draw input, results and truth in one row, and residuals in the next row."""
     noise = pair.plane.noise / pair.span
     observed = pair.plane.data / pair.span
     panels = {"observed": observed - edge_level(observed)}
@@ -190,7 +190,7 @@ def _pair(axes, pair, images, labels, titles):
 
 
 def _chart(axis, result, labels):
-    """PSNR by method: of the truth, of the target, and the floor of the latter."""
+    """Draw the PSNR of each method against target and truth, with the noise floor."""
     table, two = result.images, "truth_mse" in result.images.colnames
     best = "truth" if two else "target"
     marks = {f"{best}_mse_matched": ("o", "C0", f"against the {best}, a constant taken off"),
@@ -292,12 +292,12 @@ class Benchmark:
 
 
 def check_files(folder, name, overwrite):
-    """`OSError` if a file of a benchmark is there that is not to be replaced."""
+    """Raise `OSError` if a file of a benchmark exists and must not be replaced."""
     check_overwrite([Path(folder) / pattern.format(name) for pattern in FILE_NAMES], overwrite)
 
 
 def condition_lines(meta):
-    """What the figures rest on, line by line."""
+    """Return the conditions of a benchmark as lines of text."""
     ny, nx = meta["shape"]
     omitted = f"; {meta['left_out']} left out, with nothing to see" if meta["left_out"] else ""
     yield (f"{meta['n']} pairs of {ny} x {nx} pixels, {meta['scale']} times finer, seed "

@@ -1,4 +1,4 @@
-"""Figures that let an astronomer judge for themselves."""
+"""Figures of results beside their truth, and of catalogues."""
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
 
 
 def _panels(pair, results):
-    """Images by name, as fluxes per area of an input pixel."""
+    """Return images by name, as flux per area of an input pixel."""
     area = pair.scale**2 if flux_convention(pair.lr.unit) == "per-pixel" else 1
     truth = np.asarray(pair.hr.data, dtype=float) * area
     panels = {"observed": np.asarray(pair.lr.data, dtype=float)}
@@ -95,7 +95,7 @@ def _panels(pair, results):
 
 
 def _axes_pairs(figure, n, columns):
-    """Pairs of axes, one above the other, for ``n`` images; without ticks."""
+    """Return pairs of axes without ticks, one above the other, for ``n`` images."""
     columns = n if columns is None else min(check_positive_int("columns", columns), n)
     rows = -(-n // columns)
     figure.set_size_inches(2.6 * columns, 5.6 * rows)

@@ -1,4 +1,4 @@
-"""Figures of merit of an image against its truth."""
+"""Metrics of an image against its truth."""
 
 import inspect
 
@@ -14,7 +14,7 @@ FREQUENCIES = (FREQUENCY_EDGES[1:] + FREQUENCY_EDGES[:-1]) / 2
 
 
 def radial_power(image, truth):
-    """Power of two images and of what they share, in rings of spatial frequency."""
+    """Sum the power of two images and their cross-power in rings of spatial frequency."""
     window = np.outer(*(hann(n, sym=False) for n in truth.shape))
     first, two = (fft.rfft2(window * values) for values in (image, truth))
     fy, fx = fft.fftfreq(truth.shape[0])[:, None], fft.rfftfreq(truth.shape[1])[None, :]
@@ -28,7 +28,7 @@ def radial_power(image, truth):
 
 
 def transfer_function(power):
-    r"""Transfer function and correlation of the sums of `ring_power`."""
+    """Compute transfer function and correlation from the sums of `radial_power`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.sqrt(power[0] / power[1]), power[2] / np.sqrt(power[0] * power[1])
 
@@ -117,7 +117,7 @@ def image_metrics(estimate, truth, *, data_range, mask=None):
 
 
 def _values(name, image):
-    """Values with zeros where they are missing, the missing pixels, and the unit."""
+    """Return values with zeros at missing pixels, the missing pixels, and the unit."""
     mask, unit = None, None
     if isinstance(image, NDData):
         mask, unit, image = image.mask, image.unit, image.data
@@ -136,7 +136,7 @@ def _values(name, image):
 
 
 def _whole_windows(use):
-    """Where a window lies within the image and has no pixel that is left out."""
+    """Return where the SSIM window lies inside the image without excluded pixels."""
     from scipy import ndimage
 
     inside = ndimage.minimum_filter(use, SSIM_WINDOW, mode="constant", cval=False)
@@ -184,7 +184,7 @@ IMAGE_METRICS = ("mse", "ssim", "mse_arc", "mse_matched", "ssim_matched", "mse_a
 
 
 def score_image(estimate, reference, mask, arc):
-    """Figures of a result whose range is one."""
+    """Measure the metrics of a result with data range 1."""
     if estimate.shape != reference.shape:
         raise ValueError(f"the result has the shape {estimate.shape}, not {reference.shape}")
     if not np.isfinite(estimate).all():
@@ -199,7 +199,7 @@ def score_image(estimate, reference, mask, arc):
 
 
 def score_both(estimate, pair):
-    """Figures against the target, and against the truth where that is another image."""
+    """Measure the metrics against the target, and against a noise-free truth if there is one."""
     metrics = {f"target_{name}": value for name, value in score_image(
         estimate, pair.target, pair.mask, pair.arc).items()}
     if pair.truth is not None:
@@ -209,7 +209,7 @@ def score_both(estimate, pair):
 
 
 def noise_floor(pair):
-    """What the truth itself scores against the target: its noise; NaN where nobody knows."""
+    """Measure the metrics of the truth against the noisy target; NaN without a noise-free truth."""
     if pair.truth is not None:
         return score_image(pair.truth, pair.target, pair.mask, pair.arc)
     if pair.noise is None:
@@ -255,7 +255,7 @@ def count_macs(network, shape, scale=None):
 
 
 def _inputs(network, image, scale):
-    """What a network is called with."""
+    """Return random inputs of a network."""
     from lenssr.image import gaussian_psf, relative_kernel
     from lenssr.networks import N_METADATA_CHANNELS, N_PSF_FEATURES
 

@@ -1,4 +1,4 @@
-"""What methods warned of, each kind of message once."""
+"""Pairs of a benchmark in common units, and the summary of warnings."""
 
 import re
 import warnings
@@ -16,13 +16,13 @@ from lenssr.image import LensImage, expand_mask, flux_convention, parse_image, s
 
 
 class WarningSummary:
-    """Messages by who warned; those that differ in their numbers alone are of one kind."""
+    """Warnings by method; messages that differ in numbers alone count as one."""
 
     def __init__(self):
         self._found = {}
 
     def add(self, label, messages, image):
-        """Note messages that ``label`` gave on an image, by whatever tells images apart."""
+        """Add the messages of ``label`` for an image."""
         for message in messages:
             kind = re.sub(r"[-+.\d]+", "#", message)
             first, images = self._found.setdefault(label, {}).setdefault(kind, (message, set()))
@@ -30,7 +30,7 @@ class WarningSummary:
 
     @contextmanager
     def collect(self, label, image):
-        """Note what is warned of within, in place of showing it."""
+        """Collect the warnings of a block without showing them."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LensSRWarning)
             yield
@@ -38,7 +38,7 @@ class WarningSummary:
                          if issubclass(w.category, LensSRWarning)], image)
 
     def messages(self, n_images):
-        """The first message of each kind and on how many images it was given, by label."""
+        """Return the first message of each kind and the number of images, by label."""
         return {label: [f"{first} ({len(images)} of {n_images} images)"
                         for first, images in kinds.values()]
                 for label, kinds in self._found.items()}
@@ -51,7 +51,7 @@ MIN_PEAK_SNR = 5.0  # sky noises of the peak of a truth that holds a source
 
 @dataclass
 class EvaluationPair:
-    """A pair as surface brightness per input pixel, ready for methods and for metrics."""
+    """Pair in surface brightness per input pixel, for methods and metrics."""
 
     plane: LensImage
     span: float
@@ -70,12 +70,12 @@ class EvaluationPair:
 
     @property
     def best(self):
-        """The truth without noise, or the target where that is all there is."""
+        """Truth without noise, or the target."""
         return self.target if self.truth is None else self.truth
 
 
 def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr=MIN_PEAK_SNR):
-    """Make a `~lenssr.simulate.LensPair` ready."""
+    """Convert a `~lenssr.simulate.LensPair` to an `EvaluationPair`."""
     lr, hr, known = pair.lr, pair.hr, pair.truth.get("hr")
     uncertainty, noise_from = None, "pair"
     if lr.uncertainty is None:
@@ -110,7 +110,10 @@ def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr
 
 
 def _area(pair):
-    """Output pixels to an input pixel for fluxes per pixel; one for what is one already."""
+    """
+    Return the output pixels per input pixel for fluxes per pixel, and 1 for surface
+    brightness.
+    """
     unit = pair.hr.unit
     # Images without a unit were scaled, each on its own: their values say nothing of area.
     if unit is None or unit.is_equivalent(u.dimensionless_unscaled):
@@ -128,7 +131,7 @@ def _noise(pair, factor):
 
 
 def edge_level(image):
-    """Median along the edges of an image."""
+    """Return the median along the edges of an image."""
     return float(np.nanmedian(np.concatenate([*image[[0, -1]], *image[:, [0, -1]].T])))
 
 
@@ -154,7 +157,7 @@ class Experiment:
 
 
 def find_experiment(pairs, *, n, seed, scale, training, name=None):
-    """The experiment that ``pairs`` means."""
+    """Return the `Experiment` of a name, a folder or a list of pairs."""
     from lenssr.simulate import PRESETS, open_catalog
 
     preset = EXPERIMENTS.get(pairs, pairs) if isinstance(pairs, str) else None
@@ -193,7 +196,7 @@ def _preset_experiment(name, preset, n, seed, scale, training):
 
 
 def _explicit_experiment(name, pairs, n, seed, training):
-    """Pairs that are there: some are tested, the filter learns from others."""
+    """Return an `Experiment` of given pairs, split into test and training pairs."""
     if not len(pairs):
         raise ValueError("`pairs` must hold at least one pair, got none")
     order = np.random.default_rng(seed).permutation(len(pairs)).tolist()

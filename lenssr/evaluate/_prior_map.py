@@ -1,4 +1,4 @@
-"""What of a result was measured, and what was imagined: the map and the figure."""
+"""Prior map and figure: the parts of a result from the data and from the prior."""
 
 import numpy as np
 

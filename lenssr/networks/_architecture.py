@@ -56,7 +56,7 @@ class Architecture:
 
     @property
     def adversarial(self):
-        """Whether the network is trained against a discriminator."""
+        """True if the network is trained against a discriminator."""
         return self.trainer in ("srgan", "arcs")
 
 

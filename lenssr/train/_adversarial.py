@@ -1,4 +1,4 @@
-"""Training against a discriminator: SRGAN, from a network that squared errors have trained."""
+"""Adversarial training: SRGAN and the generator of lensed arcs."""
 
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ MIN_DETAIL_NOISE = 0.1  # sky noises; details of fainter images are not amplifie
 
 
 def wavelet_details(image: torch.Tensor, octaves: int = N_OCTAVES) -> torch.Tensor:
-    """What each smoothing by a cubic spline takes away: the scales of `starlet`, edges mirrored."""
+    """Return the wavelet scales of an image, with mirrored edges."""
     return starlet(image, octaves, "reflect")[:, :-1]
 
 
 def discriminator_inputs(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """What a discriminator is shown of an image: itself through asinh, and its details."""
+    """Return the discriminator inputs: the asinh-scaled image and its wavelet scales."""
     unit = wavelet_details(truth).square().mean(dim=(-2, -1), keepdim=True).sqrt()
     return torch.cat([asinh_scale(image), torch.asinh(wavelet_details(image) / (unit + MIN_DETAIL_NOISE))], dim=1)
 
@@ -34,24 +34,21 @@ DISCRIMINATOR_BETAS = (0.5, 0.99)  # of AdamW: longer averages follow the genera
 
 def relativistic_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """
-    Loss by which what is told of ``real`` is to exceed what is told of ``fake``.
+    Compute the relativistic adversarial loss of real and fake scores (Jolicoeur-Martineau
+    2018, arXiv:1807.00734).
 
-    Relativistic (Jolicoeur-Martineau 2018, arXiv:1807.00734), of each image against one: what both
-    share, which of an image and its own truth is nearly all, does not count. A generator takes it
-    turned round.
+    Each image is compared with its own target. The generator uses the loss with exchanged
+    arguments.
     """
     return functional.softplus(fake - real)
 
 
 def balanced_adversarial_loss(content, margin, output, weight) -> torch.Tensor:
     """
-    Content loss whose gradient has an adversarial one added to it, alike in every image.
+    Add an adversarial gradient of fixed relative size to a content loss, image by image.
 
-    Images of other noise have gradients of other size, and the better a discriminator, the larger
-    are its own. So what it would have changed is taken relative to the gradient of the content
-    loss, as Esser et al. (2021, arXiv:2012.09841) do for the last layer, here where both begin. It
-    counts twice where the discriminator is sure, once where it guesses, and not where it is wrong,
-    as in `relativistic`.
+    The adversarial gradient is scaled to the gradient of the content loss at the output, as
+    Esser et al. (2021, arXiv:2012.09841) do at the last layer.
     """
     ours, = torch.autograd.grad(content, output, retain_graph=True)
     theirs, = torch.autograd.grad(margin.sum(), output)
@@ -62,7 +59,7 @@ def balanced_adversarial_loss(content, margin, output, weight) -> torch.Tensor:
 
 
 class AdversarialTrainer(Trainer):
-    """A `Trainer` with a second network, the judge, which has an optimiser of its own."""
+    """Trainer with a discriminator and its optimiser."""
 
     def __init__(self, recipe, folder, distributed):
         super().__init__(recipe, folder, distributed)
@@ -77,10 +74,10 @@ class AdversarialTrainer(Trainer):
 
     def update_discriminator(self, real, fake):
         """
-        Take a step of the judge by images and their imitations; returns its loss as a number.
+        Take a step of the discriminator and return its loss.
 
-        With the squared gradients of what it says of both as penalties the game converges, and
-        without the one or the other it need not (Huang et al. 2024, arXiv:2501.05417).
+        Gradient penalties on real and fake images make the training converge (Huang et al.
+        2024, arXiv:2501.05417).
         """
         images = torch.cat([real, fake]).detach().requires_grad_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -95,7 +92,7 @@ class AdversarialTrainer(Trainer):
         return loss.item()
 
     def discriminate(self, *images):
-        """What the judge says of images; for the loss of the other network, which it leaves be."""
+        """Score images with the frozen discriminator."""
         self.judge.requires_grad_(False)
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -104,28 +101,28 @@ class AdversarialTrainer(Trainer):
             self.judge.requires_grad_(True)
 
     def state(self):
-        """What a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return {**super().state(), "judge": self.judge.state_dict(),
                 "judge_optimizer": self.judge_optimizer.state_dict()}
 
     def load_state_dict(self, state):
-        """Take up the state of a checkpoint."""
+        """Load the state of a checkpoint."""
         super().load_state_dict(state)
         self.judge.load_state_dict(state["judge"])
         self.judge_optimizer.load_state_dict(state["judge_optimizer"])
 
 
 class SRGANTrainer(AdversarialTrainer):
-    """Content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802)."""
+    """Trainer with the content and adversarial loss of Ledig et al. (2017, arXiv:1609.04802)."""
 
     def make_discriminator(self):
-        """The published discriminator, as large as the recipe has it."""
+        """Make the discriminator of SRGAN with the size of the recipe."""
         side = self.recipe.data.size * self.recipe.network["scale"]
         return Discriminator(side, 1 + N_OCTAVES, self.options.features, self.options.stages,
                              self.options.hidden)
 
     def loss(self, batch):
-        """A step of the judge; then the content and adversarial loss of the generator."""
+        """Update the discriminator; return the content and adversarial loss of the generator."""
         truth = batch.hr.to(self.device)
         output = self.apply(batch)
         real, fake = discriminator_inputs(truth, truth), discriminator_inputs(linear_image(output), truth)
@@ -135,7 +132,7 @@ class SRGANTrainer(AdversarialTrainer):
 
     @staticmethod
     def measure(network, pairs, device):
-        """Those of every network, and how far the power of its images is off."""
+        """Measure the metrics of a network and the error of its power spectrum."""
         return {**validate(network, pairs, device),
                 "power_error": power_error(network, pairs, device)}
 
@@ -144,14 +141,14 @@ N_JUDGED_IMAGES = 512  # generated images that are compared with true images
 
 
 class ArcBatch(NamedTuple):
-    """True images as the generator's are, ``(batch, 1, side, side)``, and which they are."""
+    """True light images ``(batch, 1, side, side)`` and their scene numbers."""
 
     images: torch.Tensor
     indices: list
 
 
 class ArcImages(CachedPairs):
-    """The scenes of a bank without a telescope: light on output pixels, relative to its peak."""
+    """Cached scenes without a telescope: light on output pixels, relative to its peak."""
 
     def __init__(self, recipe, validation=False, progress=False):
         scale, side = recipe.network["scale"], recipe.network["side"]
@@ -161,7 +158,7 @@ class ArcImages(CachedPairs):
                              f"of the scenes with their margins in output pixels, got {side}")
 
     def take(self, indices, draws):
-        """The `ArcBatch` of these scenes, turned and mirrored at random."""
+        """Return the `ArcBatch` of scenes, with random symmetries."""
         scenes, _ = self.bank.take(self.opened, indices)
         images = functional.avg_pool2d(torch.from_numpy(scenes)[:, None], self.optics.fine)
         turns = draws.integers(8).tolist()
@@ -173,17 +170,17 @@ class ArcImages(CachedPairs):
 
 
 class ArcTrainer(AdversarialTrainer):
-    """A generator of images out of random numbers, against a judge of them."""
+    """Trainer of a generator of light images against a discriminator."""
 
     open_pairs = ArcImages
 
     def make_discriminator(self):
-        """The discriminator of SRGAN, which sees the four pixels of each 2x2 side by side."""
+        """Make the discriminator of SRGAN, with 2x2 pixels as channels."""
         return Discriminator(self.network.side // 2, 4, self.options.features, self.options.stages,
                              self.options.hidden)
 
     def loss(self, batch):
-        """A step of the judge, then the loss of the generator."""
+        """Update the discriminator; return the loss of the generator."""
         real = functional.pixel_unshuffle(batch.images.to(self.device), 2)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             fake = self.model(torch.randn(len(real), self.network.latent, device=self.device))
@@ -195,7 +192,7 @@ class ArcTrainer(AdversarialTrainer):
     @staticmethod
     @torch.no_grad()
     def measure(network, pairs, device):
-        """How far the power of generated images is off, and how varied they are."""
+        """Measure the power-spectrum error and the variety of generated images."""
         true = torch.cat([batch.images for batch in pairs.batches()])[:N_JUDGED_IMAGES, 0]
         z = torch.randn(len(true), network.latent, generator=torch.Generator().manual_seed(0))
         made = torch.cat([network(part.to(device)).cpu()

@@ -1,4 +1,4 @@
-"""Batches of pairs in noise units, whatever the pairs come from."""
+"""Batches of pairs in noise units, and random masks."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ P_COLUMN, P_BLOT = 0.2, 0.25  # probabilities of a bad column and of a blot in a
 
 
 def apply_random_mask(images, sigma, probability, draws):
-    """Images with holes, filled as users' images are."""
+    """Mask random pixels of images and fill them."""
     if not probability:
         return images, sigma
     chosen = (draws.uniform(0, 1) < probability).tolist()
@@ -34,7 +34,9 @@ def apply_random_mask(images, sigma, probability, draws):
 
 
 def random_mask(shape, rng):
-    """A mask as detectors have it; at least half of the image is left."""
+    """
+    Draw a mask of bad pixels, columns and cosmic rays; at least half of the pixels stay valid.
+    """
     mask = rng.random(shape) < np.exp(rng.uniform(*np.log(BAD_PIXEL_FRACTION)))
     y, x = np.indices(shape)
     for _ in range(rng.integers(MAX_COSMIC_RAYS + 1)):
@@ -56,7 +58,7 @@ EVALUATION_BATCH = 64  # validation pairs that are restored together
 
 
 class Batch(NamedTuple):
-    """Pairs in units of the noise of the sky of each."""
+    """Pairs in units of the sky noise."""
 
     lr: torch.Tensor
     hr: torch.Tensor
@@ -66,7 +68,7 @@ class Batch(NamedTuple):
     telescope: tuple | None = None
 
     def inputs(self, device):
-        """What a network is called with."""
+        """Return the inputs of a network on a device."""
         image = asinh_scale(self.lr).to(device, memory_format=torch.channels_last)
         if self.telescope is None:
             return image, self.conditions.to(device)
@@ -79,37 +81,37 @@ class Batch(NamedTuple):
 
 
 class Pairs:
-    """A source of pairs: what the training loop sees of it."""
+    """Base class of the sources of pairs."""
 
     n, scale, seed, window = None, None, 0, None
 
     def batch(self, step, batch, rank=0, world=1):
-        """The `Batch` of one process at one step."""
+        """Return the `Batch` of one process at one step."""
         numbers = sample_indices(step, batch, rank, world)
         indices = epoch_order(numbers, self.n, batch * world, self.seed, self.window)
         return self.take(indices, sample_rng(self.seed, numbers))
 
     def take(self, indices, draws):
-        """The `Batch` of pairs by their numbers."""
+        """Return the `Batch` of pair numbers."""
         raise NotImplementedError
 
     def batches(self):
-        """All pairs, always with the same noise: an iterable of `Batch` for validation."""
+        """Yield all validation pairs with fixed noise."""
         raise NotImplementedError
 
     def psfs(self):
-        """What `~lenssr.networks._range.range_of_psfs` gives of all pairs of a validation."""
+        """Return the range of the PSF features of the validation pairs."""
         return psf_feature_range(torch.cat([batch.conditions for batch in self.batches()]))
 
 
 def sample_indices(step, batch, rank, world):
-    """Numbers, in the order of the training, of the pairs of a process at a step."""
+    """Return the pair numbers of a process at a step."""
     first = (step * world + rank) * batch
     return range(first, first + batch)
 
 
 def epoch_order(numbers, n, batch, seed, window=None):
-    """Which pairs these are; every pair once before any comes again."""
+    """Return pair numbers such that each pair comes once per epoch."""
     length = n // batch * batch
     epoch, position = divmod(numbers.start, length)
     rng = np.random.default_rng([seed, epoch])
@@ -124,17 +126,17 @@ def epoch_order(numbers, n, batch, seed, window=None):
 
 
 def sample_rng(seed, numbers):
-    """Source of randomness of the pairs with these numbers."""
+    """Return a random source for pair numbers."""
     return SeriesRandom([np.random.default_rng([seed, int(i), 3]) for i in numbers], torch.float32)
 
 
 def exact_config(data):
-    """The data with noise and PSF told as they are, for validation."""
+    """Return the data options with exact noise and PSF, for validation."""
     return dataclasses.replace(data, noise_error=0.0, p_psf_known=1.0)
 
 
 def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope=None):
-    """Patches, turned and flipped, in noise units as the network is told them."""
+    """Cut, flip and rotate patches, and convert them to noise units."""
     turns = draws.integers(8).tolist()
     unit = unit * torch.exp(data.noise_error * draws.normal())
     known = draws.uniform(0, 1) < data.p_psf_known
@@ -165,6 +167,6 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
 
 
 def apply_symmetry(image, turn):
-    """One of the eight symmetries of the square."""
+    """Apply one of the eight symmetries of the square to an image."""
     image = torch.rot90(image, turn % 4, (0, 1))
     return image.flip(1) if turn >= 4 else image

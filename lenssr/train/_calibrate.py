@@ -1,4 +1,4 @@
-"""Calibration of a network: what its errors are, on images that it was not trained on."""
+"""Calibration of the predicted errors of a network."""
 
 import json
 import time
@@ -170,7 +170,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
 
 
 def _recipe(card, recipe):
-    """The recipe whose data are calibrated on, with the network of the card."""
+    """Return the recipe of the calibration data, with the network of the card."""
     if recipe is None and not card.recipe:
         raise ValueError(f"`recipe` must be given for weights without one in their card, "
                          f"{card.name!r} has none")
@@ -180,7 +180,7 @@ def _recipe(card, recipe):
 
 
 def _check_run_folder(folder, fields):
-    """Make the folder that of this run; `ValueError` if it is that of another."""
+    """Create the run folder; raise `ValueError` if it belongs to another run."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "calibration.json"
     if note.exists():
@@ -195,7 +195,7 @@ def _check_run_folder(folder, fields):
 
 
 def _training(config):
-    """The `Training` of the head."""
+    """Return the training options of the error head."""
     return Training(seed=config.seed, steps=config.steps, batch=config.batch, optimizer="muon",
                     learning_rate=config.learning_rate, warmup=min(100, config.steps // 5),
                     ema=0.995, weight_decay=1e-3, precision=config.precision,
@@ -203,7 +203,7 @@ def _training(config):
 
 
 class _CalibrationRun:
-    """The stages of a calibration."""
+    """Stages of a calibration."""
 
     def __init__(self, path, card, recipe, config, folder, distributed, progress):
         self.card, self.recipe, self.config = card, recipe, config
@@ -213,7 +213,7 @@ class _CalibrationRun:
         self.features = []
 
     def restore(self, scale, held_out):
-        """What the network makes of images at a scale."""
+        """Restore images at a scale."""
         part = "held-out" if held_out else "training"
         images = open_calibration_images(self.recipe, scale, self.config, held_out, self.progress)
         arrays = restore_images(
@@ -222,7 +222,7 @@ class _CalibrationRun:
         return arrays
 
     def train_head(self):
-        """The head, in half precision as it will be kept."""
+        """Train the error head; return it in half precision, as stored."""
         config, scales = self.config, self.card.scales
         restored = [self.restore(scale, False) for scale in scales]
         self.head_config = {"scale": self.card.network["scale"], "conditions": restored[0]["conditions"].shape[1],
@@ -243,7 +243,7 @@ class _CalibrationRun:
         return trainer.average.half().float()
 
     def calibrate_scale(self, head, scale):
-        """Factors, correlation and metrics at a scale."""
+        """Compute factors, correlation and metrics at a scale."""
         arrays = self.restore(scale, True)
         # Whole images: in a patch that light fills there is no sky to describe.
         self.features += stored_features(arrays)
@@ -262,7 +262,7 @@ class _CalibrationRun:
 
 
 def predict_head_errors(head, arrays, device):
-    """What the head says of restored images, as standard deviations in noise units."""
+    """Predict standard deviations of restored images in noise units."""
     import torch
 
     from lenssr.networks import asinh_scale

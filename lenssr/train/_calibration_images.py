@@ -1,4 +1,4 @@
-"""Images as a user would have them: noise and PSF known with some error, and holes."""
+"""Calibration images with imperfect noise maps, PSFs and bad pixels, and their restorations."""
 
 import warnings
 from dataclasses import replace
@@ -28,7 +28,7 @@ from lenssr.uncertainty import DOMAIN_FEATURES, monte_carlo_error, sky_level, sk
 
 
 def open_calibration_images(recipe, scale, config, held_out, progress=False):
-    """Images to learn the errors of a network from."""
+    """Return the images of a calibration."""
     if held_out:
         config = replace(config, psf_wrong=0.0)
     kind = SceneImages if recipe.data.catalog is None else CatalogImages
@@ -36,7 +36,7 @@ def open_calibration_images(recipe, scale, config, held_out, progress=False):
 
 
 class SceneImages:
-    """Scenes of a preset: those of the training, or a series of their own."""
+    """Scenes of a preset: training scenes or a separate series."""
 
     def __init__(self, recipe, scale, config, held_out, progress):
         data = replace(recipe.data, scenes=config.held_out if held_out else config.images)
@@ -50,7 +50,7 @@ class SceneImages:
         self.pairs = CachedPairs(data, scale, progress=progress)
 
     def take(self, indices):
-        """Yield image and truth, a `~lenssr.image.LensImage` and an array, of each of these."""
+        """Yield `~lenssr.image.LensImage` and truth array of each index."""
         pairs, seed = self.pairs, self.config.seed
         # Beyond the last scene there is sky alone.
         observed = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
@@ -73,7 +73,7 @@ class SceneImages:
 
 
 class CatalogImages:
-    """The pairs of a catalogue: those to train with, or those that are held out."""
+    """Pairs of a catalogue: training pairs or held-out pairs."""
 
     def __init__(self, recipe, scale, config, held_out, progress):
         is_physics = find_architecture(recipe.network["architecture"]).inputs == "physics"
@@ -82,7 +82,7 @@ class CatalogImages:
         self.config = config
 
     def take(self, indices):
-        """As that of `BankImages`."""
+        """Yield `~lenssr.image.LensImage` and truth array of each index."""
         for index in indices:
             pair = self.pairs.catalog[int(self.pairs.chosen[index])]
             plane = parse_image(pair.lr).planes[0]
@@ -94,7 +94,7 @@ class CatalogImages:
 
 
 def perturb_observation(values, sigma, mask, psf, config, rng):
-    """An image with noise and PSF as far as they are known, and perhaps with holes."""
+    """Perturb noise map and PSF of an image, and mask random pixels."""
     wrong = rng.random() < config.psf_wrong
     noise, width = np.exp(rng.normal(size=2) * (config.noise_error, wrong * config.psf_error))
     mask = np.zeros(values.shape, bool) if mask is None else mask
@@ -110,7 +110,7 @@ IMAGES_PER_CHUNK = 25  # images that are restored and stored together
 
 def restore_images(images, method, scale, folder, probes, *, device=None, progress=False,
                     label="restoring"):
-    """Restore images, or read what was restored before."""
+    """Restore images, or read stored restorations."""
     run = RunOptions(scale, device)
 
     def restore(index, image, truth):
@@ -120,7 +120,7 @@ def restore_images(images, method, scale, folder, probes, *, device=None, progre
 
 
 def compute_in_chunks(images, folder, make, progress=False, label="restoring"):
-    """What is made of images, each piece of them kept as it is done."""
+    """Compute arrays of images in chunks that are stored on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = []
     for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=label, disable=not progress, delay=2):
@@ -163,26 +163,26 @@ def _restore(image, truth, method, run, seed):
 
 
 def stored_features(arrays):
-    """What `describe_image` gave, of each image."""
+    """Return the stored features of each image."""
     return [{name: float(value) for name, value in zip(DOMAIN_FEATURES, row) if np.isfinite(value)}
             for row in arrays["features"]]
 
 
 def feature_array(image):
-    """What `describe_image` gives of an image, as an array; NaN for what it lacks."""
+    """Return the domain features of an image as an array, NaN for missing features."""
     features = image_features(image)
     return np.array([features.get(name, np.nan) for name in DOMAIN_FEATURES])
 
 
 def chi2_percentiles(chi2):
-    """Percentiles 1, 50 and 99 of the reduced chi2 of results, those that have one."""
+    """Return percentiles 1, 50 and 99 of the reduced chi-squared of results."""
     chi2 = chi2[np.isfinite(chi2)]
     return [round(float(value), 3) for value in np.percentile(chi2, [1, 50, 99])] if len(
         chi2) else []
 
 
 class SampleCalibration:
-    """The calibration of posterior samples."""
+    """Calibration of posterior samples."""
 
     def __init__(self, path, card, recipe, config, folder, distributed, progress):
         self.recipe, self.config, self.folder = recipe, config, folder
@@ -192,7 +192,7 @@ class SampleCalibration:
             "keep_samples": False})
 
     def calibrate_scale(self, head, scale):
-        """Factors and metrics at a scale; there is no head."""
+        """Compute factors and metrics at a scale."""
         images = open_calibration_images(self.recipe, scale, self.config, True, self.progress)
         arrays = compute_in_chunks(images, self.folder / f"drawn-x{scale}",
                            lambda *one: self._draw(scale, *one), self.progress, "drawing")
@@ -206,7 +206,7 @@ class SampleCalibration:
                 "chi2": chi2_percentiles(arrays["chi2"])}
 
     def _draw(self, scale, index, image, truth):
-        """Mean and spread of samples of an image, in noise units."""
+        """Return mean and standard deviation of posterior samples in noise units."""
         run = RunOptions(scale, str(self.distributed.device), n_samples=DEFAULT_SAMPLES, seed=index)
         with warnings.catch_warnings():
             # That there is no PSF, for one, is as it should be.

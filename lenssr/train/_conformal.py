@@ -1,4 +1,4 @@
-"""Errors that were predicted, set against those that are: factors, coverage, correlation."""
+"""Calibration factors of predicted errors, their coverage, and error correlation."""
 
 import numpy as np
 
@@ -33,12 +33,11 @@ CORRELATION_SIGMA = 2.0  # standard errors below which a correlation counts as z
 
 def conformal_factors(error, std, snr, crowd):
     r"""
-    Factors by which predicted errors cover the true ones, by local signal to noise and crowding.
+    Compute calibration factors by local signal-to-noise ratio and crowding.
 
-    One factor cannot bring both shares of a distribution that is not normal to theirs. So
-    in each cell it is the one with the least :math:`\max_{k=1,2} |c_k - p_k|`, :math:`c_k` being
-    the share of errors within :math:`k` predicted ones and :math:`p_k` that of a normal
-    distribution.
+    The factor of a bin minimises :math:`\max_{k=1,2} |c_k - p_k|`, with :math:`c_k` the
+    fraction of errors within :math:`k` predicted standard deviations and :math:`p_k` its value
+    for a normal distribution.
     """
     shape = len(SNR_BINS), len(CROWDING_BINS)
     which = np.ravel_multi_index((snr_bin(snr), crowding_bin(crowd)), shape)
@@ -58,26 +57,26 @@ def conformal_factors(error, std, snr, crowd):
 
 
 def nearest_bins(shape, known):
-    """For each cell of a table the nearest of the known ones, in its row if there is one."""
+    """Return the nearest determined bin of each bin, in the same row if possible."""
     row, column = np.indices(shape).reshape(2, -1)
     away = shape[1] * np.abs(row[:, None] - row[known]) + np.abs(column[:, None] - column[known])
     return np.asarray(known)[away.argmin(axis=1)]
 
 
 def _best_factor(off):
-    """The factor for errors in units of the predicted ones."""
+    """Return the best factor for errors in units of predicted errors."""
     off = np.sort(off)
     within = np.stack([np.searchsorted(off, k * FACTOR_GRID, "right") for k in (1, 2)]) / len(off)
     return FACTOR_GRID[np.argmin(max_deviation(within))]
 
 
 def max_deviation(within):
-    """How far shares within one and two standard deviations, the first axis, are from `WITHIN`."""
+    """Return the largest deviation of coverage from `NORMAL_COVERAGE`."""
     return np.abs(np.moveaxis(within, 0, -1) - NORMAL_COVERAGE).max(axis=-1)
 
 
 def cross_validated_factors(error, std, snr, use, scale):
-    """Factors from all images, and what they cover on images that told nothing of them."""
+    """Compute factors from all images, and their coverage by two-fold cross-validation."""
     crowd = np.stack([crowding(*half, scale) for half in zip(snr, use)])
     planes, sigma = (error, std, snr, crowd), np.empty_like(std)
     halves = [np.arange(len(std)) % 2 == k for k in range(2)]
@@ -90,7 +89,7 @@ def cross_validated_factors(error, std, snr, use, scale):
 
 
 def coverage(error, sigma, snr):
-    """Shares of errors within one and two predicted ones."""
+    """Measure the coverage of errors within 1 and 2 predicted standard deviations."""
     off, which = np.abs(error) / sigma, snr_bin(snr)
     rows = {}
     for name, where in (("all", slice(None)), *((n, which == k) for k, n in enumerate(SNR_BINS))):
@@ -136,7 +135,7 @@ def rest_correlation(arrays, total_std, snr, scale):
 
 
 def _correlations(sums):
-    """Both correlations of products and their weights."""
+    """Compute both correlations from sums of products and weights."""
     sums = np.array([np.mean([np.rot90(rotated, k) for rotated in (product, product.T) for k in range(4)], axis=0)
                      for product in sums])
     minimum = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
@@ -156,7 +155,7 @@ MAX_APERTURE_FACTOR = 20.0          # of a factor, and of what it may divide by
 
 
 def aperture_factors(arrays, total_std, snr, correlation, scale, seed=0):
-    r"""Factors by which the predicted errors of sums over apertures cover the true ones."""
+    """Compute calibration factors of aperture fluxes."""
     sums = _ApertureErrors(arrays, total_std, snr, correlation, scale, np.random.default_rng(seed))
     half, within = sums.image % 2 == 0, 0
     for part in (half, ~half):
@@ -166,7 +165,7 @@ def aperture_factors(arrays, total_std, snr, correlation, scale, seed=0):
 
 
 class _ApertureErrors:
-    """Errors of sums over apertures in all images, and what is predicted of them."""
+    """Errors of aperture fluxes in all images, with their predictions."""
 
     def __init__(self, arrays, total_std, snr, correlation, scale, rng):
         card = {"scales": {str(scale): {"correlation": correlation}}}
@@ -189,17 +188,17 @@ class _ApertureErrors:
         self.cell = np.ravel_multi_index(knots, self.shape)
 
     def predicted(self, factors, which, more=1.0):
-        """Predicted errors of some of the sums."""
+        """Return the predicted errors of apertures."""
         factor = aperture_sum_factor(self.fraction[which], self.size[which], factors)
         return np.maximum(more * factor * self.std[which], self.least[which])
 
     def within(self, factors, which):
-        """Numbers of these sums that are within one and two predicted errors."""
+        """Count the apertures within 1 and 2 predicted errors."""
         off = self.error[which] / self.predicted(factors, which)
         return np.array([(off <= k).sum() for k in (1, 2)])
 
     def fitted(self, which):
-        """Factors that some of the sums tell."""
+        """Fit factors to a subset of the apertures."""
         cells = [np.flatnonzero(which & (self.cell == k)) for k in range(np.prod(self.shape))]
         known = [k for k, members in enumerate(cells) if len(members) >= MIN_APERTURES]
         factors = np.ones(self.shape)
@@ -220,7 +219,7 @@ class _ApertureErrors:
 
 
 def _apertures(image, valid, rng):
-    """Weights of circles, as many small as large ones, and where they are in an image."""
+    """Return weights and positions of random circular apertures in an image."""
     from photutils.aperture import CircularAperture
 
     shape = image.shape

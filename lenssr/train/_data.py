@@ -1,4 +1,4 @@
-"""Pairs to train on: a bank of scenes observed anew, a series without end, or a catalogue."""
+"""Sources of training pairs: cached scenes, online simulation, catalogues and generated arcs."""
 
 import dataclasses
 import hashlib
@@ -46,7 +46,7 @@ from lenssr.weights import load_network
 
 
 class GeneratedScenes:
-    """Scenes that a generator makes, in place of a share of those that were drawn."""
+    """Scenes from a generator that replace a fraction of the simulated scenes."""
 
     def __init__(self, weights, fraction, optics):
         self.network, card = load_network(weights, "arcs")
@@ -61,7 +61,7 @@ class GeneratedScenes:
                              f"{self.network.side}")
 
     def mix(self, scenes, points, draws):
-        """Scenes and point sources as `Optics.transform` takes them, some of them replaced."""
+        """Replace random scenes and point sources by generated scenes."""
         made = draws.uniform(0, 1) < self.fraction
         seeds = draws.integers(2**31).tolist()
         if made.any():
@@ -72,7 +72,7 @@ class GeneratedScenes:
 
     @torch.no_grad()
     def scenes(self, z):
-        """Flux on the fine grid, each output pixel's spread evenly over its own."""
+        """Return flux on the fine grid, constant within each output pixel."""
         images, fine = from_asinh(self.network(z))[:, 0], self.optics.fine
         side = self.optics.n // fine
         edge = (self.network.side - side) // 2
@@ -81,7 +81,7 @@ class GeneratedScenes:
 
 
 def latent(network, seed):
-    """The random numbers of an image."""
+    """Return the random latent vector of an image."""
     return torch.randn(network.latent, generator=torch.Generator().manual_seed(seed))
 
 
@@ -124,7 +124,7 @@ N_PROBED_PAIRS = 16  # pairs whose flux ratio tells the flux convention of a cat
 
 
 class CatalogPairs(Pairs):
-    """The pairs of a catalogue, a share of which is held out."""
+    """Pairs of a catalogue, split into training and held-out pairs."""
 
     def __init__(self, data, scale, validation=False, seed=0, telescope=False):
         catalog = open_catalog(data.catalog)
@@ -157,7 +157,7 @@ class CatalogPairs(Pairs):
         self.units, self.levels = np.full(len(catalog), np.nan), np.zeros(len(catalog))
 
     def _per_pixel(self, data):
-        """Whether values are fluxes per pixel, of which a finer pixel has less."""
+        """Return whether values are fluxes per pixel."""
         if data.flux != "auto":
             return data.flux == "per-pixel"
         if self.catalog.unit is not None:
@@ -174,7 +174,7 @@ class CatalogPairs(Pairs):
         return is_per_pixel
 
     def take(self, positions, draws):
-        """The `~lenssr.train._batch.Batch` of these of the chosen pairs, cropped at random."""
+        """Return the `Batch` of selected pairs, with random crops."""
         indices = self.chosen[positions]
         arrays = {name: array[indices] for name, array in self.catalog.arrays.items()}
         lr = self._clean(indices, arrays)
@@ -188,7 +188,7 @@ class CatalogPairs(Pairs):
                           self.telescope and self._through(indices, arrays, lr))
 
     def _through(self, indices, arrays, lr):
-        """What networks that look through the telescope are told of these pairs."""
+        """Return the inputs of a physics network for the pairs."""
         sigma = np.ones_like(lr) * self.units[indices, None, None].astype(np.float32)
         if "sigma" in arrays:
             sigma = np.where(np.isfinite(arrays["sigma"]), arrays["sigma"], np.inf)
@@ -203,7 +203,7 @@ class CatalogPairs(Pairs):
                 torch.as_tensor(correlations, dtype=torch.float32))
 
     def _clean(self, indices, arrays):
-        """Observed images without holes, on a sky of zero; notes the noise of their skies."""
+        """Return observed images without bad pixels and sky level; estimate their noise."""
         images = np.empty(arrays["lr"].shape, np.float32)
         for k, i in enumerate(indices):
             values = arrays["lr"][k].astype(float)
@@ -235,13 +235,13 @@ class CatalogPairs(Pairs):
 
 
 def split(n, held, fold, seed):
-    """Which of ``n`` pairs are trained on, and which ``held`` of them are held out, in order."""
+    """Return the training or the held-out indices of ``n`` pairs."""
     mixed = np.roll(np.random.default_rng(seed).permutation(n), -fold * held)
     return np.sort(mixed[held:]), np.sort(mixed[:held])
 
 
 def _noise_unit(values, sigma, mask):
-    """Noise of the sky of an image, the unit in which the network sees it."""
+    """Return the sky noise of an image, the noise unit of a network."""
     if sigma is not None:
         return sky_noise(values, sigma, mask)[1]
     peak = np.abs(values[~mask]).max()
@@ -249,13 +249,13 @@ def _noise_unit(values, sigma, mask):
 
 
 def cache_folder():
-    """Folder of rendered scenes: ``LENSSR_CACHE``, or the user's cache folder."""
+    """Return the cache folder: ``LENSSR_CACHE``, or the cache folder of the user."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lenssr"
     return Path(os.environ.get("LENSSR_CACHE", default))
 
 
 def open_pairs(recipe, validation=False, progress=False):
-    """The source of pairs that a recipe names."""
+    """Return the source of pairs of a recipe."""
     data, scale, seed = recipe.data, recipe.network["scale"], recipe.training.seed
     architecture = find_architecture(recipe.network["architecture"])
     telescope = architecture.inputs == "physics"
@@ -274,7 +274,7 @@ def open_pairs(recipe, validation=False, progress=False):
 
 
 class CachedPairs(Pairs):
-    """Scenes of a preset, rendered once and observed anew at each use."""
+    """Cached scenes of a preset, observed anew at each use."""
 
     def __init__(self, data, scale, validation=False, progress=False, seed=0, telescope=False):
         preset = find_preset(data.preset)
@@ -304,7 +304,7 @@ class CachedPairs(Pairs):
             instrument, p_correlated_noise=0.0 if validation else data.p_correlated_noise)
 
     def observe(self, indices, draws, blank=None):
-        """The `~lenssr.simulate._observe.Observation` of the scenes ``indices``."""
+        """Observe scenes."""
         scenes, points = map(torch.from_numpy, self.bank.take(self.opened, indices))
         if self.generated_scenes is not None:
             scenes, points = self.generated_scenes.mix(scenes, points, draws)
@@ -313,7 +313,7 @@ class CachedPairs(Pairs):
         return observe_batch(self.instrument, self.optics, scenes, points, draws)
 
     def take(self, indices, draws):
-        """The `~lenssr.train._batch.Batch` of the scenes ``indices``, cropped at random."""
+        """Return the `Batch` of scenes, with random crops."""
         observed = self.observe(indices, draws)
         low, high = self.margin // 2, 2 * self.margin - self.margin // 2
         corner = low + draws.integers(high + 1 - low, 2)
@@ -336,12 +336,12 @@ class CachedPairs(Pairs):
 
 
 def _fingerprint(*priors):
-    """A few digits that are others if the priors are: scenes of others are not taken for these."""
+    """Return a short hash of priors."""
     return hashlib.sha256(repr(priors).encode()).hexdigest()[:8]
 
 
 class MultiScalePairs(Pairs):
-    """Pairs of several scales, which take turns: the first has every other step."""
+    """Pairs of several scales, which alternate; the first scale has every second step."""
 
     def __init__(self, sources):
         self.sources, self.n = sources, sources[0].n
@@ -358,7 +358,7 @@ class MultiScalePairs(Pairs):
 
 
 class OnlinePairs(Pairs):
-    """The pairs of a `~lenssr.simulate.PairStream`: each is new."""
+    """Pairs simulated online, each used once."""
 
     def __init__(self, data, scale, seed=0, telescope=False):
         instrument = find_preset(data.preset).instrument
@@ -381,7 +381,7 @@ class OnlinePairs(Pairs):
 
 
 def _telescope(optics, observed, sigma, sky):
-    """What networks that look through the telescope are told of an `Observation`."""
+    """Return the inputs of a physics network for observed scenes."""
     # Where the noise was left out, the unit is that which was.
     return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(observed.transfer),
             kernel_neighbour_correlation(observed.correlation))

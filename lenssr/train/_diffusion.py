@@ -1,4 +1,4 @@
-"""Training of the diffusion autoencoder on what a network leaves of simulated scenes."""
+"""Training of the diffusion autoencoder on the residuals of a base network."""
 
 import hashlib
 import json
@@ -45,7 +45,7 @@ MAX_HALF_VALUE = 6e4  # sky noises, within the range of half precision
 
 
 class ResidualCache:
-    """Observed scenes, what a network made of them, and what it left."""
+    """Cached results and errors of a base network on observed scenes."""
 
     def __init__(self, data, base, validation=False, progress=False):
         self.network, card = load_network(base)
@@ -71,11 +71,11 @@ class ResidualCache:
 
     @property
     def pieces(self):
-        """First scenes of the pieces."""
+        """Index of the first scene of each chunk."""
         return range(0, self.n, SCENES_PER_CHUNK)
 
     def build(self, starts=None):
-        """Make the pieces that are not there, by default of all."""
+        """Compute missing chunks, by default all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         starts = self.pieces if starts is None else starts
         missing = [start for start in starts if not self._path(start).exists()]
@@ -88,7 +88,7 @@ class ResidualCache:
                                   for key in parts[0]})
 
     def read(self):
-        """All scenes, as `observe` gives them."""
+        """Return all scenes as arrays."""
         self.build()
         pieces = []
         for start in self.pieces:
@@ -101,7 +101,7 @@ class ResidualCache:
 
     @torch.inference_mode()
     def observe(self, indices):
-        """Some scenes, observed and restored."""
+        """Observe and restore scenes."""
         pairs, data, size = self.pairs, self.data, self.data.size
         draws = sample_rng(pairs.scene_seed, indices)
         observed = pairs.observe(indices, draws)
@@ -135,7 +135,7 @@ class ResidualCache:
         return {**halves, "numbers": torch.cat([psf, self._metadata(indices, correlation_known)], dim=1)}
 
     def _metadata(self, indices, correlation):
-        """Values of `METADATA` of scenes, NaN where they are not known."""
+        """Return the `METADATA` values of scenes, NaN if unknown."""
         values = dict.fromkeys(METADATA, torch.full(correlation.shape, torch.nan))
         values["correlation"] = correlation
         values["pixel_scale"] = torch.full_like(correlation, self.pixel_scale)
@@ -160,7 +160,7 @@ SAMPLING_SIGMA = 20.0  # noise level that hides the image
 
 
 class ResidualBatch(NamedTuple):
-    """Images as `~lenssr.networks.diffusion.Diffusion.encode` takes them, and their errors."""
+    """Inputs of the diffusion network, and errors of the base network."""
 
     mean: torch.Tensor
     data: torch.Tensor
@@ -171,14 +171,14 @@ class ResidualBatch(NamedTuple):
     indices: list
 
     def to(self, device):
-        """All tensors, on a device."""
+        """Move all tensors to a device."""
         return self._replace(**{key: part.to(device, memory_format=torch.channels_last)
                                 if part.dim() == 4 else part.to(device)
                                 for key, part in zip(self._fields[:-1], self)})
 
 
 class ResidualPairs(Pairs):
-    """Images of a `ResidualBank`, turned and flipped."""
+    """Images of a `ResidualCache` with random symmetries."""
 
     def __init__(self, bank, seed=0, validation=False):
         self.arrays, self.n, self.scale = bank.read(), bank.n, bank.scale
@@ -186,7 +186,7 @@ class ResidualPairs(Pairs):
 
     @property
     def ranges(self):
-        """Least and largest value, by name, of the metadata that are known."""
+        """Range of the known metadata, by name."""
         limits = {}
         for name, values in zip(METADATA, self.arrays["numbers"][:, N_PSF_FEATURES:].T):
             values = values[values.isfinite()]
@@ -195,7 +195,7 @@ class ResidualPairs(Pairs):
         return limits
 
     def take(self, indices, draws):
-        """The `ResidualBatch` of these images."""
+        """Return the `ResidualBatch` of images."""
         indices = [int(i) for i in indices]
         turns = [0] * len(indices) if self.validation else draws.integers(8).tolist()
         numbers = torch.stack([
@@ -219,7 +219,7 @@ class ResidualPairs(Pairs):
 
 
 def drop_conditions(numbers, draws):
-    """Metadata of which some, or all, are not told."""
+    """Drop random metadata."""
     chance = torch.where(draws.uniform(0, 1) < P_DROP_ALL, 1.0, P_DROP_ONE)
     kept = draws.normal(len(METADATA))
     kept = 0.5 * torch.erfc(-kept / 2**0.5) >= chance[:, None]
@@ -228,7 +228,7 @@ def drop_conditions(numbers, draws):
 
 
 def open_residuals(recipe, validation=False, progress=False):
-    """The `ResidualPairs` that a recipe names."""
+    """Return the `ResidualPairs` of a recipe."""
     bank = ResidualCache(recipe.data, recipe.network["base"], validation, progress)
     if bank.scale != recipe.network["scale"]:
         raise ValueError(f"recipe key `scale` must be that of `base`, {bank.scale}, got "
@@ -238,22 +238,22 @@ def open_residuals(recipe, validation=False, progress=False):
 
 def noise_levels(batch):
     """
-    Noise levels of the draws of a batch, spread evenly over their distribution for each image.
+    Draw stratified noise levels for the latents of a batch.
 
-    Their logarithms are normal (Karras et al. 2022, arXiv:2206.00364).
+    The logarithm of the noise level is normal (Karras et al. 2022, arXiv:2206.00364).
     """
     quantile = (torch.arange(LATENTS_PER_IMAGE) + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
     return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 
 
 class DiffusionTrainer(Trainer):
-    """A `Trainer` by denoising score matching, the likelihood of the errors, and the losses of images."""
+    """Trainer with denoising score matching, the likelihood of the errors, and image losses."""
 
     open_pairs = staticmethod(open_residuals)
 
     @staticmethod
     def measure(network, pairs, device):
-        """What `sampling_figures` gives."""
+        """Measure the sampling metrics of a network."""
         return sampling_metrics(network, pairs, device)
 
     def set_schedule(self, pairs):
@@ -281,7 +281,7 @@ class DiffusionTrainer(Trainer):
 @torch.no_grad()
 @exact_float32()
 def sampling_metrics(network, pairs, device):
-    """Figures of a network on images that it was not trained on, in float32."""
+    """Measure metrics of posterior samples on validation images, in float32."""
     rows, chi2_rows, generator = [], [], torch.Generator().manual_seed(0)
     for batch in pairs.batches():
         images = batch.to(device)
@@ -309,10 +309,10 @@ def sampling_metrics(network, pairs, device):
 
 def bounded_likelihood(log_variance, coefficients):
     r"""
-    Mean of :math:`(\log s^2 + \rho(c^2 / s^2)) / 2`, where :math:`\rho` is logarithmic from far on.
+    Compute the mean of :math:`(\log s^2 + \rho(c^2 / s^2)) / 2` with a :math:`\rho` that is
+    logarithmic for outliers.
 
-    Least where :math:`s^2` is the mean of the squares, but for those beyond five standard
-    deviations: an image of which a star was lost is not to outweigh all others (Huber 1964,
+    The robust likelihood limits the weight of images in which a star was lost (Huber 1964,
     doi:10.1214/aoms/1177703732).
     """
     square = coefficients.square() * torch.exp(-log_variance)
@@ -322,10 +322,10 @@ def bounded_likelihood(log_variance, coefficients):
 
 def score_matching_loss(denoised, latent, sigma):
     r"""
-    Denoising score matching: the mean of :math:`(1 + 1/\sigma^2)\,(D - u)^2`.
+    Compute the denoising score matching loss, the mean of :math:`(1 + 1/\sigma^2)\,(D - u)^2`.
 
-    The weight makes the target of the network itself one of unit variance at all levels
-    (Karras et al. 2022, arXiv:2206.00364).
+    The weight gives the network output unit variance at all noise levels (Karras et al. 2022,
+    arXiv:2206.00364).
     """
     weight = (1 + sigma**-2.0).reshape(-1, 1, 1, 1)
     return (weight * (denoised - latent).square()).mean()

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or those that torchrun started."""
+"""Distributed processes of a training, and prefetching of batches."""
 
 import gc
 import multiprocessing
@@ -16,7 +16,7 @@ TIMEOUT = timedelta(hours=12)  # of processes that wait while the first renders 
 
 
 class Distributed(AbstractContextManager):
-    """The processes that share a training, each with a batch of its own at each step."""
+    """Processes that share a training, each with its own batch."""
 
     def __init__(self, device=None):
         if device is not None:
@@ -53,11 +53,11 @@ class Distributed(AbstractContextManager):
 
     @property
     def first(self):
-        """Whether this is the process that writes and validates."""
+        """True if this process writes and validates."""
         return self.rank == 0
 
     def parallel(self, network):
-        """The network, with gradients that are means over the processes."""
+        """Return the network with gradients averaged over the processes."""
         if self.world == 1:
             return network
         if self.device.type == "cuda":
@@ -67,7 +67,7 @@ class Distributed(AbstractContextManager):
         return self.shared[-1]
 
     def mean(self, value):
-        """Mean of a tensor over the processes."""
+        """Average a tensor over the processes."""
         if self.world == 1:
             return value
         value = value.detach().clone().to(self.device)
@@ -75,14 +75,14 @@ class Distributed(AbstractContextManager):
         return value / self.world
 
     def broadcast_from_rank_zero(self, make):
-        """What ``make()`` gives in the first process, in all of them."""
+        """Call ``make()`` in the first process and send its result to all."""
         values = [make() if self.first else None]
         if self.world > 1:
             distributed.broadcast_object_list(values)
         return values[0]
 
     def rank_zero_first(self, make):
-        """What ``make()`` gives, in the first process of each machine before the others."""
+        """Call ``make()`` in the first process of each machine before the others."""
         if self.world == 1:
             return make()
         value = make() if self.local == 0 else None
@@ -95,13 +95,13 @@ BATCHES_AHEAD = 4  # batches prepared by each worker
 
 
 def default_workers(device):
-    """Processes that keep a GPU busy; none beside a training that takes the processors itself."""
+    """Return the default number of worker processes: several for a GPU, none for a CPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(MAX_WORKERS, (cores or 1) - 1) if device.type == "cuda" and _forks() else 0
 
 
 def check_workers(workers):
-    """The number of processes as given, None where it is left to `usual_workers`."""
+    """Return the number of worker processes, or `None` for the default."""
     if workers is None:
         return None
     if check_nonnegative_int("workers", workers) and not _forks():
@@ -110,7 +110,7 @@ def check_workers(workers):
 
 
 class PrefetchLoader:
-    """A source of pairs whose batches are made by processes before they are asked for."""
+    """Source of pairs whose batches are prepared by worker processes."""
 
     def __init__(self, pairs, steps, batch, rank, world, workers):
         self.made = iter(DataLoader(
@@ -119,12 +119,12 @@ class PrefetchLoader:
             prefetch_factor=BATCHES_AHEAD if workers else None))
 
     def batch(self, *_):
-        """The batch of the next step."""
+        """Return the batch of the next step."""
         return next(self.made)
 
 
 class _Batches(Dataset):
-    """The batches of some steps."""
+    """Dataset of the batches of several steps."""
 
     def __init__(self, pairs, steps, *step_args):
         self.pairs, self.steps, self.fraction = pairs, steps, step_args

@@ -1,4 +1,4 @@
-"""Training of the head that predicts the errors of a network, which is left as it is."""
+"""Training of the error head of a frozen network."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from lenssr.train._trainer import Trainer
 
 
 class ErrorBatch(NamedTuple):
-    """Restored images in noise units, and their errors."""
+    """Restored images in noise units, with their errors."""
 
     restored: torch.Tensor
     data: torch.Tensor
@@ -29,7 +29,7 @@ class ErrorBatch(NamedTuple):
     indices: list
 
     def inputs(self, device):
-        """What the head is called with."""
+        """Return the inputs of the error head on a device."""
         return tuple(part.to(device) for part in self[:5])
 
 
@@ -45,7 +45,7 @@ class ErrorPairs(Pairs):
         self.scale = self.arrays["mean"].shape[-1] // self.sides[-1]
 
     def take(self, indices, draws):
-        """The `ErrorBatch` of these images, cropped at random, turned and flipped."""
+        """Return the `ErrorBatch` of images, with random crops and symmetries."""
         turns = draws.integers(8).tolist()
         corners = torch.stack([draws.integers(n - self.size + 1) for n in self.sides], 1).tolist()
         conditions = torch.stack([rotate_psf_features(self.arrays["conditions"][i], turn)
@@ -69,7 +69,7 @@ class ErrorPairs(Pairs):
 
 
 def rotate_psf_features(conditions, turn):
-    """What is told of an image that was turned; only ellipticities change."""
+    """Apply a symmetry to PSF features; only ellipticities change."""
     if len(conditions) != N_PSF_FEATURES:
         return conditions
     signs = torch.tensor(ROTATION_SIGNS, dtype=conditions.dtype) ** (turn % 4)
@@ -77,7 +77,7 @@ def rotate_psf_features(conditions, turn):
 
 
 class ErrorTrainer(Trainer):
-    """A `Trainer` of a head, by the likelihood of the errors."""
+    """Trainer of an error head, with the likelihood of the errors."""
 
     def build(self, config):
         return ErrorHead(**{name: value for name, value in config.items()
@@ -90,7 +90,7 @@ class ErrorTrainer(Trainer):
 
     @torch.no_grad()
     def metrics(self, pairs):
-        """Mean of the negative log likelihood over the images, in float32."""
+        """Measure the mean negative log likelihood over the images, in float32."""
         rows = [(negative_log_likelihood(self.average(*batch.inputs(self.device)).cpu(),
                                           batch.error).item(), len(batch.indices))
                  for batch in pairs.batches()]

@@ -1,4 +1,4 @@
-"""How large a learning rate may be: a sweep through all that come into question."""
+"""Learning-rate range test."""
 
 import math
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class LearningRateSweep:
 
 
 def smooth(losses):
-    """Running mean with a memory of a few steps, without the bias towards its start at zero."""
+    """Compute the bias-corrected running mean of losses."""
     mean, means = 0.0, []
     for k, loss in enumerate(losses):
         mean = LOSS_MEMORY * mean + (1 - LOSS_MEMORY) * loss

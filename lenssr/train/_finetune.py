@@ -1,4 +1,4 @@
-"""Fine-tuning: from simulated to observed pairs, the up-sampling first, then all."""
+"""Transfer learning: two-stage fine-tuning, and adversarial domain adaptation (ADDA)."""
 
 import copy
 import csv
@@ -27,7 +27,7 @@ from lenssr.weights import find_weights, load_network, read_card, save_network
 
 
 def target_folder(pairs, folder):
-    """The folder of a catalogue of pairs, which is written if they are in memory."""
+    """Return the folder of a catalogue; write pairs in memory to a folder."""
     if isinstance(pairs, str | Path):
         return str(pairs)
     path = Path(folder) / "pairs"
@@ -111,7 +111,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
 
 
 def _features(card, weights):
-    """Names of the parts of a network before the last, which up-samples."""
+    """Return the names of the feature layers, without the upsampler."""
     from lenssr.weights import load_network
 
     network, _ = load_network(weights)
@@ -124,7 +124,7 @@ def _features(card, weights):
 
 
 class DomainDiscriminator(nn.Module):
-    """Which domain features come from: three convolutions of spectral norm one, and a mean."""
+    """Discriminator of feature domains: three convolutions with spectral norm, and a mean."""
 
     def __init__(self, features: torch.Tensor, width: int = 64):
         def conv(inputs, outputs, stride):
@@ -138,12 +138,12 @@ class DomainDiscriminator(nn.Module):
             nn.LeakyReLU(0.2), conv(width, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Log-odds that features are of the source domain, shape ``(batch,)``."""
+        """Return the log-odds of the source domain, shape ``(batch,)``."""
         return self.layers((features - self.mean) / self.spread)
 
 
 def encode_features(network, *inputs):
-    """Features of images and the images that the network makes of them."""
+    """Return the features of images and the restored images."""
     if not hasattr(network, "tail"):
         raise ValueError("`weights` must be of a network with an up-sampling part of its own, got "
                          f"{type(network).__name__}")
@@ -313,7 +313,7 @@ def _source_recipe(data, config):
 
 
 class _AdaptationRun:
-    """Encoder and discriminator in turn."""
+    """Alternate training of encoder and discriminator."""
 
     def __init__(self, source, training, config, device):
         torch.manual_seed(config.seed)
@@ -332,11 +332,11 @@ class _AdaptationRun:
 
     @property
     def aligned(self):
-        """Whether the discriminator does no better than a guess."""
+        """True if the accuracy of the discriminator is below the stop accuracy."""
         return len(self.curve) >= self.config.min_steps and self.accuracy < self.config.stop_accuracy
 
     def advance(self, step, source, target):
-        """A step of the discriminator, then one of the encoder."""
+        """Take a step of the discriminator and a step of the encoder."""
         with torch.no_grad():
             real, _ = encode_features(self.source, *source.inputs(self.device))
         if self.discriminator is None:
@@ -377,7 +377,7 @@ class _AdaptationRun:
 
 
 def consistency_chi2(output, batch) -> torch.Tensor:
-    r"""What is left between data and what their telescopes would see of restored images."""
+    """Compute the mean squared residual of data against degraded restorations."""
     sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
     predicted = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
     residual = (batch.lr.to(output.device) - predicted) / sigma

@@ -1,4 +1,4 @@
-"""The training loop: one network, one recipe."""
+"""Training loop."""
 
 import dataclasses
 import time
@@ -19,7 +19,7 @@ from lenssr.weights import save_network
 
 
 class ConsistencyTrainer(Trainer):
-    """A `Trainer` whose loss may hold images against their data, beside the target."""
+    """Trainer with an optional data-consistency loss beside the target losses."""
 
     def content(self, output, batch):
         losses = dict(self.training.loss)
@@ -29,7 +29,7 @@ class ConsistencyTrainer(Trainer):
 
 
 class ResidualTrainer(Trainer):
-    """A `Trainer` whose loss may compare with the data in place of the target, or beside it."""
+    """Trainer with an optional residual loss against the data."""
 
     def loss(self, batch):
         losses, inputs = dict(self.training.loss), batch.inputs(self.device)
@@ -45,7 +45,7 @@ class ResidualTrainer(Trainer):
 
 
 def _without_data_terms(trainer, losses, output, batch):
-    """The loss of a recipe of which the terms of the data are taken out."""
+    """Compute the loss of a recipe without its data terms."""
     training = dataclasses.replace(trainer.training, loss=losses)
     return training_loss(output, batch.hr.to(trainer.device), batch.scale, training, trainer.step,
                          trainer.distributed.mean)
@@ -57,7 +57,7 @@ TRAINERS = {"restoration": Trainer, "consistency": ConsistencyTrainer, "residual
 
 
 def trainer_class(recipe):
-    """The kind of `Trainer` that a recipe asks for."""
+    """Return the trainer class of a recipe."""
     return TRAINERS[find_architecture(recipe.network["architecture"]).trainer]
 
 
@@ -122,7 +122,7 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
 
 
 def run_steps(trainer, pairs, validation_pairs, progress, workers=None):
-    """Take the steps that are left, with validations, curves and checkpoints."""
+    """Take the remaining steps, with validation, curves and checkpoints."""
     training, distributed = trainer.training, trainer.distributed
     pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, distributed.rank, distributed.world,
                   default_workers(distributed.device) if workers is None else workers)
@@ -149,7 +149,7 @@ def run_steps(trainer, pairs, validation_pairs, progress, workers=None):
 
 
 def _finish(trainer, validation_pairs, path):
-    """Write the weights, the best or the last, and what is known of them."""
+    """Write the selected weights and their card."""
     network, (trained, row) = {**trainer.recipe.network, **trainer.card_fields}, trainer.select_best()
     if hasattr(trained, "collapse") and not network.get("collapsed"):
         trained, network = trained.collapse(), {**network, "collapsed": True}

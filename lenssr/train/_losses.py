@@ -1,4 +1,4 @@
-"""Losses in noise units, by name: seen through asinh, or linear."""
+"""Losses in noise units: pixel, structural, perceptual and data-consistency losses."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ K1, K2 = 0.01, 0.03
 
 
 def structural_similarity(image, truth, span) -> torch.Tensor:
-    """Mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861)."""
+    """Compute the mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861)."""
     if min(truth.shape[-2:]) < 2 * SSIM_RADIUS + 1:
         raise ValueError(f"the loss ssim needs targets of at least {2 * SSIM_RADIUS + 1} pixels, got "
                          f"{tuple(truth.shape[-2:])}")
@@ -49,10 +49,10 @@ MIN_VGG_SIDE = 16  # pixels of an image that VGG-19 halves four times
 
 def perceptual_error(image, truth, features) -> torch.Tensor:
     """
-    Difference of the features of two images, relative to those of the truth.
+    Compute the relative difference of network features of two images.
 
-    Johnson et al. (2016, arXiv:1603.08155); of each map of features the mean squared difference is
-    taken over the mean square, so that maps of all depths and networks of all kinds count alike.
+    The squared difference of each feature map is divided by its mean square (Johnson et al.
+    2016, arXiv:1603.08155).
     """
     if min(truth.shape[-2:]) < MIN_VGG_SIDE:
         raise ValueError(f"the loss perceptual needs targets of at least {MIN_VGG_SIDE} pixels, got "
@@ -73,7 +73,7 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
 
 @functools.cache
 def load_features(features):
-    """A network whose method ``features`` gives maps of features, frozen."""
+    """Load a frozen network whose method ``features`` returns feature maps."""
     if features == "lens":
         network = load_network(_classifier())[0]
     elif features == "vgg19":
@@ -90,7 +90,7 @@ def load_features(features):
 
 
 def _classifier():
-    """The classifier that comes with lenssr."""
+    """Return the shipped classifier."""
     names = sorted(Path(str(path)).stem for path in resources.files("lenssr.weights").iterdir()
                    if path.name.startswith("classifier") and path.name.endswith(".safetensors"))
     if not names:
@@ -100,7 +100,7 @@ def _classifier():
 
 
 def _from_torchvision():
-    """State of torchvision's VGG-19."""
+    """Return the state of torchvision's VGG-19."""
     try:
         models = import_module("torchvision.models")
     except (ImportError, RuntimeError) as err:  # the second where it is of another torch
@@ -110,7 +110,7 @@ def _from_torchvision():
 
 
 def _read_tensors(path):
-    """The tensors of a file."""
+    """Read the tensors of a file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -128,7 +128,7 @@ def _read_tensors(path):
 
 
 def _vgg19(state):
-    """A `VGG19` of a state that may hold the layers that classify, too."""
+    """Return a `VGG19` of a state, without classifier layers."""
     from lenssr.networks import VGG19
 
     network = VGG19()
@@ -152,22 +152,22 @@ CHARBONNIER_EPSILON = 1e-3  # where `charbonnier` turns from square to absolute
 
 
 def mse(image, truth) -> torch.Tensor:
-    """Mean squared error."""
+    """Compute the mean squared error."""
     return (image - truth).square().mean()
 
 
 def l1(image, truth) -> torch.Tensor:
-    """Mean absolute error."""
+    """Compute the mean absolute error."""
     return (image - truth).abs().mean()
 
 
 def charbonnier(image, truth) -> torch.Tensor:
-    """The absolute error made smooth at zero (Lai et al. 2017, arXiv:1704.03915)."""
+    """Compute the smoothed absolute error of Lai et al. (2017, arXiv:1704.03915)."""
     return ((image - truth).square() + CHARBONNIER_EPSILON**2).sqrt().mean()
 
 
 def ssim(image, truth) -> torch.Tensor:
-    """One minus the structural similarity, the data range of each image being its peak."""
+    """Compute 1 - SSIM, with the peak of each image as data range."""
     # Of an image that shows nothing, the noise of the sky.
     span = truth.amax(dim=(1, 2, 3)).clamp(min=1)
     return 1 - structural_similarity(image, truth, span).mean()
@@ -187,7 +187,7 @@ CONSISTENCY_LOSS = "consistency"
 
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:
-    """The loss of a recipe: its terms, each times its weight."""
+    """Compute the weighted sum of the loss terms of a recipe."""
     total = 0.0
     for name, weight in training.loss.items():
         if name == "composite":
@@ -206,12 +206,12 @@ def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> t
 
 
 def linear_image(output):
-    """The image in noise units; fresh weights may say anything, and must not overflow."""
+    """Convert a network output to noise units, clipped against overflow."""
     return sinh_scale(output.clamp(-MAX_OUTPUT, MAX_OUTPUT))
 
 
 def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
-    """Mean logarithm of the squared error over the squared peak: the PSNR, turned round."""
+    """Compute the mean logarithm of the squared error over the squared peak, a negative PSNR."""
     peak = truth.amax(dim=(1, 2, 3))
     error = (image - truth).square().mean(dim=(1, 2, 3))
     has_light = peak > 0
@@ -222,7 +222,7 @@ def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
 
 
 def flux_error(image, truth, scale: int) -> torch.Tensor:
-    """Error of the flux in blocks of 16 pixels and of the whole, in units of its accuracy."""
+    """Compute the flux error in blocks of 16 pixels and of the image, in units of its tolerance."""
     total = 0.0
     for side in {min(16, truth.shape[-1]), truth.shape[-1]}:
         noise = scale / side
@@ -233,7 +233,10 @@ def flux_error(image, truth, scale: int) -> torch.Tensor:
 
 
 def consistency_loss(output, batch) -> torch.Tensor:
-    r"""Mean logarithm of the :math:`\chi^2` of images over that of the truth, where it is larger."""
+    r"""
+    Compute the mean log ratio of the :math:`\chi^2` of images to that of the truth, where
+    larger.
+    """
     lr, truth, sigma, kernel = (part.to(output.device) for part in (
         batch.lr, batch.truth, *batch.telescope[:2]))
     edge = min(CONSISTENCY_EDGE, (min(lr.shape[-2:]) - 1) // 2)
@@ -247,7 +250,7 @@ def consistency_loss(output, batch) -> torch.Tensor:
 
 def restoration_loss(output, truth, scale, peak_weight, flux_weight,
                      mean=lambda x: x) -> torch.Tensor:
-    """Squared error through asinh, with `log_relative_error` and `flux_error`."""
+    """Compute the squared asinh error plus `log_relative_error` and `flux_error`."""
     image = linear_image(output)
     return (mse(output, asinh_scale(truth))
             + peak_weight * log_relative_error(image, truth, mean)

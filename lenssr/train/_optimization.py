@@ -1,4 +1,4 @@
-"""What changes along a training: learning rate, weight of the flux, memory of the average."""
+"""Learning-rate schedules, loss weights, and the Muon optimiser."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ ONE_CYCLE_START, ONE_CYCLE_END = 25.0, 1e4  # highest over first rate, and first
 
 
 def scheduled(training, n_pairs, world=1):
-    """The training with its epochs turned into steps."""
+    """Return the training options with epochs converted to steps."""
     if training.epochs is None:
         return training
     steps = max(1, round(training.epochs * (n_pairs // (training.batch * world))))
@@ -19,13 +19,11 @@ def scheduled(training, n_pairs, world=1):
 
 def learning_rate(step, training):
     """
-    The learning rate of a step.
+    Compute the learning rate of a step.
 
     ``cosine``: linear warm-up, then half a cosine to zero (Loshchilov & Hutter 2017,
-    arXiv:1608.03983). ``one-cycle``: up from 1/25 of the rate within the warm-up, then down
-    to 1e-4 of that, both by half a cosine (Smith & Topin 2018, arXiv:1708.07120). Several
-    cycles are warm restarts (Loshchilov & Hutter 2017), the last with ``last_cycle`` times the
-    rate of the others.
+    arXiv:1608.03983), with warm restarts. ``one-cycle``: from 1/25 to the full rate during the
+    warm-up, then to 1e-4 of the first rate (Smith & Topin 2018, arXiv:1708.07120).
     """
     cycle, step, steps = _in_cycle(step, training)
     gentle = 0 < cycle == training.cycles - 1
@@ -41,7 +39,7 @@ def learning_rate(step, training):
 
 
 def _in_cycle(step, training):
-    """The present cycle, how many steps of it were taken, and how many it has."""
+    """Return the cycle number, the steps taken in the cycle, and its length."""
     steps = -(-training.steps // training.cycles)
     cycle = min(step // steps, training.cycles - 1)
     return cycle, step - steps * cycle, steps
@@ -52,14 +50,14 @@ def _cosine(first, last, progress):
 
 
 def flux_weight(step, training):
-    """Weight of the flux term: constant for half of a cycle, then rising geometrically."""
+    """Compute the weight of the flux loss: constant, then geometrically rising."""
     _, step, steps = _in_cycle(step, training)
     late = max(2 * step / steps - 1, 0.0)
     return training.flux_weight * (training.flux_weight_end / training.flux_weight) ** late
 
 
 def average_weight(step, training):
-    """Share of the moving average of the weights that stays, less at first."""
+    """Compute the decay of the moving average of the weights at a step."""
     return min(training.ema, (1 + step) / (10 + step))
 
 
@@ -70,7 +68,7 @@ MIN_MATRIX_SIDE = 8  # narrower convolutions are not treated as matrices
 
 
 def orthogonalized(matrices):
-    """The nearest matrices with singular values of about one, by Newton and Schulz's iteration."""
+    """Orthogonalise matrices by the Newton-Schulz iteration."""
     a, b, c = QUINTIC_COEFFICIENTS
     wide = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = wide.shape[-2] > wide.shape[-1]
@@ -83,13 +81,11 @@ def orthogonalized(matrices):
 
 class Muon(torch.optim.AdamW):
     """
-    Momentum whose matrices are made orthogonal; AdamW for what is no matrix.
+    Momentum optimiser with orthogonalised matrix updates, and AdamW for other parameters.
 
-    Adam's steps follow the few directions in which the gradient of a layer is largest; these
-    are of equal length in all (Jordan et al. 2024, kellerjordan.github.io/posts/muon), and of the
-    size of AdamW's, so that rates mean the same (Liu et al. 2025, arXiv:2502.16982). The
-    matrix of a convolution has a row for each of its outputs. Convolutions with few channels on
-    either side, the first and last of a network, and all vectors are AdamW's.
+    Jordan et al. (2024, kellerjordan.github.io/posts/muon), with the update size of AdamW (Liu
+    et al. 2025, arXiv:2502.16982). Convolution kernels are matrices with one row for each
+    output channel.
     """
 
     def __init__(self, parameters, lr, weight_decay):
@@ -101,7 +97,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Take a step."""
+        """Take an optimisation step."""
         vectors, matrices = self.param_groups
         self.param_groups = [vectors]
         try:

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides what a training run makes, read from TOML."""
+"""Training recipes in TOML, and the validation of their fields."""
 
 import dataclasses
 import difflib
@@ -18,18 +18,18 @@ from lenssr.train._optimization import OPTIMIZERS
 
 
 def number_field(default, low, high=math.inf, *, integer=False, open_low=False, open_high=False):
-    """A field of a dataclass that holds a number."""
+    """Make a dataclass field that holds a number."""
     return dataclasses.field(default=default, metadata={
         "range": (low, high, open_low, open_high), "whole": integer})
 
 
 def choice_field(default, *known):
-    """A field of a dataclass that holds one of several names."""
+    """Make a dataclass field that holds one of several names."""
     return dataclasses.field(default=default, metadata={"known": known})
 
 
 def check_fields(part):
-    """Check the fields of a part of a recipe that `number` and `choice` made."""
+    """Check the fields made by `number_field` and `choice_field`."""
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)
         if value is None and item.default is None:

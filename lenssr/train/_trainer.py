@@ -1,4 +1,4 @@
-"""State of a run, and one step of it: resumable to the bit."""
+"""State and steps of a training run, resumable bit by bit."""
 
 import copy
 import difflib
@@ -20,7 +20,7 @@ from lenssr.weights import load_network
 
 
 def warm_start(network, weights, config):
-    """Take over trained weights."""
+    """Initialise a network with trained weights."""
     trained, card = load_network(weights)
     if type(trained) is not type(network):
         raise ValueError(f"recipe key `init` must be weights of architecture "
@@ -40,7 +40,7 @@ def warm_start(network, weights, config):
 
 
 def freeze(network, patterns):
-    """Leave parameters as they are."""
+    """Freeze the parameters that match patterns."""
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in names):
@@ -58,7 +58,7 @@ def freeze(network, patterns):
 
 
 def freeze_batchnorm(network, patterns):
-    """Keep the statistics of batches, too, in the parts that `freeze` left as they are."""
+    """Freeze the batch-norm statistics of modules that match patterns."""
     for name, module in network.named_modules():
         buffer_names = [f"{name}.{key}" for key, _ in module.named_buffers(recurse=False)]
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and buffer_names and all(
@@ -67,14 +67,14 @@ def freeze_batchnorm(network, patterns):
 
 
 def _matches(name, patterns):
-    """Whether a pattern fits the name, or the beginning of it up to a dot."""
+    """Return whether a pattern equals a name or a prefix of it."""
     parts = name.split(".")
     heads = [".".join(parts[:k + 1]) for k in range(len(parts))]
     return any(fnmatchcase(head, pattern.rstrip(".")) for pattern in patterns for head in heads)
 
 
 class Trainer:
-    """Network, its moving average, optimiser, and where the run stands."""
+    """Network, moving average, optimiser and progress of a training run."""
 
     best_by = "psnr"  # the figure by which networks are compared
 
@@ -102,38 +102,38 @@ class Trainer:
 
     @staticmethod
     def measure(network, pairs, device):
-        """Figures of a network on pairs that it was not trained on."""
+        """Measure the metrics of a network on validation pairs."""
         return validate(network, pairs, device)
 
     @property
     def config(self):
-        """Architecture and sizes of the network."""
+        """Architecture and parameters of the network."""
         return self.recipe.network
 
     def build(self, config):
-        """The network to be trained, of these sizes."""
+        """Build the network."""
         return build_network(**config)
 
     @property
     def checkpoint(self):
-        """File that holds the state."""
+        """Path of the checkpoint."""
         return self.folder / "checkpoint.pt"
 
     def resume(self):
-        """Take up the state of the folder, or begin as the recipe says."""
+        """Load the checkpoint of the folder, or initialise the run."""
         if self.checkpoint.exists():
             self._resume()
         else:
             self.initialize()
 
     def initialize(self):
-        """Begin as the recipe says, whatever the folder holds."""
+        """Initialise the run, whatever the folder holds."""
         if self.training.init is not None:
             warm_start(self.network, self.training.init, self.config)
             self.average.load_state_dict(self.network.state_dict())
 
     def set_schedule(self, pairs):
-        """Set the number of steps by that of the pairs."""
+        """Set the number of steps from the number of pairs."""
         together = self.training.batch * self.distributed.world
         if pairs.n is not None and pairs.n < together:
             raise ValueError(f"recipe key `batch` must be at most the number of pairs, {pairs.n}, "
@@ -141,7 +141,7 @@ class Trainer:
         self.training = scheduled(self.training, pairs.n, self.distributed.world)
 
     def save(self):
-        """Write the state; if that fails, the last one is kept."""
+        """Write a checkpoint; an earlier checkpoint survives a failure."""
         with atomic_write(self.checkpoint) as tmp_path:
             try:
                 torch.save(self.state(), tmp_path)
@@ -151,7 +151,7 @@ class Trainer:
                               "kept") from err
 
     def state(self):
-        """What a checkpoint holds."""
+        """Return the state for a checkpoint."""
         return dict(network=self.network.state_dict(), average=self.average.state_dict(),
                     optimizer=self.optimizer.state_dict(), recipe=self.recipe.as_dict(),
                     step=self.step, seconds=self.seconds, curve=self.curve, losses=self.losses,
@@ -175,7 +175,7 @@ class Trainer:
         self.load_state_dict(state)
 
     def load_state_dict(self, state):
-        """Take up the state of a checkpoint."""
+        """Load the state of a checkpoint."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -184,21 +184,21 @@ class Trainer:
         self.losses, self.best = state.get("losses", []), state.get("best")
 
     def loss(self, batch):
-        """The loss of a batch."""
+        """Compute the loss of a batch."""
         return self.content(self.apply(batch), batch)
 
     def apply(self, batch):
-        """What the network makes of a batch, in `~lenssr.networks.compress` form."""
+        """Apply the network to a batch; return asinh-scaled images."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model(*batch.inputs(self.device)).float()
 
     def content(self, output, batch):
-        """The loss of what the network made of a batch, by the recipe."""
+        """Compute the recipe loss of network output."""
         return training_loss(output, batch.hr.to(self.device), batch.scale, self.training,
                              self.step, self.distributed.mean)
 
     def advance(self, pairs, rate=None):
-        """One optimisation step, by default at the rate of the schedule; returns the loss."""
+        """Take an optimisation step and return the loss."""
         training, distributed = self.training, self.distributed
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, training) if rate is None else rate
@@ -224,7 +224,7 @@ class Trainer:
                                   "last checkpoint is kept")
 
     def validate(self, pairs):
-        """Note metrics of the averaged network, and keep it if it is the best so far."""
+        """Measure the averaged network, and keep it if it is the best."""
         metrics = self.distributed.broadcast_from_rank_zero(lambda: self.metrics(pairs))
         self.curve.append({"step": self.step, "loss": sum(self.losses) / len(self.losses),
                            **metrics})
@@ -234,25 +234,25 @@ class Trainer:
         return metrics
 
     def metrics(self, pairs):
-        """Figures of the averaged network on pairs that it was not trained on."""
+        """Measure the metrics of the averaged network on validation pairs."""
         return self.measure(self.average, pairs, self.device)
 
     @property
     def best_index(self):
-        """Row of the curve with the best figure; the last one where no row is to be chosen."""
+        """Row of the curve with the best metric, or the last row."""
         if not self.training.patience:
             return len(self.curve) - 1
         return max(range(len(self.curve)), key=lambda k: self.curve[k][self.best_by])
 
     def select_best(self):
-        """The averaged network, the best or the last, and the row of its metrics."""
+        """Return the selected averaged network and its row of the curve."""
         if self.training.patience:
             self.average.load_state_dict(self.best)
         return self.average, self.curve[self.best_index]
 
     @property
     def done(self):
-        """Whether all steps were taken, or the last validations were no better."""
+        """True if all steps are taken or early stopping applies."""
         worse = len(self.curve) - 1 - self.best_index if self.curve else 0
         return self.step >= self.training.steps or bool(
             self.training.patience and worse >= self.training.patience)
@@ -260,7 +260,7 @@ class Trainer:
 
 @torch.no_grad()
 def update_average(average, network, step, training):
-    """Take a network into the moving average of its weights, after a step."""
+    """Update the moving average of the weights after a step."""
     new_fraction = 1 - average_weight(step, training)
     for mean, new in zip(average.parameters(), network.parameters()):
         mean.lerp_(new, new_fraction)
@@ -270,7 +270,7 @@ def update_average(average, network, step, training):
 
 
 def recipe_difference(old, new):
-    """The first key in which two recipes, as dictionaries, differ, in words."""
+    """Describe the first key in which two recipes differ."""
     for part in {**old, **new}:
         if old.get(part) == new.get(part):
             continue

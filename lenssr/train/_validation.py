@@ -1,4 +1,4 @@
-"""Figures of a network on pairs that it was not trained on."""
+"""Validation metrics, and training curves."""
 
 import csv
 import time
@@ -17,7 +17,7 @@ MIN_POWER_SNR = 5  # peak signal-to-noise ratio for the power metric
 @torch.no_grad()
 @exact_float32()
 def validate(network, pairs, device):
-    """Figures of a network, in float32."""
+    """Measure the metrics of a network on validation pairs, in float32."""
     ratios, noisy, flux = [], [], []
     for batch in pairs.batches():
         output = sinh_scale(network(*batch.inputs(device))).cpu()
@@ -39,7 +39,7 @@ def validate(network, pairs, device):
 
 @torch.no_grad()
 def power_error(network, pairs, device):
-    r"""How far the power of a network's images is from that of the truth."""
+    """Measure the power-spectrum error of the images of a network."""
     power = 0.0
     for batch in pairs.batches():
         images = sinh_scale(network(*batch.inputs(device))).cpu().numpy()[:, 0]
@@ -62,7 +62,7 @@ PANEL_LABELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true 
 
 
 class Curves:
-    """Where the validations of a run are written."""
+    """Training curves as table, figure and TensorBoard events."""
 
     def __init__(self, folder, step=0):
         self.folder, self._rows, self._drawn = folder, [], -REDRAW_SECONDS
@@ -74,7 +74,7 @@ class Curves:
             self.board = SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
     def write(self, rows):
-        """Write all rows so far, dictionaries with ``step``."""
+        """Write all rows, dicts with the key ``step``."""
         write_table(self.folder / "curve.csv", rows)
         self._rows = list(rows)
         if time.monotonic() - self._drawn > REDRAW_SECONDS:
@@ -90,7 +90,7 @@ class Curves:
         self._rows, self._drawn = [], time.monotonic()
 
     def close(self):
-        """Draw what was not drawn yet, and let go of TensorBoard's files."""
+        """Draw the last figure and close the TensorBoard files."""
         if self._rows:
             self._draw()
         if self.board is not None:
@@ -98,7 +98,7 @@ class Curves:
 
 
 def write_table(path, rows):
-    """Rows of the same keys as CSV."""
+    """Write rows as CSV."""
     with atomic_write(path) as tmp_path, open(tmp_path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[-1]), restval="")
         writer.writeheader()
@@ -106,7 +106,7 @@ def write_table(path, rows):
 
 
 def write_figure(path, figure):
-    """A figure as PNG."""
+    """Write a figure as PNG."""
     with atomic_write(path) as tmp_path:
         figure.savefig(tmp_path, format="png", dpi=110)
 

@@ -1,4 +1,4 @@
-"""Whether weights are as good as their card says."""
+"""Verification of the metrics in a model card."""
 
 from astropy.table import Table
 
@@ -44,14 +44,14 @@ def evaluate_weights(weights, *, device=None, progress=True):
 
 
 def recipe_from_card(card, kind):
-    """The recipe of a card, of a class of recipes; `ValueError` if it has none."""
+    """Return the recipe of a card; raise `ValueError` without one."""
     if not card.recipe:
         raise ValueError(f"`weights` must have a recipe in their card, {card.name!r} has none")
     return kind.from_dict(card.recipe, f"the recipe of {card.name!r}")
 
 
 def compare_card(card, metrics):
-    """Table of what was found, a dictionary of metrics, beside what a card says."""
+    """Tabulate measured metrics beside the metrics of a card."""
     card_values = [card.metrics.get(name, float("nan")) for name in metrics]
     table = Table({"figure": list(metrics), "card": card_values, "found": list(metrics.values())})
     table["difference"] = table["found"] - table["card"]

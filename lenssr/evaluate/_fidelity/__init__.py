@@ -1,4 +1,4 @@
-"""Results as measurements: fluxes, places, shapes, error bars, and what is not there."""
+"""Fidelity tests: flux, astrometry, shapes, coverage and false detections."""
 
 from lenssr.evaluate._fidelity._result import Fidelity
 from lenssr.evaluate._fidelity._run import PARTS, fidelity

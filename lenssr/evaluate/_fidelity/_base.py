@@ -1,4 +1,4 @@
-"""What the parts of a fidelity run have in common: how they are asked, and how they tell."""
+"""Base class and table helpers of the fidelity tests."""
 
 import numpy as np
 from astropy.stats import mad_std
@@ -75,25 +75,25 @@ COLUMNS = {
 
 
 class FidelityTest:
-    """A part of a fidelity run."""
+    """Base class of a fidelity test."""
 
     errors, given, groups = False, False, None
 
     def references(self, samples):
-        """Rows of what is no method, by label."""
+        """Return rows of references such as the truth, by label."""
         return {}
 
     def measure(self, restored):
-        """Rows of figures."""
+        """Return the rows of measurements of restored pairs."""
         raise NotImplementedError
 
     def tables(self, rows, rng):
-        """Figures of all groups brought together."""
+        """Return the tables of all rows."""
         raise NotImplementedError
 
 
 def make_table(rows, columns=COLUMNS):
-    """A table of rows, its columns described; what is NaN is empty."""
+    """Make a table with column descriptions; NaN becomes masked."""
     rows = list(rows)
     if not rows:
         return Table()
@@ -112,14 +112,14 @@ def make_table(rows, columns=COLUMNS):
 
 
 def snr_bins(snr):
-    """Yield ``low, high, where`` of all, of the bright, and of each bin."""
+    """Yield ``low, high, selection`` for all objects, bright objects, and each bin of SNR."""
     snr = np.asarray(snr)
     for low, high in ((SNR_EDGES[0], np.inf), (BRIGHT_SNR, np.inf), *zip(SNR_EDGES, SNR_EDGES[1:])):
         yield low, high, (snr >= low) & (snr < high)
 
 
 def robust_statistics(values):
-    """Median, its standard error, scatter, and number of values that are not NaN."""
+    """Compute median, standard error, scatter and number of the finite values."""
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if len(values) < MIN_VALUES:

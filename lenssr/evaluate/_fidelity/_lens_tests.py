@@ -1,4 +1,4 @@
-"""A restored difference of two images against the true one."""
+"""Fidelity tests with lens models: subhalo twins and Einstein radii."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -14,7 +14,7 @@ from lenssr.simulate import Grid, SceneModel, draw_model, ray_shooting, render, 
 
 
 def compare(difference, truth):
-    """How much of a true difference is there, and how much of it is true."""
+    """Compute the amplitude and the correlation of a restored difference against the true one."""
     product, power = (difference * truth).sum(), (truth**2).sum()
     if not power:
         return np.nan, np.nan
@@ -32,7 +32,7 @@ MAX_FIT_STEPS = 30  # Levenberg-Marquardt steps
 
 
 def fit_parameters(model):
-    """Parameters of a `SceneModel` of this kind, in the order of ``NAMES``."""
+    """Return the parameters of a scene in the order of `FIT_PARAMETERS`."""
     lens, shear = model.lens_kwargs
     (source,) = model.source_kwargs
     return np.array([lens["theta_E"], lens["e1"], lens["e2"], lens["center_x"], lens["center_y"],
@@ -41,7 +41,7 @@ def fit_parameters(model):
 
 
 def fit_scene(values):
-    """The `SceneModel` of such parameters, of unit amplitude."""
+    """Return the scene of parameters, with unit amplitude."""
     p = dict(zip(FIT_PARAMETERS, values))
     return SceneModel(
         "lens", lens_models=["SIE", "SHEAR"],
@@ -54,7 +54,7 @@ def fit_scene(values):
 
 
 def fit_lens(image, psf, pixel, fine, start):
-    """Fit lens and source to an image of the arcs."""
+    """Fit lens and source to an image of the arcs by least squares."""
     blur = PSFConvolution(psf, fine, image.shape)
     grid = Grid(fine * len(image), pixel / fine)
     unit = np.linalg.norm(image)
@@ -86,7 +86,7 @@ N_ANGLES = 128  # positions of a subhalo around the lens
 
 
 def add_subhalo(scene, mass):
-    """A lens with one more truncated NFW halo, where the arcs are brightest."""
+    """Add a truncated NFW halo to a lens at the position of the brightest arc."""
     from lenstronomy.LightModel.light_model import LightModel
 
     plane, scene = scene.substructure.plane, deepcopy(scene)
@@ -103,7 +103,7 @@ def add_subhalo(scene, mass):
 
 
 def twins(site, n, seed):
-    """Groups of images of a lens, one for each five of ``n``."""
+    """Yield groups of images of a lens with and without a subhalo, one group for five of ``n``."""
     population, rng = lens_population(site), np.random.default_rng(seed)
     for k in range(-(-n // 5)):
         scene = draw_model(population, seed, k)
@@ -121,7 +121,7 @@ def twins(site, n, seed):
 
 
 def _fixed_conditions(instrument, rng):
-    """The instrument on one night: one PSF, one depth."""
+    """Fix the PSF and the depth of an instrument."""
     if instrument.kernels is not None:
         return replace(instrument, kernels=(instrument.kernels[rng.integers(
             len(instrument.kernels))],), snr=(ARC_SNR, ARC_SNR))
@@ -133,7 +133,7 @@ def _fixed_conditions(instrument, rng):
 
 
 class Twins(FidelityTest):
-    """What of the difference that a subhalo makes is in the difference of two results."""
+    """Test of the image difference that a subhalo causes."""
 
     groups = staticmethod(twins)
 
@@ -177,7 +177,7 @@ LENS_FIT_REFERENCES = "target", "input"
 
 
 class Einstein(FidelityTest):
-    """Einstein radii of fits to results, over those of fits to the targets."""
+    """Test of the Einstein radii fitted to results, relative to fits of the targets."""
 
     groups = staticmethod(lenses)
 
@@ -207,7 +207,7 @@ class Einstein(FidelityTest):
 
 
 def _fit_row(sample, image, psf, step):
-    """Einstein radius of a fit to an image whose pixels are ``step`` output pixels wide."""
+    """Fit the Einstein radius of an image with pixels of ``step`` output pixels."""
     pixel = sample.pair.truth["instrument"].pixel_scale * step / sample.scale
     true = fit_parameters(sample.pair.truth["scene"])
     # Near the truth, but not at it; from the same place for every image of the lens.

@@ -1,4 +1,4 @@
-"""Flux of a restored image over that of the truth."""
+"""Fidelity tests of flux, astrometry, power spectrum, coverage and consistency."""
 
 import numpy as np
 from scipy.signal.windows import tukey
@@ -22,14 +22,14 @@ MIN_NET_FLUX = 0.5  # net flux over absolute flux of an object
 
 
 def circles(positions, radius):
-    """photutils' circular apertures of one radius around places ``x, y``, shape ``(n, 2)``."""
+    """Return circular apertures of one radius at positions ``x, y``, shape ``(n, 2)``."""
     from photutils.aperture import CircularAperture
 
     return CircularAperture(np.atleast_2d(positions), radius)
 
 
 def flux_ratio(image, truth, mask, position=None, radius=None):
-    """Flux over true flux, of all pixels that are not masked, or in an aperture."""
+    """Compute flux over true flux in an aperture, or over all valid pixels."""
     def flux(of):
         if radius is None:
             return of[~mask].sum()
@@ -45,10 +45,10 @@ TAPER_FRACTION = 0.1  # of the image side that is tapered at each edge
 
 def measure_shift(image, truth):
     """
-    Pixels ``x, y`` by which an image is shifted against the truth.
+    Measure the shift ``x, y`` in pixels of an image against the truth.
 
-    The place of the highest cross-correlation (Guizar-Sicairos et al., 2008,
-    doi:10.1364/OL.33.000156), to 0.002 pixels.
+    The shift maximises the cross-correlation, to 0.002 pixels (Guizar-Sicairos et al. 2008,
+    doi:10.1364/OL.33.000156).
     """
     from skimage.registration import phase_cross_correlation
 
@@ -61,7 +61,7 @@ def measure_shift(image, truth):
 
 
 class Flux(FidelityTest):
-    """Flux over true flux, of the whole image and in apertures around its brightest pixel."""
+    """Test of the flux over the true flux, in the image and in apertures on its brightest pixel."""
 
     given = True
 
@@ -86,7 +86,7 @@ class Flux(FidelityTest):
 
 
 class Shift(FidelityTest):
-    """Shift of the whole image."""
+    """Test of the astrometric shift of the image."""
 
     given = True
 
@@ -108,7 +108,7 @@ class Shift(FidelityTest):
 
 
 class Transfer(FidelityTest):
-    """Power and phase by spatial frequency, images of equal power having equal weight."""
+    """Test of power and phase by spatial frequency; images have equal weight."""
 
     given = True
 
@@ -138,13 +138,13 @@ N_COVERAGE_RESAMPLES = 200  # bootstrap samples
 
 
 def count_within(difference, sigma):
-    """How many differences are within one and within two standard deviations, and of how many."""
+    """Count the differences within 1 and 2 standard deviations, and all differences."""
     off = np.abs(difference)
     return np.array([(off <= sigma).sum(), (off <= 2 * sigma).sum(), off.size])
 
 
 def coverage_fractions(counts, rng):
-    """Shares of the counts of many images, and their errors."""
+    """Compute the coverage of many images and its bootstrap error."""
     counts = np.asarray(counts, dtype=float)
     counts = counts[counts[:, 2] > 0]
     if not len(counts):
@@ -161,7 +161,7 @@ N_APERTURES = 8  # random apertures in an image
 
 
 class Coverage(FidelityTest):
-    """Shares of truths within one and two of the declared standard deviations."""
+    """Test of the coverage of the predicted errors within 1 and 2 standard deviations."""
 
     given, errors = True, True
 
@@ -195,14 +195,14 @@ class Coverage(FidelityTest):
 
 
 def _row(size, counts, rng):
-    """Columns of the shares of a list of `count_within`, the number of all called ``size``."""
+    """Return the coverage columns of a table row."""
     fractions, errors = coverage_fractions(counts, rng)
     return {size: int(np.sum(counts, axis=0)[2]), "within_1": fractions[0],
             "within_1_error": errors[0], "within_2": fractions[1], "within_2_error": errors[1]}
 
 
 def _pixel_bins(restored_pair):
-    """For each way to divide the pixels, the name of the bin of each."""
+    """Return the bin names of each pixel for every binning."""
     sample = restored_pair.sample
     local = local_snr(restored_pair.image, sample.level, sample.noise)
     y, x = np.indices(local.shape)
@@ -225,7 +225,7 @@ def _order(key):
 
 
 def _apertures(restored_pair):
-    """Counts by radius, of apertures without a masked pixel, and where the errors are from."""
+    """Measure the coverage of aperture fluxes by radius, for apertures without masked pixels."""
     sample, rng = restored_pair.sample, restored_pair.sample.rng()
     ny, nx = sample.truth.shape
     counts = {}
@@ -243,7 +243,7 @@ def _apertures(restored_pair):
 
 
 def _aperture_fluxes(restored_pair, apertures):
-    """Fluxes and their errors, by the result itself if it knows how its errors correlate."""
+    """Measure aperture fluxes and errors, with the error correlation if the result has one."""
     try:
         return *(quantity.value for quantity in restored_pair.result.aperture_sum(apertures)), "aperture_sum"
     except ValueError:  # the method did not tell
@@ -255,7 +255,7 @@ MAX_CHI2_DEVIATION = 0.1  # deviation of the reduced chi-squared from one
 
 
 class Consistency(FidelityTest):
-    """Reduced chi-squared of results, and of the truth, brought back to their data."""
+    """Test of the reduced chi-squared of results and truth against the data."""
 
     given = True
 

@@ -1,4 +1,4 @@
-"""A line of figures for each method, out of the tables of all parts."""
+"""Result of a fidelity run: summary, figure and files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ SUMMARY = {
 
 
 def summarize_tests(tables, labels):
-    """The `~astropy.table.Table` of what matters most, of the parts that there are."""
+    """Summarise the tables of all tests, a row for each method."""
     rows = []
     for label in labels:
         row = {"method": label}
@@ -46,7 +46,7 @@ def _number(value):
 
 
 def _first(table, column, **known):
-    """Value of the first row with these values."""
+    """Return the value of the first row that matches."""
     where = np.ones(len(table), dtype=bool)
     for key, value in known.items():
         where &= np.asarray(table[key]) == value
@@ -92,7 +92,7 @@ MAX_PLOTTED_SNR = 800.0  # upper end of the last, open bin
 
 
 def draw_fidelity(result):
-    """The figure of a `Fidelity`."""
+    """Draw the figure of a `Fidelity`."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -115,7 +115,7 @@ def draw_fidelity(result):
 
 
 def _select_rows(table, label, **known):
-    """Rows of a method with these values."""
+    """Return the rows of a method that match."""
     where = np.asarray(table["method"]) == label
     for key, value in known.items():
         where &= np.asarray(table[key]) == value
@@ -127,7 +127,7 @@ def _plain(column):
 
 
 def _by_snr(axis, table, colours, value, error=None, **known):
-    """Values against signal to noise, of the bins that do not overlap."""
+    """Draw values against signal-to-noise ratio for disjoint bins."""
     for label, colour in colours.items():
         rows = _select_rows(table, label, **known)[2:]
         if not len(rows):
@@ -218,7 +218,7 @@ def _apertures(axis, tables, colours):
 
 
 def _bars(table, value, error=None, limit=None, **known):
-    """A panel of one value for each method, and for what is no method; bars by error or limit."""
+    """Draw a bar chart of one value for each method and reference."""
     def panel(axis, tables, colours):
         rows = tables[table]
         for key, value_wanted in known.items():
@@ -361,14 +361,14 @@ class Fidelity:
 
 
 def files(folder, name, tables):
-    """Paths of the tables by their names, and of the ``figure``."""
+    """Return the paths of the tables by name, and of the figure."""
     folder = Path(folder)
     paths = {table: folder / f"{name}-fidelity-{table}.ecsv" for table in tables}
     return paths | {"figure": folder / f"{name}-fidelity.png"}
 
 
 def shortened(name, table):
-    """A table, or its rows that tell of all, where it is long."""
+    """Return a table, or its summary rows if it is long."""
     if len(table) <= MAX_PRINTED_ROWS:
         return table
     keep = np.ones(len(table), dtype=bool)

@@ -1,4 +1,4 @@
-"""Methods, as `lenssr.superresolve` runs them."""
+"""Runner of the fidelity tests, and the public function `fidelity`."""
 
 import numpy as np
 from astropy.nddata import StdDevUncertainty
@@ -20,7 +20,7 @@ from lenssr.methods import make_method
 
 
 class MethodRunner:
-    """All methods that take part."""
+    """Methods of a fidelity run, called through `lenssr.superresolve`."""
 
     def __init__(self, names, weights, scale, device=None, psf_scale_error=1.0, noise_scale_error=1.0):
         self.scale, self.device = scale, device
@@ -37,7 +37,7 @@ class MethodRunner:
             self._enter(self._free(label), card.network["architecture"], {"weights": file})
 
     def _free(self, label):
-        """A label for weights of one more seed of the same network."""
+        """Return a free label for weights with another seed."""
         count = sum(known.split("#")[0] == label for known in self.methods)
         return f"{label}#{count + 1}" if count else label
 
@@ -50,7 +50,7 @@ class MethodRunner:
         self.methods[label] = method, options, hasattr(made, "n_probes")
 
     def __call__(self, sample, label, errors=True):
-        """Restore a sample."""
+        """Restore a pair by every method."""
         method, options, probes = self.methods[label]
         if probes and not errors:
             options = {**options, "n_probes": 1}
@@ -70,7 +70,7 @@ class MethodRunner:
         return RestoredPair(sample, result)
 
     def _told(self, sample):
-        """PSF and uncertainty that are told in place of those that the input carries."""
+        """Return a PSF and an uncertainty with the requested scale errors."""
         conditions, lr = {"psf": sample.psf}, sample.pair.lr
         if self.psf_scale_error != 1:
             if sample.ready.plane.psf is None:
@@ -191,7 +191,7 @@ def _select_tests(parts):
 
 
 def _names(methods):
-    """Methods, without the linear filter, which is none of `lenssr.superresolve`."""
+    """Return the method names without the optimal linear filter."""
     names = method_names(methods)
     if methods is not None and LINEAR in names:
         raise ValueError(f"`methods` must be names that `lenssr methods` lists, got {LINEAR!r}")
@@ -199,14 +199,14 @@ def _names(methods):
 
 
 class _FidelityRun:
-    """Groups of pairs through all methods and parts, and the rows that come of it."""
+    """Fidelity run: groups of pairs, methods, tests and their rows."""
 
     def __init__(self, restorer, seed, progress):
         self.restorer, self.seed, self.progress = restorer, seed, progress
         self.rows, self.count, self.n_pairs = {}, 0, 0
 
     def on_pairs(self, chosen, experiment, psf):
-        """Measure on the pairs that are given."""
+        """Measure the given pairs."""
         parts = {name: part for name, part in chosen.items() if part.given}
         if not parts:
             return
@@ -216,7 +216,7 @@ class _FidelityRun:
             self.n_pairs += 1
 
     def on_scenes(self, chosen, experiment, n, psf):
-        """Measure on scenes of the parts' own."""
+        """Measure the scenes of the tests."""
         parts = {name: part for name, part in chosen.items() if part.groups}
         if not parts:
             return
@@ -253,7 +253,7 @@ class _FidelityRun:
         self.rows.setdefault(name, {}).setdefault(label, []).extend(rows)
 
     def result(self, chosen, experiment):
-        """The `Fidelity` of all that was measured."""
+        """Return the `Fidelity` result."""
         labels, tables = list(self.restorer.methods), {}
         dropped = set(self.restorer.not_run)
         for name, part in chosen.items():

@@ -1,4 +1,4 @@
-"""Adaptive moments: place, size and ellipticity of what is brightest, through a matched weight."""
+"""Scenes of the fidelity tests, and adaptive moments."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,24 +27,27 @@ WEIGHT_BROADENING = 1.5  # square pixels added to the weight: a FWHM below 2 pix
 
 @dataclass(frozen=True)
 class Moments:
-    """"""
+    """Centre, second moments and flux of an object."""
 
     centre: np.ndarray
     covariance: np.ndarray
 
     @property
     def e(self):
-        """The two components of the `ellipticity`."""
+        """Components of the `ellipticity`."""
         return ellipticity(self.covariance)
 
     @property
     def fwhm(self):
-        """FWHM of the circle of the same area, pixels."""
+        """FWHM in pixels of the circle of equal area."""
         return FWHM_PER_SIGMA * np.linalg.det(self.covariance) ** 0.25
 
 
 def ellipticity(covariance):
-    """Ellipticity of second moments, of modulus ``(1 - q) / (1 + q)`` for axes of the ratio ``q``."""
+    """
+    Compute the ellipticity of second moments, of modulus ``(1 - q) / (1 + q)`` for axis ratio
+    ``q``.
+    """
     (xx, xy), (_, yy) = covariance
     return np.array([xx - yy, 2 * xy]) / (xx + yy + 2 * np.sqrt(np.linalg.det(covariance)))
 
@@ -96,7 +99,7 @@ def _is_valid(centre, covariance, shape):
 
 
 class FidelityPair:
-    """A pair with what is known of it."""
+    """Pair of a fidelity test with derived quantities."""
 
     def __init__(self, pair, index=0, number=0, psf=None):
         # A range of one: everything stays in the unit of the target.
@@ -113,7 +116,7 @@ class FidelityPair:
         self.level = sky_level(plane.data, plane.mask, plane.noise) / self.ready.span
 
     def signal_to_noise(self, where=True):
-        r"""Signal to noise of the input, :math:`\sqrt{\sum (s / \sigma)^2}` over its pixels."""
+        r"""Compute the signal-to-noise ratio of the input, :math:`\sqrt{\sum (s / \sigma)^2}`."""
         plane, light = self.ready.plane, np.where(where, self.truth * self.ready.span, 0.0)
         light[self.mask] = 0.0
         if plane.psf is not None:
@@ -125,27 +128,27 @@ class FidelityPair:
 
     @cached_property
     def snr(self):
-        """Signal to noise of all the light."""
+        """Signal-to-noise ratio of all light."""
         return self.signal_to_noise()
 
     @cached_property
     def brightest(self):
-        """Place ``x, y`` of the brightest pixel of the truth."""
+        """Position ``x, y`` of the brightest pixel of the truth."""
         light = np.where(self.mask, -np.inf, self.truth)
         return np.array(np.unravel_index(np.argmax(light), light.shape)[::-1], dtype=float)
 
     @cached_property
     def moments(self):
-        """`Moments` of what is brightest in the truth, or None."""
+        """`Moments` of the brightest object of the truth, or `None`."""
         return adaptive_moments(self.truth, self.brightest, mask=self.mask)
 
     def rng(self):
-        """Random numbers of this pair, the same for every method."""
+        """Random generator of this pair, equal for all methods."""
         return np.random.default_rng([self.index, 7])
 
 
 class RestoredPair:
-    """What a method made of a `Sample`."""
+    """Result of a method for a `FidelityPair`."""
 
     def __init__(self, sample, result):
         self.sample, self.result = sample, result
@@ -172,7 +175,7 @@ NOISE_KERNEL_WIDTHS = {"white": 0.0, "drizzled": 0.25, "resampled": 0.7}  # inpu
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """Who observes what in the scenes that are made."""
+    """Instrument and population of the simulated scenes."""
 
     instrument: Instrument
     population: Population
@@ -180,13 +183,13 @@ class SceneConfig:
     scale: int
 
     def observe(self, scenes, seed, size=None, instrument=None):
-        """The `GivenSeries` of some scenes."""
+        """Return the series of observations of scenes."""
         return SceneSeries(scenes, instrument or self.instrument, size or self.size,
                            scale=self.scale, seed=seed)
 
 
 def find_scene_config(experiment, psf=None):
-    """The `Site` of an `Experiment`."""
+    """Return the `SceneConfig` of an `Experiment`."""
     if experiment.preset is not None:
         preset = find_preset(experiment.preset)
         return SceneConfig(_plain(preset.instrument), preset.population, preset.size, experiment.scale)
@@ -202,20 +205,20 @@ def find_scene_config(experiment, psf=None):
 
 
 def _plain(instrument):
-    """The instrument without what is of a single image, noise in units of the signal."""
+    """Return the instrument without variations between images."""
     return replace(instrument, zero_point=None, snr=LENS_SNR, depth=SKY_RMS, p_correlated_noise=0.0,
                    skies=None, pedestal=(0.0, 0.0), defects=None, noiseless=False)
 
 
 def _group_pairs(pairs, name, **fields):
-    """Groups of one pair each, which say what they are."""
+    """Return groups of one pair each, labelled with the test."""
     for pair in pairs:
         pair.truth |= {"fidelity": name, **fields}
         yield [pair]
 
 
 def galaxies(site, n, seed):
-    """Single galaxies of all ellipticities and signal to noise ratios."""
+    """Yield single galaxies of all ellipticities and signal-to-noise ratios."""
     population = replace(site.population, kinds=(0, 0, 0, 1, 0, 0), neighbours=0.0,
                          lens_light=1.0, ellipticity=0.15, mean_ellipticity=(0.0, 0.0))
     yield from _group_pairs(site.observe(
@@ -224,7 +227,7 @@ def galaxies(site, n, seed):
 
 
 def stars(site, n, seed):
-    """Fields of sixteen bright stars, one for each ten of ``n``."""
+    """Yield fields of sixteen bright stars, one field for ten of ``n``."""
     size, pixel = STARS_PER_SIDE * STAR_SPACING + 4, site.instrument.pixel_scale
     axis = (np.arange(STARS_PER_SIDE) - (STARS_PER_SIDE - 1) / 2) * STAR_SPACING
     positions = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -240,7 +243,7 @@ def stars(site, n, seed):
 
 
 def blanks(site, n, seed):
-    """Empty frames, ``n`` of white noise, and a quarter as many of each other of the `LAGS`."""
+    """Yield blank images, ``n`` of white noise and ``n / 4`` of each correlated noise."""
     for name, lag in NOISE_KERNEL_WIDTHS.items():
         instrument = replace(site.instrument, p_correlated_noise=float(lag > 0),
                              correlation=2 * (_width(lag),))
@@ -250,7 +253,7 @@ def blanks(site, n, seed):
 
 
 def _width(lag):
-    """Width of the Gaussian through which noise has this correlation between neighbours."""
+    """Return the width of the Gaussian kernel that gives a neighbour correlation."""
     import torch
 
     if not lag:
@@ -264,7 +267,7 @@ def _width(lag):
 
 
 def lens_population(site):
-    """Smooth lenses without their light, arcs alone, that fit into the image."""
+    """Return a population of smooth lenses without lens light that fit into the image."""
     most = MAX_RADIUS_FRACTION * site.size * site.instrument.pixel_scale
     low, high = site.population.theta_e
     return replace(site.population, kinds=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
@@ -273,7 +276,7 @@ def lens_population(site):
 
 
 def lenses(site, n, seed):
-    """Isothermal lenses before a Sersic source, one for each five of ``n``."""
+    """Yield isothermal lenses with a Sersic source, one for five of ``n``."""
     population = lens_population(site)
     scenes = [draw_model(population, seed, k) for k in range(-(-n // 5))]
     yield from _group_pairs(site.observe(scenes, seed), "lenses")

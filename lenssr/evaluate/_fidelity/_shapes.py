@@ -1,4 +1,4 @@
-"""Slope of what was recovered against the truth, with its error, and its dependence on S/N."""
+"""Fidelity test of ellipticities: regression slope and correction curve."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ MAX_CURVE_POINTS = 8  # of the correction curve
 
 
 def regression_slope(truth, measured, rng):
-    """Slope of the regression of one set of vectors on another, and its bootstrap error."""
+    """Compute the regression slope of vectors on true vectors, and its bootstrap error."""
     if len(truth) < MIN_OBJECTS:
         return np.nan, np.nan
     draws = rng.integers(len(truth), size=(N_SLOPE_RESAMPLES, len(truth)))
@@ -30,7 +30,7 @@ def _slope(truth, measured):
 
 @dataclass(frozen=True)
 class CorrectionCurve:
-    r"""Slope against signal to noise: :math:`1 / (a + b / \mathrm{SNR}^2)`."""
+    r"""Slope against signal-to-noise ratio: :math:`1 / (a + b / \mathrm{SNR}^2)`."""
 
     a: float
     b: float
@@ -38,17 +38,17 @@ class CorrectionCurve:
     b_error: float
 
     def slope(self, snr):
-        """The slope at a signal to noise ratio."""
+        """Compute the slope at a signal-to-noise ratio."""
         return 1 / (self.a + self.b / np.asarray(snr, dtype=float) ** 2)
 
     def correct(self, values, snr):
-        """Values with the slope taken out."""
+        """Divide values by the slope."""
         values, gain = np.asarray(values, dtype=float), 1 / self.slope(snr)
         return values * (gain[:, None] if gain.ndim < values.ndim and gain.ndim else gain)
 
 
 def fit_curve(truth, measured, snr, rng):
-    """The `Curve` of a set of objects."""
+    """Fit a `CorrectionCurve` to a set of objects."""
     nothing = CorrectionCurve(*[np.nan] * 4)
     count = min(len(truth) // OBJECTS_PER_POINT, MAX_CURVE_POINTS)
     if count < 3:
@@ -74,7 +74,7 @@ SIGNAL_RADIUS = 3.0  # standard deviations of the object
 
 
 class Shape(FidelityTest):
-    """Slope of recovered on true ellipticity, and the curve that corrects for it."""
+    """Test of the slope of measured on true ellipticity, with its correction curve."""
 
     given, groups = True, staticmethod(galaxies)
 
@@ -104,7 +104,7 @@ class Shape(FidelityTest):
 
 
 def _slopes(true, measured, snr, rng):
-    """Rows by signal to noise, before the correction and after it."""
+    """Return rows of slopes by signal-to-noise ratio, before and after the correction."""
     lost, corrected = np.isnan(measured[:, 0]), np.full_like(measured, np.nan)
     for half in (0, 1):
         learnt, tested = (np.arange(len(snr)) % 2 == k for k in (half, 1 - half))

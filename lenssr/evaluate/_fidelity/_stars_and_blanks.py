@@ -1,4 +1,4 @@
-"""Width, ellipticity and place of stars."""
+"""Fidelity tests on star fields and blank images."""
 
 import warnings
 
@@ -14,7 +14,7 @@ STAMP_RADIUS = 4.0  # FWHM around a star
 
 
 def measure_stars(image, positions, fwhm):
-    """Fit a round Gaussian to stars, and measure their moments."""
+    """Fit a round Gaussian to stars and measure their moments."""
     from astropy.table import Table
     from photutils.psf import CircularGaussianPSF, PSFPhotometry
 
@@ -40,7 +40,7 @@ def _ellipticity(image, position, fwhm):
 
 
 def count_sources(image, sigma, threshold=5.0):
-    """Number of connected regions above a threshold, by photutils' segmentation."""
+    """Count connected regions above a threshold."""
     from photutils.segmentation import detect_sources
     from photutils.utils.exceptions import NoDetectionsWarning
 
@@ -52,14 +52,14 @@ def count_sources(image, sigma, threshold=5.0):
 
 
 def rate_limits(count, pixels, per=1e6):
-    """Rate of false sources and its upper limit."""
+    """Compute the rate of false sources and its upper limit."""
     from scipy.stats import chi2
 
     return per * count / pixels, per * chi2.ppf(0.95, 2 * (count + 1)) / 2 / pixels
 
 
 class Stars(FidelityTest):
-    """Width, ellipticity, place and flux of stars against the PSF that a result declares."""
+    """Test of width, ellipticity, position and flux of stars against the declared PSF."""
 
     groups = staticmethod(stars)
 
@@ -93,7 +93,7 @@ class Stars(FidelityTest):
 
 
 class Blank(FidelityTest):
-    """Sources at five sigma where there are none."""
+    """Test of false 5-sigma sources on blank images."""
 
     errors, groups = True, staticmethod(blanks)
 

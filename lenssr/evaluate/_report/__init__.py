@@ -1,4 +1,4 @@
-"""One page that shows a result, or a benchmark, to whoever has a browser."""
+"""HTML report of a result or of a benchmark."""
 
 from lenssr.evaluate._report._result_page import report
 

@@ -1,4 +1,4 @@
-"""The page of a benchmark, or of whatever left tables and figures in a folder."""
+"""Page of a benchmark or of a folder of tables and figures."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ BOX_PERCENTILES, WHISKER_PERCENTILES = (25, 75), (5, 95)  # percentiles
 
 
 def gains_figure(images):
-    """The figure, and in words what it shows."""
+    """Draw the box plot of PSNR gains; return it with its caption."""
     from matplotlib.figure import Figure
 
     gains = _gains(images)
@@ -45,7 +45,7 @@ def gains_figure(images):
 
 
 def _gains(images):
-    """Gains over all images, and runs, by method."""
+    """Return PSNR gains over bilinear interpolation by method."""
     column = "truth_mse" if "truth_mse" in images.colnames else "target_mse"
     method = np.asarray(images["method"])
     plain = images[method == "bilinear"]
@@ -71,7 +71,7 @@ MAX_TEXT_LENGTH = 400  # characters of a table entry
 
 
 def benchmark_page(subject, title=None):
-    """The page of a benchmark."""
+    """Return the page of a benchmark."""
     if isinstance(subject, Benchmark):
         figure = _embed_figure(subject.figure(), _caption(subject)) if subject.shown else None
         studies = {subject.name: _study(subject, figure)}
@@ -110,7 +110,7 @@ def _from_folder(folder):
 
 
 def _study(result, figure):
-    """The parts of the section of a `Benchmark`."""
+    """Return the section of a `Benchmark`."""
     meta = result.summary.meta
     parts = [element("p", meta["source"]), definition_list(condition_lines(meta))]
     parts += [html_table(part, name, BEST_VALUE, companions=("truth",)) for name, part in layout(result.summary)]
@@ -130,21 +130,21 @@ def _caption(result):
 
 
 def _conditions(meta):
-    """What the header of a table says, as far as it can be said in a line."""
+    """Return the header entries of a table that fit on a line."""
     texts = {str(key): str(value) for key, value in meta.items() if not key.startswith("__")}
     return definition_list({key: text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
                     for key, text in texts.items()}) if texts else None
 
 
 def _embed_figure(figure, caption):
-    """A figure of Matplotlib."""
+    """Return the HTML of a Matplotlib figure."""
     png = io.BytesIO()
     save_figure(figure, png)
     return _plot_section(png.getvalue(), caption)
 
 
 def _embed_file(path, caption):
-    """A figure in a file, made smaller where it is very large."""
+    """Return the HTML of a figure file, downscaled if it is large."""
     png = path.read_bytes()
     return _plot_section(png if len(png) <= MAX_FIGURE_BYTES else _downscale(path), caption)
 

@@ -1,4 +1,4 @@
-"""HTML from Python: elements that escape what they hold, tables, and the page around them."""
+"""HTML elements with escaped text, tables, colour-mapped images and the viewer."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ class Html(str):
 
 
 def element(name, /, *children, **attributes):
-    """An element."""
+    """Make an HTML element."""
     attributes_text = [name]
     for key, value in attributes.items():
         key = key.rstrip("_").replace("_", "-")
@@ -42,12 +42,12 @@ def element(name, /, *children, **attributes):
 
 
 def html_section(heading, *children, **attributes):
-    """A section with its heading."""
+    """Make a section with a heading."""
     return element("section", element("h2", heading), *children, **attributes)
 
 
 def definition_list(items):
-    """A list, of terms and what is said of them where ``items`` is a dict."""
+    """Make a list, or a definition list from a dict."""
     if isinstance(items, dict):
         return element("dl", *(element("div", element("dt", key), element("dd", value))
                            for key, value in items.items()))
@@ -55,7 +55,7 @@ def definition_list(items):
 
 
 def html_table(rows, caption, best=None, companions=()):
-    """An astropy table as one that can be sorted."""
+    """Make a sortable HTML table from an astropy table."""
     caption = str(caption)
     if len(rows) > MAX_TABLE_ROWS:
         caption += f" (the first {MAX_TABLE_ROWS} of {len(rows)} rows)"
@@ -85,7 +85,7 @@ def _unit(unit):
 
 
 def _texts(column, heads):
-    """Cells of text; those of the first column are the heads of their rows."""
+    """Make the cells of a text column; the first column holds row headers."""
     texts = [MASKED_TEXT if gone else str(value)
              for value, gone in zip(column, np.ma.getmaskarray(column))]
     return [element("th", text, scope="row", class_="text") if heads else
@@ -93,7 +93,7 @@ def _texts(column, heads):
 
 
 def _numbers(column, best, takes_part):
-    """Cells of numbers, as the column prints them."""
+    """Make the cells of a numeric column."""
     values = np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
     form = column.info.format or ("d" if column.dtype.kind in "iu" else NUMBER_FORMAT)
     known = values[np.isfinite(values) & takes_part]
@@ -110,19 +110,19 @@ def _numbers(column, best, takes_part):
 
 
 def data_uri(kind, content):
-    """Bytes as an address that holds them."""
+    """Encode bytes as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def footer(*texts):
-    """What stands at the end of a page: who made it, and what is to be said of it."""
+    """Make the footer of a page."""
     from lenssr import __version__
 
     return element("footer", element("p", f"Made by lenssr {__version__}.", *texts))
 
 
 def html_page(title, body, data=None):
-    """The whole page."""
+    """Make a complete page."""
     def file(name):
         return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
@@ -150,24 +150,24 @@ MIN_TICK_DISTANCE = 0.13  # between the labels of a colour bar, of its length
 
 @dataclass
 class ColourScale:
-    """How the maps of a group are drawn."""
+    """Colour scale of a group of maps."""
 
     colours: str
     norms: dict
     unit: str
 
     def picture(self, layer, stretch):
-        """A map as PNG, its first row below, each of its pixels one of the picture."""
+        """Encode a map as PNG with the first row at the bottom."""
         levels = np.ma.filled(self.norms[stretch](layer.factor * layer.values), np.nan)
         index = np.where(np.isfinite(layer.values), np.clip(levels, 0, 1) * (N_COLOURS - 1), N_COLOURS)
         return data_uri("image/png", indexed_png(np.rint(index)[::-1], self._palette()))
 
     def ramp(self):
-        """The colours from the least to the most, as PNG."""
+        """Encode the colour bar as PNG."""
         return data_uri("image/png", indexed_png(np.arange(N_COLOURS)[None], self._palette()))
 
     def ticks(self, stretch):
-        """Round numbers and where along the colours they are, from 0 to 1."""
+        """Return round numbers and their positions from 0 to 1 on the colour bar."""
         norm = self.norms[stretch]
         taken = {}
         for value in _round_numbers(norm.vmin, norm.vmax):
@@ -178,11 +178,11 @@ class ColourScale:
 
     @property
     def alike(self):
-        """Whether all stretches are one."""
+        """True if all stretches are equal."""
         return len({id(norm) for norm in self.norms.values()}) == 1
 
     def limits(self, stretch):
-        """The least and the most."""
+        """Lower and upper limit."""
         return float(self.norms[stretch].vmin), float(self.norms[stretch].vmax)
 
     def _palette(self):
@@ -193,7 +193,7 @@ class ColourScale:
 
 
 def colour_scales(layers, image):
-    """A scale for each group of maps."""
+    """Return a colour scale for each group of maps."""
     units = {layer.group: layer.unit for layer in layers}  # the last: not that of the input
     return {group: ColourScale(COLOUR_MAPS[group], _norms(group, layers, image), unit)
             for group, unit in units.items()}
@@ -224,7 +224,7 @@ def _norms(group, layers, image):
 
 
 def _round_numbers(low, high):
-    """Zero, powers of ten, and five and two times these, the roundest first."""
+    """Return zero, powers of ten, and 5 and 2 times powers of ten, the roundest first."""
     top = int(np.floor(np.log10(max(abs(low), abs(high)))))
     decades = 10.0 ** np.arange(top, top - 5, -1)
     numbers = [0.0, *(sign * times * size for times in (1, 5, 2, 3) for size in decades
@@ -233,7 +233,7 @@ def _round_numbers(low, high):
 
 
 def indexed_png(index, palette):
-    """A picture of few colours as PNG (ISO/IEC 15948, colour type 3)."""
+    """Encode a palette image as PNG (ISO/IEC 15948, colour type 3)."""
     rows = np.pad(np.asarray(index, dtype=np.uint8), ((0, 0), (1, 0)))  # filter 0 of each row
     height, width = np.shape(index)
 
@@ -254,7 +254,7 @@ KEYBOARD_HELP = (("←", "→"), "move the slider, or show one map or the other 
 
 
 def viewer_section(sky, window):
-    """The section, empty."""
+    """Make the viewer section."""
     stage = element(
         "div", element("img", id="under", alt="", draggable="false"),
         element("img", id="over", alt="", draggable="false"), element("div", id="edge"),
@@ -302,7 +302,7 @@ def _keys():
 
 
 def _ruler(sky, window):
-    """A length of one, two or five of some power of ten, at most a third of the width."""
+    """Make a scale bar of at most a third of the image width."""
     most = window.fine_shape[1] * sky.pixel / 3
     power = 10.0 ** math.floor(math.log10(most))
     length = max(n * power for n in (1, 2, 5) if n * power <= most)
@@ -312,7 +312,7 @@ def _ruler(sky, window):
 
 
 def _compass(sky):
-    """Arrows to north and east; the y axis of SVG points down."""
+    """Make arrows to north and east; the y axis of SVG points down."""
     def arrow(direction, name):
         x, y = direction[0], -direction[1]
         return (f'<line x1="0" y1="0" x2="{16 * x:.2f}" y2="{16 * y:.2f}"/>'

@@ -1,4 +1,4 @@
-"""A result in two parts: what its data determine, and the rest."""
+"""Maps of a page, and the split of a result into data and prior."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,14 +17,14 @@ SOURCE_SIGMA = 3.0  # standard deviations of the noise power above which there i
 
 
 class ResultParts(NamedTuple):
-    """A result in two parts, as surface brightness in the values of the data."""
+    """Parts of a result from the data and from the prior, in surface brightness."""
 
     data_part: np.ndarray
     prior_part: np.ndarray
 
     @property
     def prior_fraction(self):
-        """Share of their rms over the target PSF that is imagined; one where there is nothing."""
+        """Fraction of the rms on the scale of the target PSF that the prior determines."""
         rms = [np.sqrt(np.maximum(ndimage.gaussian_filter(
             part**2, TARGET_FWHM / FWHM_PER_SIGMA), 0)) for part in self]
         total = rms[0] + rms[1]
@@ -32,7 +32,7 @@ class ResultParts(NamedTuple):
 
 
 def split_result(subject):
-    """What was measured and what was imagined of the first result of a `Subject`."""
+    """Split the first result of a page into the parts from data and prior."""
     image, result = subject.image, subject.result
     if image.psf is None:
         raise ValueError("`psf` must be given for a prior map, got None")
@@ -44,7 +44,7 @@ def split_result(subject):
 
 
 def split_image(image, values, scale, level=0.0):
-    """The parts of an image of the declared resolution."""
+    """Split an image of the target resolution into the parts from data and prior."""
     # What is beyond the image is no matter of the method.
     residual = DataResidual(image, scale, edges=True)
     inverse = RegularisedInverse(residual, _scene_variance(residual, level), INVERSE_TOLERANCE)
@@ -53,7 +53,7 @@ def split_image(image, values, scale, level=0.0):
 
 
 def _scene_variance(residual, level):
-    """Variance of the white scene that gives the data about each output pixel their power."""
+    """Estimate the local variance of a white scene with the power of the data."""
     image = residual.image
     chance = 1 + SOURCE_SIGMA * np.sqrt(2 * np.sum(image.psf**2))
     power = (image.data - level) ** 2 - chance * image.sigma**2
@@ -65,7 +65,7 @@ COVERAGE_LABELS = {1: "within 1 σ", 2: "within 2 σ"}
 
 
 def data_residual(subject, restored):
-    """Data minus the result brought back to them, over their noise."""
+    """Compute the normalised residual of the data against the degraded result."""
     if not subject.degrades(restored):
         return None
     operator = subject.residual
@@ -73,25 +73,25 @@ def data_residual(subject, restored):
 
 
 def degrade_result(subject, restored):
-    """A result at the resolution and on the grid of the input, in its values."""
+    """Return a result at the resolution and on the grid of the input."""
     if not subject.degrades(restored):
         return None
     return subject.residual.operator.forward(_values(subject, restored))
 
 
 def _values(subject, restored):
-    """A result as surface brightness, in the values of the input."""
+    """Return a result as surface brightness in the values of the input."""
     return np.nan_to_num(restored.data) / subject.flux_factor
 
 
 def mean_chi2(subject, restored):
-    """Mean square of `data_residual` over the pixels that have one, NaN where there is none."""
+    """Compute the mean square of the data residual, NaN without one."""
     residual = data_residual(subject, restored)
     return np.nan if residual is None else float(np.nanmean(residual**2))
 
 
 def check_table(subject, pixel=None):
-    """One row for the input and for each result."""
+    """Tabulate checks, a row for the input and for each result."""
     image = subject.image
     rows = [_check_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
     total = float((image.data * ~image.mask).sum()) * subject.flux_factor * subject.scale**2 or np.nan
@@ -110,7 +110,7 @@ def _check_row(name, psf, scale=1):
 
 
 def spline_fwhm(psf):
-    """Full width at half maximum of a PSF in its pixels, of the circle that has the area."""
+    """Measure the FWHM in pixels of a PSF on a spline-interpolated grid."""
     from skimage.measure import find_contours
 
     if any(n % 2 == 0 for n in psf.shape):
@@ -166,7 +166,7 @@ CALIBRATION_TEXTS = {"measurement": "what the noise of the data does to it, and 
 
 @dataclass
 class PageMap:
-    """A map."""
+    """Map on a page."""
 
     name: str
     about: str
@@ -179,7 +179,7 @@ class PageMap:
 
 
 def page_maps(subject, window):
-    """The maps of a `Subject`."""
+    """Return the maps of a page."""
     layers = [*_images(subject), *_errors(subject), *_maps(subject)]
     for k, layer in enumerate(layers):
         layer.key = f"map{k}"

@@ -1,4 +1,4 @@
-"""Where on the sky a pixel lies, put so that a page can tell it without a library."""
+"""Data of a page: result, input, sky coordinates and cutout."""
 
 import base64
 import warnings
@@ -36,7 +36,7 @@ EQUATORIAL_FRAMES = ("icrs", "fk5", "fk4", "gcrs", "cirs")
 
 @dataclass
 class SkyGrid:
-    """Coordinates of the pixels of an image."""
+    """Sky coordinates of the pixels of an image."""
 
     frame: str
     step: int
@@ -46,19 +46,19 @@ class SkyGrid:
     east: tuple
 
     def as_json(self):
-        """What the page is told."""
+        """Return the coordinates for the script of the page."""
         return {"frame": self.frame, "step": self.step, "shape": list(self.places.shape[:2]),
                 "places": encode_floats(self.places, "<f8"), "pixel": self.pixel,
                 "hours": self.frame in EQUATORIAL_FRAMES}
 
 
 def encode_floats(array, kind="<f4"):
-    """Numbers as text, in single precision unless told otherwise."""
+    """Encode an array as base64 text, in single precision by default."""
     return base64.b64encode(np.ascontiguousarray(array, dtype=kind).tobytes()).decode()
 
 
 def sky_grid(wcs, shape, origin=(0, 0), plane=0):
-    """The sky of a part of an image."""
+    """Compute the sky coordinates of a part of an image."""
     scale = pixel_scale(wcs, shape)
     if scale is None:
         return None
@@ -78,7 +78,7 @@ def sky_grid(wcs, shape, origin=(0, 0), plane=0):
 
 
 def sky_offset(wcs, finer_wcs, shape, scale, plane=0):
-    """Pixels between what the WCSs of an image and of its result say of its centre, or None."""
+    """Measure the offset in pixels between the sky positions of image and result, or `None`."""
     pixel = pixel_scale(wcs, shape)
     if pixel is None or pixel_scale(finer_wcs, shape) is None:
         return None
@@ -95,14 +95,14 @@ def _skycoord(wcs, y, x, plane):
 
 
 def _vectors(wcs, y, x, plane):
-    """Name of the frame, and unit vectors of pixels."""
+    """Return the frame name and unit vectors of pixels."""
     coordinates = _skycoord(wcs, y, x, plane)
     xyz = coordinates.represent_as("unitspherical").to_cartesian().xyz.value
     return coordinates.frame.name, np.moveaxis(xyz, 0, -1)
 
 
 def _max_interpolation_error(vectors, y, x, positions):
-    """How far the places between the given ones are from where they are said to be."""
+    """Measure the largest error in pixels of interpolated sky positions."""
     middle = (positions[:-1, :-1] + positions[1:, :-1] + positions[:-1, 1:] + positions[1:, 1:]) / 4
     half = (y[1] - y[0]) / 2
     _, true = vectors(y[:-1, None] + half, x[None, :-1] + half)
@@ -111,7 +111,7 @@ def _max_interpolation_error(vectors, y, x, positions):
 
 
 def _directions(vectors, shape):
-    """Unit vectors ``(x, y)`` to north and east, at the centre."""
+    """Return unit vectors ``(x, y)`` to north and east at the centre."""
     y, x = ((n - 1) / 2 for n in shape)
     _, (centre, right, up) = vectors(np.array([y, y, y + 1]), np.array([x, x + 1, x]))
     lon = np.arctan2(centre[1], centre[0])
@@ -137,13 +137,13 @@ class RestoredPlane:
 
     @property
     def values(self):
-        """The data, NaN where they are missing."""
+        """Data with NaN at missing pixels."""
         return np.where(self.mask, np.nan, self.data)
 
 
 @dataclass
 class PageData:
-    """All that a page shows, in one unit."""
+    """Contents of a page, in one unit."""
 
     image: LensImage
     results: list
@@ -158,21 +158,21 @@ class PageData:
 
     @property
     def result(self):
-        """The result that the page is about."""
+        """Result that the page is about."""
         return self.results[0]
 
     @property
     def mask(self):
-        """Output pixels that lie in a masked pixel of the input."""
+        """Output pixels inside a masked input pixel."""
         return expand_mask(self.image.mask, self.scale)
 
     @cached_property
     def residual(self):
-        """What brings a result to the resolution and the pixels of the input, and compares them."""
+        """Residual operator between results and data."""
         return DataResidual(self.image, self.scale)
 
     def degrades(self, restored):
-        """Whether the resolution of a result and of the data are known, to go from one to other."""
+        """Return whether PSFs allow to degrade a result to the resolution of the data."""
         return self.image.psf is not None and restored.header.get("SRPSF") == "target"
 
 
@@ -180,7 +180,7 @@ MAX_SKY_OFFSET = 0.1  # input pixels between the sky positions of result and inp
 
 
 class MatchedResult(NamedTuple):
-    """A result and what it was made of."""
+    """Result with the parsed input image."""
 
     result: SuperResolvedImage
     parsed: Parsed
@@ -194,7 +194,7 @@ class MatchedResult(NamedTuple):
 
 
 def match_result(result, data, overrides):
-    """A result with the image that was restored."""
+    """Match a result with its input image."""
     result = _open_result("subject", result)
     planes = len(result.data) if result.data.ndim == 3 else 1
     if data is None:
@@ -210,7 +210,7 @@ def match_result(result, data, overrides):
 
 
 def gather_page(matched, *, truth=None, compare=(), prior_map=None, plane=0):
-    """Check and bring together what a page shows."""
+    """Check and collect the contents of a page."""
     result, parsed, scale, flux_factor = matched
     if plane >= matched.planes:
         raise ValueError(f"`plane` must be below {matched.planes}, the planes of `subject`, got "
@@ -240,7 +240,7 @@ def _open_result(name, image):
 
 
 def _unique_names(result, compare):
-    """The result and those beside it, by names that differ."""
+    """Return the results by unique names."""
     if is_file(compare) or isinstance(compare, SuperResolvedImage):
         compare = [compare]
     if not isinstance(compare, dict | list | tuple):
@@ -270,7 +270,7 @@ def _scale(shape, finer):
 
 
 def _factor(name, unit, target_unit):
-    """What values in ``unit`` are multiplied by to be in ``wanted``."""
+    """Return the factor that converts values to the target unit."""
     none = (None, u.dimensionless_unscaled)
     if unit == target_unit or (unit in none and target_unit in none):
         return 1.0
@@ -282,7 +282,7 @@ def _factor(name, unit, target_unit):
 
 
 def _plane(name, image, plane, result):
-    """One plane of a result, in the unit of the page."""
+    """Return one plane of a result in the unit of the page."""
     factor = _factor("compare", image.unit, result.unit)
     mask = np.zeros(image.shape, bool) if image.mask is None else np.asarray(image.mask) != 0
     maps = {}
@@ -305,7 +305,7 @@ def _select_plane(array, plane):
 
 
 def _matching_plane(name, array, plane, shape):
-    """One plane of an array that must have the shape of the result, or of one plane of it."""
+    """Return one plane of an array with the shape of the result or of one plane."""
     if array.shape not in (shape, shape[-2:]):
         raise ValueError(f"`{name}` must have the shape of `subject` {shape}, got {array.shape}")
     return _select_plane(array, plane)
@@ -321,7 +321,7 @@ def _truth(truth, plane, result):
 
 @dataclass
 class Cutout:
-    """A part of an image."""
+    """Part of an image in whole input pixels."""
 
     start: tuple
     shape: tuple
@@ -331,7 +331,7 @@ class Cutout:
 
     @property
     def fine_start(self):
-        """First pixel ``(y, x)`` of the result."""
+        """First pixel ``(y, x)`` in the result."""
         return tuple(self.scale * a for a in self.start)
 
     @property
@@ -340,14 +340,14 @@ class Cutout:
         return tuple(self.scale * n for n in self.shape)
 
     def cut(self, array, repeat):
-        """The part of an array whose pixels are ``repeat`` output pixels wide."""
+        """Cut an array with pixels of ``repeat`` output pixels."""
         factor = self.scale // repeat
         return array[tuple(slice(factor * a, factor * (a + n))
                            for a, n in zip(self.start, self.shape))]
 
 
 def page_cutout(subject, center, size):
-    """The part of a `Subject` that is shown, whole pixels of the input."""
+    """Return the part of the image on the page."""
     scale, shape = subject.scale, subject.image.shape
     fine = tuple(scale * n for n in shape)
     if center is None:

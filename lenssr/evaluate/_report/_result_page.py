@@ -1,4 +1,4 @@
-"""The page of a result."""
+"""Page of a result, and the public function `report`."""
 
 import os
 import re
@@ -68,7 +68,7 @@ OBSERVATION_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FI
 
 
 def card_table(headers):
-    """What lenssr wrote into the headers of results, a column for each name; None if nothing."""
+    """Tabulate the lenssr cards of results, or return `None` without any."""
     comments = {}
     for header in headers.values():
         comments |= {card.keyword: card.comment for card in header.cards
@@ -83,12 +83,12 @@ def card_table(headers):
 
 
 def warnings_of(header):
-    """What the restoration warned of, as the header has kept it."""
+    """Return the warnings in the header of a result."""
     return [str(card.value) for card in header.cards if WARNING_CARDS.fullmatch(card.keyword)]
 
 
 def source_cards(header):
-    """What a header says of the observation, by keyword."""
+    """Return the observation cards of a header by keyword."""
     return {key: str(header[key]) for key in OBSERVATION_CARDS
             if key in header and str(header[key]).strip()}
 
@@ -98,7 +98,7 @@ ASSUMED_FWHM = 4.0  # pixels, if the PSF is unknown
 
 
 def apertures(subject, centre, pixel=None):
-    """Flux in circles, by the input and by the results."""
+    """Measure circular aperture fluxes of the input and the results."""
     image, scale = subject.image, subject.scale
     radii = _radii(image, np.array(centre))
     result_circles = [_circle(centre, r) for r in radii]
@@ -120,7 +120,7 @@ def apertures(subject, centre, pixel=None):
 
 
 def _radii(image, centre):
-    """Radii in pixels, such that the circles lie within the image."""
+    """Return radii in pixels of circles inside the image."""
     most = min((centre + 0.5).min(), (np.array(image.shape[::-1]) - 0.5 - centre).min())
     fwhm = ASSUMED_FWHM if image.psf is None else spline_fwhm(image.psf)
     radii = np.array([radius * fwhm for radius in APERTURE_RADII_FWHM if radius * fwhm < most])
@@ -134,7 +134,7 @@ def _circle(centre, radius):
 
 
 def _sums(circles, data, mask, sigma=None):
-    """Sums over circles, and their errors if those of the pixels are independent."""
+    """Sum over circles, with errors of independent pixels."""
     from photutils.aperture import aperture_photometry
 
     sums = aperture_photometry(np.where(mask, 0, data), circles, error=sigma, mask=mask)
@@ -164,7 +164,7 @@ CAVEAT_TEXT = (" Every pixel of a super-resolved image is an estimate: what the 
 
 
 def result_page(subject, window, title, file, warned):
-    """The page of a result."""
+    """Make the page of a result."""
     layers = page_maps(subject, window)
     scales = colour_scales(layers, subject.image)
     sky = sky_grid(subject.wcs, window.fine_shape, window.fine_start, subject.plane)
@@ -193,7 +193,7 @@ def _head(title, subject, window, sky, checks):
 
 
 def _stats(checks):
-    """The figures that one looks for first."""
+    """Return the key figures of a result."""
     def text(row, name, form, end=""):
         value = checks[name][row]
         return None if np.ma.is_masked(value) else f"{value:{form}}{end}"
@@ -262,7 +262,7 @@ def _provenance(subject):
 
 
 def _data(layers, scales, sky, window):
-    """What the script of the page works on."""
+    """Return the data for the script of the page."""
     groups = {group: {"ramp": scale.ramp(), "ticks": {
         stretch: scale.ticks(stretch) for stretch in STRETCHES}, "unit": scale.unit}
         for group, scale in scales.items()}
