@@ -1,4 +1,4 @@
-"""``python -m lenssr``: the command line where no script is installed, as under torchrun."""
+"""``python -m lenssr``: command line without an installed script, for example under torchrun."""
 
 import sys
 

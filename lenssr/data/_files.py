@@ -1,4 +1,4 @@
-"""The demonstration lens, read from the package."""
+"""Data files of the package."""
 
 from collections import namedtuple
 from functools import cache
@@ -96,7 +96,7 @@ def _stamp(hdu):
 
 
 def half_light_radius(image):
-    """Radius (pixels) of the circle about the flux centroid that holds half of the flux."""
+    """Measure the radius in pixels of the circle about the centroid that holds half of the flux."""
     y, x = np.indices(image.shape)
     total = image.sum()
     radius = np.hypot(y - (y * image).sum() / total, x - (x * image).sum() / total).ravel()
@@ -202,7 +202,7 @@ def _read_skies(band):
 
 
 def lag_one(sky, use=None):
-    """Correlation of pixels next to each other, the mean over both axes, where ``use``."""
+    """Measure the correlation of neighbouring pixels, averaged over both axes."""
     use = np.ones(sky.shape, bool) if use is None else use
     sky = np.where(use, sky - sky[use].mean(), 0)
     products = []

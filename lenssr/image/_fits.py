@@ -1,4 +1,4 @@
-"""FITS files and headers: opened with errors that name the argument, copied card by card."""
+"""FITS files: opening, header copies, and the extensions of an image."""
 
 import copy
 import os
@@ -28,14 +28,14 @@ COMMENTARY_KEYWORDS = ("", "COMMENT", "HISTORY")
 
 
 def is_file(data):
-    """Whether it is a path or a file object (NDData, tables and models have `read`, too)."""
+    """Return whether ``data`` is a path or a file object; NDData and tables have ``read``, too."""
     return isinstance(data, (str, os.PathLike)) or (
         hasattr(data, "read") and hasattr(data, "close"))
 
 
 @contextmanager
 def open_fits(source, name="data"):
-    """An open `~astropy.io.fits.HDUList`."""
+    """Open an `~astropy.io.fits.HDUList`, with errors that name the argument."""
     is_path = isinstance(source, (str, os.PathLike))
     what = repr(os.fspath(source)) if is_path else "the file"
     if is_path:
@@ -73,13 +73,13 @@ def _damaged(name, what, reason):
 
 
 def has_pixels(hdu):
-    """Whether it is an image HDU with pixels; they are not read for it."""
+    """Return whether an HDU is an image with pixels, without reading them."""
     shape = getattr(hdu, "shape", ())  # of what was no HDU astropy knows, there is none
     return hdu.is_image and len(shape) > 0 and 0 not in shape
 
 
 def pixels(hdu, name="data"):
-    """Pixels of an image HDU."""
+    """Return the pixels of an image HDU."""
     try:
         with np.errstate(all="ignore"):  # scaling what is missing may overflow
             array = hdu.data
@@ -92,7 +92,7 @@ def pixels(hdu, name="data"):
 
 
 def merged_header(primary, extension):
-    """Cards of the primary header and of an extension, the latter's winning."""
+    """Merge the cards of the primary header and of an extension; the extension wins."""
     if extension.get("INHERIT") is False:
         return extension.copy()
     keywords = set(extension)
@@ -102,7 +102,7 @@ def merged_header(primary, extension):
 
 
 def without_layout(header):
-    """Copy of a header without the cards that describe the layout of its file."""
+    """Copy a header without the cards that describe the layout of its file."""
     kept = [copy.copy(card) for card in header.cards if not LAYOUT_PATTERN.fullmatch(card.keyword)]
     while kept and kept[-1].is_blank:
         kept.pop()
@@ -110,7 +110,7 @@ def without_layout(header):
 
 
 def header_from(meta):
-    """A FITS header from any mapping."""
+    """Make a FITS header from any mapping."""
     if isinstance(meta, fits.Header):
         return meta.copy()
     header, lost = fits.Header(), []
@@ -136,7 +136,7 @@ def header_from(meta):
 
 
 def _lines(key, value):
-    """The values of the cards that a key has: several for lists and lines of comments."""
+    """Return the values of all cards of a keyword."""
     if str(key).upper() not in COMMENTARY_KEYWORDS:
         return [value]
     lines = [value] if isinstance(value, str) else np.atleast_1d(value)
@@ -164,7 +164,7 @@ LSST_BAD_PLANES = ("BAD", "NO_DATA", "SAT")
 
 @dataclass
 class Raw:
-    """What an input carries, before it is checked."""
+    """Contents of an input before validation."""
 
     data: np.ndarray
     uncertainty: Any = None
@@ -178,7 +178,7 @@ class Raw:
 
 
 def read_hdulist(hdus, hdu=None, fields=frozenset({"uncertainty", "mask", "psf", "wcs", "unit"})):
-    """The image of a FITS file with the extensions that belong to it."""
+    """Read an image of a FITS file with its companion extensions."""
     image = _choose_image(hdus, hdu)
     raw = read_hdu(image, hdus, fields)
 
@@ -195,7 +195,7 @@ def read_hdulist(hdus, hdu=None, fields=frozenset({"uncertainty", "mask", "psf",
 
 
 def read_hdu(image, hdus=None, fields=frozenset({"wcs", "unit"})):
-    """The `Raw` of one image HDU alone; of its file only the header and tables of the WCS."""
+    """Read a single image HDU; its file provides header and WCS tables only."""
     header = image.header.copy()
     if hdus is not None and image is not hdus[0]:
         header = merged_header(hdus[0].header, header)
@@ -210,13 +210,13 @@ def read_hdu(image, hdus=None, fields=frozenset({"wcs", "unit"})):
 
 
 def _bunit(header):
-    """BUNIT as text; some write the number 1."""
+    """Return BUNIT as text; some headers hold the number 1."""
     unit = header.get("BUNIT")
     return None if unit is None or isinstance(unit, fits.card.Undefined) else str(unit)
 
 
 def _name(hdu):
-    """Detector and kind of an EXTNAME: Euclid writes both, as in "3-4.E.SCI"."""
+    """Return the type in an EXTNAME such as "3-4.E.SCI" of Euclid."""
     detector, _, kind = hdu.name.upper().rpartition(".")
     return detector, kind
 
@@ -253,7 +253,7 @@ def _find_companion(hdus, image, names):
 
 
 def _mask_bits(header, about):
-    """The flags of a mask that mean "missing"; `None` where each does."""
+    """Return the flag bits of bad pixels, or `None` if every flag marks a bad pixel."""
     if str(header.get("TELESCOP", "")).strip().upper() in BIT_0_MISSIONS:
         return 1
     planes = [about[f"MP_{name}"] for name in LSST_BAD_PLANES if f"MP_{name}" in about]
@@ -277,7 +277,7 @@ def _add_uncertainty(raw, companion):
 
 
 def _uncertainty_unit(hdu, unit, kind):
-    """The unit of an uncertainty, where it has one that goes with the image's."""
+    """Return the unit of an uncertainty if it agrees with the unit of the image."""
     unit_text, expected_unit = _bunit(hdu.header), power_of(unit, UNCERTAINTY_POWERS[kind])
     if unit_text is None or expected_unit is None:
         return None

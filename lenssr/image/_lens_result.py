@@ -1,4 +1,4 @@
-"""The lens that an image was found to show: parameters, source and curves, in FITS and back."""
+"""Fitted lens model of an image, and its FITS extensions."""
 
 from dataclasses import dataclass, replace
 
@@ -54,7 +54,7 @@ class LensSolution:
     potential: float
 
     def __getitem__(self, name):
-        """Value and error of a parameter."""
+        """Return value and error of a parameter."""
         row = self.parameters[list(self.parameters["name"]).index(name)]
         return float(row["value"]), float(row["error"])
 
@@ -64,7 +64,7 @@ class LensSolution:
 
 
 def solution_hdus(solution, plane):
-    """Extensions of a FITS file that hold a `LensSolution`."""
+    """Make the FITS extensions of a `LensSolution`."""
     table = solution.parameters.copy()
     table["covariance"] = solution.covariance
     parameters = fits.table_to_hdu(table)
@@ -88,7 +88,7 @@ def solution_hdus(solution, plane):
 
 
 def solutions_from(hdus, planes):
-    """The solutions that `solution_hdus` put into a file: a list, of None where there is none."""
+    """Read the lens solution of each plane, `None` without one."""
     return [_read_solution(hdus, plane) if (PARAMETER_EXTENSION, plane) in hdus else None
             for plane in range(1, planes + 1)]
 

@@ -1,4 +1,4 @@
-"""Missing pixels: filled from their neighbours on the way in, told on the way out."""
+"""Masks: bad pixels, their filling, and masks on the output grid."""
 
 import numpy as np
 from scipy import ndimage
@@ -8,7 +8,7 @@ MIN_FILL_WEIGHT = 1e-3  # weight of valid pixels below which the next width is u
 
 
 def combine_masks(mask, values, bits=None):
-    """The pixels that are missing."""
+    """Combine a mask with flag bits and non-finite values."""
     missing = ~np.isfinite(values)
     if mask is None:
         return missing
@@ -30,7 +30,7 @@ def combine_masks(mask, values, bits=None):
 
 
 def fill_masked(values, mask):
-    """Values with masked pixels replaced by a mean of valid ones nearby."""
+    """Replace masked pixels by a weighted mean of valid neighbours."""
     filled = np.where(mask, 0.0, values).astype(float)
     if not mask.any():
         return filled
@@ -46,5 +46,5 @@ def fill_masked(values, mask):
 
 
 def expand_mask(mask, scale):
-    """Mask, or any map of the input, on the output: each pixel as that in which it lies."""
+    """Replicate a mask, or any map of the input, on the output grid."""
     return np.repeat(np.repeat(mask, scale, axis=-2), scale, axis=-1)

@@ -16,12 +16,12 @@ UNCERTAINTY_POWERS = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVaria
 
 
 def uncertainty_class(kind):
-    """The astropy class, of the three in `POWERS`, that ``kind`` is; `None` if it is none."""
+    """Return the astropy base class of an uncertainty class, or `None`."""
     return next((base for base in UNCERTAINTY_POWERS if issubclass(kind, base)), None)
 
 
 def sigma_from(uncertainty, missing, unit):
-    """Standard deviations from an uncertainty."""
+    """Convert an uncertainty to standard deviations."""
     kind, shape = StdDevUncertainty, missing.shape
     if isinstance(uncertainty, NDUncertainty):
         kind = type(uncertainty)
@@ -62,7 +62,7 @@ def _unit_factor(input_unit, unit, power):
 
 
 def as_uncertainty(sigma, kind, unit, dtype=np.float64):
-    """An uncertainty of class ``kind`` from standard deviations, of type ``dtype`` if it can."""
+    """Convert standard deviations to an uncertainty class, in ``dtype`` if possible."""
     power = UNCERTAINTY_POWERS[uncertainty_class(kind)]
     with np.errstate(divide="ignore"):
         values = np.asarray(sigma, dtype=float) ** power
@@ -70,7 +70,7 @@ def as_uncertainty(sigma, kind, unit, dtype=np.float64):
 
 
 def safe_downcast(values, dtype):
-    """The values in a floating type, or as they are where it can't hold them."""
+    """Convert values to a floating type if it can represent them."""
     limits, magnitudes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
     most = magnitudes.max(initial=0)
     # What is small beside the rest may as well be zero.

@@ -1,4 +1,4 @@
-"""Anything an astronomer has, as checked planes and what they carry."""
+"""Parsing of any input into checked planes with noise, mask, PSF, WCS, unit and header."""
 
 import re
 import warnings
@@ -80,7 +80,7 @@ JWST_FILTERS = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410,
 
 
 def band_wavelength(band):
-    """Mean wavelength of a band in micrometres."""
+    """Return the mean wavelength of a band in micrometres."""
     if isinstance(band, u.Quantity):
         try:
             value = float(band.to_value(u.um))
@@ -100,7 +100,7 @@ def band_wavelength(band):
 
 
 def read_metadata(header, scale=None):
-    """What a header tells of the observation."""
+    """Read band and redshifts from a header."""
     metadata = {} if scale is None else {"pixel_scale": float(scale.to_value(u.arcsec))}
     if header is None:
         return metadata
@@ -120,7 +120,7 @@ HDU_TYPES = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 
 def parse_input(data, hdu, fields):
-    """What an image carries, whatever holds it."""
+    """Read the contents of any input object."""
     if isinstance(data, fits.HDUList):
         return read_hdulist(data, hdu, fields)
     if is_file(data):
@@ -262,7 +262,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
 
 
 def _planes(values, missing, sigma, weight):
-    """A `LensImage`, as yet without PSF, for each band."""
+    """Return a `LensImage` without PSF for each plane."""
     def each(array):
         return [array] if values.ndim == 2 else list(array)
 
@@ -281,7 +281,7 @@ def _planes(values, missing, sigma, weight):
 
 
 def _values(data):
-    """Pixel values, float64, and the type of the result: single precision stays single."""
+    """Return pixel values in float64, and the floating type of the result."""
     try:
         values = np.asarray(data)
     except (ValueError, TypeError) as err:
@@ -305,7 +305,7 @@ def _checked_weight(weight, values):
 
 
 def _checked_wcs(wcs, ndim):
-    """A WCS with the high-level interface; errors are due before the work, not after."""
+    """Return a WCS with the high-level interface, or raise an error before any work."""
     if wcs is None:
         return None
     if isinstance(wcs, BaseLowLevelWCS) and not isinstance(wcs, BaseHighLevelWCS):
@@ -320,7 +320,7 @@ def _checked_wcs(wcs, ndim):
 
 
 def _without_weight(values, sigma, missing):
-    """The mask with pixels that have no weight, and an error where the noise is zero."""
+    """Mask pixels without weight; raise `ValueError` for zero noise."""
     no_weight = ~np.isfinite(sigma)
     # Outside the exposure, pipelines write zero into both image and error.
     blank = (sigma == 0) & (values == 0)
@@ -341,7 +341,7 @@ def _from_weight(values, weight, mask):
 
 
 def pixel_scale(wcs, shape):
-    """Side of a pixel as an angle, or `None` if the WCS tells of none."""
+    """Return the side of a pixel as an angle, or `None` without celestial coordinates."""
     if getattr(wcs, "has_celestial", False):
         scales = proj_plane_pixel_scales(wcs.celestial)
         return float(np.sqrt(scales[0] * scales[1])) * u.deg
@@ -358,6 +358,6 @@ def pixel_scale(wcs, shape):
 
 
 def get_skycoord(world):
-    """The celestial one of the coordinates of a pixel."""
+    """Return the `~astropy.coordinates.SkyCoord` among the world coordinates of a pixel."""
     worlds = world if isinstance(world, (list, tuple)) else [world]
     return next((coordinate for coordinate in worlds if isinstance(coordinate, SkyCoord)), None)

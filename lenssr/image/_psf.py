@@ -1,4 +1,4 @@
-"""The PSF of an image, in whatever form an astronomer has it, as one checked kernel."""
+"""Parsing of PSFs: arrays, files, models and FWHMs."""
 
 import warnings
 
@@ -20,7 +20,7 @@ MIN_FWHM_PIXELS = 400  # pixels above half maximum that need no finer grid for a
 
 
 def parse_psfs(psf, n_planes, shape, pixel_scale=None):
-    """The PSF of each plane of a cube."""
+    """Parse the PSF of each plane of a cube."""
     psf = _opened(psf)
     # A list of rows of numbers is an array.
     is_list = isinstance(psf, (list, tuple)) and not all(np.ndim(row) == 1 for row in psf)
@@ -34,7 +34,7 @@ def parse_psfs(psf, n_planes, shape, pixel_scale=None):
 
 
 def parse_psf(psf, shape, pixel_scale=None):
-    """An effective PSF on the grid of the image: odd, centred, of sum one."""
+    """Parse an effective PSF on the grid of the image: odd, centred, of unit sum."""
     psf = _opened(psf)
     if psf is None:
         return None
@@ -56,7 +56,7 @@ def parse_psf(psf, shape, pixel_scale=None):
 
 
 def psf_fwhm(psf):
-    """FWHM in pixels of the circle that has the area above half of the maximum."""
+    """Measure the FWHM in pixels of the circle with the area above half of the maximum."""
     step = 1
     if (psf > psf.max() / 2).sum() < MIN_FWHM_PIXELS:
         # On a grid five times finer, else the answer steps by whole pixels.
@@ -71,7 +71,7 @@ def _check_width(fwhm, shape):
 
 
 def _opened(psf):
-    """The array that a file, an HDU or an NDData holds; everything else as it is."""
+    """Return the array of a file, an HDU or an NDData, or any other object unchanged."""
     if isinstance(psf, NDData):
         return np.asarray(psf.data)
     if isinstance(psf, fits.HDUList):
@@ -95,7 +95,7 @@ def _array(psf):
 
 
 def _fwhm(fwhm, shape, pixel_scale):
-    """FWHM in pixels from a Quantity."""
+    """Convert the FWHM of a Quantity to pixels."""
     if fwhm.shape != ():
         raise ValueError(f"`psf` as a Quantity must be one FWHM, got shape {fwhm.shape}")
     if fwhm.unit.is_equivalent(u.pix):
@@ -114,7 +114,7 @@ def _fwhm(fwhm, shape, pixel_scale):
 
 
 def _from_model(model, shape):
-    """A PSF model at the centre of the image, out to where its flux is gone."""
+    """Evaluate a PSF model at the image centre, out to negligible flux."""
     if model.n_inputs != 2:
         raise TypeError(f"`psf` must be a model of two inputs, got {model.n_inputs}")
     # At the centre of the image, since some models depend on the place.
@@ -139,12 +139,12 @@ def _from_model(model, shape):
 
 
 def _rim_share(kernel):
-    """Share of the flux in the outermost pixels."""
+    """Return the fraction of the flux in the outermost pixels."""
     return 1 - kernel[1:-1, 1:-1].sum() / kernel.sum() if kernel.sum() else 0.0
 
 
 def _centred(kernel):
-    """The kernel with its centroid at the centre of an odd grid."""
+    """Shift the centroid of a kernel to the centre of an odd grid."""
     centre, shape = psf_centroid(kernel), np.array(kernel.shape)
     # An even side has no central pixel: it gets one more, on the side of the centroid.
     before = (shape % 2 == 0) & (centre < (shape - 1) / 2)
@@ -160,7 +160,7 @@ def _centred(kernel):
 
 
 def psf_centroid(kernel):
-    """Centroid ``(y, x)`` with a Gaussian weight that follows it, so that wings do not pull."""
+    """Measure the centroid ``(y, x)`` with an adaptive Gaussian weight."""
     y, x = np.indices(kernel.shape, dtype=float)
     centre = np.array(np.unravel_index(np.argmax(kernel), kernel.shape), dtype=float)
     sigma = max(psf_fwhm(kernel), 1.5) / FWHM_PER_SIGMA

@@ -1,4 +1,4 @@
-"""Kernels: the declared target resolution, and a PSF carried to a finer grid."""
+"""PSF kernels: Gaussians, the target PSF, and kernels on a finer grid."""
 
 import numpy as np
 from scipy import fft, ndimage, optimize
@@ -11,7 +11,7 @@ FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))  # FWHM of a Gaussian of unit standa
 
 
 def gaussian_psf(fwhm, size=None):
-    """Circular Gaussian sampled at the centres of pixels."""
+    """Sample a circular Gaussian at pixel centres."""
     if not (np.isfinite(fwhm) and fwhm > 0):
         raise ValueError(f"`fwhm` must be a positive number of pixels, got {fwhm}")
     if size is None:
@@ -26,23 +26,23 @@ def gaussian_psf(fwhm, size=None):
 
 def target_psf():
     """
-    The PSF that a restored image declares, on the output grid.
+    Return the target PSF of restored images on the output grid.
 
-    A finite resolution that the grid samples well, rather than an infinite one
-    that it cannot hold, as in STARRED (doi:10.21105/joss.05340).
+    The target resolution is finite and well sampled by the grid, as in STARRED
+    (doi:10.21105/joss.05340).
     """
     return gaussian_psf(TARGET_FWHM)
 
 
 def oversample_psf(psf, scale):
-    """An effective PSF at the offsets between input and output pixel centres."""
+    """Evaluate an effective PSF at the offsets between input and output pixel centres."""
     psf = _checked(psf)
     offsets = [(np.arange(scale * n) + 0.5) / scale - n / 2 for n in psf.shape]
     return _in_phase(_evaluate(psf, *offsets), scale)
 
 
 def resampled_psf(psf, scale):
-    """An effective PSF carried to the output grid."""
+    """Resample an effective PSF to the output grid."""
     psf = _checked(psf)
     radii = [scale * n // 2 for n in psf.shape]
     kernel = _evaluate(psf, *(np.arange(-r, r + 1) / scale for r in radii))
@@ -50,7 +50,7 @@ def resampled_psf(psf, scale):
 
 
 def widened_psf(psf, factor):
-    """A PSF so many times as wide, about its centre, of sum one."""
+    """Stretch a PSF about its centre by a factor, with unit sum."""
     centre = np.array(psf.shape) // 2
     wide = ndimage.affine_transform(psf, np.full(2, 1 / factor), centre - centre / factor, order=3)
     return wide / wide.sum()
@@ -58,11 +58,11 @@ def widened_psf(psf, factor):
 
 def relative_kernel(psf, scale):
     r"""
-    What is left of a PSF to apply to an image of the declared resolution.
+    Compute the kernel between the target PSF and a PSF.
 
-    :math:`\hat R = \hat K \hat G (1 + \epsilon) / (\hat G^2 + \epsilon)` with
-    :math:`\epsilon = 10^{-3}`, for the kernel :math:`K` and the Gaussian :math:`G`. A PSF as
-    narrow as the target has frequencies that the target lacks; they are not restored.
+    :math:`\hat R = \hat K \hat G (1 + \epsilon) / (\hat G^2 + \epsilon)` with :math:`\epsilon
+    = 10^{-3}`, for the PSF :math:`K` and the target Gaussian :math:`G`. Frequencies absent
+    from the target are not restored.
     """
     kernel = oversample_psf(psf, scale)
     sides = [fft.next_fast_len(n + 8 * scale, real=True) for n in kernel.shape]
@@ -75,7 +75,7 @@ def relative_kernel(psf, scale):
 
 
 def _in_phase(kernel, scale):
-    """A kernel whose phases have sum one each: sources keep their flux wherever they lie."""
+    """Normalise each phase of a kernel to unit sum, so that sources keep their flux."""
     for a in range(scale):
         for b in range(scale):
             kernel[a::scale, b::scale] /= kernel[a::scale, b::scale].sum()
@@ -83,7 +83,7 @@ def _in_phase(kernel, scale):
 
 
 def _checked(psf):
-    """Array of floats and unit sum, or a `ValueError`."""
+    """Return a float array of unit sum, or raise `ValueError`."""
     psf = np.asarray(psf, dtype=float)
     if psf.ndim != 2 or psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
         raise ValueError(f"`psf` must be a 2-D array, odd in both axes, got shape {psf.shape}")
@@ -94,7 +94,7 @@ def _checked(psf):
 
 
 def _moffat(parameters, y, x):
-    """Elliptical Moffat profile; the last parameter is 1 / beta, 0 being a Gaussian."""
+    """Evaluate an elliptical Moffat profile; its last parameter is 1 / beta, 0 for a Gaussian."""
     a, b, c, peak, y0, x0, flat = parameters
     y, x = y - y0, x - x0
     radius2 = (a * y**2 + 2 * b * y * x + c * x**2) / 2
@@ -103,7 +103,7 @@ def _moffat(parameters, y, x):
 
 
 def _evaluate(psf, dy, dx):
-    """Values of a sampled PSF at the offsets ``dy`` x ``dx`` from its centre."""
+    """Interpolate a sampled PSF at the offsets ``dy`` x ``dx`` from its centre."""
     ny, nx = psf.shape
     y, x = np.arange(ny)[:, None] - ny // 2, np.arange(nx)[None, :] - nx // 2
     value, residual = 0.0, psf

@@ -1,4 +1,4 @@
-"""The super-resolved image: a CCDData that remembers how far to believe it."""
+"""Super-resolved image: result class, aperture sums, and assembly from restorations."""
 
 import copy
 import os
@@ -25,14 +25,14 @@ from lenssr.uncertainty import ErrorCorrelation
 
 
 class ApertureSum(NamedTuple):
-    """Sums of an image over apertures."""
+    """Aperture sums of an image."""
 
     flux: u.Quantity
     error: u.Quantity
 
 
 def sum_apertures(image, aperture):
-    """Sum an image over apertures, as `SuperResolvedImage.aperture_sum` does."""
+    """Sum an image over apertures with correlated errors."""
     if image.correlation is None or image.measurement_std is None:
         raise ValueError("`aperture_sum` needs the correlation of the errors, which this image "
                          "lacks: it comes with the results of `superresolve` and is kept by "
@@ -46,7 +46,7 @@ def sum_apertures(image, aperture):
 
 
 def _masks(aperture, wcs):
-    """What `Aperture.to_mask` gives; nested lists of it for sequences."""
+    """Return the aperture masks, nested lists for sequences."""
     from photutils.aperture import Aperture, SkyAperture
 
     if isinstance(aperture, list | tuple) and aperture:
@@ -63,12 +63,12 @@ def _masks(aperture, wcs):
 
 
 def _map_nested(masks, function):
-    """The function of each of nested lists."""
+    """Apply a function to nested lists."""
     return [_map_nested(item, function) for item in masks] if isinstance(masks, list) else function(masks)
 
 
 class _PlaneErrors:
-    """A plane of an image, with its errors in parts that are independent of each other."""
+    """Plane of an image with independent error components."""
 
     def __init__(self, image, k):
         self.data = image.data[k]
@@ -78,7 +78,7 @@ class _PlaneErrors:
         self.correlation = image.correlation[k]
 
     def sum(self, mask):
-        """Sum over an aperture, and its standard deviation; NaN where it is off the image."""
+        """Return the sum over an aperture and its standard deviation; NaN outside the image."""
         inside, part = mask.get_overlap_slices(self.data.shape)
         if inside is None:
             return np.nan, np.nan
@@ -207,12 +207,12 @@ class SuperResolvedImage(CCDData):
         return result, kept
 
     def _lens_scaled(self, factor):
-        """The lens of the image times a number."""
+        """Multiply the lens solutions by a factor."""
         scaled = [None if solution is None else solution.scaled(factor) for solution in self.solutions]
         return scaled if isinstance(self.lens, list) else scaled[0]
 
     def _psf_with(self, operand):
-        """The PSF of a sum or product: that of the one operand that has one, or of both."""
+        """Return the PSF of a sum or product of images."""
         if self.psf is None or operand.psf is None or np.array_equal(self.psf, operand.psf):
             return operand.psf if self.psf is None else self.psf
         warnings.warn("the operands have different PSFs: the result has none", LensSRWarning,
@@ -383,7 +383,7 @@ class SuperResolvedImage(CCDData):
 
 
 def _without_alternates(meta):
-    """Metadata without the cards of alternate WCSs, which are of the whole image."""
+    """Return metadata without the cards of alternate WCSs."""
     if not isinstance(meta, fits.Header):
         return meta
     meta = meta.copy()
@@ -489,7 +489,7 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
 
 
 def _result_header(old, wcs, scale):
-    """The cards of the input that are true of the result."""
+    """Return the cards of the input that remain valid for the result."""
     header = strip_wcs(old, scale)
     if not isinstance(wcs, WCS):
         header.extend(copy.copy(card) for card in old.cards if FRAME_PATTERN.fullmatch(card.keyword))
@@ -500,7 +500,7 @@ def _result_header(old, wcs, scale):
 
 
 def _result_correlation(restorations, cube, flux_factor):
-    """That of the errors in the values of the result; `None` if one plane's is not known."""
+    """Combine the error correlations of the planes; `None` if one is unknown."""
     correlations = [r.correlation for r in restorations]
     if any(correlation is None for correlation in correlations):
         return None
@@ -508,7 +508,7 @@ def _result_correlation(restorations, cube, flux_factor):
 
 
 def _lens_solutions(restorations, cube, flux_factor):
-    """The lens of each plane, in the unit of the result; `None` where no method found one."""
+    """Return the lens solution of each plane in the unit of the result."""
     solutions = [None if r.lens is None else r.lens.scaled(flux_factor) for r in restorations]
     if all(solution is None for solution in solutions):
         return None
@@ -516,7 +516,7 @@ def _lens_solutions(restorations, cube, flux_factor):
 
 
 def _joint_psf(psfs):
-    """One PSF where all planes have the same, else a stack of them, padded to one size."""
+    """Return one PSF for equal PSFs, or a stack padded to one size."""
     if any(psf is None for psf in psfs):
         return None
     if all(np.array_equal(psf, psfs[0]) for psf in psfs):

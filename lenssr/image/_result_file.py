@@ -1,4 +1,4 @@
-"""A super-resolved image as a FITS file, and back."""
+"""FITS files of super-resolved images."""
 
 import os
 import warnings
@@ -24,7 +24,7 @@ WCS_CARD_LIST = "SRWCSOWN"  # card that lists cards of the WCS, such as dates
 
 
 def to_hdulist(image):
-    """FITS from a `SuperResolvedImage`."""
+    """Convert a `SuperResolvedImage` to FITS."""
     header, extensions = without_layout(header_from(image.meta)), []
     if image.wcs is not None:
         header, extensions = _add_wcs(header, image.wcs)
@@ -67,7 +67,7 @@ def _read_correlation(hdus):
 
 
 def _add_wcs(header, wcs):
-    """The header with the cards of the WCS, and the extensions that it needs."""
+    """Add the WCS to a header; return it with the extensions of the WCS."""
     cards, extensions = wcs_to_fits(wcs)
     if isinstance(wcs, WCS):
         header = strip_wcs(header, keep_alternates=True)
@@ -79,7 +79,7 @@ def _add_wcs(header, wcs):
 
 
 def write_hdus(hdus, path):
-    """Write a file beside and rename it, so that one of that name is always whole."""
+    """Write a FITS file atomically."""
     folder, name = os.path.split(path)
     tmp_path = os.path.join(folder, f".part-{os.getpid()}-{name}")
     try:
@@ -96,7 +96,7 @@ def write_hdus(hdus, path):
 
 
 def from_hdulist(hdus):
-    """What `to_hdulist` put into a file."""
+    """Read the attributes of a `SuperResolvedImage` from FITS."""
     header = hdus[0].header
     if not has_pixels(hdus[0]) or "BUNIT" not in header:
         raise ValueError("`path` must be a file written by SuperResolvedImage.write, got one "
@@ -128,7 +128,7 @@ def _read_lens(hdus):
 
 
 def _user_cards(header, wcs):
-    """The cards of a file that are neither of its layout nor of its WCS."""
+    """Return the cards of a file without layout and WCS."""
     of_wcs = str(header.get(WCS_CARD_LIST, "")).split(",")
     header = without_layout(header)
     if isinstance(wcs, WCS):

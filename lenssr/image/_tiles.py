@@ -1,4 +1,4 @@
-"""Tiles: a large plane cut into pieces that are worked on one after the other."""
+"""Tiles of large images, with halos."""
 
 from dataclasses import dataclass
 from numbers import Integral
@@ -9,27 +9,27 @@ TILE_SIDE = 768  # input pixels along a side of a tile
 
 @dataclass(frozen=True)
 class Tile:
-    """A piece of a plane with the surroundings that influence it."""
+    """Tile of a plane with its halo."""
 
     core: tuple
     padded: tuple
 
     def inner(self, scale=1):
-        """Slices of the core within the padded piece, on a grid ``scale`` times finer."""
+        """Return slices of the core within the padded tile, on a grid ``scale`` times finer."""
         return tuple(slice((c.start - p.start) * scale, (c.stop - p.start) * scale)
                      for c, p in zip(self.core, self.padded, strict=True))
 
     def outer(self, scale=1):
-        """Slices of the core within the plane, on a grid ``scale`` times finer."""
+        """Return slices of the core within the plane, on a grid ``scale`` times finer."""
         return tuple(slice(c.start * scale, c.stop * scale) for c in self.core)
 
     def around(self, scale=1):
-        """Slices of the padded piece within the plane, on a grid ``scale`` times finer."""
+        """Return slices of the padded tile within the plane, on a grid ``scale`` times finer."""
         return tuple(slice(p.start * scale, p.stop * scale) for p in self.padded)
 
 
 def check_tile(tile):
-    """``tile`` as an int or `None`; `ValueError` if it is no positive integer."""
+    """Return ``tile`` as an int or `None`; raise `ValueError` unless it is positive."""
     if tile is None:
         return None
     if isinstance(tile, bool) or not isinstance(tile, Integral) or tile < 1:
@@ -49,6 +49,6 @@ def tiles(shape, side, halo=(0, 0)):
 
 
 def network_tiles(shape, side, halo):
-    """The tiles of a plane for a network."""
+    """Cut a plane into tiles for a network."""
     side = check_tile(side) or (max(shape) if max(shape) <= MAX_UNTILED_SIDE else TILE_SIDE)
     return tiles(shape, (side, side), (halo, halo))

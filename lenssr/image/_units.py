@@ -1,4 +1,4 @@
-"""Units: which exist, which are fluxes per pixel, and which surface brightnesses."""
+"""Units: parsing, spelling, and flux conventions."""
 
 import re
 import warnings
@@ -26,7 +26,7 @@ CASE_SENSITIVE_SPELLINGS = {"MJY/SR": "MJy/sr", "mjy": "mJy"}
 
 
 def parse_unit(unit, name="unit", silent=False):
-    """An astropy unit from a unit, a string as headers hold it, or `None`."""
+    """Parse a unit from a unit, a header string, or `None`."""
     if unit is None or (isinstance(unit, str) and not unit.strip()):
         return None
     if isinstance(unit, str):
@@ -65,7 +65,7 @@ def _from_string(text):
 
 
 def unit_text(unit):
-    """A unit as BUNIT holds it, so that `parse_unit` and `astropy.units.Unit` give it back."""
+    """Format a unit for BUNIT such that `parse_unit` recovers it."""
     if isinstance(unit, u.UnrecognizedUnit):
         return str(unit)
     if unit == u.dimensionless_unscaled:
@@ -77,7 +77,7 @@ def unit_text(unit):
 
 
 def power_of(unit, power):
-    """``unit**power``, or `None` where there is none: astropy can't multiply unknown units."""
+    """Return ``unit**power``, or `None` for unknown units."""
     if power == 1:
         return unit  # itself: its first power has another hash, which photutils compares
     return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit**power

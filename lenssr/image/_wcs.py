@@ -1,4 +1,4 @@
-"""What every step with a WCS has to hold to: the sky stays where it is."""
+"""Rescaling of WCS objects to finer pixels, with checks of the sky positions."""
 
 import copy
 
@@ -18,7 +18,7 @@ WCS_TOLERANCE = 1e-6  # input pixels by which a WCS operation may move the sky
 
 
 def is_gwcs(wcs):
-    """Whether ``wcs`` is a `gwcs.wcs.WCS`, without importing the optional package."""
+    """Return whether ``wcs`` is a `gwcs.wcs.WCS`, without importing gwcs."""
     names = [(cls.__module__.split(".")[0], cls.__name__) for cls in type(wcs).__mro__]
     return ("gwcs", "WCS") in names
 
@@ -40,13 +40,13 @@ def to_fine_pixel(pixel, scale):
 
 
 def shape_of(wcs):
-    """The ``pixel_shape``, None if unknown."""
+    """Return the ``pixel_shape``, or `None`."""
     # WCS(header, naxis=2) has three numbers if the header is of a cube.
     return wcs.pixel_shape and tuple(wcs.pixel_shape[: wcs.pixel_n_dim])
 
 
 def _grid(low):
-    """Pixel coordinates ``(ndim, n)`` inside the image, or near what stands for it."""
+    """Return pixel coordinates ``(ndim, n)`` inside the image or near the reference pixel."""
     bounds = low.pixel_bounds or [None] * low.pixel_n_dim
     shape = shape_of(low) or [0] * low.pixel_n_dim
     ends = []
@@ -91,13 +91,13 @@ def check_same_sky(old, new, scale, reason):
 
 
 def _rescaled_shape(wcs, scale):
-    """The ``pixel_shape`` in finer pixels."""
+    """Return the ``pixel_shape`` in finer pixels."""
     shape = shape_of(wcs)
     return shape and tuple(n * scale if i < 2 else n for i, n in enumerate(shape))
 
 
 def _rescaled_bounds(wcs, scale):
-    """The ``pixel_bounds`` in finer pixels; each of them may be None."""
+    """Return the ``pixel_bounds`` in finer pixels; entries may be `None`."""
     bounds = wcs.pixel_bounds
     return bounds and tuple(
         tuple(to_fine_pixel(b, scale) for b in pair) if i < 2 and pair is not None else pair
@@ -107,10 +107,10 @@ def _rescaled_bounds(wcs, scale):
 
 class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
     """
-    Any WCS, seen from an image whose pixels are finer.
+    WCS of an image with finer pixels, wrapped around any WCS.
 
-    It has both interfaces of APE 14 (https://doi.org/10.5281/zenodo.1188875), and
-    is exact as far as ``wcs`` is; it cannot be written to a file.
+    The wrapper has both interfaces of APE 14 (doi:10.5281/zenodo.1188875) and cannot be
+    written to a file.
     """
 
     def __init__(self, wcs, scale):
@@ -119,7 +119,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
     @property
     def scale(self):
-        """Pixels of this image per pixel of the wrapped one."""
+        """Fine pixels per pixel of the wrapped WCS."""
         return self._scale
 
     @property
@@ -163,7 +163,7 @@ def rescale_wcs(wcs, scale):
 
 
 def _check_plane(low):
-    """Raise unless the sky, where there is one, lies in the planes of a cube."""
+    """Raise `ValueError` unless the celestial axes are the last two pixel axes."""
     sky = [str(kind).startswith("pos.") for kind in low.world_axis_physical_types]
     if low.pixel_n_dim > 2 and any(sky):
         along = np.asarray(low.axis_correlation_matrix)[sky].any(axis=0)
@@ -252,7 +252,7 @@ def _divide_matrix(prm, step):
 
 
 def _is_linear(prm, pc):
-    """Whether nothing but PC and CDELT acts between pixels and intermediate coordinates."""
+    """Return whether PC and CDELT alone act between pixels and intermediate coordinates."""
     offsets = np.vstack([np.zeros(len(pc)), 300 * np.eye(len(pc)), -300 * np.eye(len(pc))])
     pixels = prm.crpix + offsets
     intermediate = prm.p2s(pixels, 1)["imgcrd"]
@@ -262,7 +262,7 @@ def _is_linear(prm, pc):
 
 
 def _scaled_sip(coefficients, scale):
-    """Coefficients ``(order + 1, order + 1)`` of SIP in pixels ``scale`` times finer."""
+    """Return SIP coefficients ``(order + 1, order + 1)`` for finer pixels."""
     if coefficients is None:
         return None
     p, q = np.indices(coefficients.shape)

@@ -1,4 +1,4 @@
-"""World coordinates in FITS files: read, write, and nothing lost between."""
+"""WCS in FITS headers: reading, writing, and cards that depend on the pixel grid."""
 
 import copy
 import io
@@ -70,7 +70,7 @@ PIXEL_SIZE_CARDS = (
 
 
 def fix_fortran_exponents(header):
-    """The header, or a copy of it in which no number has the exponent written with D."""
+    """Return the header with Fortran exponents replaced, or the header itself."""
     cards, changed = list(header.cards), False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
@@ -87,7 +87,7 @@ _D_EXPONENT = re.compile(r"(.{8}= *[+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)(?= *(
 
 
 def strip_wcs(header, scale=1, *, keep_alternates=False):
-    """Copy of a header without the cards that a new WCS replaces or makes false."""
+    """Copy a header without the cards that a new WCS replaces or invalidates."""
     if not isinstance(header, fits.Header):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
     scale = check_positive_int("scale", scale)
@@ -103,7 +103,7 @@ def strip_wcs(header, scale=1, *, keep_alternates=False):
 
 
 def _rescale_card(card, scale):
-    """The card with its pixel size in new pixels; None if it has no number to change."""
+    """Return a card with its pixel size rescaled, or `None` without a number."""
     for pattern, power in PIXEL_SIZE_CARDS:
         if pattern.fullmatch(card.keyword):
             if isinstance(card.value, bool) or not isinstance(card.value, int | float):
@@ -113,7 +113,7 @@ def _rescale_card(card, scale):
 
 
 def rescale_alternates(header, scale):
-    """Cards of a header's alternate WCSs (A to Z), for finer pixels."""
+    """Return the cards of alternate WCSs (A to Z) for finer pixels."""
     scale, header = check_positive_int("scale", scale), fix_fortran_exponents(header)
     declared = [key for key in header if re.fullmatch(r"(CTYPE|CRPIX|CRVAL|CDELT)\d+[A-Z]", key)]
     result = fits.Header()
@@ -140,7 +140,7 @@ def rescale_alternates(header, scale):
 
 
 def _rescale_alternate(old, key, scale):
-    """Cards of an alternate in pixels ``scale`` times finer."""
+    """Return the cards of one alternate WCS in pixels ``scale`` times finer."""
     new = old.copy()
     matrix = [card for card in old if re.fullmatch(rf"CD\d+_[12]{key}", card)]
     for card in matrix:
@@ -153,7 +153,7 @@ def _rescale_alternate(old, key, scale):
 
 
 def _compare_alternate(old, new, key, scale):
-    """Why the new cards do not give the old positions; an empty string if they do."""
+    """Return the reason why the new cards give other positions, or an empty string."""
     corners = np.array([[1.0, 1.0], [1.0, 100.0], [100.0, 1.0], [70.0, 100.0]])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -183,7 +183,7 @@ _GEOMETRY = re.compile(
 
 
 def read_wcs(header, hdulist=None):
-    """WCS that a FITS header declares, as astropy reads it."""
+    """Read the WCS of a FITS header."""
     if not isinstance(header, fits.Header):
         raise TypeError(f"`header` must be a fits.Header, got {type(header).__name__}")
     if not isinstance(hdulist, fits.HDUList | None):
@@ -216,7 +216,7 @@ wcs_from_hdus = read_wcs  # the inverse of `wcs_to_fits`
 
 
 def _make_wcs(header, hdulist, naxis):
-    """WCS of the first ``naxis`` axes; `ValueError` with the reason if it cannot be."""
+    """Make the WCS of the first ``naxis`` axes; raise `ValueError` with the reason."""
     reasons = []
     # First as astropy reads it: told the number of axes, it cuts them out before it has
     # repaired the header, and fails on SCAMP's PV beside SIP.
@@ -247,12 +247,12 @@ def _make_wcs(header, hdulist, naxis):
 
 
 def _wcs_error(reason):
-    """Sentence of the error for a header that gives no WCS."""
+    """Return the error message for a header without a valid WCS."""
     return f"`header` declares a WCS, but none can be made from it: {' '.join(reason.split())}"
 
 
 def _check_repair(item, header):
-    """Let harmless repairs pass; raise for those that would move the sky."""
+    """Accept harmless repairs of a header; raise an error for repairs that move the sky."""
     text = str(item.message)
     if issubclass(item.category, AstropyDeprecationWarning | VerifyWarning):
         return
@@ -273,7 +273,7 @@ def _check_repair(item, header):
 
 
 def _check_tables(header, hdulist):
-    """Raise for a detector look-up table that astropy would leave out without a word."""
+    """Raise an error for detector look-up tables that astropy ignores."""
     declared = [f"D2IMDIS{i}" for i in (1, 2) if f"D2IMDIS{i}" in header]
     declared += ["AXISCORR"] if "AXISCORR" in header else []
     if declared and (hdulist is None or "D2IMARR" not in hdulist):
@@ -281,7 +281,7 @@ def _check_tables(header, hdulist):
 
 
 def wcs_to_fits(wcs):
-    """Cards and extensions that hold a WCS in a FITS file."""
+    """Return cards and extensions of a WCS."""
     low = low_level(wcs)
     plain = resample_wcs(low)
     if plain is None:
@@ -302,7 +302,7 @@ def wcs_to_fits(wcs):
 
 
 def _write_fits(wcs):
-    """Cards and tables of a FITS WCS, which may be changed."""
+    """Return cards and tables of a FITS WCS."""
     if wcs.sip is not None:
         # Say in CTYPE that SIP is applied. Astropy would too, but cuts the S from "SLON".
         wcs.wcs.ctype = [c if c.endswith("-SIP") else f"{c}-SIP" for c in wcs.wcs.ctype]
@@ -332,7 +332,7 @@ def _write_fits(wcs):
 
 
 def _write_gwcs(wcs):
-    """Card and extension of a gWCS."""
+    """Return card and extension of a gWCS."""
     import asdf
 
     buffer = io.BytesIO()
@@ -344,7 +344,7 @@ def _write_gwcs(wcs):
 
 
 def _read_gwcs(header, hdulist):
-    """The gWCS in the extension that the header names."""
+    """Read the gWCS of the extension that the header names."""
     name = header[GWCS_CARD]
     if hdulist is None or name not in hdulist:
         raise ValueError(_wcs_error(f"{GWCS_CARD} wants an extension {name}"))

@@ -1,4 +1,4 @@
-"""Catalogues opened: pairs read as they are asked for, and damage found and mended."""
+"""Catalogues of simulated pairs: simulation, lazy reading and repair."""
 
 import functools
 import gzip
@@ -34,7 +34,7 @@ from lenssr.simulate._substructure_priors import RandomField, Subhalos, Vortex
 
 
 class LazyArray:
-    """An array of a catalogue on disk: indexing reads the chunks that are needed."""
+    """Array of a catalogue on disk; indexing reads the necessary chunks."""
 
     def __init__(self, array, name):
         self.array, self.name = array, name
@@ -88,7 +88,7 @@ class LazyArray:
 
 
 class DamagedChunk(ValueError):
-    """A chunk of a catalogue that cannot be read, and how to make it again."""
+    """Error for a chunk that cannot be read, with the call that remakes it."""
 
     def __init__(self, chunk, start, stop, what, err):
         self.chunk = chunk
@@ -214,7 +214,7 @@ def open_catalog(path, *, pixel_scale=None):
 
 
 class Catalog:
-    """A catalogue that `simulate_catalog` made."""
+    """Catalogue of simulated pairs."""
 
     unit = u.electron
 
@@ -272,7 +272,7 @@ class Catalog:
 
     @functools.cached_property
     def instrument(self):
-        """The `Instrument`; one of the user's own without its measured PSFs and skies."""
+        """`Instrument` of the catalogue, without measured PSFs and skies of the user."""
         if "instrument" not in self.manifest["own"]:
             return find_preset(self.preset).instrument
         tree = {k: tuple(map(float, v)) if isinstance(v, list) else v
@@ -285,7 +285,7 @@ class Catalog:
 
     @functools.cached_property
     def table(self):
-        """Truths of all pairs, a `~astropy.table.QTable` with a row for each."""
+        """Truths of all pairs, a `~astropy.table.QTable` with a row for each pair."""
         from astropy.table import QTable
 
         return QTable.read(self.path / "truths.ecsv", format="ascii.ecsv")
@@ -314,7 +314,7 @@ class Catalog:
         return scenes, rows
 
     def damaged(self):
-        """Numbers of the chunks that cannot be read; reads all of the catalogue."""
+        """Read all chunks and return the numbers of damaged chunks."""
         damaged_chunks = []
         for chunk in range(self.n_chunks):
             try:
@@ -326,7 +326,7 @@ class Catalog:
         return damaged_chunks
 
     def remake(self, chunk):
-        """Make one chunk again."""
+        """Simulate one chunk again."""
         if check_nonnegative_int("chunk", chunk) >= self.n_chunks:
             raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
         make_chunk(self.path, self._spec(), chunk)

@@ -1,4 +1,4 @@
-"""Catalogues: series of pairs written chunk by chunk, resumable, by many workers."""
+"""Chunks of a catalogue: manifest, simulation by workers, and truth tables."""
 
 import dataclasses
 import gzip
@@ -21,22 +21,22 @@ CHUNK_SIZE = 256  # pairs
 
 
 def truth_part(path, chunk):
-    """File of the truths of a chunk, written last: where it is, the chunk is made."""
+    """Return the truth file of a chunk, which is written last and marks the chunk as complete."""
     return path / "truths" / f"{chunk:06d}.ecsv"
 
 
 def scene_part(path, chunk):
-    """File of the scenes of a chunk."""
+    """Return the scene file of a chunk."""
     return path / "scenes" / f"{chunk:06d}.json.gz"
 
 
 def is_made(path, chunk):
-    """Whether a chunk is there."""
+    """Return whether a chunk is complete."""
     return truth_part(path, chunk).exists()
 
 
 def create_arrays(path, spec):
-    """The empty arrays of a catalogue."""
+    """Create the empty arrays of a catalogue."""
     import zarr
 
     series = spec.series()
@@ -103,7 +103,7 @@ def _ecsv(rows):
 
 
 def merge_truths(path, n_chunks):
-    """One table of truths of those of the chunks, which have the same header."""
+    """Merge the truth tables of all chunks."""
     with atomic_write(path / "truths.ecsv") as tmp_path, open(tmp_path, "w") as merged:
         for chunk in range(n_chunks):
             header = True
@@ -122,13 +122,13 @@ RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr
 
 @dataclasses.dataclass(frozen=True)
 class CatalogSpec:
-    """All that decides what a catalogue holds."""
+    """Options that determine a catalogue."""
 
     n: int
     options: dict
 
     def series(self):
-        """The series of pairs."""
+        """Return the series of pairs."""
         from lenssr.simulate._series import PairSeries
 
         return PairSeries(**self.options)
@@ -139,7 +139,7 @@ class CatalogSpec:
         return -(-self.n // CHUNK_SIZE)
 
     def manifest(self):
-        """The same in plain lists and numbers, with the versions of the software."""
+        """Return the options as plain values, with software versions."""
         series = self.series()
         priors = [c if isinstance(c, str) else {"class": type(c).__name__, **vars(c)}
                   for c in series.classes]
@@ -157,7 +157,7 @@ class CatalogSpec:
 
 
 def require_zarr():
-    """Say how to get zarr where it is missing."""
+    """Raise `ImportError` with instructions if zarr is missing."""
     try:
         import zarr  # noqa: F401
     except ImportError as err:
@@ -170,7 +170,7 @@ def pair_count(chunks, spec):
 
 
 def prepare_folder(path, spec):
-    """Make the folder of a catalogue, or see that it is the one that is there."""
+    """Create the folder of a catalogue, or check that it holds the same catalogue."""
     manifest = spec.manifest()
     if path.exists() and not path.is_dir():
         raise ValueError(f"`path` must be a folder, got the file {str(path)!r}")
@@ -190,7 +190,7 @@ def prepare_folder(path, spec):
 
 
 def read_manifest(path):
-    """The manifest of a catalogue; `ValueError` if it is none that this version can read."""
+    """Read the manifest; raise `ValueError` for other formats or versions."""
     try:
         manifest = json.loads((Path(path) / "manifest.json").read_text())
         version = manifest["format"]
@@ -223,7 +223,7 @@ def _compare_manifests(path, old_manifest, new_manifest):
 
 @contextmanager
 def _start_workers(path, spec, workers, client):
-    """A function that starts a chunk, and one that gives what is started as it ends."""
+    """Return functions that start a chunk and that wait for finished chunks."""
     if client is not None:
         from dask.distributed import as_completed as dask_completed
 
@@ -245,7 +245,7 @@ def _start_workers(path, spec, workers, client):
 
 
 def run_chunks(path, spec, missing, workers, client):
-    """Make chunks, and yield each as it is done."""
+    """Simulate chunks and yield their numbers as they finish."""
     if client is None and min(workers, len(missing)) <= 1:
         for chunk in missing:
             make_chunk(path, spec, chunk)

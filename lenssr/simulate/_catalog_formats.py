@@ -1,4 +1,4 @@
-"""Folders of pairs that lenssr did not simulate, opened as catalogues: arrays, or FITS files."""
+"""Catalogues in other formats: folders of DeepLense arrays or FITS files."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,12 @@ from lenssr.simulate._pair import make_ccd
 
 
 def _file_number(path):
-    """Order of files: by the numbers in their names."""
+    """Return the numbers in a file name, for sorting."""
     return [int(digits) for digits in re.findall(r"\d+", path.stem)], path.stem
 
 
 def _check_pairs(path, low, high):
-    """Raise `ValueError` unless files are as many, and of the same numbers."""
+    """Raise `ValueError` unless both folders hold files of the same numbers."""
     if not low or len(low) != len(high):
         raise ValueError(f"`path` must hold as many images of low as of high resolution, got "
                          f"{len(low)} and {len(high)} in {str(path)!r}")
@@ -32,7 +32,7 @@ def _check_pairs(path, low, high):
 
 
 def _scale(path, low, high):
-    """Pixels of images of high per pixel of those of low resolution."""
+    """Return the ratio of the image sizes of both folders."""
     sides = {b / a for a, b in zip(low, high)}
     scale = int(next(iter(sides)))
     if sides != {float(scale)} or scale < 1:
@@ -43,7 +43,7 @@ def _scale(path, low, high):
 
 
 class _FolderImages:
-    """The images of a folder as an array that is read by parts."""
+    """Images of a folder as a lazily read array."""
 
     def __init__(self, files):
         self.files = files
@@ -84,7 +84,7 @@ class _FolderImages:
 
 
 class FolderCatalog:
-    """Pairs in the layout of DeepLense, opened as a catalogue."""
+    """Catalogue in the layout of DeepLense."""
 
     unit = None
 
@@ -120,7 +120,7 @@ class FolderCatalog:
 
 
 class FitsCatalog:
-    """Pairs in FITS files, opened as a catalogue: ``lr-000000.fits`` and ``hr-000000.fits``."""
+    """Catalogue of FITS files ``lr-000000.fits`` and ``hr-000000.fits``."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -211,7 +211,7 @@ def _new_folder(path):
 
 
 def export(catalog, path, layout, scaled):
-    """Write the pairs of a catalogue as files; `Catalog.export` says how."""
+    """Write the pairs of a catalogue as files."""
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     path = Path(path)

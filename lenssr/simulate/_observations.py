@@ -159,7 +159,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
 
 
 def _parse_observation(name, image, psf):
-    """The image, parsed; messages name the argument that it came by."""
+    """Parse an image; warnings and errors name its argument."""
     names = {"`data`": f"`{name}`", "`psf`": f"`{name}_psf`"}
     names |= {f"`{part}`": f"the {word} of `{name}`" for part, word in (
         ("mask", "mask"), ("uncertainty", "uncertainty"), ("wcs", "WCS"), ("unit", "unit"))}
@@ -189,7 +189,7 @@ def _parse_observation(name, image, psf):
 
 
 def _check_sharper(low, high):
-    """Raise unless ``sharp`` is the sharper one on the sky."""
+    """Raise `ValueError` unless the second image is sharper on the sky."""
     blurred, fine = ((psf_fwhm(plane.planes[0].psf) * pixel_scale(plane.wcs, plane.shape))
                      .to_value(u.arcsec) for plane in (low, high))
     if not fine < blurred:

@@ -1,4 +1,4 @@
-"""Pairs of images of one scene: as observed, and as it is at the target resolution."""
+"""Simulated pairs of images, and the columns of the truth table."""
 
 import numpy as np
 from astropy import units as u
@@ -52,7 +52,7 @@ TRUTH_COLUMNS = {
 
 
 def lens_truth(model):
-    """What is known of the dark matter in a scene: class, halos, vortex, redshifts, radius."""
+    """Return the truths of the lens: substructure class, halos, vortex, redshifts and radius."""
     from lenssr.simulate._substructure import Substructure
 
     substructure = model.substructure
@@ -66,7 +66,7 @@ def lens_truth(model):
 
 
 def truth_row(model, unit, **observed):
-    """A row of the table of truths."""
+    """Make a row of the truth table."""
     row = {name: np.nan for name in TRUTH_COLUMNS}
     row |= {"kind": model.kind, "substructure": "no_sub", "galaxy": model.galaxy,
             "source_clumps": 0, "halos": 0, "halo_mass": 0.0,
@@ -105,7 +105,7 @@ def _lens_columns(model, unit):
 
 
 def sersic_flux(kwargs):
-    """Total flux of a profile that `lenssr.simulate._model.sersic` made."""
+    """Compute the total flux of a profile from `sersic_parameters`."""
     from lenssr.simulate._population import sersic_parameters
 
     unit = sersic_parameters(0.0, 0.0, 1.0, kwargs["R_sersic"], kwargs["n_sersic"])["amp"]
@@ -113,7 +113,7 @@ def sersic_flux(kwargs):
 
 
 def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=None):
-    """A `~astropy.nddata.CCDData` with a TAN WCS whose reference is the image's centre."""
+    """Make a `~astropy.nddata.CCDData` with a TAN WCS centred on the image."""
     wcs = None
     if pixel_scale is not None:
         ny, nx = data.shape
@@ -184,7 +184,7 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
 
 
 def make_pair(series, index):
-    """The `LensPair` of a `PairSeries` with this index."""
+    """Return the `LensPair` of an index of a series."""
     batch = series.batch([index])
     images = {name: getattr(batch, name)[0].double().cpu().numpy()
               for name in ("lr", "sigma", "hr", "truth", "psf")}
@@ -194,7 +194,7 @@ def make_pair(series, index):
 
 
 def truth_rows(series, batch):
-    """The rows of the table of truths of a `PairBatch`."""
+    """Return the truth rows of a `PairBatch`."""
     observed = batch.seen
     columns = {"seeing": observed.fwhm * series.instrument.pixel_scale, "sky": observed.electrons,
                "correlation": observed.correlation, "pedestal": observed.pedestal * batch.unit,
@@ -206,7 +206,7 @@ def truth_rows(series, batch):
 
 
 def assemble_pair(images, model, row, series, mask=None):
-    """A `LensPair` of arrays."""
+    """Make a `LensPair` from arrays."""
     instrument, noise = series.instrument, row["target_sigma"]
     pixel = instrument.pixel_scale
     lr = make_ccd(images["lr"], pixel, psf=images["psf"],
@@ -225,7 +225,7 @@ def assemble_pair(images, model, row, series, mask=None):
 
 
 class SceneSeries(PairSeries):
-    """Pairs of images of given scenes; iterating makes them one by one."""
+    """Series of pairs of given scenes."""
 
     def __init__(self, scenes, instrument, size, *, scale=2, seed=0):
         super().__init__(substructure="no_sub", instrument=instrument, scale=scale, size=size,
@@ -239,5 +239,5 @@ class SceneSeries(PairSeries):
         return (make_pair(self, index) for index in range(len(self)))
 
     def models(self, indices):
-        """The scenes with these indices, a list of `SceneModel`."""
+        """Return the `SceneModel` of each index."""
         return [self.scenes[i] for i in indices]

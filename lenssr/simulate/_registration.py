@@ -1,4 +1,4 @@
-"""Shift, gain and pedestal between a sharp image and another of the same sky."""
+"""Projection of a sharp image on the output grid, and registration of two images."""
 
 import warnings
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ MIN_VALID_LIGHT = 0.9  # fraction of the light of an output pixel from valid pix
 
 
 class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
-    """Any WCS, seen from an image whose content was moved."""
+    """WCS of an image whose content was shifted."""
 
     def __init__(self, wcs, shift):
         super().__init__(wcs)
@@ -44,7 +44,7 @@ class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
 
 class ProjectedImage:
-    """A sharp image, matched to the target PSF and put on the output grid."""
+    """Sharp image at the target PSF on the output grid."""
 
     def __init__(self, plane, wcs, grid, shape, *, margin=0, noise_given=True):
         self.grid, self.shape = grid, shape
@@ -76,7 +76,7 @@ class ProjectedImage:
                                matcher.share(target, ~mask)])
 
     def at(self, shift):
-        """The image, moved."""
+        """Return the image at a shift."""
         target = ShiftedWCS(self.grid.low_level_wcs, shift)
         image = self._on(target, self._image, rescale_wcs(self.wcs, self.factor), "bicubic")
         variance, light_fraction = self._on(target, self._maps, self.wcs, "bilinear")
@@ -95,7 +95,7 @@ class ProjectedImage:
 
 
 def _pixel_positions(wcs, shape, grid, grid_shape):
-    """Pixels ``(x, y)`` of the sharp image for each of the output, and which are in it."""
+    """Return the sharp pixels ``(x, y)`` of the output pixels, and which lie inside."""
     y, x = np.indices(grid_shape, dtype=float)
     try:
         with warnings.catch_warnings():
@@ -114,7 +114,7 @@ def _pixel_positions(wcs, shape, grid, grid_shape):
 
 
 def _describe_offset(wcs, shape, grid, grid_shape):
-    """How far the centres are from each other, in words."""
+    """Describe the distance between the image centres."""
     first, two = (frame.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
                 for frame, size in ((wcs, shape), (grid, grid_shape)))
     if not hasattr(first, "separation"):
@@ -123,14 +123,14 @@ def _describe_offset(wcs, shape, grid, grid_shape):
 
 
 def _jacobian(wcs, grid, position):
-    """Pixels of the sharp image per output pixel, ``(2, 2)``, at an output pixel ``(x, y)``."""
+    """Return sharp pixels per output pixel, ``(2, 2)``, at an output pixel ``(x, y)``."""
     steps = position + np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
     right, left_pixel, up, down = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
     return np.stack([right - left_pixel, up - down], axis=1)
 
 
 def _bounding_box(positions, inside, plane, reach):
-    """The part of the sharp image that the output sees, and what is within ``reach`` of it."""
+    """Return the part of the sharp image within ``reach`` of the output."""
     slices = []
     for position, n in zip(positions[::-1], plane.shape):
         ends = position[inside].min(), position[inside].max()
@@ -139,7 +139,7 @@ def _bounding_box(positions, inside, plane, reach):
 
 
 def _resample_autocovariance(covariance, matrix):
-    """The autocovariance of an image at lags of output pixels."""
+    """Resample an autocovariance to lags of output pixels."""
     y, x = np.mgrid[-NOISE_LAGS: NOISE_LAGS + 1, -NOISE_LAGS: NOISE_LAGS + 1]
     x, y = np.tensordot(matrix, np.stack([x, y]), 1)
     middle = [n // 2 for n in covariance.shape]
@@ -148,7 +148,7 @@ def _resample_autocovariance(covariance, matrix):
 
 
 def _gaussian(frequencies, matrix):
-    """Spectrum of the target's Gaussian on the pixels of the sharp image."""
+    """Return the spectrum of the target Gaussian on the sharp pixels."""
     fy, fx = frequencies
     sigma = TARGET_FWHM / FWHM_PER_SIGMA
     along = [matrix[0, i] * fx + matrix[1, i] * fy for i in range(2)]
@@ -165,7 +165,7 @@ RESIDUAL_LAGS = 6  # pixels within which residuals may be correlated
 
 @dataclass
 class Registration:
-    """What takes the sharp image to the other: ``gain * sharp + pedestal``, moved by ``shift``."""
+    """Registration ``gain * sharp + pedestal``, shifted by ``shift``."""
 
     shift: np.ndarray
     shift_error: np.ndarray
@@ -178,7 +178,7 @@ class Registration:
 
 
 class _ResampledImage:
-    """A sharp image as the other telescope would see it."""
+    """Sharp image at the PSF and on the pixels of the other telescope."""
 
     def __init__(self, image, variance, missing, correlation, psf, scale):
         self.scale = scale
@@ -198,13 +198,13 @@ class _ResampledImage:
             more * self.matcher.variance(self.kernel, sigma)[::scale, ::scale], 0.0)
 
     def slopes(self):
-        """Derivatives along ``x`` and ``y``, per output pixel."""
+        """Return derivatives along ``x`` and ``y`` per output pixel."""
         fy, fx = self.matcher.frequencies
         return [self.matcher.apply(2j * np.pi * f * self.kernel, self.scale) for f in (fx, fy)]
 
 
 class _GainFit:
-    """Gain and pedestal at one shift, and what is left."""
+    """Fit of gain and pedestal at one shift."""
 
     def __init__(self, projection, plane, scale, area, shift):
         image, variance, missing = projection.at(shift)
@@ -224,7 +224,7 @@ class _GainFit:
         self.misfit = np.mean((self.difference / self.noise)[self.use] ** 2)
 
     def solve(self, columns):
-        """Columns in units of the noise, zero where not used, and their coefficients."""
+        """Return noise-weighted columns and their coefficients."""
         weight = self.use / self.noise
         columns = np.stack([weight * column for column in columns])
         flat = columns.reshape(len(columns), -1)
@@ -233,12 +233,12 @@ class _GainFit:
         return columns, answer / size
 
     def columns(self, free):
-        """Derivatives by gain, pedestal and, if it is ``free``, shift."""
+        """Return derivatives by gain, pedestal and, if ``free``, shift."""
         columns = [self.seen.image, np.ones(self.plane.shape)]
         return columns + [-self.gain * slope for slope in self.seen.slopes()] * free
 
     def guess(self):
-        """Pixels ``(x, y)`` by which the image is best moved, by cross-correlation."""
+        """Estimate the shift ``(x, y)`` in pixels by cross-correlation."""
         from skimage.registration import phase_cross_correlation
 
         first, two = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
@@ -248,7 +248,7 @@ class _GainFit:
 
 
 def register(projection, plane, scale, area=1.0, free=True):
-    """Fit a sharp image, as the other telescope would see it, to what that has seen."""
+    """Fit shift, gain and pedestal between a projected sharp image and another image."""
     def fit(shift):
         return _GainFit(projection, plane, scale, area, shift)
 
@@ -278,7 +278,7 @@ def register(projection, plane, scale, area=1.0, free=True):
 
 
 def _best_start(fit, best, scale):
-    """The better of no shift and a guess."""
+    """Return the better fit of zero shift and guessed shift."""
     guess = best.guess() * scale
     try:
         trial = fit(guess)
@@ -289,7 +289,7 @@ def _best_start(fit, best, scale):
 
 
 def _errors(columns, residual, use):
-    """Errors of the coefficients, with the correlation of the residuals."""
+    """Return the errors of the coefficients for correlated residuals."""
     flat = columns.reshape(len(columns), -1)
     inverse = np.linalg.pinv(flat @ flat.T)
     # Not about their mean: a misfit of the model is an error, too.

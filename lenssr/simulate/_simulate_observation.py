@@ -1,4 +1,4 @@
-"""An image brought from its own PSF to another, in Fourier space."""
+"""Observation of a sharp image by another telescope, and PSF matching in Fourier space."""
 
 import numpy as np
 from astropy import units as u
@@ -27,13 +27,11 @@ MAX_LOST_FRACTION = 0.03  # of the target PSF at frequencies below the least tra
 
 class PSFMatcher:
     r"""
-    Brings an image to other PSFs, sampled on coarser or finer pixels.
+    Convolution of an image to other PSFs on coarser or finer pixels.
 
-    The transfer function of the PSF is undone by
-    :math:`\hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`, a filter of
-    Wiener's kind, exact at frequency zero: flux is flux. As in the matching of PSFs
-    (Aniano et al. 2011, doi:10.1086/662219), this is well-posed only towards a
-    broader PSF.
+    The PSF is inverted by the Wiener filter :math:`\hat P^* (1 + \epsilon^2) / (|\hat P|^2 +
+    \epsilon^2)`, which conserves flux. Matching is well-posed towards broader PSFs (Aniano et
+    al. 2011, doi:10.1086/662219).
     """
 
     def __init__(self, data, psf, reach):
@@ -45,11 +43,11 @@ class PSFMatcher:
 
     @property
     def frequencies(self):
-        """Cycles per pixel along ``y`` and ``x``, to be broadcast."""
+        """Return cycles per pixel along ``y`` and ``x``, for broadcasting."""
         return fft.fftfreq(self.sides[0])[:, None], fft.rfftfreq(self.sides[1])[None, :]
 
     def kernel(self, target, complaint):
-        """What takes the image to another PSF."""
+        """Return the transfer function to another PSF."""
         undo = self.own.conj() * (1 + MIN_TRANSFER**2) / (np.abs(self.own) ** 2 + MIN_TRANSFER**2)
         kernel = target * undo
         gain = np.abs(kernel).max()
@@ -61,11 +59,11 @@ class PSFMatcher:
         return kernel
 
     def apply(self, kernel, step=1):
-        """The image convolved with a spectrum, every ``step``-th pixel of it."""
+        """Convolve the image with a transfer function and take every ``step``-th pixel."""
         return self._inside(fft.irfft2(self.spectrum * kernel, s=self.sides))[::step, ::step]
 
     def finer(self, kernel, factor):
-        """The same on ``factor`` times finer pixels that share the edges of the image."""
+        """Resample the image to ``factor`` times finer pixels with the same edges."""
         fy, fx = self.frequencies
         offset = 0.5 / factor - 0.5
         coarse = self.spectrum * kernel * np.exp(2j * np.pi * offset * (fy + fx)) * factor**2
@@ -77,26 +75,26 @@ class PSFMatcher:
         return self._inside(fft.irfft2(padded, s=sides), factor)
 
     def variance(self, kernel, sigma):
-        """Variance of `apply` for independent noise of ``sigma``, an array, in each pixel."""
+        """Propagate the variance of independent noise ``sigma`` through `apply`."""
         squared = fft.rfft2(fft.irfft2(kernel, s=self.sides) ** 2)
         return self._inside(fft.irfft2(self._padded(sigma**2) * squared, s=self.sides))
 
     def autocovariance(self, kernel, correlation):
-        """Autocovariance of `apply` for noise of unit variance, no lag being in the middle."""
+        """Return the autocovariance of unit white noise after `apply`, zero lag in the centre."""
         power = np.abs(kernel) ** 2 * psf_spectrum(correlation, self.sides).real
         return fft.fftshift(fft.irfft2(np.maximum(power, 0.0), s=self.sides))
 
     def share(self, target, valid, step=1):
-        """Share of the light that comes from valid pixels; beyond the image there are none."""
+        """Return the fraction of light from valid pixels inside the image."""
         outside = self._padded(valid.astype(float), "constant")
         return self._inside(fft.irfft2(outside * target, s=self.sides))[::step, ::step]
 
     def white_gain(self, kernel):
-        """Noise of `apply` for independent noise of one in every pixel."""
+        """Return the standard deviation of unit white noise after `apply`."""
         return float(np.linalg.norm(fft.irfft2(kernel, s=self.sides)))
 
     def observe(self, target, step, name):
-        """The image at another PSF, on coarser pixels."""
+        """Return the image at another PSF on coarser pixels."""
         kernel = self.kernel(target, f"`{name}` must be larger")
         return self.apply(kernel, step), self.white_gain(kernel)
 
@@ -111,14 +109,14 @@ class PSFMatcher:
 
 
 def psf_spectrum(psf, sides):
-    """Spectrum of an odd, centred kernel on a frame of ``sides``."""
+    """Return the spectrum of an odd, centred kernel on a frame of ``sides``."""
     kernel = np.zeros(sides)
     kernel[: psf.shape[0], : psf.shape[1]] = psf
     return fft.rfft2(np.roll(kernel, [-(n // 2) for n in psf.shape], (0, 1)))
 
 
 def gaussian_spectrum(sides, fwhm, offset):
-    """Spectrum of a Gaussian sampled at pixel centres moved by ``-offset``."""
+    """Return the spectrum of a Gaussian sampled at pixel centres shifted by ``-offset``."""
     sigma = fwhm / FWHM_PER_SIGMA
     y, x = (fft.fftfreq(n, 1 / n) + offset for n in sides)
     profile = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
@@ -243,7 +241,7 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
 
 
 def _parse_sharp(image, psf, unit, mask):
-    """Values, PSF, unit and mask of whatever form of image."""
+    """Return values, PSF, unit and mask of an image in any form."""
     own_psf = None
     if isinstance(image, NDData):
         psf = getattr(image, "psf", None) if psf is None else psf
@@ -273,7 +271,7 @@ def _positive(name, value, unit=None):
 
 
 def _cut(array, step):
-    """The middle of an array, with sides that are multiples of ``step``."""
+    """Crop the centre of an array to multiples of ``step``."""
     corner = [n % step // 2 for n in array.shape]
     return array[tuple(slice(c, c + n // step * step) for c, n in zip(corner, array.shape))]
 
@@ -283,7 +281,7 @@ def _trim(array, edge):
 
 
 def _noise_map(clean, snr, depth):
-    """Noise of every pixel, for the peak above the sky to be ``snr`` times that of the sky."""
+    """Return the noise map for a peak signal-to-noise ratio ``snr``."""
     level = 0.0
     for _ in range(3):  # what counts as a sky level depends on the noise
         sky = (clean.max() - level) / snr
@@ -298,7 +296,7 @@ def _noise_map(clean, snr, depth):
 
 
 def _moffat_in_pixel(sides, fwhm, beta, step, offset):
-    """Spectrum of a truncated Moffat profile convolved with a pixel of side ``step``."""
+    """Return the spectrum of a truncated Moffat profile convolved with a pixel."""
     # As broad as it is, sampling it is exact: nothing of it is left at the Nyquist frequency,
     # so that pixel and offset may be applied there as factors.
     y, x = (fft.fftfreq(n, 1 / n) for n in sides)
@@ -311,7 +309,7 @@ def _moffat_in_pixel(sides, fwhm, beta, step, offset):
 
 
 def _psf_on_grid(spectrum, sides, step, radius):
-    """A PSF from its spectrum, on pixels of ``step``: odd, of sum one."""
+    """Sample a PSF from its spectrum on pixels of ``step``: odd, of unit sum."""
     fine = fft.irfft2(spectrum, s=sides)
     index = np.arange(-radius, radius + 1) * step
     psf = fine[np.ix_(index, index)]
