@@ -40,7 +40,7 @@ def run_demo(folder, *, overwrite=False, device=None):
     figure = comparison_figure(pair, results, "SLACS J0946+1006 (HST F814W) at ground seeing")
     tmp_path = folder / ".part-demo.png"
     with warnings.catch_warnings():
-        # Older matplotlib calls what newer Pillow has renamed.
+        # Matplotlib 3.9 calls functions that Pillow 11.3 deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         figure.savefig(tmp_path, dpi=110)
     os.replace(tmp_path, folder / "demo.png")

@@ -12,7 +12,7 @@ def main(arguments=None):
 
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
-        # Told, whatever PYTHONWARNINGS says: nothing is dropped silently.
+        # Show every warning, whatever PYTHONWARNINGS says: nothing is dropped silently.
         warnings.simplefilter("always", LensSRWarning)
         warnings.showwarning = _show_warning
         try:
@@ -21,7 +21,7 @@ def main(arguments=None):
             print("lenssr: interrupted", file=sys.stderr)
             return 130
         except BrokenPipeError:
-            # Whoever read the output has gone; nothing is left to say to them.
+            # The reader of a pipe has closed it; there is nobody to report to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except Exception as err:
@@ -34,7 +34,7 @@ def main(arguments=None):
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    # What other libraries deprecate is not the user's concern.
+    # Deprecations in other libraries do not concern the user.
     if issubclass(category, (UserWarning, RuntimeWarning)):
         print(f"lenssr: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
@@ -336,7 +336,7 @@ def _benchmark(options):
     experiments = options.experiments or list(EXPERIMENTS)
     known = (*EXPERIMENTS, *PRESETS)
     for name in experiments:
-        # Before the first of them has taken its time.
+        # Fail before the first training starts.
         if name not in known and not os.path.isdir(name):
             raise ValueError(f"`EXPERIMENT` must be one of {', '.join(known)}, or a folder, "
                              f"got {name!r}")

@@ -93,7 +93,7 @@ def predict_logits(network, images):
     """Average the logits of images over the eight symmetries of the square."""
     logits, features = 0.0, 0.0
     for turn in range(N_SYMMETRIES):
-        # The axes of images come first there.
+        # The image axis comes first in the symmetry operations.
         view = apply_symmetry(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
         last = network.features(view.contiguous())[-1]
         logits = logits + network.classify(last).float() / N_SYMMETRIES
@@ -269,7 +269,7 @@ def _is_list_of_images(data):
 def _plane(data, hdu, mask, which):
     """Check image number ``which``, subtract its sky level, and return it with its ``SRWEIGHT``."""
     with warnings.catch_warnings():
-        # Images are looked at relative to their peak, whatever their noise.
+        # Images are normalised by their peak, so that the noise unit does not matter.
         warnings.filterwarnings("ignore", "no uncertainty was given", LensSRWarning)
         parsed = parse_image(data, hdu=hdu, mask=mask, unit="")
     planes = parsed.planes

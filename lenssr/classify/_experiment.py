@@ -69,7 +69,7 @@ def restorer_from_weights(file, scale=2, device=None):
 def _restorer(method, scale, device):
     run = RunOptions(scale=scale, device=device)
     if hasattr(method, "prepare"):
-        # Without the noise probes, which cost many times as much as the image.
+        # Noise probes cost several restorations and are not needed here.
         return lambda image: method.bind(image, run)[0](image)
     if hasattr(method, "n_probes"):
         method.n_probes = 1
@@ -201,7 +201,7 @@ def check_recipe(path, recipe):
 
 def other_recipe(path, recipe):
     """Describe the first difference between the recipe of weights and another recipe."""
-    # Keys that an earlier version did not have are as they are by default.
+    # Keys that a card lacks have their default values.
     old = type(recipe).from_dict(read_card(path).recipe)
     old, new = _without_folders(old), _without_folders(recipe)
     return recipe_difference(old, new) if old != new else ""
@@ -293,13 +293,13 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     check_overwrite([Path(out) / name for name in file_names(preset)], overwrite)
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = TrainingPlan(folder, preset, effort=effort, device=device, progress=progress)
-    # What it takes first, and what it is tried on then.
+    # The training images of each classifier come first, then other images to classify.
     restorations, marks = _open_restorations(plan, restorers, device)
     named = _open_classifiers(plan, classifiers, restorations, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
     restored_images = _RestoredImages(folder / f"images-{seed}", restorations, marks, progress)
     images = restored_images(series, n, "pairs")
-    snr = images["bilinear"].max(axis=(1, 2))  # they are in units of the noise
+    snr = images["bilinear"].max(axis=(1, 2))  # noise units
     verdicts, distances = classify_restorations(named, images)
     labels = np.arange(n) % len(CLASSES)
     smooth = {pair: 1 - probabilities[labels == 0, 0] for pair, probabilities in verdicts.items()}

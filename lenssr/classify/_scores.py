@@ -24,7 +24,7 @@ def roc(score, positive):
     """Compute the receiver operating characteristic."""
     order = np.argsort(-score, kind="stable")
     score, positive = np.asarray(score)[order], np.asarray(positive)[order]
-    last = np.append(np.diff(score) != 0, True)  # one point for all of the same score
+    last = np.append(np.diff(score) != 0, True)  # one point for tied scores
     true_positives, false = np.cumsum(positive)[last], np.cumsum(~positive)[last]
     return (np.insert(false / max(false[-1], 1), 0, 0.0),
             np.insert(true_positives / max(true_positives[-1], 1), 0, 0.0), np.insert(score[last], 0, np.inf))

@@ -207,7 +207,7 @@ def lag_one(sky, use=None):
     sky = np.where(use, sky - sky[use].mean(), 0)
     products = []
     for axis in (-2, -1):
-        # The last along the axis has no neighbour.
+        # The last pixel along the axis has no neighbour.
         pairs = np.delete(use & np.roll(use, -1, axis), -1, axis)
         products.append(np.delete(sky * np.roll(sky, -1, axis), -1, axis)[pairs].mean())
     return float(np.mean(products) / sky[use].var())

@@ -220,7 +220,7 @@ def from_registry(name, scale, shape, device):
     """
     made = make_method(name, scale, {})
     if hasattr(made, "n_probes"):
-        # One, of errors that nobody looks at.
+        # One noise probe, whose error is not used.
         made = make_method(name, scale, {"n_probes": 1})
     for weights in find_method(name).weights:
         if scale in read_card(find_weights(weights)).scales:

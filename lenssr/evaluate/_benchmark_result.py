@@ -63,7 +63,7 @@ def summarize_images(images, entrants, n_pixels):
         rows.append(row)
     summary = Table(rows, masked=True)
     for name in summary.colnames[2:]:
-        # What makes no sense is left empty, and columns without anything are left out.
+        # Leave meaningless entries empty, and omit empty columns.
         summary[name].mask = np.isnan(summary[name])
         if summary[name].mask.all() and (name.endswith("_spread") or name in COST_COLUMNS):
             summary.remove_column(name)
@@ -83,14 +83,14 @@ def _run(rows, bilinear, entrant, against, n_pixels):
             columns[f"{name}_psnr_arc{end}"] = decibels(
                 np.asarray(rows[f"{name}_mse_arc{end}"])).mean()
             columns[f"{name}_ssim{end}"] = mean[f"ssim{end}"]
-            # The truth, and targets whose noise nobody knows, have no floor but zero.
+            # The truth, and targets of unknown noise, have a noise floor of zero.
             noise = np.nan_to_num(np.mean(rows[f"floor_mse{end}"])) if name == "target" else 0
             worst = np.mean(bilinear[f"{name}_mse{end}"])
             columns[f"{name}_removed{end}"] = (
                 (worst - mean[f"mse{end}"]) / (worst - noise) if worst > noise else np.nan)
     cost = {"parameters": np.nan, "macs": np.nan, "macs_per_pixel": np.nan, "ms": np.nan}
     if entrant is not None:
-        # The first call loads and warms up.
+        # The first call loads weights and warms up.
         times = np.asarray(rows["ms"])[1 if len(rows) > 1 else 0:]
         cost = {"parameters": entrant.parameters, "macs": entrant.macs,
                 "macs_per_pixel": entrant.macs / n_pixels, "ms": np.median(times)}

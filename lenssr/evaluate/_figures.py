@@ -72,7 +72,7 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
         figures = image_metrics(values, truth, data_range=truth.max())
         bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
     if results:
-        # in the place under the truth, which has no residual
+        # colour bar below the truth, which has no residual
         colour_axis = bottom.inset_axes([0.05, 0.05, 0.08, 0.9])
         figure.colorbar(drawn, cax=colour_axis, label="(result - truth) / noise")
     if title:
@@ -151,7 +151,7 @@ def plot_catalog(catalog, n=12, columns=6, figure=None):
     for k in range(n):
         row, column = divmod(k, columns)
         pair = catalog[k]
-        # Per unit of area, whatever the unit: a pair shows one sky.
+        # Flux per unit area, since both images show the same sky.
         high = np.asarray(pair.hr.data, dtype=float)
         if pair.hr.unit and flux_convention(pair.hr.unit) == "per-pixel":
             high = high * pair.scale**2

@@ -18,10 +18,10 @@ def radial_power(image, truth):
     window = np.outer(*(hann(n, sym=False) for n in truth.shape))
     first, two = (fft.rfft2(window * values) for values in (image, truth))
     fy, fx = fft.fftfreq(truth.shape[0])[:, None], fft.rfftfreq(truth.shape[1])[None, :]
-    # Each mode of the half plane stands for two, but for those on its rims.
+    # Each mode of the half plane counts twice, except at its edges.
     weight = np.where((fx == 0) | (fx == 0.5), 1.0, 2.0) * np.ones_like(fy)
     ring = np.digitize(np.hypot(fx, fy), FREQUENCY_EDGES) - 1
-    ring[0, 0] = len(FREQUENCIES)  # the mean, which is no structure
+    ring[0, 0] = len(FREQUENCIES)  # the mean is not structure
     power = np.abs(first) ** 2, np.abs(two) ** 2, (first * two.conj()).real
     return np.stack([np.bincount(ring.ravel(), (weight * p).ravel(), len(FREQUENCIES) + 1)[
         :len(FREQUENCIES)] for p in power])
@@ -142,7 +142,7 @@ def _whole_windows(use):
     inside = ndimage.minimum_filter(use, SSIM_WINDOW, mode="constant", cval=False)
     if inside.any():
         return inside
-    # scikit-image averages over the windows within the image.
+    # scikit-image averages over windows inside the image.
     inner, edge = np.zeros(use.shape, bool), SSIM_WINDOW // 2
     inner[edge: use.shape[0] - edge, edge: use.shape[1] - edge] = True
     return inner & use if (inner & use).any() else use
@@ -215,7 +215,7 @@ def noise_floor(pair):
     if pair.noise is None:
         return dict.fromkeys(IMAGE_METRICS, np.nan)
     mse = pair.noise**2
-    ssim = 1.0 if mse == 0 else np.nan  # it depends on what lies below the noise
+    ssim = 1.0 if mse == 0 else np.nan  # seed of the noise realisation
     return {name: ssim if name.startswith("ssim") else mse for name in IMAGE_METRICS}
 
 
@@ -247,7 +247,8 @@ def count_macs(network, shape, scale=None):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    # Not by hooks on modules: some networks make their kernels and call the function.
+    # Count in the functional layer: some networks compute their kernels and call functions
+    # directly.
     image = next(network.parameters()).new_zeros(1, 1, *shape)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*_inputs(network, image, scale))

@@ -44,7 +44,7 @@ class WarningSummary:
                 for label, kinds in self._found.items()}
 
 
-ARC_LEVEL = 0.1  # arcs are brighter than this fraction of the way from median to peak,
+ARC_LEVEL = 0.1  # arcs are brighter than this fraction of the way from median to peak
 ARC_SIGMA = 3.0  # and brighter than this number of sky noises of an input pixel
 MIN_PEAK_SNR = 5.0  # sky noises of the peak of a truth that holds a source
 
@@ -103,7 +103,7 @@ def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr
     middle, noise = np.median(best[~mask]), _noise(pair, area / span)
     bright = ARC_LEVEL * (peak - middle)
     if truth is not None or noise == 0:
-        # A target with noise would have it taken for light.
+        # A noisy target would count as light.
         bright = min(bright, ARC_SIGMA * plane.noise)
     return EvaluationPair(plane, span, target / span, None if truth is None else truth / span, noise,
                     mask, best - middle > bright, noise_from, [str(w.message) for w in caught])
@@ -115,7 +115,8 @@ def _area(pair):
     brightness.
     """
     unit = pair.hr.unit
-    # Images without a unit were scaled, each on its own: their values say nothing of area.
+    # Images without a unit were scaled individually, so that their flux convention is
+    # unknown.
     if unit is None or unit.is_equivalent(u.dimensionless_unscaled):
         return 1
     return pair.scale**2 if flux_convention(unit) == "per-pixel" else 1
@@ -126,7 +127,7 @@ def _noise(pair, factor):
         nowhere = np.zeros(pair.hr.shape, bool)
         sigma, _ = sigma_from(pair.hr.uncertainty, nowhere, pair.hr.unit)
         return float(np.sqrt(np.mean(sigma[np.isfinite(sigma)] ** 2))) * factor
-    # Simulated pairs say that there is none; others say nothing.
+    # Simulated pairs state a target noise of zero; other pairs may not state it.
     return 0.0 if "target_sigma" in pair.truth else None
 
 
@@ -204,7 +205,7 @@ def _explicit_experiment(name, pairs, n, seed, training):
         return Experiment(name, f"{len(pairs)} pairs given", pairs[0].scale, min(n, len(pairs)),
                           len(training), lambda: (pairs[i] for i in order[:n]),
                           lambda: iter(training))
-    # Half of them is kept for learning, where there are not enough for both.
+    # Keep half of the pairs for training if there are too few for both.
     size = min(n, max(len(pairs) - training, -(-len(pairs) // 2)))
     spare = order[size:size + training]
     return Experiment(

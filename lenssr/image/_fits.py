@@ -46,22 +46,23 @@ def open_fits(source, name="data"):
         warnings.simplefilter("always")
         try:
             hdus = fits.open(source, memmap=False, lazy_load_hdus=False)
-        except Exception as err:  # astropy and the decompressors raise a dozen kinds here
+        except Exception as err:  # astropy and the decompressors raise a dozen kinds of errors here
             raise ValueError(_damaged(name, what, err)) from err
     try:
         for item in caught:
-            # A truncated file is read as far as it goes, with a warning; not here.
+            # astropy reads truncated files partly, with a warning; refuse them.
             if "truncated" in str(item.message):
                 raise ValueError(_damaged(name, what, item.message))
             if "corrupted" in str(item.message):
                 warnings.warn(f"{what} has more than was read, it may be damaged: "
                               f"{' '.join(str(item.message).split())}", LensSRWarning, stacklevel=3)
         with warnings.catch_warnings():
-            # What astropy says of cards against the standard is of no use: they are kept.
+            # Cards that violate the standard are kept, so that astropy's warnings do
+            # not matter.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
             warnings.filterwarnings("ignore", "The following header keyword is invalid")
             yield hdus
-    except fits.VerifyError as err:  # a card that is needed and cannot be read
+    except fits.VerifyError as err:  # a required card that cannot be read
         raise ValueError(_damaged(name, what, err)) from err
     finally:
         hdus.close(closed=is_path)
@@ -74,14 +75,14 @@ def _damaged(name, what, reason):
 
 def has_pixels(hdu):
     """Return whether an HDU is an image with pixels, without reading them."""
-    shape = getattr(hdu, "shape", ())  # of what was no HDU astropy knows, there is none
+    shape = getattr(hdu, "shape", ())  # HDUs of unknown type have no pixels
     return hdu.is_image and len(shape) > 0 and 0 not in shape
 
 
 def pixels(hdu, name="data"):
     """Return the pixels of an image HDU."""
     try:
-        with np.errstate(all="ignore"):  # scaling what is missing may overflow
+        with np.errstate(all="ignore"):  # scaling of missing values may overflow
             array = hdu.data
     except Exception as err:  # as above
         raise ValueError(_damaged(name, f"its HDU {hdu.name!r}", err)) from err
@@ -117,11 +118,11 @@ def header_from(meta):
     for key, value in dict(meta or {}).items():
         try:
             with warnings.catch_warnings():
-                # Long keywords become HIERARCH cards: nothing is lost by it.
+                # Long keywords become HIERARCH cards without loss.
                 warnings.simplefilter("ignore", fits.verify.VerifyWarning)
                 cards = [fits.Card(str(key), item) for item in _lines(key, value)]
                 for card in cards:
-                    str(card)  # some cards fail only when they are written
+                    str(card)  # some cards fail when they are written only
                     if card.keyword in header and card.keyword not in COMMENTARY_KEYWORDS:
                         raise ValueError("keywords that differ in case only")
         except ValueError:

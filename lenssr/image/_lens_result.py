@@ -71,7 +71,7 @@ def solution_hdus(solution, plane):
     parameters.header["LENSPOT"] = (solution.potential, "rms convergence of the potential")
     source = fits.ImageHDU(solution.source)
     for axis, coordinate in enumerate(solution.origin, 1):
-        # Where it is on the pixels of the image: a linear system, not one of the sky.
+        # Linear WCS of the source plane, not a sky WCS.
         source.header[f"CRPIX{axis}"] = (1.0, "first pixel")
         source.header[f"CRVAL{axis}"] = (coordinate + 1, "its place in FITS pixels of the image")
         source.header[f"CDELT{axis}"] = (solution.step, "pixels of the image")

@@ -73,7 +73,7 @@ def safe_downcast(values, dtype):
     """Convert values to a floating type if it can represent them."""
     limits, magnitudes = np.finfo(dtype), np.abs(values[np.isfinite(values)])
     most = magnitudes.max(initial=0)
-    # What is small beside the rest may as well be zero.
+    # Values that are negligible beside the largest may underflow to zero.
     lost = (magnitudes > limits.eps * most) & (magnitudes < limits.tiny)
     return values if most >= limits.max or lost.any() else values.astype(dtype)
 

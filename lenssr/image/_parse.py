@@ -70,7 +70,7 @@ class LensImage:
 REDSHIFT_KEYWORDS = {"z_lens": ("ZLENS", "Z_LENS", "ZL"), "z_source": ("ZSOURCE", "Z_SOURCE", "ZSRC", "ZS")}
 BAND_KEYWORDS = ("FILTER", "BAND", "FILTNAM1", "FILTER1", "FILTER2")
 
-# Micrometres.
+# Wavelengths in micrometres.
 BAND_WAVELENGTHS = {"u": 0.36, "g": 0.48, "r": 0.62, "i": 0.77, "z": 0.89, "y": 0.98, "vis": 0.72,
                "j": 1.25, "h": 1.63, "k": 2.15, "ks": 2.15}
 
@@ -92,8 +92,8 @@ def band_wavelength(band):
     name = str(band).strip().lower()
     if match := re.search(r"f(\d{3})(?:[wmnx]|lp)2?\b", name):
         number = int(match[1])
-        # Hubble's infrared filters and Webb's count tens of nanometres; its optical ones go
-        # from F218W to F850LP in nanometres.
+        # Infrared filters of HST and all filters of JWST count tens of nanometres;
+        # optical filters of HST from F218W to F850LP count nanometres.
         return number / (100 if number < 200 or number in JWST_FILTERS else 1000)
     letters = re.sub(r"\d+$", "", re.split(r"[\s._:-]+", name)[-1])
     return BAND_WAVELENGTHS.get(letters)
@@ -143,7 +143,8 @@ def parse_input(data, hdu, fields):
 def _from_nddata(data, fields):
     header = header_from(data.meta)
     if data.wcs is None and "wcs" in fields and "CTYPE1" in header:
-        # It may be of other pixels: Astropy's slicing leaves the header as it was.
+        # The header may describe other pixels, since astropy slices data without the
+        # header.
         warnings.warn("the metadata have a WCS, but the NDData has none: it was dropped (give "
                       "wcs=)", LensSRWarning, stacklevel=2)
     if getattr(data, "flags", None) is not None:
@@ -240,7 +241,7 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     if uncertainty is not None:
         sigma, kind = sigma_from(uncertainty, missing, unit)
     elif raw.uncertainty is not None:
-        # In what the input says its unit is, whatever the user says.
+        # Use the unit of the input file, whatever the keyword says.
         sigma, kind = sigma_from(raw.uncertainty, missing, raw.unit)
     elif raw.weight is not None:
         weight = _checked_weight(raw.weight, values)
@@ -322,7 +323,7 @@ def _checked_wcs(wcs, ndim):
 def _without_weight(values, sigma, missing):
     """Mask pixels without weight; raise `ValueError` for zero noise."""
     no_weight = ~np.isfinite(sigma)
-    # Outside the exposure, pipelines write zero into both image and error.
+    # Outside the exposure, pipelines write zero into image and error.
     blank = (sigma == 0) & (values == 0)
     zero = (sigma == 0) & ~blank & ~missing
     if zero.any():
@@ -347,7 +348,7 @@ def pixel_scale(wcs, shape):
         return float(np.sqrt(scales[0] * scales[1])) * u.deg
     if wcs is None or wcs.low_level_wcs.pixel_n_dim < 2:
         return None
-    # At the centre of the image, and of the first band of a cube.
+    # At the centre of the image and of the first band of a cube.
     y, x = ((n - 1) / 2 for n in shape)
     bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
     centre, right, up = (get_skycoord(wcs.pixel_to_world(*pixel, *bands))

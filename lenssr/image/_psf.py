@@ -59,7 +59,7 @@ def psf_fwhm(psf):
     """Measure the FWHM in pixels of the circle with the area above half of the maximum."""
     step = 1
     if (psf > psf.max() / 2).sum() < MIN_FWHM_PIXELS:
-        # On a grid five times finer, else the answer steps by whole pixels.
+        # A grid five times finer, since the area in whole pixels is too coarse.
         step, psf = 5, ndimage.zoom(psf, 5, order=3, mode="nearest", grid_mode=True)
     return 2 * np.sqrt((psf > psf.max() / 2).sum() / np.pi) / step
 
@@ -117,7 +117,7 @@ def _from_model(model, shape):
     """Evaluate a PSF model at the image centre, out to negligible flux."""
     if model.n_inputs != 2:
         raise TypeError(f"`psf` must be a model of two inputs, got {model.n_inputs}")
-    # At the centre of the image, since some models depend on the place.
+    # Evaluate at the image centre: some models depend on position.
     model, (yc, xc) = model.copy(), (n // 2 for n in shape)
     half = MODEL_RADIUS
     while True:
@@ -127,7 +127,7 @@ def _from_model(model, shape):
                 if name in model.param_names:
                     setattr(model, name, value)
             kernel = np.asarray(model(x + xc, y + yc), dtype=float)
-        except Exception as err:  # whatever a model may raise: of units, for one
+        except Exception as err:  # models may raise any error, for example about units
             raise TypeError("`psf` must be a model that can be evaluated at pixel coordinates, "
                             f"got {type(model).__name__}: {' '.join(str(err).split())}") from err
         if half >= max(shape) or _rim_share(kernel) < MAX_TRIMMED_FLUX:
@@ -146,7 +146,7 @@ def _rim_share(kernel):
 def _centred(kernel):
     """Shift the centroid of a kernel to the centre of an odd grid."""
     centre, shape = psf_centroid(kernel), np.array(kernel.shape)
-    # An even side has no central pixel: it gets one more, on the side of the centroid.
+    # Extend an even side by one pixel on the side of the centroid.
     before = (shape % 2 == 0) & (centre < (shape - 1) / 2)
     kernel = np.pad(kernel, np.transpose([before, (shape % 2 == 0) & ~before]).astype(int))
     shift = (np.array(kernel.shape) - 1) / 2 - (centre + before)
@@ -166,7 +166,7 @@ def psf_centroid(kernel):
     sigma = max(psf_fwhm(kernel), 1.5) / FWHM_PER_SIGMA
     for _ in range(50):
         weight = kernel * np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2 * sigma**2))
-        # Twice the step: a Gaussian of the width of the weight halves each shift.
+        # Double the step: a Gaussian weight of equal width halves each shift.
         step = np.array([(weight * (y - centre[0])).sum(), (weight * (x - centre[1])).sum()])
         step *= 2 / weight.sum()
         centre += step

@@ -98,7 +98,7 @@ def _moffat(parameters, y, x):
     a, b, c, peak, y0, x0, flat = parameters
     y, x = y - y0, x - x0
     radius2 = (a * y**2 + 2 * b * y * x + c * x**2) / 2
-    # a trial step may leave the ellipses for hyperbolae
+    # trial steps may lead from ellipses to hyperbolae
     return peak * np.exp(-np.log1p(np.maximum(flat * radius2, -0.9)) / flat)
 
 
@@ -117,8 +117,8 @@ def _evaluate(psf, dy, dx):
         )
         residual = psf - _moffat(fit.x, y, x)
         value = _moffat(fit.x, dy[:, None], dx[None, :])
-    # reflected at the outer edge of the pixels, so that a cut-off wing does not ring;
-    # by padding, since scipy's own reflection is inexact on arrays of a few pixels
+    # Reflect at the outer pixel edges so that truncated wings do not ring. Pad explicitly:
+    # scipy's reflection is inexact on arrays of a few pixels.
     residual = np.pad(residual, 24, mode="symmetric")
     where = np.meshgrid(dy + ny // 2 + 24, dx + nx // 2 + 24, indexing="ij")
     return value + ndimage.map_coordinates(residual, where, order=5, mode="nearest")

@@ -144,7 +144,7 @@ class SuperResolvedImage(CCDData):
 
     @property
     def wcs(self):
-        # CCDData looks at `_wcs`, which must be a FITS WCS.
+        # CCDData checks `_wcs`, which must be a FITS WCS.
         return self._any_wcs if self._wcs is None else self._wcs
 
     @wcs.setter
@@ -180,7 +180,7 @@ class SuperResolvedImage(CCDData):
     def _slice_wcs(self, item):
         if self.wcs is None:
             return None
-        # Not `WCS.__getitem__`, which leaves look-up tables behind and gets steps wrong.
+        # `WCS.__getitem__` drops look-up tables and mishandles steps.
         cut = SlicedLowLevelWCS(self.wcs.low_level_wcs, item)
         return resample_wcs(cut) or HighLevelWCSWrapper(cut)
 
@@ -189,7 +189,7 @@ class SuperResolvedImage(CCDData):
             return super(SuperResolvedImage, self)._arithmetic(
                 operation, operand, *args, handle_meta=handle_meta, **kwargs)
 
-        if operand is None:  # a sum or mean over an axis
+        if operand is None:  # sum or mean over an axis
             return calculate()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Not setting psf", AstropyUserWarning)
@@ -522,6 +522,6 @@ def _joint_psf(psfs):
     if all(np.array_equal(psf, psfs[0]) for psf in psfs):
         return psfs[0]
     largest = np.max([psf.shape for psf in psfs], axis=0)
-    # Odd, all of them: centres stay centres.
+    # Keep odd sizes, so that centres stay centres.
     return np.stack([np.pad(psf, [(n // 2, n // 2) for n in largest - psf.shape])
                      for psf in psfs])

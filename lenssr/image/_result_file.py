@@ -84,7 +84,7 @@ def write_hdus(hdus, path):
     tmp_path = os.path.join(folder, f".part-{os.getpid()}-{name}")
     try:
         with warnings.catch_warnings():
-            # Cards are written as they came, those against the standard, too.
+            # Keep cards that violate the standard.
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)
             hdus.writeto(tmp_path, overwrite=True, output_verify="ignore")
         os.replace(tmp_path, path)
@@ -107,7 +107,7 @@ def from_hdulist(hdus):
     if "UNCERT" in parts:
         about = hdus["UNCERT"].header
         unit = parse_unit(about.get("BUNIT"), silent=True)
-        # An unknown unit is equal to no other, not to the image's either.
+        # Unknown units never compare equal, not even to the unit of the image.
         unit = None if isinstance(unit, u.UnrecognizedUnit) else unit
         uncertainty = UNCERTAINTY_CLASSES[about["UTYPE"]](parts["UNCERT"], unit=unit)
     mask = parts["MASK"].astype(bool) if "MASK" in parts else None

@@ -11,8 +11,8 @@ FLUX_CONVENTIONS = ("auto", "per-pixel", "surface-brightness")
 
 LOGARITHMIC_UNITS = (u.mag, u.dex, u.dB)
 
-# Words, in any case, that headers hold and the FITS standard or astropy does not. In a
-# unit of flux "S" is never siemens.
+# Unit words in headers that neither the FITS standard nor astropy defines. In flux units, "S"
+# never means siemens.
 UNIT_SPELLINGS = {
     "adu": "adu", "beam": "beam", "cps": "ct/s", "count": "ct", "counts": "ct", "cts": "ct",
     "dn": "DN", "e": "electron", "electron": "electron", "electrons": "electron",
@@ -50,7 +50,7 @@ def _is_logarithmic(unit):
 
 
 def _from_string(text):
-    spelled = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is taken for a power
+    spelled = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is read as an exponent
     spelled = re.sub(r"(?<![\d.])[A-Za-z]+",
                    lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), spelled)
     with warnings.catch_warnings(), u.add_enabled_units([u.photometric]):
@@ -72,14 +72,16 @@ def unit_text(unit):
         return "1"
     try:
         return unit.to_string("fits")
-    except ValueError:  # electrons, for one
+    except ValueError:  # for example electrons
         return unit.to_string()
 
 
 def power_of(unit, power):
     """Return ``unit**power``, or `None` for unknown units."""
     if power == 1:
-        return unit  # itself: its first power has another hash, which photutils compares
+        # Return the unit itself: photutils compares hashes, and the first power has
+        # another hash.
+        return unit
     return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit**power
 
 

@@ -41,7 +41,7 @@ def to_fine_pixel(pixel, scale):
 
 def shape_of(wcs):
     """Return the ``pixel_shape``, or `None`."""
-    # WCS(header, naxis=2) has three numbers if the header is of a cube.
+    # WCS(header, naxis=2) has three values if the header describes a cube.
     return wcs.pixel_shape and tuple(wcs.pixel_shape[: wcs.pixel_n_dim])
 
 
@@ -57,7 +57,7 @@ def _grid(low):
             centre = low.wcs.crpix[axis] - 1 if isinstance(low, WCS) else 50
             pair = (centre - 50, centre + 50)
         ends.append(pair)
-    fractions = np.linspace(0.1, 0.9, 4)  # inside, or rounding decides what is outside
+    fractions = np.linspace(0.1, 0.9, 4)  # inside, to avoid rounding at the edge
     axes = [lo + (hi - lo) * fractions for lo, hi in ends]
     return np.array(np.meshgrid(*axes)).reshape(len(axes), -1)
 
@@ -75,7 +75,7 @@ def check_same_sky(old, new, scale, reason):
 
     def apart(a, b):
         gap = np.abs(a - b)
-        return np.minimum(gap, np.abs(gap - turn))  # right ascension 0 is 360
+        return np.minimum(gap, np.abs(gap - turn))  # right ascension 0 equals 360
 
     with np.errstate(all="ignore"):
         old_position, new_position = world(old, pixels), world(new, moved)
@@ -190,8 +190,8 @@ def _uncrop(low):
     start = np.zeros(low.pixel_n_dim)
     if not isinstance(low, SlicedLowLevelWCS):
         return low, start
-    # Astropy tells how it has sliced in private attributes only (checked with 7.0
-    # and 8.0); `check_same_sky` would find out if they came to mean something else.
+    # astropy exposes slices in private attributes only (checked with 7.0 and 8.0);
+    # `check_same_sky` detects a change of their meaning.
     base, slices = low._wcs, low._slices_pixel
     kept = [int(i) for i in low._pixel_keep]
     start[:] = [slices[i].start or 0 for i in kept]
@@ -200,7 +200,7 @@ def _uncrop(low):
     if isinstance(base, WCS) and kept == list(low._world_keep):
         try:
             return base.sub([i + 1 for i in kept]), start
-        except ValueError:  # the plane's coordinates depend on the axis it was cut from
+        except ValueError:  # coordinates of the plane depend on the removed axis
             pass
     return low, start
 
@@ -214,7 +214,7 @@ def _resample_fits(base, low, scale, start):
         step = np.ones(base.naxis)
         step[:2] = scale
 
-        def moved(pixel):  # FITS pixel coordinates, of all axes or of the first two
+        def moved(pixel):  # FITS pixel coordinates of all axes, or of the first two
             n = len(pixel)
             return (np.asarray(pixel) - start[:n] - 0.5) * step[:n] + 0.5
 
@@ -227,7 +227,7 @@ def _resample_fits(base, low, scale, start):
         for name in ("cpdis1", "cpdis2", "det2im1", "det2im2"):
             table = getattr(new, name)
             if table is not None:
-                # CRPIX counts pixels of the table itself and stays.
+                # CRPIX of a look-up table counts its own pixels and stays.
                 data = (np.asarray(table.data, float) * scale).astype(np.float32)
                 cdelt = np.asarray(table.cdelt) * scale
                 table = DistortionLookupTable(data, table.crpix, moved(table.crval), cdelt)
@@ -246,7 +246,7 @@ def _divide_matrix(prm, step):
     pc = prm.get_pc()
     coupled = pc[:2, 2:].any() or pc[2:, :2].any()
     if coupled or not _is_linear(prm, pc):
-        prm.pc = pc / step  # which takes the place of CROTA, if there is one
+        prm.pc = pc / step  # replaces CROTA
     else:
         prm.cdelt = prm.cdelt / step
 

@@ -33,24 +33,25 @@ WCS_CARDS = re.compile(
     "|".join(
         (
             rf"({_LETTERED})[A-Z]?|D[PQ]\d+[A-Z]?(\..+)?",
-            # detector to image tables, new and old style
+            # Detector-to-image tables, new and old style.
             r"D2IM(DIS|ERR)\d+|D2IM\d+(\..+)?|AXISCORR",
-            # SIP; HST's pipeline also keeps copies with an alternate's letter
+            # SIP; pipelines of HST also keep copies with the letter of an alternate.
             r"[AB]P?_(ORDER|DMAX|\d+_\d+)[A-Z]?",
-            # older spellings that astropy still reads
+            # Older spellings that astropy reads.
             r"RADECSYS|(CD|PC)\d{6}|PROJP\d+|RESTFREQ",
             # IRAF (TNX, ZPX)
             r"WCSDIM|WAT\d_\d{3}|CDELTM\d",
-            # plate solution of the Digitized Sky Survey, which would win over the new WCS
+            # Plate solution of the Digitized Sky Survey, which would override the new
+            # WCS.
             r"AMD[XY]\d+|PPO\d|CNPIX[12]|[XY]PIXELSZ|PLTRA[HMS]|PLTDEC(SN|[DMS])",
-            # a gWCS that lenssr wrote
+            # A gWCS written by lenssr.
             r"SRWCSEXT",
         )
     )
 )
 
-# Other cards that tell where pixels of this very array lie. No such list can be
-# complete; these are the ones that observatories write widely.
+# Other cards about pixel positions. No such list is complete; these cards are written widely by
+# observatories.
 STALE_CARDS = re.compile(
     "|".join(
         (
@@ -62,7 +63,7 @@ STALE_CARDS = re.compile(
     )
 )
 
-# Cards with the side or area of a pixel, and the power of the scale they go with.
+# Cards with the side or area of a pixel, and their power of the scale.
 PIXEL_SIZE_CARDS = (
     (re.compile(r"PIXSCALE|PIXSCAL[12XY]?|PIXELSCL|PXSCAL[12]|SECPIX[12]?|[XY]PIXSCAL"), -1),
     (re.compile(r"PIXAR_(SR|A2)|PIXAREA"), -2),
@@ -73,7 +74,7 @@ def fix_fortran_exponents(header):
     """Return the header with Fortran exponents replaced, or the header itself."""
     cards, changed = list(header.cards), False
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VerifyWarning)  # a small d is not standard
+        warnings.simplefilter("ignore", VerifyWarning)  # lower-case d is not standard
         for i, card in enumerate(cards):
             if WCS_CARDS.fullmatch(card.keyword) and isinstance(card.value, float):
                 image = copy.copy(card).image
@@ -161,7 +162,7 @@ def _compare_alternate(old, new, key, scale):
             before, after = (WCS(h, key=key, naxis=2) for h in (old, new))
             old_position = before.wcs_pix2world(corners, 1)
             new_position = after.wcs_pix2world((corners - 0.5) * scale + 0.5, 1)
-        except Exception as err:  # WCSLIB raises a dozen kinds here
+        except Exception as err:  # WCSLIB raises a dozen kinds of errors here
             return " ".join(str(err).split())
     same = np.isclose(old_position, new_position, rtol=1e-12, atol=1e-12, equal_nan=True).all()
     return "" if same else "its pixels cannot be divided by changing CRPIX, CD or CDELT alone"
@@ -176,7 +177,7 @@ GWCS_EXTENSION = "WCSASDF"
 # A header without any of these has no WCS. AMDX is the plate solution of the DSS.
 _DECLARES = re.compile(r"(CTYPE|CRPIX|CRVAL|CDELT|CROTA|AMDX)\d+|(CD|PC)\d+_\d+|(CD|PC)\d{6}")
 
-# A card of these that cannot be read moves the sky; WCSLIB merely warns and takes a default.
+# An unreadable card of this kind moves the sky; WCSLIB warns and uses a default.
 _GEOMETRY = re.compile(
     r"((CTYPE|CRPIX|CRVAL|CDELT|CROTA|CUNIT)\d+|(CD|PC|PV|PS)\d+_\d+|WCSAXES|L(ON|AT)POLE)\b"
 )
@@ -200,7 +201,7 @@ def read_wcs(header, hdulist=None):
     try:
         return _make_wcs(header, hdulist, 3)
     except ValueError:
-        # SIP and tables have two axes only; the sky matters more than the third axis.
+        # SIP and tables have two axes; the sky matters more than the third axis.
         wcs = _make_wcs(header, hdulist, 2)
     if header.get("CTYPE3", "").strip():
         warnings.warn(
@@ -212,20 +213,20 @@ def read_wcs(header, hdulist=None):
     return wcs
 
 
-wcs_from_hdus = read_wcs  # the inverse of `wcs_to_fits`
+wcs_from_hdus = read_wcs  # inverse of `wcs_to_fits`
 
 
 def _make_wcs(header, hdulist, naxis):
     """Make the WCS of the first ``naxis`` axes; raise `ValueError` with the reason."""
     reasons = []
-    # First as astropy reads it: told the number of axes, it cuts them out before it has
-    # repaired the header, and fails on SCAMP's PV beside SIP.
+    # Read all axes first: with `naxis`, astropy cuts axes before it repairs the header, and
+    # fails on SCAMP's PV beside SIP.
     for axes in (None, naxis):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 wcs = WCS(header, hdulist, naxis=axes)
-            except Exception as err:  # WCSLIB and astropy raise a dozen kinds here
+            except Exception as err:  # WCSLIB and astropy raise a dozen kinds of errors here
                 reasons.append(err)
                 continue
         if wcs.naxis <= naxis:
@@ -237,7 +238,7 @@ def _make_wcs(header, hdulist, naxis):
         raise ValueError(_wcs_error(f"it has {wcs.naxis} axis, the image {naxis}"))
     for item in caught:
         _check_repair(item, header)
-    # WCSLIB lets a matrix pass that cannot be inverted; rows may have different units.
+    # WCSLIB accepts singular matrices; rows may have different units.
     rows = wcs.pixel_scale_matrix
     if abs(np.linalg.det(rows / np.linalg.norm(rows, axis=1, keepdims=True))) < 1e-9:
         raise ValueError(_wcs_error("its CD or PC matrix is singular"))
@@ -256,7 +257,7 @@ def _check_repair(item, header):
     text = str(item.message)
     if issubclass(item.category, AstropyDeprecationWarning | VerifyWarning):
         return
-    if issubclass(item.category, AstropyUserWarning):  # a distortion left out
+    if issubclass(item.category, AstropyUserWarning):  # a distortion was ignored
         raise ValueError(_wcs_error(text))
     if not issubclass(item.category, FITSFixedWarning):
         warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
@@ -265,8 +266,8 @@ def _check_repair(item, header):
             raise ValueError(_wcs_error(text))
         warnings.warn(f"a card of `header` is ignored: {text}", LensSRWarning, stacklevel=4)
     elif text.startswith("'cdfix'"):
-        # WCSLIB puts one degree a pixel for an axis without CD: right for the third
-        # axis of a cube, never for an image.
+        # WCSLIB assumes one degree a pixel for an axis without CD: right for the third
+        # axis of a cube, wrong for an image.
         for i in (1, 2):
             if not any(header.get(f"CD{i}_{j}", 0) for j in (1, 2, 3)):
                 raise ValueError(_wcs_error(f"row {i} of its CD matrix is zero"))
@@ -304,28 +305,30 @@ def wcs_to_fits(wcs):
 def _write_fits(wcs):
     """Return cards and tables of a FITS WCS."""
     if wcs.sip is not None:
-        # Say in CTYPE that SIP is applied. Astropy would too, but cuts the S from "SLON".
+        # State SIP in CTYPE; astropy would do so, but cuts the S of "SLON".
         wcs.wcs.ctype = [c if c.endswith("-SIP") else f"{c}-SIP" for c in wcs.wcs.ctype]
     if (wcs.cpdis1 is None) != (wcs.cpdis2 is None):
-        # Astropy cannot read a table for one axis only (WCSLIB sees the card CPDIS first).
+        # astropy cannot read a look-up table of a single axis (WCSLIB reads the card
+        # CPDIS first).
         nothing = DistortionLookupTable(np.zeros((2, 2), np.float32), (1, 1), (1, 1), (1, 1))
         wcs.cpdis1, wcs.cpdis2 = wcs.cpdis1 or nothing, wcs.cpdis2 or nothing
     primary, *extra = wcs.to_fits(relax=WCS_RELAX, key=" ")
     cards = primary.header
     for card in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
         cards.remove(card, ignore_missing=True)
-    # What WCSLIB derives from other cards would make the header grow with each writing.
+    # Drop derived cards, which would accumulate with each writing.
     if not np.any(wcs.wcs.mjdref):
         del cards["MJDREF*"]
     for when in ("OBS", "BEG", "AVG", "END"):
         if f"DATE-{when}" in cards:
             cards.remove(f"MJD-{when}", ignore_missing=True)
     if wcs.wcs.has_cd():
-        # WCSLIB writes CD as PC with CDELT = 1: the same, but unlike what came in.
+        # WCSLIB writes CD as PC with CDELT = 1; restore the CD of the input.
         for card in [c for c in cards if re.fullmatch(r"PC\d+_\d+|CDELT\d+", c)]:
             del cards[card]
         for (i, j), value in np.ndenumerate(wcs.wcs.cd):
-            number = repr(float(value)).upper()  # as a string, as fits.Card would cut digits
+            # As a string, since fits.Card would round the digits.
+            number = repr(float(value)).upper()
             text = f"{f'CD{i + 1}_{j + 1}':<8}= {number:>20} / Coordinate transformation matrix"
             cards.append(fits.Card.fromstring(text))
     return cards, extra

@@ -52,8 +52,8 @@ class LazyArray:
             indices = np.arange(len(self))[first]
         except IndexError as err:
             raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
-        # One chunk after the other: what is damaged can be named, and what is missing, which
-        # zarr takes for zeros.
+        # Read chunk by chunk, so that damaged and missing chunks are named; zarr reads
+        # missing chunks as zeros.
         chunks = np.unique(indices // CHUNK_SIZE)
         parts = {chunk: self._read(int(chunk)) for chunk in chunks}
         if np.ndim(indices) == 0:
@@ -73,7 +73,7 @@ class LazyArray:
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to an array, gone with it
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks of an array, freed with it
     def _read(self, chunk):
         start = chunk * CHUNK_SIZE
         stop = min(start + CHUNK_SIZE, len(self))
@@ -296,7 +296,7 @@ class Catalog:
 
         return {stamp.name: stamp.image for stamp in galaxy_stamps()}
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks to a catalogue, gone with it
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks of a catalogue, freed with it
     def _chunk(self, chunk):
         from astropy.table import Table
 
@@ -360,7 +360,7 @@ class Catalog:
 
 
 def _to_numbers(value):
-    # Infinity is written as text: JSON has none.
+    # JSON has no infinity, so that it is written as text.
     if isinstance(value, str):
         return (math.inf, math.inf)
     return tuple(map(float, value))

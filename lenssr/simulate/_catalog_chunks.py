@@ -50,7 +50,7 @@ def create_arrays(path, spec):
         shapes["mask"] = (m, m)
     group = zarr.open_group(path / "arrays.zarr", mode="w")
     for name, shape in shapes.items():
-        # A checksum: a chunk that was damaged is found when it is read.
+        # The checksum reveals damaged chunks when they are read.
         group.create_array(
             name, shape=(spec.n, *shape), chunks=(min(CHUNK_SIZE, spec.n), *shape),
             dtype="bool" if name == "mask" else "float32", fill_value=0,
@@ -67,7 +67,7 @@ def make_chunk(path, spec, chunk):
     path = Path(path)
     series = spec.series()
     indices = range(chunk * CHUNK_SIZE, min((chunk + 1) * CHUNK_SIZE, spec.n))
-    # Sums over threads are not the same to the last bit for any number of them.
+    # Use one thread: sums depend on the number of threads in the last bit.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -109,7 +109,7 @@ def merge_truths(path, n_chunks):
             header = True
             with open(truth_part(path, chunk)) as part:
                 for line in part:
-                    # The header is comments and a line of names.
+                    # The header consists of comments and a line of names.
                     if not header or chunk == 0:
                         merged.write(line)
                     header = header and line.startswith("#")
@@ -177,7 +177,7 @@ def prepare_folder(path, spec):
     if (path / "manifest.json").exists():
         _compare_manifests(path, read_manifest(path), manifest)
         return
-    # What a run that was killed while it made the folder may have left.
+    # Remove remains of a run that was killed while it made the folder.
     other_files = [] if not path.exists() else [
         p.name for p in path.iterdir() if p.name not in ("arrays.zarr", ".manifest.json.part")]
     if other_files:
@@ -230,7 +230,7 @@ def _start_workers(path, spec, workers, client):
         yield (lambda chunk: client.submit(make_chunk, str(path.resolve()), spec, chunk,
                                            pure=False)), dask_completed
         return
-    # Not forked: a process that has used torch's threads may hang in a fork.
+    # Do not fork: a process that has used torch's threads may hang in a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             yield (lambda chunk: pool.submit(make_chunk, path, spec, chunk)), as_completed
@@ -253,7 +253,7 @@ def run_chunks(path, spec, missing, workers, client):
         return
     chunks = iter(missing)
     with _start_workers(path, spec, workers, client) as (start, completed):
-        # Not all at once: a scheduler has to remember each that waits.
+        # Submit few chunks at once, since the scheduler stores every waiting task.
         jobs = [start(chunk) for chunk in itertools.islice(chunks, 64)]
         while jobs:
             job = next(iter(completed(jobs)))

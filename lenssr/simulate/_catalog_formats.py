@@ -153,7 +153,7 @@ class FitsCatalog:
             planes = [plane.represent_as(StdDevUncertainty).array for plane in planes]
         sides = {plane.shape for plane in planes}
         if what == "psf" and len(sides) > 1:
-            # PSFs of several sizes, in frames of that of the largest.
+            # Pad PSFs of several sizes to the largest.
             side = [max(s[k] for s in sides) for k in (0, 1)]
             planes = [np.pad(p, [((n - m) // 2,) * 2 for n, m in zip(side, p.shape)])
                       for p in planes]

@@ -127,7 +127,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     shape = tuple(scale * n for n in plane.shape)
     projection = ProjectedImage(high.planes[0], high.wcs, grid, shape, margin=MAX_WCS_OFFSET * scale,
                             noise_given=high.noise_given)
-    # To flux per pixel of `lr`, or surface brightness, with one gain for both.
+    # Convert to flux per pixel of `lr`, or surface brightness, with one gain for both images.
     area = projection.area * scale**2 if per_pixel else 1.0
     fit = register(projection, plane, scale, area, align)
 
@@ -139,7 +139,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     unit = u.dimensionless_unscaled if low.unit is None else low.unit
 
     def ccd(data, sigma, kind, **fields):
-        # A CCDData can't hold other than FITS WCSs.
+        # CCDData holds FITS WCSs only.
         form = CCDData if isinstance(fields["wcs"], WCS) else SuperResolvedImage
         return form(safe_downcast(data, low.dtype), unit=unit,
                     uncertainty=as_uncertainty(sigma, kind, unit, low.dtype), **fields)

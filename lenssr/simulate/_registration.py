@@ -55,7 +55,7 @@ class ProjectedImage:
         if MAX_PIXEL_RATIO * steps.min() < 1:
             raise ValueError("`hr` must have pixels no larger than those of the output, got "
                              f"{1 / steps.min():.2f} times as large")
-        # What is far from the output can't matter: survey images are large.
+        # Cut the surroundings of the output, since survey images are large.
         reach = int(np.ceil(TARGET_RADIUS * TARGET_FWHM * steps.max()))
         cut = _bounding_box(positions, inside, plane, reach + int(margin * steps.max()))
         data, sigma, mask = (array[cut] for array in (plane.data, plane.sigma, plane.mask))
@@ -88,7 +88,7 @@ class ProjectedImage:
 
         shape = array.shape[:-2] + tuple(self.shape)
         with warnings.catch_warnings():
-            # Where distortions have no inverse, far outside, there is no image.
+            # Distortions may have no inverse far outside the image.
             warnings.filterwarnings("ignore", ".*converge")
             return reproject_interp((array, wcs), target, shape, order=order,
                                     return_footprint=False)
@@ -143,7 +143,7 @@ def _resample_autocovariance(covariance, matrix):
     y, x = np.mgrid[-NOISE_LAGS: NOISE_LAGS + 1, -NOISE_LAGS: NOISE_LAGS + 1]
     x, y = np.tensordot(matrix, np.stack([x, y]), 1)
     middle = [n // 2 for n in covariance.shape]
-    # Within the frame, or where the image is smaller than that: zero.
+    # Outside the frame the image is zero.
     return ndimage.map_coordinates(covariance, [y + middle[0], x + middle[1]], order=3)
 
 
@@ -156,7 +156,7 @@ def _gaussian(frequencies, matrix):
 
 
 MIN_COMPARED_LIGHT = 0.95  # fraction of the light of a pixel from valid pixels
-MIN_COMPARED_PIXELS = 25  # to compare
+MIN_COMPARED_PIXELS = 25  # pixels needed for a comparison
 # Iterations, and output pixels of the last shift.
 MAX_REGISTRATION_STEPS, REGISTRATION_TOLERANCE = 30, 1e-3
 MIN_GAIN_SIGNIFICANCE = 5.0  # standard deviations of the gain
@@ -185,7 +185,7 @@ class _ResampledImage:
         reach = scale * (max(psf.shape) // 2 + 1)
         self.matcher = PSFMatcher(fill_masked(image, missing), target_psf(), reach)
         fy, fx = self.matcher.frequencies
-        # From the centre of an output pixel to that of an input pixel.
+        # From the centre of an output pixel to the centre of an input pixel.
         offset = np.exp(1j * np.pi * (scale - 1) * (fy + fx))
         target = psf_spectrum(resampled_psf(psf, scale), self.matcher.sides) * offset
         self.kernel = self.matcher.kernel(target, "`scale` must be larger for this `lr_psf`")
@@ -217,7 +217,7 @@ class _GainFit:
             raise ValueError("`hr` must overlap `lr` by more than the PSF of `lr`, only "
                              f"{self.use.sum()} pixels of `lr` can be compared")
         self.plane, self.seen, self.gain = plane, resampled, 0.0
-        for _ in range(3):  # the noise of the sharp image goes with the gain
+        for _ in range(3):  # the gain scales the noise of the sharp image
             self.noise = np.sqrt(plane.sigma**2 + self.gain**2 * resampled.variance)
             self.gain, self.pedestal = self.solve([resampled.image, np.ones(plane.shape)])[1]
         self.difference = plane.data - self.gain * resampled.image - self.pedestal
@@ -243,7 +243,7 @@ class _GainFit:
 
         first, two = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
                     for array in (self.plane.data, self.seen.image))
-        # Plain: whitened, it is led by the noise of the finest scales.
+        # Do not whiten the spectra: noise would dominate on the finest scales.
         return phase_cross_correlation(first, two, normalization=None)[0][::-1]
 
 
@@ -282,9 +282,9 @@ def _best_start(fit, best, scale):
     guess = best.guess() * scale
     try:
         trial = fit(guess)
-    except ValueError:  # a wild guess that leads out of the image
+    except ValueError:  # the guess leads out of the image
         return np.zeros(2), best
-    # From there the sign of the gain is known: two images of one sky are not opposites.
+    # The gain is positive from here on: two images of one sky have equal signs.
     return (guess, trial) if trial.gain > 0 and trial.misfit < best.misfit else (np.zeros(2), best)
 
 
@@ -292,9 +292,9 @@ def _errors(columns, residual, use):
     """Return the errors of the coefficients for correlated residuals."""
     flat = columns.reshape(len(columns), -1)
     inverse = np.linalg.pinv(flat @ flat.T)
-    # Not about their mean: a misfit of the model is an error, too.
+    # Residuals are not centred: a model error counts, too.
     kernel = autocovariance(residual, use, RESIDUAL_LAGS)[0]
     spread = np.stack([signal.fftconvolve(column, kernel, mode="same") for column in columns])
     full = inverse @ (spread.reshape(len(columns), -1) @ flat.T) @ inverse
-    # Measured on few pixels, the correlation may claim less than white noise has.
+    # Few pixels may give a correlation below white noise.
     return np.sqrt(np.maximum(np.diag(full), np.diag(inverse)))

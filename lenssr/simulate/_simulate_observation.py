@@ -283,7 +283,7 @@ def _trim(array, edge):
 def _noise_map(clean, snr, depth):
     """Return the noise map for a peak signal-to-noise ratio ``snr``."""
     level = 0.0
-    for _ in range(3):  # what counts as a sky level depends on the noise
+    for _ in range(3):  # the sky level depends on the noise
         sky = (clean.max() - level) / snr
         if not sky > 0:
             raise ValueError("`image` must have a source above its sky, got a peak of "
@@ -297,8 +297,8 @@ def _noise_map(clean, snr, depth):
 
 def _moffat_in_pixel(sides, fwhm, beta, step, offset):
     """Return the spectrum of a truncated Moffat profile convolved with a pixel."""
-    # As broad as it is, sampling it is exact: nothing of it is left at the Nyquist frequency,
-    # so that pixel and offset may be applied there as factors.
+    # The profile is band-limited at this width, so that pixel response and offset are exact
+    # factors of its spectrum.
     y, x = (fft.fftfreq(n, 1 / n) for n in sides)
     r2 = y[:, None] ** 2 + x[None, :] ** 2
     profile = (1 + 4 * (2 ** (1 / beta) - 1) * r2 / fwhm**2) ** -beta

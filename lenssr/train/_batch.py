@@ -11,7 +11,7 @@ from lenssr.image import fill_masked
 from lenssr.networks import N_PSF_FEATURES, asinh_scale, psf_feature_range, psf_features
 from lenssr.simulate import SeriesRandom
 
-BAD_PIXEL_FRACTION = (0.001, 0.02)   # share of single bad pixels
+BAD_PIXEL_FRACTION = (0.001, 0.02)  # fraction of single bad pixels
 MAX_COSMIC_RAYS = 4  # tracks in an image
 TRACK_LENGTH = (2.0, 12.0)  # pixels
 BLOT_RADIUS = (1.0, 3.5)  # pixels
@@ -161,7 +161,7 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
     sigma, kernel, correlation = telescope
     kernel = torch.stack([apply_symmetry(k, t) for k, t in zip(kernel, turns)]).float()
     lr, sigma = apply_random_mask(lr, patches(sigma, 1), data.p_masked, draws)
-    # As well as a sky of some hundred pixels tells it.
+    # Error of a sky noise estimate from some hundred pixels.
     known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
     return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))
 

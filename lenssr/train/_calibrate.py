@@ -245,7 +245,7 @@ class _CalibrationRun:
     def calibrate_scale(self, head, scale):
         """Compute factors, correlation and metrics at a scale."""
         arrays = self.restore(scale, True)
-        # Whole images: in a patch that light fills there is no sky to describe.
+        # Whole images, since a patch full of light has no sky.
         self.features += stored_features(arrays)
         raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.distributed.device), arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)

@@ -52,10 +52,10 @@ class SceneImages:
     def take(self, indices):
         """Yield `~lenssr.image.LensImage` and truth array of each index."""
         pairs, seed = self.pairs, self.config.seed
-        # Beyond the last scene there is sky alone.
+        # Indices beyond the last scene are blank skies.
         observed = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
                              blank=np.asarray(indices) >= self.scenes)
-        # Where the noise was left out, the unit is that which was.
+        # Without added noise, the noise unit is the noise that was omitted.
         sigma = torch.maximum(observed.sigma, observed.sky.reshape(-1, 1, 1))
         psf = pairs.optics.effective_psf(observed.transfer)
         edge, side = pairs.margin, self.data.size
@@ -89,7 +89,7 @@ class CatalogImages:
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
             rng = np.random.default_rng([self.config.seed, index, 9])
             image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.config, rng)
-            # What the sky of the data has that the truth has not is not known.
+            # Add the sky level of the data, which the truth lacks.
             yield image, truth + sky_level(image.data, image.mask, image.noise)
 
 
@@ -138,7 +138,7 @@ def compute_in_chunks(images, folder, make, progress=False, label="restoring"):
 
 def _restore(image, truth, method, run, seed):
     with warnings.catch_warnings():
-        # That there is no PSF, for one, is as it should be.
+        # A missing PSF is intended here.
         warnings.simplefilter("ignore", LensSRWarning)
         inference, _ = method.bind(image, run)
     mean, level, noise = inference(image), inference.level, image.noise
@@ -209,7 +209,7 @@ class SampleCalibration:
         """Return mean and standard deviation of posterior samples in noise units."""
         run = RunOptions(scale, str(self.distributed.device), n_samples=DEFAULT_SAMPLES, seed=index)
         with warnings.catch_warnings():
-            # That there is no PSF, for one, is as it should be.
+            # A missing PSF is intended here.
             warnings.simplefilter("ignore", LensSRWarning)
             restoration = self.method.restore(image, run)
             inference, _ = self.method.bind(image, run)

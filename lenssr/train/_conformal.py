@@ -117,7 +117,7 @@ def rest_correlation(arrays, total_std, snr, scale):
         measured = arrays["std"][k]
         prior_fraction = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
         error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CORRELATION_CLIP, CORRELATION_CLIP)
-        # Where probes say more than the whole error, they are taken to be as large.
+        # Limit the measurement error to the total error.
         drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CORRELATION_CLIP, CORRELATION_CLIP)
         valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
         sky, pairs = autocovariance(error, valid & ~source, MAX_LAG)
@@ -214,7 +214,7 @@ class _ApertureErrors:
     def _best(self, factors, which):
         off = self.error[which] / self.predicted(factors, which, APERTURE_FACTOR_GRID[:, None])
         within = np.stack([(off <= k).mean(axis=1) for k in (1, 2)])
-        # Where all are those of the measurement no factor is better than another.
+        # Without prior error all factors fit equally well.
         return APERTURE_FACTOR_GRID[np.argmin(max_deviation(within) + MIN_COVERAGE_GAIN * np.abs(np.log(APERTURE_FACTOR_GRID)))]
 
 

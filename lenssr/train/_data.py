@@ -150,7 +150,7 @@ class CatalogPairs(Pairs):
         masks = split(len(catalog), held, data.fold, data.validation_seed)
         self.chosen = masks[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
-        # Files can be read in any order; chunks of arrays are read as a whole.
+        # Single files are read in any order, arrays chunk by chunk.
         self.window = CHUNK_SIZE if isinstance(catalog, Catalog) else None
         self.brightness = scale**2 if self._per_pixel(data) else 1
         self.data = exact_config(data) if validation else data
@@ -167,7 +167,7 @@ class CatalogPairs(Pairs):
                            for i in probed])
         is_per_pixel = not ratio > self.scale
         what = "flux per pixel" if is_per_pixel else "surface brightness"
-        if not self.validation:  # said once
+        if not self.validation:  # warn once
             warnings.warn(f"the catalogue {data.catalog} has no unit: its values are taken as "
                           f"{what}, since targets sum up to {ratio:.2g} times the images (the "
                           "recipe key `flux` tells)", LensSRWarning, stacklevel=2)
@@ -214,7 +214,7 @@ class CatalogPairs(Pairs):
             if np.isnan(self.units[i]):
                 sigma = arrays["sigma"][k].astype(float) if "sigma" in arrays else None
                 self.units[i] = _noise_unit(values, sigma, mask)
-                # As the method does before the network sees an image.
+                # As the method does before it applies the network.
                 self.levels[i] = sky_level(values, mask, self.units[i])
             images[k] = fill_masked(values, mask) - self.levels[i]
         return images
@@ -225,7 +225,7 @@ class CatalogPairs(Pairs):
             yield self.take(positions, sample_rng(self.validation_seed, positions))
 
     def psfs(self):
-        # Of those that are held out there may be few: of all of the catalogue.
+        # Use all pairs, since there may be few held-out pairs.
         if "psf" not in self.catalog.arrays:
             return {}
         psf, n = self.catalog.arrays["psf"], len(self.catalog)
@@ -280,7 +280,7 @@ class CachedPairs(Pairs):
         preset = find_preset(data.preset)
         population, instrument = preset.population, preset.instrument
         self.scale, self.margin, self.telescope = scale, instrument.margin, telescope
-        # The points of a scene are as dense as the pixels of four times the resolution.
+        # The grid is as fine as the pixels at four times the resolution.
         fine = SUBPIXELS if scale < 4 else 1
         side = (data.size + 2 * self.margin) * scale * fine
         grid = Grid(side, instrument.pixel_scale / (scale * fine))
@@ -317,7 +317,8 @@ class CachedPairs(Pairs):
         observed = self.observe(indices, draws)
         low, high = self.margin // 2, 2 * self.margin - self.margin // 2
         corner = low + draws.integers(high + 1 - low, 2)
-        # Described in a few numbers for those who do not look through it.
+        # Image networks are conditioned on PSF features, physics networks take the
+        # kernel.
         psf = None if self.telescope else self.optics.effective_psf(observed.transfer)
         batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky, psf, corner, self.data,
                            self.scale, draws, self.telescope and _telescope(
@@ -328,7 +329,7 @@ class CachedPairs(Pairs):
         return batch._replace(hr=batch.truth + sigma * draws.normal(*batch.truth.shape[1:]))
 
     def batches(self):
-        # One generator for all, as when the shipped weights were made.
+        # One generator for all batches, as for the shipped weights.
         generator = torch.Generator().manual_seed(self.scene_seed)
         for start in range(0, self.n, EVALUATION_BATCH):
             indices = range(start, min(start + EVALUATION_BATCH, self.n))
@@ -382,6 +383,6 @@ class OnlinePairs(Pairs):
 
 def _telescope(optics, observed, sigma, sky):
     """Return the inputs of a physics network for observed scenes."""
-    # Where the noise was left out, the unit is that which was.
+    # Without added noise, the noise unit is the noise that was omitted.
     return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(observed.transfer),
             kernel_neighbour_correlation(observed.correlation))

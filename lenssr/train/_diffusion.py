@@ -143,7 +143,7 @@ class ResidualCache:
         if wavelength is not None:
             values["wavelength"] = torch.full_like(correlation, wavelength)
         if self.population.sigma_v is not None:
-            # Elsewhere Einstein radii are drawn as they are, and redshifts tell nothing.
+            # Without velocity dispersions, redshifts carry no information.
             models = [draw_model(self.population, self.pairs.scene_seed, i) for i in indices]
             for key in ("z_lens", "z_source"):
                 values[key] = torch.tensor([getattr(model, key) or torch.nan for model in models])
@@ -206,7 +206,7 @@ class ResidualPairs(Pairs):
         planes = {key: torch.stack([apply_symmetry(self.arrays[key][i], turn)
                                     for i, turn in zip(indices, turns)])[:, None].float()
                   for key in ("mean", "data", "weight", "residual", "error")}
-        # What is left of the data is not known without the PSF.
+        # Without the PSF, the residual is unknown.
         planes["residual"] = planes["residual"] * numbers[:, 0].reshape(-1, 1, 1, 1)
         return ResidualBatch(**planes, told=encode_metadata(numbers), indices=indices)
 

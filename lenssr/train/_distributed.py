@@ -42,9 +42,9 @@ class Distributed(AbstractContextManager):
 
     def __exit__(self, *error):
         if self.begun:
-            if error[0] is None:  # else the others may never come
-                distributed.barrier()  # none goes while another still has something to say
-            # Whatever still holds the group keeps its threads, which may not outlive Python.
+            if error[0] is None:  # other processes may never arrive
+                distributed.barrier()  # wait for messages of other processes
+            # References to the group keep threads that must not outlive Python.
             for network in self.shared:
                 network.reducer = network.logger = network.process_group = None
             self.shared.clear()

@@ -58,7 +58,7 @@ class LearningRateSweep:
         """The sweep of these rates and losses, arrays of one length, at least two."""
         rates, losses = np.asarray(rates, float), np.asarray(losses, float)
         smoothed = smooth(losses)
-        # Later than the first steps, and before the loss is lowest, if there is such a place.
+        # After the first steps, and before the minimum of the loss if possible.
         first = min(WARMUP_STEPS, len(rates) // 2)
         lowest = first + int(np.argmin(smoothed[first:]))
         slope = np.gradient(smoothed, np.log(rates))
@@ -123,8 +123,8 @@ def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
 
 def _sweep(trainer, pairs, progress):
     rates, losses = [], []
-    # The loss of a batch is that of its images more than that of the rate: the same ones are
-    # looked at after each step.
+    # Losses of different batches differ more than losses of different rates, so that the same
+    # batches are measured after each step.
     size = PROBE_BATCHES * trainer.training.batch
     probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.distributed.world),
                         trainer.distributed.rank, trainer.distributed.world)

@@ -93,7 +93,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
     card = read_card(find_weights(weights))
     data = Data(catalog=target_folder(pairs, folder), size=size, fold=fold,
                 validation_share=validation_share, validation_seed=0)
-    # What was trained against a discriminator goes on against a new one.
+    # Adversarial training continues with a new discriminator.
     rules = Recipe.from_dict(card.recipe).adversarial if card.recipe else None
     last, made = str(weights), None
     for stage, frozen in enumerate((_features(card, last), [])):
@@ -212,7 +212,7 @@ class Adaptation:
     scenes: int | None = None
     seed: int = 1
 
-    # As a `Training` has them, for its schedule and average; nobody chooses them.
+    # Fields of `Training` that schedule and average need.
     schedule, warmup, cycles, last_cycle, ema = "cosine", 0, 1, 1.0, 0.98
 
     def __post_init__(self):
@@ -273,7 +273,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     config, folder = Adaptation(**options), Path(folder)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source_network, card = load_network(weights)
-    encode_features(source_network)  # before anything is written
+    encode_features(source_network)  # fail before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     recipe = Recipe.from_dict(card.recipe)
     target = Data(catalog=target_folder(pairs, folder), size=config.size, fold=config.fold,
@@ -324,7 +324,7 @@ class _AdaptationRun:
                    if not name.startswith("tail.")]
         for parameter in encoder:
             parameter.requires_grad_(True)
-        # Statistics of batches stay those of the source: a few images have others by chance.
+        # Keep the batch statistics of the source: small target batches would scatter.
         self.network.eval()
         self.average = copy.deepcopy(self.network)
         self.discriminator, self.accuracy, self.curve = None, 1.0, []

@@ -39,7 +39,7 @@ class ResidualTrainer(Trainer):
                 total = weight * self.model(*inputs, residual_loss=True)
             if losses:
                 output = self.model(*inputs)
-        if not losses:  # no target is looked at
+        if not losses:  # without target losses
             return total
         return total + _without_data_terms(self, losses, output.float(), batch)
 

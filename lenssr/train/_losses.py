@@ -58,7 +58,7 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
         raise ValueError(f"the loss perceptual needs targets of at least {MIN_VGG_SIDE} pixels, got "
                          f"{tuple(truth.shape[-2:])}")
     network = load_features(features).to(truth.device, truth.dtype)
-    # Of an image that shows nothing, the noise of the sky.
+    # The sky noise is the unit for images without a source.
     scale = PERCEPTUAL_SOFTENING * truth.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)
 
     def see(x):
@@ -103,7 +103,7 @@ def _from_torchvision():
     """Return the state of torchvision's VGG-19."""
     try:
         models = import_module("torchvision.models")
-    except (ImportError, RuntimeError) as err:  # the second where it is of another torch
+    except (ImportError, RuntimeError) as err:  # other versions of torch use the second name
         raise ValueError("recipe key `features` must be 'lens' or a file of weights where "
                          f"torchvision cannot be imported ({err}), got 'vgg19'") from err
     return models.vgg19(weights="IMAGENET1K_V1").state_dict()
@@ -168,7 +168,7 @@ def charbonnier(image, truth) -> torch.Tensor:
 
 def ssim(image, truth) -> torch.Tensor:
     """Compute 1 - SSIM, with the peak of each image as data range."""
-    # Of an image that shows nothing, the noise of the sky.
+    # The sky noise is the unit for images without a source.
     span = truth.amax(dim=(1, 2, 3)).clamp(min=1)
     return 1 - structural_similarity(image, truth, span).mean()
 
@@ -216,7 +216,7 @@ def log_relative_error(image, truth, mean=lambda x: x) -> torch.Tensor:
     error = (image - truth).square().mean(dim=(1, 2, 3))
     has_light = peak > 0
     relative = error[has_light] / peak[has_light].square() + MIN_RELATIVE_ERROR
-    # Processes that share a batch have not the same number of images with a source each.
+    # Average over all processes, whose numbers of images with a source differ.
     count = mean(has_light.sum().to(error.dtype))
     return relative.log().sum() / count if count > 0 else error.sum() * 0
 

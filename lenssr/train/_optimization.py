@@ -104,7 +104,7 @@ class Muon(torch.optim.AdamW):
             loss = super().step(closure)
         finally:
             self.param_groups = [vectors, matrices]
-        alike = defaultdict(list)  # a GPU turns those of one shape together in the time of one
+        alike = defaultdict(list)  # a GPU processes kernels of one shape together
         for parameter in matrices["params"]:
             if parameter.grad is not None:
                 alike[parameter.shape].append(parameter)
@@ -117,7 +117,7 @@ class Muon(torch.optim.AdamW):
         for parameter in parameters:
             state = self.state[parameter]
             if not state:
-                state["step"] = torch.zeros(())  # which AdamW looks for when a state is loaded
+                state["step"] = torch.zeros(())  # AdamW expects this key when it loads a state
                 state["momentum"] = torch.zeros_like(parameter)
             momentum = state["momentum"].mul_(MUON_MOMENTUM).add_(parameter.grad)
             ahead.append(parameter.grad.add(momentum, alpha=MUON_MOMENTUM).flatten(1))

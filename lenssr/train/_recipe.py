@@ -219,7 +219,7 @@ class Recipe:
     training: Training = field(default_factory=Training)
     adversarial: Adversarial | None = None
 
-    needed = ("architecture", "scale")  # keys that a network must have
+    needed = ("architecture", "scale")  # required keys of the network
     parts = {"data": Data, "training": Training, "adversarial": Adversarial}
     optional = ("adversarial",)
 

@@ -76,13 +76,13 @@ def _matches(name, patterns):
 class Trainer:
     """Network, moving average, optimiser and progress of a training run."""
 
-    best_by = "psnr"  # the figure by which networks are compared
+    best_by = "psnr"  # metric that selects the best network
 
     def __init__(self, recipe, folder, distributed):
         self.recipe, self.folder, self.distributed = recipe, Path(folder), distributed
         self.training, self.device = recipe.training, distributed.device
         if "perceptual" in self.training.loss:
-            load_features(self.training.features)  # before anything is written
+            load_features(self.training.features)  # fail before anything is written
         torch.manual_seed(self.training.seed)
         self.network = self.build(self.config).to(self.device)
         self.network.to(memory_format=torch.channels_last)
@@ -96,7 +96,7 @@ class Trainer:
         self.bfloat16 = self.training.precision == "bfloat16" or (
             self.training.precision == "auto" and has_fast_bfloat16(self.device))
         self.step, self.seconds, self.curve, self.losses, self.best = 0, 0.0, [], [], None
-        self.card_fields = {}  # of the network, beside its sizes, that its card is to have
+        self.card_fields = {}  # further fields of the model card
 
     open_pairs = staticmethod(open_pairs)
 
@@ -180,7 +180,6 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
-        # Checkpoints of earlier versions have neither.
         self.losses, self.best = state.get("losses", []), state.get("best")
 
     def loss(self, batch):
@@ -203,7 +202,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, training) if rate is None else rate
         batch = pairs.batch(self.step, training.batch, distributed.rank, distributed.world)
-        # What a layer draws is that of the step, whether or not the run was resumed.
+        # Random layers depend on the step alone, so that resumed runs are equal.
         torch.manual_seed(training.seed + self.step * distributed.world + distributed.rank)
         loss = self.loss(batch)
         shared = distributed.mean(loss.detach()).item()
@@ -264,7 +263,7 @@ def update_average(average, network, step, training):
     new_fraction = 1 - average_weight(step, training)
     for mean, new in zip(average.parameters(), network.parameters()):
         mean.lerp_(new, new_fraction)
-    # Statistics of batches are means already.
+    # Batch statistics are averages already.
     for mean, new in zip(average.buffers(), network.buffers()):
         mean.copy_(new)
 

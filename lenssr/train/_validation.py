@@ -47,7 +47,7 @@ def power_error(network, pairs, device):
             if truth.max() > MIN_POWER_SNR:
                 radial = radial_power(image, truth)
                 power = power + radial / radial[1].sum()
-    return float(np.nanmean(abs(transfer_function(power)[0] - 1)))  # small images lack rings
+    return float(np.nanmean(abs(transfer_function(power)[0] - 1)))  # small images lack some rings
 
 
 def _psnr(image, truth, peak):

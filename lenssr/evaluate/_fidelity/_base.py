@@ -125,5 +125,6 @@ def robust_statistics(values):
     if len(values) < MIN_VALUES:
         return np.median(values) if len(values) else np.nan, np.nan, np.nan, len(values)
     scatter = mad_std(values)
-    # Of a normal distribution; np.sqrt(pi / 2) times that of a mean.
+    # Standard error of the median of a normal distribution: sqrt(pi / 2) times that of the
+    # mean.
     return np.median(values), np.sqrt(np.pi / 2 / len(values)) * scatter, scatter, len(values)

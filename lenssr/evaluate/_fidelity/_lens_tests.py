@@ -22,7 +22,7 @@ def compare(difference, truth):
     return float(product / power), float(product / size) if size else 0.0
 
 
-# Order, steps of derivatives, and bounds of the parameters: lens, shear, source. Arcsec.
+# Order, derivative steps and bounds of the parameters of lens, shear and source, in arcsec.
 FIT_PARAMETERS = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2",
          "R_sersic", "n_sersic", "s1", "s2", "sx", "sy")
 DERIVATIVE_STEPS = np.array([1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-2, 2e-3, 2e-3, 1e-3, 1e-3])
@@ -61,12 +61,12 @@ def fit_lens(image, psf, pixel, fine, start):
 
     def misfit(values):
         model = blur.forward(render(fit_scene(values), grid)[0])
-        # The amplitude of the source is linear: its best value is in closed form.
+        # The amplitude of the source is linear and has a closed-form solution.
         power = (model**2).sum()
         return (image - (model * image).sum() / power * model).ravel() / unit
 
     def slopes(values):
-        # Away from the bound that is near.
+        # Step away from the nearer bound.
         steps = np.where(values + DERIVATIVE_STEPS > UPPER_BOUNDS, -DERIVATIVE_STEPS, DERIVATIVE_STEPS)
         start_residual = misfit(values)
         return np.stack([(misfit(values + step * unit_vector) - start_residual) / step
@@ -108,7 +108,8 @@ def twins(site, n, seed):
     for k in range(-(-n // 5)):
         scene = draw_model(population, seed, k)
         instrument = _fixed_conditions(site.instrument, rng)
-        # Once to see how bright the arcs are, and then at that depth, whatever is in the lens.
+        # Observe once to measure the peak of the arcs, and again at the depth that this
+        # peak needs.
         observed = site.observe([scene], seed + k, instrument=instrument).batch([0]).seen
         sky, depth = float(observed.sky[0]), float(observed.electrons[0])
         magnitude = 25 - 2.5 * np.log10(depth / sky)
@@ -126,7 +127,7 @@ def _fixed_conditions(instrument, rng):
         return replace(instrument, kernels=(instrument.kernels[rng.integers(
             len(instrument.kernels))],), snr=(ARC_SNR, ARC_SNR))
     seeing = 2 * (rng.uniform(*instrument.seeing),)
-    # Uniform in its reciprocal, which is zero for a Gaussian.
+    # Uniform in the reciprocal of beta, which is zero for a Gaussian.
     flat = rng.uniform(*sorted(1 / b for b in instrument.beta))
     beta = 2 * (1 / flat if flat else np.inf,)
     return replace(instrument, seeing=seeing, beta=beta, ellipticity=0.0, snr=(ARC_SNR, ARC_SNR))
@@ -210,7 +211,7 @@ def _fit_row(sample, image, psf, step):
     """Fit the Einstein radius of an image with pixels of ``step`` output pixels."""
     pixel = sample.pair.truth["instrument"].pixel_scale * step / sample.scale
     true = fit_parameters(sample.pair.truth["scene"])
-    # Near the truth, but not at it; from the same place for every image of the lens.
+    # Start near the truth, and at the same point for all images of a lens.
     start = true + START_PERTURBATION * np.maximum(np.abs(true), 0.1) * sample.rng().standard_normal(13)
     fit = fit_lens(np.asarray(image, dtype=float), psf, pixel, step * MODEL_SUBPIXELS, start)
     return {"index": sample.index, "radius": fit[0], "true": true[0]}

@@ -56,7 +56,7 @@ def measure_shift(image, truth):
     first, two = (fade * (values - np.median(values)) for values in (image, truth))
     if not (first.any() and two.any()):
         return np.full(2, np.nan)
-    # Plain: whitened, it is led by the noise of the finest scales.
+    # Do not whiten the spectra: noise would dominate on the finest scales.
     return -phase_cross_correlation(two, first, upsample_factor=SHIFT_UPSAMPLING, normalization=None)[0][::-1]
 
 
@@ -233,7 +233,7 @@ def _apertures(restored_pair):
         anywhere = radius + rng.random((N_APERTURES, 2)) * (np.array([nx, ny]) - 1 - 2 * radius)
         apertures = circles(np.vstack([sample.brightest, anywhere]), radius)
         masked, _ = apertures.do_photometry(sample.mask.astype(float))
-        # A part of an aperture that is beyond the frame is not in its sum.
+        # `do_photometry` omits the part of an aperture outside the image.
         use = masked == 0
         true = apertures.do_photometry(sample.truth)[0]
         flux, error, source = _aperture_fluxes(restored_pair, apertures)
@@ -246,7 +246,7 @@ def _aperture_fluxes(restored_pair, apertures):
     """Measure aperture fluxes and errors, with the error correlation if the result has one."""
     try:
         return *(quantity.value for quantity in restored_pair.result.aperture_sum(apertures)), "aperture_sum"
-    except ValueError:  # the method did not tell
+    except ValueError:  # error of unknown correlation
         pass
     return *apertures.do_photometry(restored_pair.image, error=restored_pair.sigma), "quadrature"
 

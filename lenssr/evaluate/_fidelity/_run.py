@@ -226,7 +226,8 @@ class _FidelityRun:
             self.restorer.not_run |= {f"part {name}": str(err) for name in parts}
             return
         for name, part in parts.items():
-            # A series of its own for each part, whichever of them are run.
+            # Each test has its own series, so that results do not depend on the
+            # selection of tests.
             seed = int(np.random.SeedSequence([self.seed, PARTS.index(name)]).generate_state(1)[0])
             groups = tqdm(part.groups(site, n, seed), name, disable=not self.progress)
             for k, group in enumerate(groups):

@@ -78,7 +78,7 @@ def adaptive_moments(image, start, fwhm=4.0, mask=None):
         offset = np.array([(part * dx).sum(), (part * dy).sum()]) / total
         xx, xy, yy = ((part * u).sum() / total for u in (dx**2, dx * dy, dy**2))
         moments = np.array([[xx, xy], [xy, yy]]) - np.outer(offset, offset)
-        # What a Gaussian of this covariance would have under the weight, and would be moved by.
+        # Flux under the weight and shift of a Gaussian of this covariance.
         both = np.linalg.inv(covariance + weight)
         step = (covariance + weight) @ np.linalg.solve(weight, offset)
         change = 2 * (moments - covariance @ both @ weight)
@@ -102,7 +102,7 @@ class FidelityPair:
     """Pair of a fidelity test with derived quantities."""
 
     def __init__(self, pair, index=0, number=0, psf=None):
-        # A range of one: everything stays in the unit of the target.
+        # A data range of one keeps values in the unit of the target.
         self.pair, self.index, self.number, self.psf = pair, index, number, psf
         self.ready = prepare_pair(pair, psf=psf, assumed_snr=None, data_range=1.0, min_snr=-np.inf)
         if self.ready is None:

@@ -55,7 +55,8 @@ def fit_curve(truth, measured, snr, rng):
         return nothing
     points = []
     for group in np.array_split(np.argsort(snr), count):
-        # The slope is a function of 1 / SNR^2, of which this is the mean.
+        # The slope is a linear function of 1 / SNR^2, so that the mean is taken of 1 /
+        # SNR^2.
         mean_snr = np.mean(snr[group] ** -2.0) ** -0.5
         points.append((mean_snr, *regression_slope(truth[group], measured[group], rng)))
     mean_snr, slopes, errors = np.transpose(points)

@@ -46,7 +46,7 @@ def count_sources(image, sigma, threshold=5.0):
 
     level = np.broadcast_to(threshold * np.asarray(sigma, dtype=float), image.shape)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoDetectionsWarning)  # which is the good answer
+        warnings.simplefilter("ignore", NoDetectionsWarning)  # no source was found
         segments = detect_sources(image, level, n_pixels=1)
     return 0 if segments is None else segments.n_labels
 

@@ -64,7 +64,7 @@ def _gains(images):
 BEST_VALUE = dict.fromkeys(("psnr", "psnr_of_mean", "ssim", "psnr_arc", "removed", "psnr_matched",
                       "ssim_matched", "psnr_arc_matched", "removed_matched"), "max")
 BEST_VALUE["mse"] = "min"
-IMAGE_TABLE_SUFFIX = "-images"      # what ends the name of a table with a row for each image
+IMAGE_TABLE_SUFFIX = "-images"  # suffix of the table with a row for each image
 MAX_FIGURE_BYTES = 4_000_000  # larger figures are scaled down
 MAX_FIGURE_WIDTH = 1600  # pixels of a figure that was scaled down
 MAX_TEXT_LENGTH = 400  # characters of a table entry

@@ -16,9 +16,9 @@ import numpy as np
 from lenssr.uncertainty import sky_level
 
 VOID_ELEMENTS = ("img", "input", "br")
-NUMBER_FORMAT = ".4g"    # of numbers whose column names no format
+NUMBER_FORMAT = ".4g"  # of numbers without a column format
 MAX_TABLE_ROWS = 200  # rows of a table on the page
-MASKED_TEXT = "–"        # for what is masked
+MASKED_TEXT = "–"  # text of masked entries
 
 
 class Html(str):
@@ -128,7 +128,7 @@ def html_page(title, body, data=None):
 
     script = file("tables.js") + file("maps.js")
     known = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Within a script, nothing but "</" and "<!--" ends what it holds.
+    # Inside a script element, only "</" and "<!--" can end it.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return Template(file("page.html")).substitute(
         title=html.escape(title), body=body, data=text, style=file("style.css"), script=script,
@@ -194,7 +194,7 @@ class ColourScale:
 
 def colour_scales(layers, image):
     """Return a colour scale for each group of maps."""
-    units = {layer.group: layer.unit for layer in layers}  # the last: not that of the input
+    units = {layer.group: layer.unit for layer in layers}  # last group: results, not the input
     return {group: ColourScale(COLOUR_MAPS[group], _norms(group, layers, image), unit)
             for group, unit in units.items()}
 
@@ -211,7 +211,7 @@ def _norms(group, layers, image):
         factor = layers[0].factor
         noise = factor * image.noise
         low = factor * sky_level(image.data, image.mask, image.noise) - STRETCH_MIN * noise
-    # The input's peaks are lower, and its noise is none of the results': these decide.
+    # The results have the higher peaks and set the stretch; the input sets the noise.
     finite_values = np.concatenate([layer.values[np.isfinite(layer.values)] for layer in layers
                            if layer.group == group and layer.repeat == 1])
     minimum = low + (2 * STRETCH_MIN * noise or 1e-12)
@@ -234,7 +234,8 @@ def _round_numbers(low, high):
 
 def indexed_png(index, palette):
     """Encode a palette image as PNG (ISO/IEC 15948, colour type 3)."""
-    rows = np.pad(np.asarray(index, dtype=np.uint8), ((0, 0), (1, 0)))  # filter 0 of each row
+    # PNG filter type 0 of each row.
+    rows = np.pad(np.asarray(index, dtype=np.uint8), ((0, 0), (1, 0)))
     height, width = np.shape(index)
 
     def chunk(kind, content):

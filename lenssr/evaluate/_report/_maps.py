@@ -45,7 +45,7 @@ def split_result(subject):
 
 def split_image(image, values, scale, level=0.0):
     """Split an image of the target resolution into the parts from data and prior."""
-    # What is beyond the image is no matter of the method.
+    # Light outside the image does not count against the method.
     residual = DataResidual(image, scale, edges=True)
     inverse = RegularisedInverse(residual, _scene_variance(residual, level), INVERSE_TOLERANCE)
     measured = inverse(residual.operator.forward(values) * residual.weight)
@@ -114,7 +114,7 @@ def spline_fwhm(psf):
     from skimage.measure import find_contours
 
     if any(n % 2 == 0 for n in psf.shape):
-        return psf_fwhm(psf)  # of someone else's making: without a central pixel
+        return psf_fwhm(psf)  # PSFs of even size have no central pixel
     fine = np.pad(resampled_psf(psf, FWHM_UPSAMPLING), 1)
     y, x = max(find_contours(fine, fine.max() / 2), key=len).T
     area = abs(y[:-1] @ x[1:] - y[1:] @ x[:-1]) / 2

@@ -117,7 +117,7 @@ def _directions(vectors, shape):
     lon = np.arctan2(centre[1], centre[0])
     east = np.array([-np.sin(lon), np.cos(lon), 0])
     north = np.cross(centre, east)
-    # The sky per pixel; its inverse has the pixels per north and east.
+    # Sky offset per pixel; the inverse holds the pixels per offset to north and east.
     rate = np.array([[step @ axis for step in (right - centre, up - centre)]
                      for axis in (north, east)])
     directions = np.linalg.inv(rate).T

@@ -272,7 +272,7 @@ def _data(layers, scales, sky, window):
 
 
 def _map_json(layer, scale):
-    # The first picture is in the gallery already.
+    # The gallery shows the first image already.
     other_stretches = () if scale.alike else STRETCHES[1:]
     return {"key": layer.key, "name": layer.name, "unit": layer.unit, "group": layer.group,
             "repeat": layer.repeat, "shape": layer.values.shape,
