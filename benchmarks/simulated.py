@@ -75,10 +75,10 @@ class Scenes:
             seen = self.pairs.observe(indices, BatchRandom(generator, len(indices)))
             psfs = self.pairs.optics.effective_psf(seen.transfer)
             for k, i in enumerate(indices):
-                sky = float(seen.sky[k])
+                sky = float(seen.sky_rms[k])
                 hr = self._cut(seen.hr[k], SCALE)
                 # The only source of a field may lie outside the cut.
-                yield {"kind": population.draw(np.random.default_rng([self.seed, i])).kind,
+                yield {"kind": population.draw(np.random.default_rng([self.seed, i])).scene_type,
                        "snr": self._cut(seen.clean[k], 1).max() / sky, "sky": sky,
                        "empty": hr.max() < LEAST * sky, "lr": self._cut(seen.lr[k], 1),
                        "hr": hr, "sigma": self._cut(seen.sigma[k], 1),

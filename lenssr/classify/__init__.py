@@ -14,7 +14,7 @@ _INTERNAL = {
         "calibration_error", "domain_distance", "feature_domain", "find_temperature",
         "open_classifier", "probabilities"],
     "._experiment": [
-        "CLASSES", "RESTORERS", "Restorations", "TEST_SEED", "TrainingPlan",
+        "RESTORERS", "Restorations", "TEST_SEED", "TrainingPlan",
         "_without_folders", "lens_images", "restore_consistently", "restorer_from_method",
         "restorer_from_weights"],
     "._scores": [

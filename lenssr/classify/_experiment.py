@@ -31,7 +31,7 @@ from lenssr.methods import (
     discrepancy_variance,
     make_method,
 )
-from lenssr.simulate import PairSeries, find_preset
+from lenssr.simulate import CLASSES, PairSeries, find_preset
 from lenssr.train import Recipe, fit, recipe_difference
 from lenssr.weights import find_weights, is_shipped, read_card, shipped_weights
 
@@ -44,7 +44,7 @@ def lens_images(batch):
     Return the observed images of a batch of pairs as `~lenssr.image.LensImage`, and their
     truths.
     """
-    sky = batch.seen.electrons.double().numpy()
+    sky = batch.observation.sky_electrons.double().numpy()
     scale = batch.truth.shape[-1] // batch.lr.shape[-1]
     images = []
     for k, unit in enumerate(sky):
@@ -114,7 +114,6 @@ class Restorations:
                     for label, restorer in self.restorers.items()}
 
 
-CLASSES = ("no_sub", "cdm", "axion")
 
 RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
 """On what substructure networks that restore are trained: a name, and classes."""

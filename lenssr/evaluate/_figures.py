@@ -165,7 +165,7 @@ def plot_catalog(catalog, n=12, columns=6, figure=None):
             axes[axis_index, column].imshow(
                 np.arcsinh(values / (STRETCH_NOISE * noise)), origin="lower", cmap="magma", vmin=low,
                 vmax=top, interpolation="nearest")
-        lines = [str(k), *(str(pair.truth[name]) for name in ("kind", "substructure")
+        lines = [str(k), *(str(pair.truth[name]) for name in ("scene_type", "substructure")
                            if name in pair.truth)]
         axes[2 * row, column].set_title(" ".join(lines), fontsize=8)
     return figure

@@ -13,6 +13,7 @@ from astropy import units as u
 from lenssr._validation import check_positive_int
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import LensImage, expand_mask, flux_convention, parse_image, sigma_from
+from lenssr.simulate import CLASSES
 
 
 class WarningSummary:
@@ -139,7 +140,6 @@ def edge_level(image):
 EXPERIMENTS = {"clean": "deeplense-clean", "noisy": "deeplense-noisy", "observed": "observed-like"}
 """The published experiments, and the presets of `lenssr.simulate` that stand for them."""
 
-CLASSES = ("no_sub", "cdm", "axion")
 
 
 @dataclass

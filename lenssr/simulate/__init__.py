@@ -31,11 +31,11 @@ _INTERNAL = {
     "._pair": ["SceneSeries", "make_ccd"],
     "._population": ["SCENE_TYPES", "SceneModel", "sersic_parameters"],
     "._presets": ["find_preset"],
-    "._scene": ["lines_as_points", "ray_shooting"],
+    "._scene": ["lines_as_points", "ray_shooting", "wave_deflection"],
     "._series": ["PairSeries", "SUBPIXELS", "draw_model"],
-    "._substructure": ["add_substructure", "parse_substructure"],
-    "._substructure_priors": ["truncated_nfw", "wave_deflection", "wave_mass"],
-    "._torch_scene": ["_shoot"],
+    "._substructure": ["CLASSES", "add_substructure", "parse_substructure", "wave_mass"],
+    "._substructure_priors": ["truncated_nfw"],
+    "._torch_scene": ["shoot_rays_batch"],
 }
 
 __all__ = [name for names in _PUBLIC.values() for name in names]

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from lenssr._validation import check_index, check_nonnegative_int, check_positive_int
 from lenssr.simulate._catalog_chunks import (
     CHUNK_SIZE,
-    DEFAULT_CLASSES,
     CatalogSpec,
     is_made,
     make_chunk,
@@ -30,6 +29,7 @@ from lenssr.simulate._instrument import Defects, Instrument
 from lenssr.simulate._pair import TRUTH_COLUMNS, assemble_pair
 from lenssr.simulate._population import Population, SceneModel
 from lenssr.simulate._presets import find_preset
+from lenssr.simulate._substructure import CLASSES
 from lenssr.simulate._substructure_priors import RandomField, Subhalos, Vortex
 
 
@@ -100,7 +100,7 @@ class DamagedChunk(ValueError):
 PRIOR_CLASSES = {kind.__name__: kind for kind in (Subhalos, Vortex, RandomField)}
 
 
-def simulate_catalog(path, n, preset="hsc-hst", *, substructure=DEFAULT_CLASSES, instrument=None,
+def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrument=None,
                      population=None, scale=2, size=None, target_noise=None, seed=0,
                      engine="lenstronomy", workers=1, client=None, progress=True):
     """

@@ -116,7 +116,6 @@ def merge_truths(path, n_chunks):
 
 
 FORMAT_VERSION = 1
-DEFAULT_CLASSES = ("no_sub", "cdm", "axion")
 RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
 
 

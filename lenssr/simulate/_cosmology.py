@@ -1,4 +1,4 @@
-"""From masses and velocities to angles on the sky, by angular-diameter distances."""
+"""Angles of lenses from masses, velocities and lengths, by angular-diameter distances."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -7,30 +7,31 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-SPEED_OF_LIGHT = const.c.to_value(u.km / u.s)  # km/s
-ARCSEC_PER_RADIAN = 180 * 3600 / np.pi  # arcsec
-# C^2 / (4 pi G), solar masses per Mpc.
-FOCUSING_MASS = (const.c**2 / (4 * np.pi * const.G)).to_value(u.Msun / u.Mpc)
+SPEED_OF_LIGHT = const.c.to_value(u.km / u.s)
+ARCSEC_PER_RADIAN = 180 * 3600 / np.pi
+# c^2 / (4 pi G) in solar masses per Mpc. The constants of lenstronomy's LensCosmo differ from the
+# IAU values by 1e-4.
+C2_OVER_4PI_G = (const.c**2 / (4 * np.pi * const.G)).to_value(u.Msun / u.Mpc)
 
 
 def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
     r"""
-    Einstein radius of a singular isothermal sphere.
+    Return the Einstein radius of a singular isothermal sphere, in arcsec.
 
     Parameters
     ----------
     sigma_v : float, array or `~astropy.units.Quantity`
         Velocity dispersion along the line of sight, km/s.
     z_lens, z_source : float
-        Redshifts.
+        Redshifts of the lens and the source.
     cosmology : `~astropy.cosmology.FLRW` or str, optional
-        A cosmology, or the name of one of `astropy.cosmology`; by default
+        Cosmology, or the name of a cosmology of `astropy.cosmology`; by default
         `~astropy.cosmology.Planck18`.
 
     Returns
     -------
     theta_e : `~astropy.units.Quantity`
-        In arcsec, of the shape of ``sigma_v``.
+        Einstein radius in arcsec, in the shape of ``sigma_v``.
 
     Raises
     ------
@@ -48,29 +49,31 @@ def einstein_radius(sigma_v, z_lens, z_source, cosmology=None):
     >>> einstein_radius(220, 0.5, 1.0)
     <Quantity 0.59573304 arcsec>
     """
-    velocity = not_negative("sigma_v", sigma_v, u.km / u.s)
+    velocity = check_nonnegative("sigma_v", sigma_v, u.km / u.s)
     return einstein_radius_arcsec(velocity.value, z_lens, z_source, cosmology) * u.arcsec
 
 
 def einstein_radius_arcsec(sigma_v, z_lens, z_source, cosmology=None):
-    """The same in plain numbers, of km/s and arcsec: units are slow where scenes are drawn."""
-    _, source_distance, between = _distances(z_lens, z_source, cosmology)
-    return 4 * np.pi * (sigma_v / SPEED_OF_LIGHT) ** 2 * (between / source_distance) * ARCSEC_PER_RADIAN
+    """Return the Einstein radius in arcsec of a dispersion in km/s; floats, for speed."""
+    _, d_source, d_between = _distances(z_lens, z_source, cosmology)
+    return 4 * np.pi * (sigma_v / SPEED_OF_LIGHT) ** 2 * (d_between / d_source) * ARCSEC_PER_RADIAN
 
 
 def critical_surface_density(z_lens, z_source, cosmology=None):
     r"""
-    Mass per solid angle of the sky at which a sheet of matter focuses the source.
+    Return the critical surface mass density of a lens, per solid angle.
 
     Parameters
     ----------
-    z_lens, z_source, cosmology
-        As for `einstein_radius`.
+    z_lens, z_source : float
+        Redshifts of the lens and the source.
+    cosmology : `~astropy.cosmology.FLRW` or str, optional
+        Cosmology, as for `einstein_radius`.
 
     Returns
     -------
     density : `~astropy.units.Quantity`
-        In solar masses per square arcsecond.
+        Solar masses per square arcsecond.
 
     Raises
     ------
@@ -80,27 +83,34 @@ def critical_surface_density(z_lens, z_source, cosmology=None):
     Notes
     -----
     :math:`\Sigma_{cr} = c^2 D_s / (4 \pi G D_l D_{ls})` (Narayan & Bartelmann,
-    arXiv:astro-ph/9606001), times :math:`D_l^2` to be per solid angle.
+    arXiv:astro-ph/9606001), multiplied by :math:`D_l^2`.
+
+    Examples
+    --------
+    >>> from lenssr.simulate import critical_surface_density
+    >>> critical_surface_density(0.5, 1.0)
+    <Quantity 8.80387763e+10 solMass / arcsec2>
     """
-    near, source_distance, between = _distances(z_lens, z_source, cosmology)
-    return FOCUSING_MASS * source_distance * near / between / ARCSEC_PER_RADIAN**2 * u.Msun / u.arcsec**2
+    return _critical(z_lens, z_source, cosmology) * u.Msun / u.arcsec**2
 
 
 def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
     r"""
-    Einstein radius of a point mass.
+    Return the Einstein radius of a point mass, in arcsec.
 
     Parameters
     ----------
     mass : float, array or `~astropy.units.Quantity`
-        Solar masses.
-    z_lens, z_source, cosmology
-        As for `einstein_radius`.
+        Mass in solar masses.
+    z_lens, z_source : float
+        Redshifts of the lens and the source.
+    cosmology : `~astropy.cosmology.FLRW` or str, optional
+        Cosmology, as for `einstein_radius`.
 
     Returns
     -------
     theta_e : `~astropy.units.Quantity`
-        In arcsec, of the shape of ``mass``.
+        Einstein radius in arcsec, in the shape of ``mass``.
 
     Raises
     ------
@@ -109,17 +119,23 @@ def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
 
     Notes
     -----
-    The circle within which the mean density is the critical one:
-    :math:`M = \pi \theta_E^2 \Sigma_{cr}`.
+    The mean density within the Einstein radius is the critical density:
+    :math:`M = \pi \theta_E^2 \Sigma_{cr}` (Narayan & Bartelmann, arXiv:astro-ph/9606001).
+
+    Examples
+    --------
+    >>> from lenssr.simulate import point_mass_einstein_radius
+    >>> point_mass_einstein_radius(1e10, 0.5, 1.0)
+    <Quantity 0.19014685 arcsec>
     """
-    mass = not_negative("mass", mass, u.Msun)
+    mass = check_nonnegative("mass", mass, u.Msun)
     return np.sqrt(mass / (np.pi * critical_surface_density(z_lens, z_source, cosmology)))
 
 
 @dataclass(frozen=True)
 class LensPlane:
     """
-    A lens, and what turns its masses and lengths into angles.
+    Position, Einstein radius and redshifts of a lens, with the conversions to angles.
 
     Parameters
     ----------
@@ -128,9 +144,16 @@ class LensPlane:
     x, y : float
         Centre, arcsec.
     z_lens, z_source : float
-        Redshifts.
+        Redshifts of the lens and the source.
     cosmology : `~astropy.cosmology.FLRW` or str, optional
-        By default `~astropy.cosmology.Planck18`.
+        Cosmology; by default `~astropy.cosmology.Planck18`.
+
+    Examples
+    --------
+    >>> from lenssr.simulate import LensPlane
+    >>> plane = LensPlane(1.0, 0.0, 0.0, 0.5, 1.0)
+    >>> f"{plane.mass:.3g} solar masses, {plane.kpc_per_arcsec:.2f} kpc per arcsec"
+    '2.77e+11 solar masses, 6.29 kpc per arcsec'
     """
 
     theta_e: float
@@ -143,33 +166,32 @@ class LensPlane:
     @cached_property
     def critical(self):
         """Critical surface density, solar masses per square arcsecond."""
-        near, source_distance, between = _distances(self.z_lens, self.z_source, self.cosmology)
-        return FOCUSING_MASS * source_distance * near / between / ARCSEC_PER_RADIAN**2
+        return _critical(self.z_lens, self.z_source, self.cosmology)
 
     @property
     def mass(self):
-        """Solar masses within the Einstein radius."""
+        """Mass within the Einstein radius, solar masses."""
         return np.pi * self.theta_e**2 * self.critical
 
     @cached_property
     def kpc_per_arcsec(self):
-        """Length at the lens that one arcsecond spans, kpc."""
+        """Length at the lens that one arcsecond subtends, kpc."""
         return _distances(self.z_lens, self.z_source, self.cosmology)[0] * 1e3 / ARCSEC_PER_RADIAN
 
     @cached_property
     def cosmic_density(self):
         """Critical density of the universe at the lens, solar masses per cubic kpc."""
-        density = known_cosmology(self.cosmology).critical_density(self.z_lens)
+        density = find_cosmology(self.cosmology).critical_density(self.z_lens)
         return density.to_value(u.Msun / u.kpc**3)
 
     @property
     def h(self):
-        """Hubble constant in units of 100 km/s/Mpc."""
-        return known_cosmology(self.cosmology).h
+        """Hubble constant, 100 km/s/Mpc."""
+        return find_cosmology(self.cosmology).h
 
 
-def known_cosmology(cosmology):
-    """The cosmology of a name; Planck18 for None."""
+def find_cosmology(cosmology):
+    """Return a cosmology itself, or the `astropy.cosmology` of a name; `None` is Planck18."""
     if not isinstance(cosmology, str | None):
         return cosmology
     from astropy.cosmology import realizations
@@ -180,38 +202,43 @@ def known_cosmology(cosmology):
     return getattr(realizations, cosmology or "Planck18")
 
 
+def check_nonnegative(name, value, unit=u.one):
+    """Return a number or an array as a Quantity; `ValueError` if negative or not finite."""
+    quantity = u.Quantity(value, unit)
+    if not (np.isfinite(quantity).all() and (quantity >= 0).all()):
+        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+    return quantity
+
+
+def _critical(z_lens, z_source, cosmology):
+    d_lens, d_source, d_between = _distances(z_lens, z_source, cosmology)
+    return C2_OVER_4PI_G * d_source * d_lens / d_between / ARCSEC_PER_RADIAN**2
+
+
 def _distances(z_lens, z_source, cosmology):
-    """Angular-diameter distances in Mpc: to the lens, to the source, between them."""
+    """Return angular-diameter distances in Mpc: to the lens, to the source, between the two."""
     for name, value in (("z_lens", z_lens), ("z_source", z_source)):
         if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
     if z_source <= z_lens:
         raise ValueError(f"`z_source` must be beyond `z_lens` ({z_lens:g}), got {z_source:g}")
     if isinstance(cosmology, str | None):
-        return _distances_of_name(float(z_lens), float(z_source), cosmology)
-    return _integrated(z_lens, z_source, cosmology)
+        return _named_distances(float(z_lens), float(z_source), cosmology)
+    return _integrated_distances(z_lens, z_source, cosmology)
 
 
 @lru_cache(maxsize=1024)
-def _distances_of_name(z_lens, z_source, name):
-    # Asked for again and again within a lens, and by all lenses of fixed redshifts.
-    return _integrated(z_lens, z_source, known_cosmology(name))
+def _named_distances(z_lens, z_source, name):
+    # Each lens asks several times, and lenses of fixed redshifts share the distances.
+    return _integrated_distances(z_lens, z_source, find_cosmology(name))
 
 
-def _integrated(z_lens, z_source, cosmology):
-    # From one redshift each, as the way to ask astropy for two differs between its releases:
-    # Hogg (arXiv:astro-ph/9905116), eq. 19.
+def _integrated_distances(z_lens, z_source, cosmology):
+    # From distances to one redshift, because astropy's function of two redshifts changed its name
+    # between releases: Hogg (arXiv:astro-ph/9905116), eq. 19.
     lens, source = (cosmology.comoving_transverse_distance(z).to_value(u.Mpc)
                     for z in (z_lens, z_source))
     curvature = cosmology.Ok0 / cosmology.hubble_distance.to_value(u.Mpc) ** 2
     between = (source * np.sqrt(1 + curvature * lens**2)
                - lens * np.sqrt(1 + curvature * source**2))
     return lens / (1 + z_lens), source / (1 + z_source), between / (1 + z_source)
-
-
-def not_negative(name, value, unit=u.one):
-    """A number or an array as a Quantity, refused if any of it is negative."""
-    quantity = u.Quantity(value, unit)
-    if not (np.isfinite(quantity).all() and (quantity >= 0).all()):
-        raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
-    return quantity

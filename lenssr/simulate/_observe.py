@@ -1,4 +1,11 @@
-"""How scenes are observed: seeing, depth and noise, for whole batches in torch."""
+"""
+Observation of scenes: PSF, pixels and noise, for batches in torch.
+
+A scene is a grid of point fluxes, so that both images of a pair are exact sums over it: the target
+with its Gaussian PSF sampled at the pixel centres, the observed image with optics and pixel
+response. Convolutions are computed in Fourier space. Fluxes are per fine-grid area of one input
+pixel: a constant scene has the same constant value in both images.
+"""
 
 import math
 from dataclasses import dataclass
@@ -8,76 +15,64 @@ import torch
 
 from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, WIENER_FLOOR, psf_centroid, psf_fwhm
 
+PSF_RADIUS = 15     # input pixels from the centre at which a simulated PSF ends
+TAPER_START = 0.8   # fraction of this radius at which the wings begin to fade
+MAX_PSF_SHEAR = 3   # standard deviations to which the ellipticity of the PSF is limited
+
 
 class BatchRandom:
-    """From one generator for the whole batch."""
+    """Random numbers of ``batch`` pairs, drawn from one `torch.Generator`."""
 
     def __init__(self, generator, batch, device=None):
         self.generator, self.batch, self.device = generator, batch, device
 
     def uniform(self, low, high):
-        """Uniform numbers, shape ``(batch,)``."""
+        """Return uniform numbers, shape ``(batch,)``."""
         unit = torch.rand(self.batch, generator=self.generator, device=self.device)
         return low + (high - low) * unit
 
     def normal(self, *shape):
-        """Standard normal numbers, shape ``(batch, *shape)``."""
+        """Return standard normal numbers, shape ``(batch, *shape)``."""
         return torch.randn(self.batch, *shape, generator=self.generator, device=self.device)
 
     def integers(self, high, *shape):
-        """Integers below ``high``, shape ``(batch, *shape)``."""
+        """Return integers below ``high``, shape ``(batch, *shape)``."""
         return torch.randint(high, (self.batch, *shape), generator=self.generator,
                              device=self.device)
 
 
 class SeriesRandom:
-    """From a generator for each pair: a pair does not depend on the others in its batch."""
+    """Random numbers drawn from one numpy generator per pair, independent of the batch."""
 
     def __init__(self, rngs, dtype=torch.float64, device=None):
         self.rngs, self.dtype, self.device = list(rngs), dtype, device
         self.batch = len(self.rngs)
 
-    def _tensor(self, draw, dtype=None):
+    def _stack(self, draw, dtype=None):
         array = np.stack([draw(rng) for rng in self.rngs])
         return torch.as_tensor(array, dtype=dtype or self.dtype, device=self.device)
 
     def uniform(self, low, high):
-        """Uniform numbers, shape ``(batch,)``."""
-        return low + (high - low) * self._tensor(lambda rng: rng.random())
+        """Return uniform numbers, shape ``(batch,)``."""
+        return low + (high - low) * self._stack(lambda rng: rng.random())
 
     def normal(self, *shape):
-        """Standard normal numbers, shape ``(batch, *shape)``."""
-        return self._tensor(lambda rng: rng.standard_normal(shape))
+        """Return standard normal numbers, shape ``(batch, *shape)``."""
+        return self._stack(lambda rng: rng.standard_normal(shape))
 
     def integers(self, high, *shape):
-        """Integers below ``high``, shape ``(batch, *shape)``."""
-        return self._tensor(lambda rng: rng.integers(high, size=shape or None), torch.int64)
-
-
-PSF_RADIUS = 15  # input pixels at which a simulated PSF ends
-TAPER_START = 0.8  # fraction of the PSF radius at which the wings begin to fade
-
-
-def moffat(n, fwhm, beta, e1, e2, device=None, reach=math.inf):
-    """Moffat profiles on an ``(n, n)`` grid, wrapped so that the centre is pixel (0, 0)."""
-    axis = torch.fft.fftfreq(n, 1.0 / n, device=device)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    fwhm, beta, e1, e2 = (v.reshape(-1, 1, 1) for v in (fwhm, beta, e1, e2))
-    norm = torch.sqrt(1 - e1**2 - e2**2)
-    r2 = ((1 - e1) * x**2 - 2 * e2 * x * y + (1 + e1) * y**2) / norm
-    gaussian = torch.isinf(beta)
-    profile = torch.exp(-4 * math.log(2) * r2 / fwhm**2) if gaussian.any() else r2
-    if not gaussian.all():
-        alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
-        profile = torch.where(gaussian, profile, (1 + r2 / alpha2) ** (-beta))
-    if math.isfinite(reach):
-        taper = (torch.hypot(x, y) / reach - TAPER_START) / (1 - TAPER_START)
-        profile = profile * (1 + torch.cos(math.pi * taper.clamp(0, 1))) / 2
-    return profile / profile.sum(dim=(-2, -1), keepdim=True)
+        """Return integers below ``high``, shape ``(batch, *shape)``."""
+        return self._stack(lambda rng: rng.integers(high, size=shape or None), torch.int64)
 
 
 class Optics:
-    """Both views of a batch of scenes."""
+    """
+    Fourier transforms of batches of scenes, and both images of each scene.
+
+    ``n`` is the side of the fine grid, ``scale`` the number of output pixels and ``fine`` the
+    number of fine pixels per output pixel. ``psf_side`` is the odd side in input pixels of kernels
+    that hold all light of a simulated PSF.
+    """
 
     def __init__(self, n, scale, fine, device=None):
         if n % (scale * fine):
@@ -89,7 +84,12 @@ class Optics:
         self.fx = torch.fft.rfftfreq(n, device=device).reshape(1, -1)
 
     def transform(self, scenes, points=None):
-        """Fourier transform of scenes and their point sources."""
+        """
+        Return the Fourier transform of scenes and point sources.
+
+        ``scenes`` has the flux per fine pixel, shape ``(batch, n, n)``; ``points`` the fine-pixel
+        ``x``, ``y`` and the flux (zero: no source), shape ``(batch, k, 3)``.
+        """
         spectrum = torch.fft.rfft2(scenes)
         if points is not None and points.shape[1]:
             x, y, flux = (points[..., i].reshape(*points.shape[:2], 1) for i in range(3))
@@ -99,35 +99,41 @@ class Optics:
         return spectrum
 
     def psf_transfer(self, psf):
-        """Transfer function of optics ``psf``, wrapped as `moffat` gives it."""
+        """Return the transfer function of optics, from a wrapped profile of `moffat`."""
         box = torch.sinc(self.fx) * torch.sinc(self.fy)
         return torch.fft.rfft2(psf) * box
 
-    def measured_transfer(self, kernel, step):
-        """Transfer function of optics of which an effective PSF was measured."""
-        # Where the parser of images, too, takes its centre to be.
+    def kernel_transfer(self, kernel, step):
+        """
+        Return the transfer function of a measured effective PSF.
+
+        ``kernel`` (optics and pixel response) has pixels of ``step`` fine pixels and odd sides; it
+        is centred on its core and normalized to a sum of one.
+        """
+        # The parser of images uses the same centroid.
         centre = psf_centroid(np.asarray(kernel, float))
         kernel = torch.as_tensor(np.asarray(kernel, float), device=self.device)
         kernel = kernel / kernel.sum()
         waves = []
         for dim, f in ((0, self.fy.ravel()), (1, self.fx.ravel())):
-            coordinate = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
-            coordinate = coordinate - centre[dim]
+            position = torch.arange(kernel.shape[dim], dtype=kernel.dtype, device=self.device)
+            position = position - centre[dim]
             f = f.to(kernel.dtype)
-            # The kernel knows nothing beyond the Nyquist frequency of its pixels; they are
-            # undone, and the fine pixel comes in their place.
-            known = (f.abs() * step <= 0.5) * torch.sinc(f) / torch.sinc(step * f)
-            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * coordinate) * known[:, None])
+            # The kernel has no power beyond the Nyquist frequency of its pixels. Its pixel
+            # response is divided out and replaced by the response of the fine pixel.
+            response = (f.abs() * step <= 0.5) * torch.sinc(f) / torch.sinc(step * f)
+            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * position)
+                         * response[:, None])
         return waves[0] @ kernel.to(waves[0].dtype) @ waves[1].T
 
-    def blurred(self, spectrum, transfer):
-        """Image through the optics in input pixels, shape ``(batch, n/bin, n/bin)``."""
+    def observed_image(self, spectrum, transfer):
+        """Return the image through the optics in input pixels, ``(batch, n/bin, n/bin)``."""
         fine = torch.fft.irfft2(spectrum * transfer, s=(self.n, self.n))
         side = self.n // self.bin
         return fine.reshape(-1, side, self.bin, side, self.bin).sum(dim=(2, 4))
 
-    def sharp(self, spectrum):
-        """Noise-free image at the target resolution, shape ``(batch, n/fine, n/fine)``."""
+    def target_image(self, spectrum):
+        """Return the noise-free image of the target resolution, ``(batch, n/fine, n/fine)``."""
         sigma = TARGET_FWHM / FWHM_PER_SIGMA * self.fine
         gauss = torch.exp(-2 * (math.pi * sigma) ** 2 * (self.fx**2 + self.fy**2))
         # Pixel centres of the output lie (fine - 1) / 2 fine pixels from the first centre.
@@ -135,21 +141,13 @@ class Optics:
         image = torch.fft.irfft2(spectrum * gauss * shift, s=(self.n, self.n))
         return image[..., :: self.fine, :: self.fine] * self.bin**2
 
-    def _pixel(self):
-        """What the input pixel adds to a transfer function, which holds the fine pixel's box."""
-        comb = 1.0
-        for f in (self.fy, self.fx):
-            k = torch.arange(self.bin, device=self.device) - (self.bin - 1) / 2
-            comb = comb * torch.cos(2 * math.pi * f[..., None] * k).mean(-1)
-        return comb
-
     def relative_kernel(self, transfer):
-        """What `lenssr.image._kernels.relative_kernel` finds of a PSF, of its transfer function."""
+        """Return the kernels of `lenssr.image.relative_kernel`, from transfer functions."""
         n, s = self.n // self.fine, self.scale
-        # Centres of output pixels lie half a pixel off those of the input's at even scales.
+        # Centres of output pixels lie half a pixel off the centres of input pixels at even scales.
         shift = 0.5 * self.fine * (1 - s % 2)
         shift = torch.exp(2j * math.pi * shift * (self.fy + self.fx))
-        fine = torch.fft.irfft2(transfer * self._pixel() * shift, s=(self.n, self.n))
+        fine = torch.fft.irfft2(transfer * self._pixel_response() * shift, s=(self.n, self.n))
         fy = torch.fft.fftfreq(n, device=self.device).reshape(-1, 1)
         fx = torch.fft.rfftfreq(n, device=self.device).reshape(1, -1)
         target = torch.exp(-2 * (math.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * (fy**2 + fx**2))
@@ -163,37 +161,61 @@ class Optics:
         return (phases / phases.sum(dim=(-4, -2), keepdim=True)).flatten(-4, -3).flatten(-2, -1)
 
     def effective_psf(self, transfer):
-        """PSF with the pixel response on the grid of input pixels, odd, of sum one."""
-        fine = torch.fft.irfft2(transfer * self._pixel(), s=(self.n, self.n))
+        """Return the PSF with pixel response on input pixels, of odd side and of sum one."""
+        fine = torch.fft.irfft2(transfer * self._pixel_response(), s=(self.n, self.n))
         psf = torch.fft.fftshift(fine[..., :: self.bin, :: self.bin], dim=(-2, -1))
         centre, half = psf.shape[-1] // 2, self.psf_side // 2
         part = slice(centre - half, centre + half + 1)
         psf = psf[..., part, part]
         return psf / psf.sum(dim=(-2, -1), keepdim=True)
 
+    def _pixel_response(self):
+        """Return the transfer function of an input pixel relative to a fine pixel."""
+        comb = 1.0
+        for f in (self.fy, self.fx):
+            k = torch.arange(self.bin, device=self.device) - (self.bin - 1) / 2
+            comb = comb * torch.cos(2 * math.pi * f[..., None] * k).mean(-1)
+        return comb
+
 
 @dataclass
 class ObservedBatch:
-    """A batch of observed scenes, in flux per input pixel."""
+    """
+    Batch of observed scenes, in flux per input pixel.
+
+    ``lr`` has the noisy images ``(batch, m, m)``, ``sigma`` the standard deviation of their noise,
+    and ``clean`` the images without noise, pedestal and defects; ``hr`` is the noise-free target,
+    ``(batch, scale m, scale m)``. Of each image, shape ``(batch,)``: ``sky_rms``, the sky noise (also
+    where the noise is left out), and ``sky_electrons``, the same in electrons; ``snr``, the peak of
+    ``clean`` over ``sky_rms`` (infinite without noise, zero without light); ``pedestal``, the
+    constant added to ``lr``; ``fwhm`` of the optics, or of a measured PSF, in input pixels;
+    ``kernel_width``, the width of the kernel that correlates the noise, input pixels. ``transfer``
+    has the transfer functions of the optics.
+    """
 
     lr: torch.Tensor
     sigma: torch.Tensor
     clean: torch.Tensor
     hr: torch.Tensor
-    sky: torch.Tensor
-    electrons: torch.Tensor
+    sky_rms: torch.Tensor
+    sky_electrons: torch.Tensor
     snr: torch.Tensor
     pedestal: torch.Tensor
     transfer: torch.Tensor
     fwhm: torch.Tensor
-    correlation: torch.Tensor
+    kernel_width: torch.Tensor
 
 
 def observe_batch(instrument, optics, scenes, points, draws):
-    """Observe a batch under conditions drawn from an instrument's ranges."""
+    """
+    Observe a batch under conditions drawn from the ranges of an instrument.
+
+    ``scenes`` and ``points`` are those of `Optics.transform`; ``draws`` is a `BatchRandom` or a
+    `SeriesRandom`. Returns an `ObservedBatch`.
+    """
     transfer, fwhm = _draw_psf(instrument, optics, draws)
     spectrum = optics.transform(scenes, points)
-    clean, hr = optics.blurred(spectrum, transfer), optics.sharp(spectrum)
+    clean, hr = optics.observed_image(spectrum, transfer), optics.target_image(spectrum)
     peak = clean.abs().amax(dim=(1, 2))
     if instrument.zero_point is None:
         snr = _log_uniform(draws, *instrument.snr)
@@ -210,8 +232,8 @@ def observe_batch(instrument, optics, scenes, points, draws):
         noise, sigma = torch.zeros_like(clean), torch.zeros_like(clean)
         width, snr = torch.zeros_like(peak), torch.full_like(peak, math.inf)
     else:
-        # With n electrons of noise from the sky, a signal of r times that noise adds a
-        # variance of r n electrons to n**2.
+        # With n electrons of sky noise, a signal of r times the sky noise adds a variance of r n
+        # electrons to n**2.
         ratio = clean.clamp(min=0) / sky.reshape(-1, 1, 1)
         sigma = sky.reshape(-1, 1, 1) * torch.sqrt(1 + ratio / depth.reshape(-1, 1, 1))
         noise, width = _draw_noise(instrument, clean, sky.reshape(-1, 1, 1), sigma, draws)
@@ -221,60 +243,35 @@ def observe_batch(instrument, optics, scenes, points, draws):
         pedestal = sky * draws.uniform(*instrument.pedestal)
     lr = clean + noise + pedestal.reshape(-1, 1, 1)
     return ObservedBatch(lr, sigma, clean, hr, sky, depth, snr, pedestal, transfer,
-                       fwhm / optics.bin, width)
+                         fwhm / optics.bin, width)
 
 
-def _log_uniform(draws, low, high):
-    return torch.exp(draws.uniform(*torch.tensor([low, high]).log().tolist()))
+def moffat(n, fwhm, beta, e1, e2, device=None, radius=math.inf):
+    """
+    Return Moffat profiles ``(batch, n, n)`` of sum one, wrapped so that the centre is (0, 0).
 
-
-def _draw_psf(instrument, optics, draws):
-    """Transfer functions of the optics and their FWHM in fine pixels."""
-    fine_pixel = instrument.pixel_scale / optics.bin
-    if instrument.kernels:
-        step = instrument.kernel_scale / fine_pixel
-        kernels = [instrument.kernels[k] for k in draws.integers(len(instrument.kernels))]
-        fwhm = torch.tensor([step * psf_fwhm(kernel) for kernel in kernels])
-        return torch.stack([optics.measured_transfer(k, step) for k in kernels]), fwhm.to(
-            optics.device)
-    fwhm = draws.uniform(*instrument.seeing) / fine_pixel
-    e1, e2 = (instrument.ellipticity * draws.normal().clamp(-3, 3) for _ in range(2))
-    beta = 1 / draws.uniform(*(1 / b for b in instrument.beta))
-    profile = moffat(optics.n, fwhm, beta, e1, e2, optics.device,
-                     reach=(optics.psf_side // 2) * optics.bin)
-    return optics.psf_transfer(profile), fwhm
-
-
-def _draw_noise(instrument, clean, sky, sigma, draws):
-    """Noise of an image, and the width of the kernel that correlates it (input pixels)."""
-    if instrument.skies is not None:
-        # The photons of the sources come on top of a sky that is real.
-        stamps = torch.as_tensor(instrument.skies, dtype=clean.dtype, device=clean.device)
-        photons = (sigma**2 - sky**2).clamp(min=0).sqrt() * draws.normal(*clean.shape[1:])
-        return sky * _cut_skies(stamps, clean.shape[-1], draws) + photons, torch.zeros_like(
-            sky.ravel())
-    width = torch.where(draws.uniform(0, 1) < instrument.p_correlated_noise,
-                        draws.uniform(*instrument.correlation), 0.0)
-    return sigma * correlate_noise(draws.normal(*clean.shape[1:]), width), width
-
-
-def _cut_skies(stamps, side, draws):
-    """Squares of real skies, at random places, turned and mirrored."""
-    room = stamps.shape[-1] - side
-    if room < 0:
-        raise ValueError(f"`size` must leave images, margins included, of at most "
-                         f"{stamps.shape[-1]} pixels, the side of the skies, got {side}")
-    number, turn = draws.integers(len(stamps)), draws.integers(8)
-    y, x = draws.integers(room + 1), draws.integers(room + 1)
-    cuts = []
-    for k, t, i, j in zip(*(v.tolist() for v in (number, turn, y, x))):
-        cut = torch.rot90(stamps[k, i: i + side, j: j + side], t % 4, (0, 1))
-        cuts.append(cut.flip(1) if t >= 4 else cut)
-    return torch.stack(cuts)
+    ``fwhm`` (fine pixels), exponent ``beta`` and ellipticity have shape ``(batch,)``. Moffat
+    (1969A&A.....3..455M), and a Gaussian for an infinite exponent; the shear conserves the area.
+    The profile ends at ``radius`` fine pixels, and its wings fade to zero before, by a half cosine.
+    """
+    axis = torch.fft.fftfreq(n, 1.0 / n, device=device)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    fwhm, beta, e1, e2 = (v.reshape(-1, 1, 1) for v in (fwhm, beta, e1, e2))
+    norm = torch.sqrt(1 - e1**2 - e2**2)
+    r2 = ((1 - e1) * x**2 - 2 * e2 * x * y + (1 + e1) * y**2) / norm
+    gaussian = torch.isinf(beta)
+    profile = torch.exp(-4 * math.log(2) * r2 / fwhm**2) if gaussian.any() else r2
+    if not gaussian.all():
+        alpha2 = (fwhm / 2) ** 2 / (2 ** (1 / beta) - 1)
+        profile = torch.where(gaussian, profile, (1 + r2 / alpha2) ** (-beta))
+    if math.isfinite(radius):
+        taper = (torch.hypot(x, y) / radius - TAPER_START) / (1 - TAPER_START)
+        profile = profile * (1 + torch.cos(math.pi * taper.clamp(0, 1))) / 2
+    return profile / profile.sum(dim=(-2, -1), keepdim=True)
 
 
 def correlate_noise(white, width):
-    """White noise ``(batch, m, m)`` made correlated by a Gaussian, variance kept."""
+    """Convolve white noise ``(batch, m, m)`` with Gaussians of ``width``; variance conserved."""
     if not width.any():
         return white
     fy = torch.fft.fftfreq(white.shape[-2], device=white.device).reshape(1, -1, 1)
@@ -286,7 +283,57 @@ def correlate_noise(white, width):
 
 
 def kernel_neighbour_correlation(width, side=64):
-    """Correlation of the noise of neighbouring pixels that `correlate` gives, ``(batch,)``."""
+    """Return the correlation of neighbouring pixels after `correlate_noise`, ``(batch,)``."""
     f = torch.fft.fftfreq(side, device=width.device)
     power = torch.exp(-4 * (torch.pi * width[:, None] * f) ** 2)
     return (power * torch.cos(2 * torch.pi * f)).sum(-1) / power.sum(-1)
+
+
+def _log_uniform(draws, low, high):
+    return torch.exp(draws.uniform(*torch.tensor([low, high]).log().tolist()))
+
+
+def _draw_psf(instrument, optics, draws):
+    """Return transfer functions of the optics and their FWHM in fine pixels."""
+    fine_pixel = instrument.pixel_scale / optics.bin
+    if instrument.kernels:
+        step = instrument.kernel_scale / fine_pixel
+        kernels = [instrument.kernels[k] for k in draws.integers(len(instrument.kernels))]
+        fwhm = torch.tensor([step * psf_fwhm(kernel) for kernel in kernels])
+        transfer = torch.stack([optics.kernel_transfer(k, step) for k in kernels])
+        return transfer, fwhm.to(optics.device)
+    fwhm = draws.uniform(*instrument.seeing) / fine_pixel
+    e1, e2 = (instrument.ellipticity * draws.normal().clamp(-MAX_PSF_SHEAR, MAX_PSF_SHEAR)
+              for _ in range(2))
+    beta = 1 / draws.uniform(*(1 / b for b in instrument.beta))
+    profile = moffat(optics.n, fwhm, beta, e1, e2, optics.device,
+                         radius=(optics.psf_side // 2) * optics.bin)
+    return optics.psf_transfer(profile), fwhm
+
+
+def _draw_noise(instrument, clean, sky, sigma, draws):
+    """Return noise images and the width of the kernel that correlates them (input pixels)."""
+    if instrument.skies is not None:
+        # A real sky has its photon noise; the photon noise of the sources is added.
+        stamps = torch.as_tensor(instrument.skies, dtype=clean.dtype, device=clean.device)
+        photons = (sigma**2 - sky**2).clamp(min=0).sqrt() * draws.normal(*clean.shape[1:])
+        return (sky * _draw_skies(stamps, clean.shape[-1], draws) + photons,
+                torch.zeros_like(sky.ravel()))
+    width = torch.where(draws.uniform(0, 1) < instrument.p_correlated_noise,
+                        draws.uniform(*instrument.kernel_width), 0.0)
+    return sigma * correlate_noise(draws.normal(*clean.shape[1:]), width), width
+
+
+def _draw_skies(stamps, side, draws):
+    """Return squares of real skies at random positions, rotated and mirrored."""
+    room = stamps.shape[-1] - side
+    if room < 0:
+        raise ValueError(f"`size` must leave images, margins included, of at most "
+                         f"{stamps.shape[-1]} pixels, the side of the skies, got {side}")
+    number, turn = draws.integers(len(stamps)), draws.integers(8)
+    y, x = draws.integers(room + 1), draws.integers(room + 1)
+    cuts = []
+    for k, t, i, j in zip(*(v.tolist() for v in (number, turn, y, x))):
+        cut = torch.rot90(stamps[k, i: i + side, j: j + side], t % 4, (0, 1))
+        cuts.append(cut.flip(1) if t >= 4 else cut)
+    return torch.stack(cuts)

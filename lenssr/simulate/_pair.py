@@ -11,7 +11,7 @@ from lenssr.image import target_psf
 from lenssr.simulate._series import PairSeries
 
 TRUTH_COLUMNS = {
-    "kind": (None, "kind of scene"),
+    "scene_type": (None, "type of scene"),
     "substructure": (None, "class of dark substructure"),
     "z_lens": (None, "redshift of the lens"),
     "z_source": (None, "redshift of the source"),
@@ -42,7 +42,7 @@ TRUTH_COLUMNS = {
     "vortex_angle": (u.rad, "its position angle, from x to y"),
     "seeing": (u.arcsec, "FWHM of the optics"),
     "sky": (u.electron, "noise of the sky in a pixel"),
-    "correlation": (u.pix, "width of the kernel that correlates the noise"),
+    "kernel_width": (u.pix, "width of the kernel that correlates the noise"),
     "pedestal": (u.electron, "constant added to the observed image"),
     "snr": (None, "peak of the observed image over the noise of the sky"),
     "flux": (u.electron, "flux in the target, without noise"),
@@ -68,7 +68,7 @@ def lens_truth(model):
 def truth_row(model, unit, **observed):
     """Make a row of the truth table."""
     row = {name: np.nan for name in TRUTH_COLUMNS}
-    row |= {"kind": model.kind, "substructure": "no_sub", "galaxy": model.galaxy,
+    row |= {"scene_type": model.scene_type, "substructure": "no_sub", "galaxy": model.galaxy,
             "source_clumps": 0, "halos": 0, "halo_mass": 0.0,
             "lens_flux": unit * sum(map(sersic_flux, model.light_kwargs)),
             "star_flux": unit * sum(flux for *_, flux in model.points), **observed}
@@ -195,14 +195,15 @@ def make_pair(series, index):
 
 def truth_rows(series, batch):
     """Return the truth rows of a `PairBatch`."""
-    observed = batch.seen
-    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale, "sky": observed.electrons,
-               "correlation": observed.correlation, "pedestal": observed.pedestal * batch.unit,
+    observed = batch.observation
+    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale, "sky": observed.sky_electrons,
+               "kernel_width": observed.kernel_width,
+               "pedestal": observed.pedestal * batch.electrons_per_flux,
                "snr": observed.snr, "flux": batch.truth.sum(dim=(1, 2)),
                "target_sigma": batch.hr_sigma}
     columns = {name: column.tolist() for name, column in columns.items()}
     return [truth_row(model, unit, **{name: column[k] for name, column in columns.items()})
-            for k, (model, unit) in enumerate(zip(batch.models, batch.unit.tolist()))]
+            for k, (model, unit) in enumerate(zip(batch.models, batch.electrons_per_flux.tolist()))]
 
 
 def assemble_pair(images, model, row, series, mask=None):

@@ -56,7 +56,7 @@ class SceneImages:
         observed = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
                              blank=np.asarray(indices) >= self.scenes)
         # Without added noise, the noise unit is the noise that was omitted.
-        sigma = torch.maximum(observed.sigma, observed.sky.reshape(-1, 1, 1))
+        sigma = torch.maximum(observed.sigma, observed.sky_rms.reshape(-1, 1, 1))
         psf = pairs.optics.effective_psf(observed.transfer)
         edge, side = pairs.margin, self.data.size
 

@@ -320,9 +320,9 @@ class CachedPairs(Pairs):
         # Image networks are conditioned on PSF features, physics networks take the
         # kernel.
         psf = None if self.telescope else self.optics.effective_psf(observed.transfer)
-        batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky, psf, corner, self.data,
+        batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky_rms, psf, corner, self.data,
                            self.scale, draws, self.telescope and _telescope(
-                               self.optics, observed, observed.sigma, observed.sky))
+                               self.optics, observed, observed.sigma, observed.sky_rms))
         if not self.target_noise:
             return batch
         sigma = self.target_noise * batch.truth.abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -375,14 +375,14 @@ class OnlinePairs(Pairs):
         truth = made.truth * self.scale**2
         hr = truth if made.hr is made.truth else made.hr * self.scale**2
         corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
-        return make_batch(numbers, (made.lr, hr, truth), made.seen.electrons, made.psf, corner,
+        return make_batch(numbers, (made.lr, hr, truth), made.observation.sky_electrons, made.psf, corner,
                           self.data, self.scale, sample_rng(self.seed, numbers),
                           self.telescope and _telescope(
-                              self.series.optics, made.seen, made.sigma, made.seen.electrons))
+                              self.series.optics, made.observation, made.sigma, made.observation.sky_electrons))
 
 
 def _telescope(optics, observed, sigma, sky):
     """Return the inputs of a physics network for observed scenes."""
     # Without added noise, the noise unit is the noise that was omitted.
     return (torch.maximum(sigma, sky.reshape(-1, 1, 1)), optics.relative_kernel(observed.transfer),
-            kernel_neighbour_correlation(observed.correlation))
+            kernel_neighbour_correlation(observed.kernel_width))

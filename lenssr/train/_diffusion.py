@@ -107,7 +107,7 @@ class ResidualCache:
         observed = pairs.observe(indices, draws)
         factor = torch.exp(data.noise_error * draws.normal())
         known = draws.uniform(0, 1) < data.p_psf_known
-        unit = (observed.sky * factor).reshape(-1, 1, 1)
+        unit = (observed.sky_rms * factor).reshape(-1, 1, 1)
         low, high = pairs.margin // 2, 2 * pairs.margin - pairs.margin // 2
         corners = (low + draws.integers(high + 1 - low, 2)).tolist()
 
@@ -116,12 +116,12 @@ class ResidualCache:
                 image[y * times: (y + size) * times, x * times: (x + size) * times]
                 for image, (y, x) in zip(images, corners)])[:, None].float()
 
-        sigma = torch.maximum(observed.sigma, observed.sky.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
+        sigma = torch.maximum(observed.sigma, observed.sky_rms.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
         truth = patches(observed.hr / unit, self.scale)
         lr, sigma = apply_random_mask(patches(observed.lr / unit), patches(sigma / unit), data.p_masked, draws)
         kernel = pairs.optics.relative_kernel(observed.transfer).float()
         psf = psf_features(pairs.optics.effective_psf(observed.transfer).float()) * known[:, None]
-        correlation = kernel_neighbour_correlation(observed.correlation)
+        correlation = kernel_neighbour_correlation(observed.kernel_width)
         correlation_known = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
             0, 1).float()
         batch = Batch(lr, truth, psf, truth, list(indices),

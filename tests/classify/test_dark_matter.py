@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lenssr.classify import (
-    CLASSES,
     RESTORERS,
     SUBHALO_MASSES,
     ClassifierRecipe,
@@ -33,7 +32,7 @@ from lenssr.classify import (
 )
 from lenssr.cli import main
 from lenssr.methods import DataResidual
-from lenssr.simulate import PairSeries
+from lenssr.simulate import CLASSES, PairSeries
 from lenssr.train import Recipe
 from lenssr.weights import find_weights
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lenssr import superresolve
-from lenssr.classify import CLASSES, TEST_SEED, auc, classify, lens_images, open_classifier
+from lenssr.classify import TEST_SEED, auc, classify, lens_images, open_classifier
 from lenssr.exceptions import LensSRWarning
-from lenssr.simulate import PairSeries
+from lenssr.simulate import CLASSES, PairSeries
 
 N = 90
 RESTORED = "classifier-resnet18-sr-all"

@@ -54,7 +54,7 @@ def test_contact_sheet_draws_each_pair():
     drawn = [axis for axis in figure.axes if axis.images]
     assert len(drawn) == 8
     titles = [axis.get_title() for axis in drawn if axis.get_title()]
-    assert titles == [f"{i} {p.truth['kind']} {p.truth['substructure']}"
+    assert titles == [f"{i} {p.truth['scene_type']} {p.truth['substructure']}"
                       for i, p in enumerate(pairs[:4])]
     # One sky per unit of area: both images of a pair have the same sum on the sheet's stretch.
     low, high = (axis.images[0].get_clim() for axis in (drawn[0], drawn[3]))

@@ -12,7 +12,7 @@ from lenssr.methods import ForwardModel
 from lenssr.methods import _optimize as search
 from lenssr.simulate import Instrument, Population, simulate_pair
 
-LENSES = Population(kinds=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
+LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),
                     mass_model="SIE", arc_to_lens=(0.5, 0.5), source_offset=0.4)
 
 
@@ -114,7 +114,7 @@ def test_the_source_has_the_unit_of_the_image(result):
 
 def test_a_hole_where_too_much_was_subtracted():
     """The lens galaxy is fitted with a negative flux."""
-    pair = lens(population=replace(LENSES, kinds=(0, 1, 0, 0, 0, 0), residuals=0.0))
+    pair = lens(population=replace(LENSES, scene_fractions=(0, 1, 0, 0, 0, 0), subtraction_residuals=0.0))
     y, x = np.indices(pair.hr.shape) - (pair.hr.shape[0] - 1) / 2
     hole = -np.exp(-0.5 * (y**2 + x**2) / 2.0**2)
     seen = ForwardModel(pair.lr.psf.data, 2, pair.lr.shape).forward(hole)
@@ -142,7 +142,7 @@ def test_it_can_be_moved_onto_the_data(pair, result):
 
 
 def test_an_image_without_a_lens():
-    galaxy = Population(kinds=(0, 0, 0, 1, 0, 0), neighbours=0.0)
+    galaxy = Population(scene_fractions=(0, 0, 0, 1, 0, 0), neighbours=0.0)
     found = simulate_pair("hsc-hst", substructure="no_sub", population=galaxy, seed=3, size=24,
                           instrument=Instrument(snr=(60, 60)))
     with warnings.catch_warnings():

@@ -236,7 +236,7 @@ def test_damaged_chunk_is_named_and_made_again_alone(catalog, tmp_path, name, sp
 
 
 def test_remake_knows_own_parts(tmp_path):
-    population = Population(kinds=(0.5, 0, 0, 0.3, 0.1, 0.1), sigma_v=(180, 300))
+    population = Population(scene_fractions=(0.5, 0, 0, 0.3, 0.1, 0.1), sigma_v=(180, 300))
     instrument = replace(Instrument.named("Euclid VIS"), defects=Defects(gaps=0.5, saturation=20))
     made = simulate_catalog(
         tmp_path / "own", 18, population=population, instrument=instrument, size=8,

@@ -19,7 +19,7 @@ def solve(scene, x, y):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_as_many_images_as_the_analytical_solver_finds(seed):
-    scene = Population(kinds=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng([2, seed]))
+    scene = Population(scene_fractions=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng([2, seed]))
     source = scene.quasar["x"], scene.quasar["y"]
     x, y, magnification = solve(scene, *source)
     # Each is one.
@@ -61,7 +61,7 @@ def test_line_of_mass_far_off_is_a_point():
 
 
 def test_the_same_images_again_and_none_where_there_are_none():
-    scene = Population(kinds=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng(5))
+    scene = Population(scene_fractions=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng(5))
     first, again = (solve(scene, 0.1, 0.2) for _ in range(2))
     for a, b in zip(first, again):
         np.testing.assert_array_equal(a, b)

@@ -96,7 +96,7 @@ def test_noise_is_as_declared():
     scenes[:, 40:56, 40:56] = 1 / 256
     seen = observe_batch(camera, optics, scenes, None,
                    BatchRandom(torch.Generator().manual_seed(1), len(scenes)))
-    unit = (seen.electrons / seen.sky).reshape(-1, 1, 1)
+    unit = (seen.sky_electrons / seen.sky_rms).reshape(-1, 1, 1)
     noise = (seen.lr - seen.clean) * unit
     variance = camera.sky_electrons**2 + (seen.clean * unit).clamp(min=0)
     assert (noise / variance.sqrt()).std().item() == pytest.approx(1, rel=0.005)
@@ -109,12 +109,12 @@ def test_noise_is_as_declared():
     time = camera.exposures * camera.exposure_time
     magnitudes = camera.zero_point - 2.5 * np.log10(unit.ravel().numpy() / time)
     assert 18 <= magnitudes.min() < 18.2 and 21.8 < magnitudes.max() <= 22
-    np.testing.assert_allclose(seen.snr, seen.clean.amax(dim=(1, 2)) / seen.sky)
+    np.testing.assert_allclose(seen.snr, seen.clean.amax(dim=(1, 2)) / seen.sky_rms)
 
 
 def test_empty_sky_has_the_noise_of_the_sky():
     camera = Instrument.named("HST ACS")
-    pair = simulate_pair(instrument="HST ACS", population=Population(kinds=(0, 0, 0, 0, 0, 1)))
+    pair = simulate_pair(instrument="HST ACS", population=Population(scene_fractions=(0, 0, 0, 0, 0, 1)))
     assert np.allclose(pair.lr.uncertainty.array, camera.sky_electrons)
     assert pair.lr.data.std() == pytest.approx(camera.sky_electrons, rel=0.06)
     assert pair.truth["snr"] == 0

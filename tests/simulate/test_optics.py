@@ -29,14 +29,14 @@ def test_constant_sky_is_the_same_in_both():
     optics = Optics(N, SCALE, FINE)
     spectrum = optics.transform(torch.full((1, N, N), 0.25, dtype=torch.float64))
     transfer = optics.psf_transfer(gaussian_optics(5.0))
-    np.testing.assert_allclose(optics.blurred(spectrum, transfer), 0.25 * 16, rtol=1e-6)
-    np.testing.assert_allclose(optics.sharp(spectrum), 0.25 * 16, rtol=1e-6)
+    np.testing.assert_allclose(optics.observed_image(spectrum, transfer), 0.25 * 16, rtol=1e-6)
+    np.testing.assert_allclose(optics.target_image(spectrum), 0.25 * 16, rtol=1e-6)
 
 
 def test_sharp_image_of_a_gaussian():
     # Gaussian convolved with Gaussian, at the centres of the output pixels.
     sigma, x, y = 4.0, 45.3, 50.8
-    sharp = Optics(N, SCALE, FINE).sharp(
+    sharp = Optics(N, SCALE, FINE).target_image(
         Optics(N, SCALE, FINE).transform(gaussian_scene(sigma, x, y)))[0].numpy()
     total = np.hypot(sigma, TARGET_FWHM * SIGMA * FINE)
     centre = FINE * np.arange(N // FINE) + (FINE - 1) / 2
@@ -52,7 +52,7 @@ def test_blurred_image_of_a_gaussian():
     sigma, width, x, y = 4.0, 6.0, 45.3, 50.8
     optics = Optics(N, SCALE, FINE)
     spectrum = optics.transform(gaussian_scene(sigma, x, y))
-    seen = optics.blurred(spectrum, optics.psf_transfer(gaussian_optics(width)))[0].numpy()
+    seen = optics.observed_image(spectrum, optics.psf_transfer(gaussian_optics(width)))[0].numpy()
     total = np.sqrt(sigma**2 + width**2)
     edges = 4 * np.arange(N // 4 + 1) - 0.5
     along_x, along_y = (np.diff(erf((edges - c) / total / np.sqrt(2))) / 2 for c in (x, y))
@@ -63,7 +63,7 @@ def test_blurred_image_of_a_gaussian():
 def test_point_source_between_pixels():
     # A point source and a blob much narrower than the target resolution look alike.
     optics = Optics(N, SCALE, FINE)
-    point = optics.sharp(optics.transform(
+    point = optics.target_image(optics.transform(
         torch.zeros(1, N, N, dtype=torch.float64),
         torch.tensor([[[45.3, 50.8, 2.0]]], dtype=torch.float64)))[0].numpy()
     centre = FINE * np.arange(N // FINE) + (FINE - 1) / 2
@@ -77,7 +77,7 @@ def test_effective_psf_is_what_a_point_source_shows():
     optics = Optics(N, SCALE, FINE)
     transfer = optics.psf_transfer(gaussian_optics(5.0))
     star = torch.tensor([[[4 * 12 + 1.5, 4 * 12 + 1.5, 1.0]]], dtype=torch.float64)
-    seen = optics.blurred(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star),
+    seen = optics.observed_image(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star),
                           transfer)[0].numpy()
     psf = optics.effective_psf(transfer)[0].numpy()
     assert psf.shape == (23, 23)
@@ -141,8 +141,8 @@ def test_noise_is_as_declared():
                    torch.zeros(2000, 1, 3), BatchRandom(torch.Generator().manual_seed(0), 2000))
     pull = (seen.lr - seen.clean) / seen.sigma
     assert pull.std().item() == pytest.approx(1, rel=0.005)
-    sky = seen.sky.reshape(-1, 1, 1)
-    np.testing.assert_allclose(seen.clean.amax(dim=(1, 2)), 50 * seen.sky, rtol=1e-5)
+    sky = seen.sky_rms.reshape(-1, 1, 1)
+    np.testing.assert_allclose(seen.clean.amax(dim=(1, 2)), 50 * seen.sky_rms, rtol=1e-5)
     # Poisson: in electrons the variance is that of the sky plus the signal.
     electrons = seen.clean / sky * 30
     np.testing.assert_allclose((seen.sigma / sky * 30) ** 2, 900 + electrons.clamp(min=0),
@@ -153,7 +153,7 @@ def test_target_kernel_is_the_sharp_image_of_a_star():
     optics = Optics(N, SCALE, FINE)
     place = 2 * 24 + 0.5
     star = torch.tensor([[[place, place, 1 / 16]]], dtype=torch.float64)
-    sharp = optics.sharp(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star))
+    sharp = optics.target_image(optics.transform(torch.zeros(1, N, N, dtype=torch.float64), star))
     kernel = gaussian_psf(TARGET_FWHM, 11)
     found = sharp[0, 19:30, 19:30].numpy() * 4
     np.testing.assert_allclose(found, kernel, atol=1e-4 * kernel.max())

@@ -53,7 +53,7 @@ def test_mass_in_the_ring_is_that_of_gauss():
 
 
 def test_a_lens_keeps_its_mass_and_both_engines_agree():
-    population = Population(kinds=(1, 0, 0, 0, 0, 0), lens_light=0, clumpy=0, neighbours=0)
+    population = Population(scene_fractions=(1, 0, 0, 0, 0, 0), lens_light=0, clumpy=0, neighbours=0)
     scene = draw_model(population, 5, 2, RandomField())
     plane = scene.substructure.plane
     assert scene.substructure.name == "random"

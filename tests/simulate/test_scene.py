@@ -85,21 +85,21 @@ def test_every_kind_is_drawn_and_rendered():
     grid, seen = Grid(96, 0.084), set()
     for index in range(60):
         image, points, model = draw_scene(Population(), grid, 5, index)
-        seen.add(model.kind)
+        seen.add(model.scene_type)
         assert np.isfinite(image).all()
         assert points.shape == (points.shape[0], 3)
-        if model.kind == "empty":
+        if model.scene_type == "empty":
             assert not image.any()
     assert seen == set(SCENE_TYPES)
 
 
 def test_galaxy_that_is_no_profile_leaves_rings():
     """Light and the lack of it in the middle, of at most a tenth; all else is as without them."""
-    grid, only = Grid(64, 0.1), dict(kinds=(0, 1, 0, 0, 0, 0), arc_to_lens=(1e-9, 1e-9),
+    grid, only = Grid(64, 0.1), dict(scene_fractions=(0, 1, 0, 0, 0, 0), arc_to_lens=(1e-9, 1e-9),
                                      neighbours=0.0)
     share = {"smooth": [], "rings": []}
     for index in range(40):
-        smooth, rings = (draw_scene(Population(**only, residuals=part), grid, 3, index)
+        smooth, rings = (draw_scene(Population(**only, subtraction_residuals=part), grid, 3, index)
                          for part in (0.0, 1.0))
         assert rings[2].source_kwargs == smooth[2].source_kwargs
         n = len(smooth[2].light_kwargs)

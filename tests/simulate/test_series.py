@@ -66,13 +66,13 @@ def relative(one, other):
 
 @pytest.mark.parametrize("kind", SCENE_TYPES)
 def test_engines_give_the_same_pair(kind):
-    population = Population(kinds=tuple(float(k == kind) for k in SCENE_TYPES), real=0.5)
+    population = Population(scene_fractions=tuple(float(k == kind) for k in SCENE_TYPES), real_sources=0.5)
     options = dict(population=population, substructure=("cdm", "axion"), size=24, seed=5)
     torch_batch, reference = (PairSeries(engine=engine, **options).batch(range(12))
                               for engine in ("torch", "lenstronomy"))
     for index in range(12):
         # Of the field with its margins: what is in the image may be the foot of what is not.
-        peak = (reference.seen.hr[index].abs().max() * reference.unit[index]).item() or 1.0
+        peak = (reference.observation.hr[index].abs().max() * reference.electrons_per_flux[index]).item() or 1.0
         for name in ("lr", "hr", "sigma"):
             one, other = (getattr(b, name)[index].double().numpy()
                           for b in (torch_batch, reference))
@@ -185,10 +185,10 @@ def test_real_skies_are_kept():
     rng = np.random.default_rng(0)
     skies = ndimage.gaussian_filter(rng.normal(size=(5, 60, 60)), (0, 0.7, 0.7), mode="wrap")
     skies /= skies.std()
-    empty = Population(kinds=(0, 0, 0, 0, 0, 1))
+    empty = Population(scene_fractions=(0, 0, 0, 0, 0, 1))
     camera = Instrument(skies=skies, pedestal=(10.0, 10.0))
     batch = PairSeries(instrument=camera, population=empty, size=16).batch(range(200))
-    noise = batch.lr / batch.seen.electrons.reshape(-1, 1, 1)
+    noise = batch.lr / batch.observation.sky_electrons.reshape(-1, 1, 1)
     assert noise.mean().item() == pytest.approx(10, abs=0.05)
     noise = noise - 10
     assert noise.std().item() == pytest.approx(1, rel=0.03)
@@ -200,8 +200,8 @@ def test_real_skies_are_kept():
 
 @pytest.mark.parametrize("width", [0.5, 0.8])
 def test_correlation_is_as_declared(width):
-    camera = Instrument(p_correlated_noise=1.0, correlation=(width, width), depth=(2000, 2000))
-    empty = Population(kinds=(0, 0, 0, 0, 0, 1))
+    camera = Instrument(p_correlated_noise=1.0, kernel_width=(width, width), depth=(2000, 2000))
+    empty = Population(scene_fractions=(0, 0, 0, 0, 0, 1))
     batch = PairSeries(instrument=camera, population=empty, size=48).batch(range(150))
     noise = (batch.lr / batch.sigma).numpy()
     assert noise.std() == pytest.approx(1, rel=0.01)
@@ -215,7 +215,7 @@ def test_correlation_is_as_declared(width):
 
 
 def test_defects_spoil_what_the_mask_says():
-    lens = Population(kinds=(1, 0, 0, 0, 0, 0))
+    lens = Population(scene_fractions=(1, 0, 0, 0, 0, 0))
     plain = PairSeries(population=lens, size=24, seed=2)
     spoilt = PairSeries(population=lens, size=24, seed=2, instrument=Instrument(
         defects=Defects(gaps=0.5, cosmic_rays=1.0, saturation=40.0)))
@@ -225,7 +225,7 @@ def test_defects_spoil_what_the_mask_says():
     assert (after.lr.isnan() <= after.mask).all()
     gaps = after.lr.isnan().any(dim=(1, 2)).double().mean().item()
     assert gaps == pytest.approx(0.5, abs=0.2)
-    level = 40 * after.seen.electrons.reshape(-1, 1, 1)
+    level = 40 * after.observation.sky_electrons.reshape(-1, 1, 1)
     kept = after.lr[~after.mask]
     assert (kept <= level.expand_as(after.lr)[~after.mask] * (1 + 1e-9)).all()
     # All else is as it was.
@@ -253,10 +253,10 @@ def test_missed_cosmic_rays_are_not_in_the_mask():
     (lambda: Instrument(skies=np.ones((4, 4))), "`skies` must have three dimensions, got 2"),
     (lambda: Population(theta_e=(2, 1)), r"`theta_e` must be two positive numbers.*\(2, 1\)"),
     (lambda: Population(gamma=2.0), "`gamma` must be two positive numbers.* got 2.0"),
-    (lambda: Population(real=-0.1), "`real` must be a number from 0 to 1, got -0.1"),
-    (lambda: Population(residuals=1.5), "`residuals` must be a number from 0 to 1, got 1.5"),
+    (lambda: Population(real_sources=-0.1), "`real_sources` must be a number from 0 to 1, got -0.1"),
+    (lambda: Population(subtraction_residuals=1.5), "`subtraction_residuals` must be a number from 0 to 1, got 1.5"),
     (lambda: Population(shear=-1), "`shear` must be a number that is not negative, got -1"),
-    (lambda: Population(kinds=(1, 1)), "`kinds` must be 6 probabilities of sum one"),
+    (lambda: Population(scene_fractions=(1, 1)), "`scene_fractions` must be 6 probabilities of sum one"),
     (lambda: Population(mass_model="NFW"), "`mass_model` must be one of EPL, SIE, got 'NFW'"),
     (lambda: Population(cosmology="Planck99"), "`cosmology` must be one of .*got 'Planck99'"),
     (lambda: Population(z_lens=(1, 2), z_source=(0.5, 0.9)), "`z_source` must reach beyond"),
@@ -271,9 +271,9 @@ def test_impossible_priors(make, words):
 
 def test_population_from_a_file(tmp_path):
     path = tmp_path / "population.toml"
-    path.write_text('theta_e = [0.8, 1.2]\nmass_model = "SIE"\ncosmology = "WMAP9"\nreal = 0.3\n')
+    path.write_text('theta_e = [0.8, 1.2]\nmass_model = "SIE"\ncosmology = "WMAP9"\nreal_sources = 0.3\n')
     found = Population.read(path)
-    assert found == Population(theta_e=(0.8, 1.2), mass_model="SIE", cosmology="WMAP9", real=0.3)
+    assert found == Population(theta_e=(0.8, 1.2), mass_model="SIE", cosmology="WMAP9", real_sources=0.3)
     path.write_text("theta_E = [0.8, 1.2]\n")
     with pytest.raises(ValueError, match="unknown key `theta_E` in .* did you mean `theta_e`"):
         Population.read(path)
@@ -284,7 +284,7 @@ def test_population_from_a_file(tmp_path):
 
 def test_cosmology_counts():
     radii = [simulate_pair(population=Population(
-        kinds=(1, 0, 0, 0, 0, 0), sigma_v=(250, 250), z_lens=(0.5, 0.5), z_source=(1.5, 1.5),
+        scene_fractions=(1, 0, 0, 0, 0, 0), sigma_v=(250, 250), z_lens=(0.5, 0.5), z_source=(1.5, 1.5),
         cosmology=name), size=8).truth["theta_e"].value for name in ("Planck18", "WMAP5")]
     from astropy.cosmology import WMAP5, Planck18
     from lenstronomy.Cosmo.lens_cosmo import LensCosmo
@@ -300,7 +300,7 @@ def indices(stream, workers=0):
     return [pair["index"] for pair in loader]
 
 
-TINY = dict(size=8, population=Population(kinds=(0, 0, 0, 0, 0, 1)))
+TINY = dict(size=8, population=Population(scene_fractions=(0, 0, 0, 0, 0, 1)))
 
 
 def test_stream_gives_the_series():

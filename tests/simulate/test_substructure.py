@@ -34,7 +34,7 @@ def draw_scene(population, grid, seed, index, substructure="no_sub"):
 
 PLANE = LensPlane(1.2, 0.1, -0.2, 0.5, 1.0)
 GRID = Grid(48, 0.17)
-LENSES = Population(kinds=(1, 0, 0, 0, 0, 0))
+LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0))
 
 # Sum of the image and one pixel of scenes 1, 3, 9, 10 of seed 1, before there was substructure.
 SERIES = {1: (3.7301160801038384, 0.12891026546927187),
@@ -209,7 +209,7 @@ def test_masses_of_axions_and_angles():
 
 
 def test_velocity_dispersions_make_einstein_radii():
-    population = Population(kinds=(1, 0, 0, 0, 0, 0), z_lens=(0.2, 0.8), z_source=(0.5, 2.5),
+    population = Population(scene_fractions=(1, 0, 0, 0, 0, 0), z_lens=(0.2, 0.8), z_source=(0.5, 2.5),
                             sigma_v=(180, 320))
     for index in range(20):
         _, _, model = draw_scene(population, Grid(8, 0.5), 1, index, "no_sub")
@@ -249,7 +249,7 @@ def test_pair_tells_the_truth():
 
 
 def test_sky_without_a_lens_has_no_substructure():
-    sky = Population(kinds=(0, 0, 0, 0, 0, 1))
+    sky = Population(scene_fractions=(0, 0, 0, 0, 0, 1))
     truth = simulate_pair(population=sky, size=8).truth
     assert truth["substructure"] == "no_sub" and len(truth["halos"]) == 0
     assert np.isnan(truth["z_lens"]) and np.isnan(truth["theta_e"])
@@ -295,7 +295,7 @@ def test_substructure_that_outweighs_its_lens():
 def test_total_flux_does_not_tell_the_class():
     series = {name: PairSeries("classification", substructure=name, engine="torch", seed=11)
               for name in ("no_sub", "cdm", "axion")}
-    flux = {name: s.batch(range(192)).seen.hr.sum(dim=(1, 2)).log() for name, s in series.items()}
+    flux = {name: s.batch(range(192)).observation.hr.sum(dim=(1, 2)).log() for name, s in series.items()}
     for name in ("cdm", "axion"):
         change = (flux[name] - flux["no_sub"]).numpy()
         # Of the same scenes: a few per cent each, and none in the mean.

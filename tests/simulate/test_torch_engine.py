@@ -13,12 +13,12 @@ from lenssr.simulate import (
     Population,
     SceneModel,
     Subhalos,
-    _shoot,
     draw_model,
     lines_as_points,
     parse_substructure,
     render,
     render_batch,
+    shoot_rays_batch,
 )
 
 
@@ -35,7 +35,7 @@ def draw(n, seed=3, **keywords):
 
 
 def lens_scene(rng, **keywords):
-    return Population(kinds=(1.0, 0, 0, 0, 0, 0), **keywords).draw(rng)
+    return Population(scene_fractions=(1.0, 0, 0, 0, 0, 0), **keywords).draw(rng)
 
 
 def add(scene, model, **kwargs):
@@ -100,14 +100,14 @@ def worst(scenes, **keywords):
 
 def test_every_kind_of_drawn_scene_is_that_of_lenstronomy():
     scenes = draw(200)
-    assert {scene.kind for scene in scenes} == set(SCENE_TYPES)
+    assert {scene.scene_type for scene in scenes} == set(SCENE_TYPES)
     assert worst(scenes) < 1e-9
 
 
 @pytest.mark.parametrize("substructure", ["no_sub", "cdm", "wdm", Subhalos(profile="tnfw"),
                                           "axion"])
 def test_every_class_of_drawn_scene_is_that_of_lenstronomy(substructure):
-    population, scenes = Population(kinds=(0.6, 0.4, 0, 0, 0, 0)), []
+    population, scenes = Population(scene_fractions=(0.6, 0.4, 0, 0, 0, 0)), []
     for index in range(40 if isinstance(substructure, str) else 10):
         _, _, scene = draw_scene(population, Grid(4, 1.0), 9, index, substructure)
         scenes.append(scene)
@@ -119,10 +119,10 @@ def test_200_scenes_of_all_classes_and_sources_are_those_of_lenstronomy():
               parse_substructure("axion"), Subhalos(profile="tnfw", mean_number=10),
               Subhalos(slope=-0.9, counts="fixed")]
     kinds = (0.5, 0.2, 0.15, 0.05, 0.05, 0.05)
-    populations = [Population(kinds=kinds, **keywords) for keywords in (
-        dict(real=1.0), dict(clumpy=1.0), dict(clumpy=0.0, mass_model="SIE"))]
+    populations = [Population(scene_fractions=kinds, **keywords) for keywords in (
+        dict(real_sources=1.0), dict(clumpy=1.0), dict(clumpy=0.0, mass_model="SIE"))]
     scenes = [draw_model(populations[i % 3], 21, i, priors[i // 3 % 6]) for i in range(200)]
-    assert {scene.kind for scene in scenes} == set(SCENE_TYPES)
+    assert {scene.scene_type for scene in scenes} == set(SCENE_TYPES)
     sources = {(scene.galaxy != "", len(scene.source_models) > 1) for scene in scenes}
     assert sources == {(True, False), (False, False), (False, True)}
     assert worst(scenes) < 1e-7
@@ -151,7 +151,7 @@ def test_on_cuda():
 
 def shoot(grid, models, kwargs):
     axis = torch.as_tensor(grid.coordinates()[0][: grid.n])
-    return [b[0].numpy() for b in _shoot([SceneModel("lens", models, kwargs)], axis, 2**16,
+    return [b[0].numpy() for b in shoot_rays_batch([SceneModel("lens", models, kwargs)], axis, 2**16,
                                          torch.float64)]
 
 
@@ -226,14 +226,14 @@ def test_short_line_is_a_point(length, dtype):
     line = dict(theta_E=0.3, x1=0.02 - length / 2, x2=0.02 + length / 2, y1=0.05, y2=0.05)
     scenes = [SceneModel("lens", [m], [k]) for m, k in (("POINT_MASS", point), ("LINE_MASS", line))]
     axis = torch.as_tensor(GRID.coordinates()[0][: GRID.n])
-    for beta in _shoot(scenes, axis, 2**16, dtype):
+    for beta in shoot_rays_batch(scenes, axis, 2**16, dtype):
         # (length / r)^2 / 24 of the deflection at 0.013 arcsec, the nearest pixel.
         torch.testing.assert_close(beta[1], beta[0], rtol=0,
                                    atol=1e-4 if dtype == torch.float64 else 3e-4)
 
 
 def test_quasar_behind_a_line_of_mass():
-    scene = Population(kinds=(0, 0, 1.0, 0, 0, 0)).draw(np.random.default_rng(12))
+    scene = Population(scene_fractions=(0, 0, 1.0, 0, 0, 0)).draw(np.random.default_rng(12))
     whole = add(scene, "LINE_MASS", theta_E=0.1, x1=1.0, x2=1.2, y1=0.0, y2=0.4)
     models, kwargs = lines_as_points(whole.lens_models, whole.lens_kwargs)
     _, (found,) = render_batch([whole], GRID)

@@ -110,8 +110,8 @@ def twins(site, n, seed):
         instrument = _fixed_conditions(site.instrument, rng)
         # Observe once to measure the peak of the arcs, and again at the depth that this
         # peak needs.
-        observed = site.observe([scene], seed + k, instrument=instrument).batch([0]).seen
-        sky, depth = float(observed.sky[0]), float(observed.electrons[0])
+        observed = site.observe([scene], seed + k, instrument=instrument).batch([0]).observation
+        sky, depth = float(observed.sky_rms[0]), float(observed.sky_electrons[0])
         magnitude = 25 - 2.5 * np.log10(depth / sky)
         instrument = replace(instrument, zero_point=25.0, read_noise=depth, exposures=1,
                              exposure_time=1.0, sky_brightness=np.inf, magnitude=2 * (magnitude,))

@@ -108,7 +108,7 @@ class FidelityPair:
         if self.ready is None:
             raise ValueError("`pairs` must have a pixel that is not masked in each pair, number "
                              f"{number} has none")
-        self.kind = str(pair.truth.get("kind", ""))
+        self.kind = str(pair.truth.get("scene_type", ""))
         self.scale, self.mask, self.truth = self.ready.scale, self.ready.mask, self.ready.best
         self.truth_noise = (self.ready.noise or 0.0) if self.ready.truth is None else 0.0
         plane = self.ready.plane
@@ -219,7 +219,7 @@ def _group_pairs(pairs, name, **fields):
 
 def galaxies(site, n, seed):
     """Yield single galaxies of all ellipticities and signal-to-noise ratios."""
-    population = replace(site.population, kinds=(0, 0, 0, 1, 0, 0), neighbours=0.0,
+    population = replace(site.population, scene_fractions=(0, 0, 0, 1, 0, 0), neighbours=0.0,
                          lens_light=1.0, ellipticity=0.15, mean_ellipticity=(0.0, 0.0))
     yield from _group_pairs(site.observe(
         [draw_model(population, seed, k) for k in range(n)], seed,
@@ -246,7 +246,7 @@ def blanks(site, n, seed):
     """Yield blank images, ``n`` of white noise and ``n / 4`` of each correlated noise."""
     for name, lag in NOISE_KERNEL_WIDTHS.items():
         instrument = replace(site.instrument, p_correlated_noise=float(lag > 0),
-                             correlation=2 * (_width(lag),))
+                             kernel_width=2 * (_width(lag),))
         count = -(-n // 4) if lag else n
         yield from _group_pairs(site.observe([SceneModel("empty")] * count, seed, BLANK_SIDE, instrument),
                           name, lag=lag)
@@ -270,8 +270,8 @@ def lens_population(site):
     """Return a population of smooth lenses without lens light that fit into the image."""
     most = MAX_RADIUS_FRACTION * site.size * site.instrument.pixel_scale
     low, high = site.population.theta_e
-    return replace(site.population, kinds=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
-                   neighbours=0.0, clumpy=0.0, real=0.0,
+    return replace(site.population, scene_fractions=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
+                   neighbours=0.0, clumpy=0.0, real_sources=0.0,
                    theta_e=(min(low, most / 2), min(high, most)))
 
 

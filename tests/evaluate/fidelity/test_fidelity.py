@@ -62,7 +62,7 @@ def make_pairs(n=12, seed=3):
         lr = make_ccd(clean + rng.normal(0, SIGMA, clean.shape), 0.2, psf=gaussian_psf(3.0),
                       sigma=np.full(clean.shape, SIGMA))
         yield LensPair(lr, make_ccd(np.kron(clean, np.ones((2, 2))) / 4, 0.1),
-                       {"kind": ("lens", "quasar")[k % 2]})
+                       {"scene_type": ("lens", "quasar")[k % 2]})
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ SITE = SceneConfig(Instrument(), Population(), 40, 2)
 def test_galaxies_are_alone():
     for pair in (pair for (pair,) in galaxies(SITE, 3, 5)):
         scene = pair.truth["scene"]
-        assert scene.kind == "galaxy" and pair.truth["fidelity"] == "galaxies"
+        assert scene.scene_type == "galaxy" and pair.truth["fidelity"] == "galaxies"
         assert len(scene.light_models) == 1 and not scene.points and not scene.lens_models
 
 
@@ -78,7 +78,7 @@ def test_lenses_are_smooth():
 
 
 def test_a_subhalo_deflects_as_its_mass_says():
-    scene = draw_model(Population(kinds=(1, 0, 0, 0, 0, 0)), 3, 0)
+    scene = draw_model(Population(scene_fractions=(1, 0, 0, 0, 0, 0)), 3, 0)
     heavy = add_subhalo(scene, 1e10)
     assert len(scene.lens_models) == 2
     halo = heavy.lens_kwargs[-1]
