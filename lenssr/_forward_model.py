@@ -1,4 +1,4 @@
-"""The observation ``y = bin(psf * scene)`` as an operator, and its adjoint."""
+"""Forward model of an observation, PSF convolution and binning, and its adjoint."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ DEFAULT_TILE = 256  # side of a tile in input pixels
 
 
 class PolyphaseConvolution:
-    """Convolution between a grid and one ``scale`` times finer, tile by tile."""
+    """
+    Convolution between a grid and a grid ``scale`` times finer, tile by tile.
+
+    Fine pixel ``j`` lies at ``u_j = (j + 0.5) / scale - 0.5`` in coarse pixels. `forward` computes
+    ``y_i = sum_j K(u_i - u_j) x_j``, `adjoint` its transpose; both grids are zero outside. The
+    fine image is split into its ``scale**2`` interleaved phases, and each phase is convolved with
+    a phase of the kernel on the coarse grid. The kernel has shape ``(scale * n, scale * m)`` with
+    ``n`` and ``m`` odd, sampled at the offsets of `lenssr.image.oversample_psf`.
+    """
 
     def __init__(self, kernel, scale, shape, tile=None):
         size = [n // scale for n in kernel.shape]
         if any(n % 2 == 0 or n * scale != k for n, k in zip(size, kernel.shape, strict=True)):
-            raise ValueError(
-                f"`kernel` must have {scale} times an odd number of elements in both axes, "
-                f"got shape {kernel.shape}"
-            )
+            raise ValueError(f"`kernel` must have {scale} times an odd number of elements in both "
+                             f"axes, got shape {kernel.shape}")
         self.scale = scale
         self.shape = tuple(shape)
         self.radius = tuple(n // 2 for n in size)
@@ -40,7 +46,7 @@ class PolyphaseConvolution:
         self._transfer = fft.rfft2(phases, s=self._lengths)
 
     def forward(self, fine):
-        """Carry a fine image to the coarse grid."""
+        """Convolve an image of the fine grid to the coarse grid."""
         phases = _split(fine, self.scale)
         coarse = np.empty(self.shape)
         skip = tuple(slice(2 * r, None) for r in self.radius)
@@ -53,7 +59,7 @@ class PolyphaseConvolution:
         return coarse
 
     def adjoint(self, coarse):
-        """Carry a coarse image to the fine grid by the transpose of `forward`."""
+        """Apply the transpose of `forward`."""
         fine = np.empty(tuple(self.scale * n for n in self.shape))
         phases = _split(fine, self.scale)
         for tile in self._tiles:
@@ -64,7 +70,7 @@ class PolyphaseConvolution:
         return fine
 
     def _padded(self, array, tile):
-        """A tile of the last two axes with its halo, zero outside and up to the FFT's length."""
+        """Return a tile with its halo, zero-padded to the FFT length."""
         block = np.zeros(array.shape[:-2] + self._lengths)
         inner = tuple(
             slice(p.start - c.start + r, p.stop - c.start + r)
@@ -75,14 +81,24 @@ class PolyphaseConvolution:
 
 
 class PSFConvolution(PolyphaseConvolution):
-    """What a telescope makes of a scene: blurred by the PSF, binned into pixels."""
+    """
+    PSF convolution and binning of a scene in flux per fine pixel.
+
+    The effective PSF of the data includes the pixel response, so that sampling the convolved scene
+    at the pixel centres does the binning.
+    """
 
     def __init__(self, psf, scale, shape, tile=None):
         super().__init__(oversample_psf(psf, scale), scale, shape, tile)
 
 
 class ForwardModel:
-    """What a telescope makes of an image of the declared resolution."""
+    """
+    Prediction of noise-free data from an image at the target resolution.
+
+    Both images are surface brightness: a constant image stays constant. The image is continued by
+    its edge values.
+    """
 
     def __init__(self, psf, scale, shape, tile=None):
         self.scale = scale
@@ -91,13 +107,13 @@ class ForwardModel:
         self._kernel = PolyphaseConvolution(relative_kernel(psf, scale), scale, padded, tile)
 
     def forward(self, image):
-        """The data that a restored image means, without noise."""
+        """Predict the noise-free data, ``(ny, nx)``, of an image."""
         padded = np.pad(image, [(self.scale * m,) * 2 for m in self.margin], mode="edge")
         (my, mx), data = self.margin, self._kernel.forward(padded) / self.scale**2
         return data[my:data.shape[0] - my, mx:data.shape[1] - mx]
 
     def adjoint(self, data):
-        """The transpose of `forward`."""
+        """Apply the transpose of `forward`."""
         image = self._kernel.adjoint(np.pad(data, [(m, m) for m in self.margin]))
         image /= self.scale**2
         for axis, m in enumerate(self.margin):
@@ -107,7 +123,7 @@ class ForwardModel:
 
 
 def _fold_edges(padded, m):
-    """Transpose of padding the first axis with its edges."""
+    """Apply the transpose of edge padding by ``m`` pixels along the first axis."""
     inner = padded[m:len(padded) - m].copy()
     inner[0] += padded[:m].sum(axis=0)
     inner[-1] += padded[len(padded) - m:].sum(axis=0)
@@ -115,20 +131,26 @@ def _fold_edges(padded, m):
 
 
 def convolve_tiled(image, kernel, tile=None):
-    """Convolve an image with a small kernel, keeping its shape, zero outside."""
+    """Convolve an image with an odd kernel; keep the shape, zero outside."""
     return PolyphaseConvolution(kernel, 1, image.shape, tile).forward(image)
 
 
 def _split(fine, scale):
-    """View of the interleaved phases, shape ``(scale, scale, ny, nx)``."""
+    """Return a view of the interleaved phases, shape ``(scale, scale, ny, nx)``."""
     ny, nx = (n // scale for n in fine.shape)
     return fine.reshape(ny, scale, nx, scale).transpose(1, 3, 0, 2)
+
 
 LOG_AREA_OFFSET = 2.5  # logarithm of the area in pixels of a typical PSF
 
 
 class BatchForwardModel:
-    """What telescopes make of images, each through a kernel of its own, and the transpose."""
+    """
+    Differentiable `ForwardModel` of a batch, with a kernel for each image.
+
+    The kernels of `lenssr.image.relative_kernel` have shape ``(batch, scale * n, scale * m)``, the
+    data ``(batch, 1, ny, nx)``.
+    """
 
     def __init__(self, kernel: torch.Tensor, scale: int, shape: tuple):
         import torch
@@ -137,13 +159,12 @@ class BatchForwardModel:
         self.scale, self.shape = scale, tuple(shape)
         self.margin = tuple(n // scale // 2 for n in kernel.shape[-2:])
         self.sides = tuple(n + 2 * m for n, m in zip(self.shape, self.margin))
-        # y_i = sum_m K_a[i - m + margin] x[scale m + a] with K_a = K[scale - 1 - a :: scale],
-        # as in PhaseKernel; what wraps around falls into the margins, which are cut.
+        # Phases as in PolyphaseConvolution; the margins, which are cropped, absorb the wrap-around.
         phases = functional.pixel_unshuffle(kernel.flip(-2, -1)[:, None], scale).flip(-2, -1)
         self.transfer = torch.fft.rfft2(phases, s=self.sides) / scale**2
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """The data, ``(batch, 1, ny, nx)``, that images, ``scale`` times finer, mean."""
+        """Predict the noise-free data of images ``scale`` times finer."""
         import torch
         from torch.nn import functional
 
@@ -154,7 +175,7 @@ class BatchForwardModel:
         return data[..., 2 * my:, 2 * mx:]
 
     def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """The transpose of `forward`, of data ``(batch, 1, ny, nx)``."""
+        """Apply the transpose of `forward`."""
         import torch
         from torch.nn import functional
 
@@ -162,24 +183,24 @@ class BatchForwardModel:
         spectrum = torch.fft.rfft2(functional.pad(data, (2 * mx, 0, 2 * my, 0)))
         image = functional.pixel_shuffle(
             torch.fft.irfft2(spectrum * self.transfer.conj(), s=self.sides), s)
-        return _folded(_folded(image, s * my, -2), s * mx, -1)
+        return _fold_edges_tensor(_fold_edges_tensor(image, s * my, -2), s * mx, -1)
 
 
 def covered_area(kernel: torch.Tensor, scale: int) -> torch.Tensor:
-    """How many input pixels kernels cover, ``(batch,)``: noise averages down by as many."""
+    """Return the effective area of kernels in input pixels, shape ``(batch,)``."""
     return scale**2 / (kernel**2).sum(dim=(-2, -1))
 
 
-def _folded(image, m, dim):
-    """Transpose of continuing an axis by its edges."""
+def _fold_edges_tensor(image, m, axis):
+    """Apply the transpose of edge padding by ``m`` pixels along an axis."""
     if not m:
         return image
     import torch
 
-    n = image.shape[dim] - 2 * m
-    before, inner, after = image.split([m, n, m], dim)
-    edges = [before.sum(dim, keepdim=True), after.sum(dim, keepdim=True)]
+    n = image.shape[axis] - 2 * m
+    before, inner, after = image.split([m, n, m], axis)
+    edges = [before.sum(axis, keepdim=True), after.sum(axis, keepdim=True)]
     if n == 1:
         return inner + edges[0] + edges[1]
-    first, middle, last = inner.split([1, n - 2, 1], dim)
-    return torch.cat([first + edges[0], middle, last + edges[1]], dim)
+    first, interior, last = inner.split([1, n - 2, 1], axis)
+    return torch.cat([first + edges[0], interior, last + edges[1]], axis)

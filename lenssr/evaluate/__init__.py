@@ -19,7 +19,7 @@ _INTERNAL = {
         "TWIN_MASSES", "add_subhalo", "compare", "fit_lens", "fit_parameters", "fit_scene",
         "twins"],
     "._fidelity._photometry": [
-        "NORMAL_COVERAGE", "count_within", "coverage_fractions", "flux_ratio",
+        "count_within", "coverage_fractions", "flux_ratio",
         "measure_shift"],
     "._fidelity._result": ["shortened"],
     "._fidelity._scenes": [

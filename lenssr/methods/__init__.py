@@ -23,8 +23,8 @@ _INTERNAL = {
     "._registry": ["all_methods"],
     "._richardson_lucy": ["RichardsonLucy"],
     "._samplers": [
-        "KalmanUpdate", "SAMPLERS", "_directions", "check_schedule", "draw",
-        "dynamic_schedule", "latent_spectrum", "spread_gain", "static_schedule"],
+        "KalmanUpdate", "SAMPLERS", "check_schedule", "draw", "dynamic_schedule",
+        "latent_spectrum", "latent_variances", "spread_gain", "static_schedule"],
     "._wiener": ["Wiener", "fit_spectrum", "wiener_kernel"],
     "lenssr._forward_model": [
         "BatchForwardModel", "ForwardModel", "PSFConvolution", "PolyphaseConvolution",

@@ -1,4 +1,4 @@
-"""Posterior samples by diffusion of what a network leaves open, and what their spread says."""
+"""Posterior samples by diffusion of the residual of a base network."""
 
 import functools
 import warnings
@@ -7,7 +7,13 @@ import numpy as np
 from astropy import units as u
 from tqdm import tqdm
 
-from lenssr._validation import check_fraction, check_positive_int, check_positive_number
+from lenssr._validation import (
+    check_fraction,
+    check_name,
+    check_positive_int,
+    check_positive_number,
+    resolve_device,
+)
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import band_wavelength, expand_mask, network_tiles, target_psf
 from lenssr.methods._base import Restoration
@@ -25,20 +31,21 @@ from lenssr.methods._samplers import (
 )
 from lenssr.networks import find_architecture
 from lenssr.uncertainty import (
-    EXCERPT_SIDE,
+    MAX_CORRELATED_SIDE,
     calibrated_chi2_range,
+    central_cutout,
     measure_error_correlation,
     monte_carlo_error,
     neighbour_correlation,
 )
 from lenssr.weights import load_network
 
-BYTES_PER_PIXEL = 20  # of a sample while a result is assembled
-MEMORY_FRACTION = 0.8  # of the free memory
+BYTES_PER_PIXEL = 20  # bytes for each pixel of a sample while a result is assembled
+MEMORY_FRACTION = 0.8  # fraction of the free memory that samples may use
 
 
 def free_memory():
-    """Bytes that are free, or None where the system does not tell."""
+    """Return the free memory in bytes, or `None` if the system does not report it."""
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -48,44 +55,44 @@ def free_memory():
 
 
 def check_memory(n, shape):
-    """`ValueError`, with the size, if so many samples of that shape do not fit."""
+    """Raise `ValueError` if ``n`` samples of a shape exceed the free memory."""
     free, sample_bytes = free_memory(), BYTES_PER_PIXEL * shape[0] * shape[1]
     if free is not None and n * sample_bytes > MEMORY_FRACTION * free:
-        most = int(MEMORY_FRACTION * free / sample_bytes)
+        maximum = int(MEMORY_FRACTION * free / sample_bytes)
         raise ValueError(
-            f"`n_samples` must be at most {most} for {shape[0]} x {shape[1]} output pixels, got "
-            f"{n}: they would take {n * sample_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; with "
-            "keep_samples=False there is the mean and the spread of any number")
+            f"`n_samples` must be at most {maximum} for {shape[0]} x {shape[1]} output pixels, got "
+            f"{n}: the samples need {n * sample_bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are "
+            "free; keep_samples=False keeps the mean and the uncertainty alone")
 
 
-RANGE_MARGIN = 0.02  # relative distance from the training range that is accepted
+RANGE_MARGIN = 0.02  # accepted relative distance from the training range
 
 
 def conditioning_metadata(ranges, metadata, user_metadata):
-    """Of what is known beside the pixels, that of which the training knew the like."""
+    """Return the metadata within the training ranges; warn of other values."""
     known = {}
     for name, value in metadata.items():
         label = "band" if name == "wavelength" else name
         if name not in ranges:
             if name in user_metadata:
-                warnings.warn(f"`{label}` was not known in the training of the weights, and "
-                              "changes nothing", LensSRWarning, stacklevel=4)
+                warnings.warn(f"`{label}` has no effect: the weights were trained without it",
+                              LensSRWarning, stacklevel=4)
             continue
         low, high = ranges[name]
         if not low - RANGE_MARGIN * abs(low) <= value <= high + RANGE_MARGIN * abs(high):
             warnings.warn(f"`{label}` is {value:.3g}, outside the range of the training, "
-                          f"{low:.3g} to {high:.3g}; the network is not told of it, and the "
-                          "result is an extrapolation", LensSRWarning, stacklevel=4)
+                          f"{low:.3g} to {high:.3g}; it is ignored, and the result is an "
+                          "extrapolation", LensSRWarning, stacklevel=4)
             continue
         known[name] = value
     return known
 
 
 def check_metadata(correlation, pixel_scale, band, z_lens, z_source):
-    """Metadata that the user gave, checked, by the names of `METADATA`."""
-    metadata_found = {}
+    """Validate the metadata given by the user; return them by their network names."""
+    checked = {}
     if correlation is not None:
-        metadata_found["correlation"] = check_fraction("correlation", correlation)
+        checked["correlation"] = check_fraction("correlation", correlation)
     if isinstance(pixel_scale, u.Quantity):
         try:
             pixel_scale = float(pixel_scale.to_value(u.arcsec))
@@ -93,15 +100,15 @@ def check_metadata(correlation, pixel_scale, band, z_lens, z_source):
             raise ValueError(f"`pixel_scale` must be an angle, got {pixel_scale}") from err
     for name, value in (("pixel_scale", pixel_scale), ("z_lens", z_lens), ("z_source", z_source)):
         if value is not None:
-            metadata_found[name] = check_positive_number(name, value)
+            checked[name] = check_positive_number(name, value)
     if band is not None:
-        metadata_found["wavelength"] = band_wavelength(band)
-        if metadata_found["wavelength"] is None:
+        checked["wavelength"] = band_wavelength(band)
+        if checked["wavelength"] is None:
             raise ValueError("`band` must be a wavelength or the name of a filter, such as 'i' or "
                              f"'F814W', got {band!r}")
-    if "z_lens" in metadata_found and "z_source" in metadata_found and metadata_found["z_lens"] >= metadata_found["z_source"]:
-        raise ValueError(f"`z_source` must be beyond `z_lens` {z_lens!r}, got {z_source!r}")
-    return metadata_found
+    if {"z_lens", "z_source"} <= checked.keys() and checked["z_lens"] >= checked["z_source"]:
+        raise ValueError(f"`z_source` must be larger than `z_lens` {z_lens!r}, got {z_source!r}")
+    return checked
 
 
 CELLS_PER_BATCH = 32768  # latent cells that are sampled together
@@ -109,7 +116,12 @@ LATENT_TILE = 256  # cells along a side of a tile
 
 
 class LatentSampler:
-    """A diffusion network made ready for an image."""
+    """
+    Diffusion network bound to an image, evaluated tile by tile.
+
+    Noise is drawn for the whole image and every evaluation of the denoiser covers all tiles with
+    their halos, so that samples do not depend on the tiles.
+    """
 
     def __init__(self, network, observed, run, precision):
         import torch
@@ -117,32 +129,33 @@ class LatentSampler:
         from lenssr.networks import LATENT_CELL, encode_metadata, has_fast_bfloat16
 
         self.torch, self.scale = torch, run.scale
-        self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = resolve_device(run.device)
         self.bfloat16 = precision == "bfloat16" or (
             precision == "auto" and has_fast_bfloat16(self.device))
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.shape = observed["data"].shape
         self.cells = tuple(-(-n // LATENT_CELL) for n in self.shape)
-        self.side = min(max(self.cells), LATENT_TILE) if run.tile is None else max(1, run.tile // LATENT_CELL)
+        self.side = (min(max(self.cells), LATENT_TILE) if run.tile is None
+                     else max(1, run.tile // LATENT_CELL))
         conditions = encode_metadata(observed["numbers"]).to(self.device)
         self.features = self._features(observed, conditions, LATENT_CELL)
 
     def _features(self, observed, conditions, cell):
-        """`Features` of the whole image, tile by tile."""
+        """Encode the whole image tile by tile."""
         torch, network = self.torch, self.network
         planes = {}
         for name, times in (("mean", self.scale), ("data", 1), ("weight", 1), ("residual", 1)):
-            missing = [(0, times * (cell * n - m)) for n, m in zip(self.cells, self.shape)]
-            planes[name] = np.pad(observed[name], missing, mode="edge")
+            padding = [(0, times * (cell * n - m)) for n, m in zip(self.cells, self.shape)]
+            planes[name] = np.pad(observed[name], padding, mode="edge")
         maps = variance = None
         for tile in network_tiles(self.cells, self.side, network.encoder_halo):
-            parts = []
+            blocks = []
             for name, times in (("mean", cell * self.scale), ("data", cell), ("weight", cell),
                                 ("residual", cell)):
                 block = planes[name][tile.around(times)]
-                parts.append(torch.from_numpy(block).to(self.device, torch.float32)[None, None])
+                blocks.append(torch.from_numpy(block).to(self.device, torch.float32)[None, None])
             with torch.inference_mode(), self._autocast():
-                features = network.encode(*parts, conditions)
+                features = network.encode(*blocks, conditions)
             if maps is None:
                 maps = torch.empty(*features.maps.shape[:3], *self.cells, dtype=features.maps.dtype,
                                    device=self.device)
@@ -156,43 +169,48 @@ class LatentSampler:
         return self.torch.autocast(self.device.type, self.torch.bfloat16, enabled=self.bfloat16)
 
     def groups(self, n):
-        """Numbers of samples that are drawn together."""
-        together = max(1, CELLS_PER_BATCH // (self.cells[0] * self.cells[1]))
-        return [range(k, min(k + together, n)) for k in range(0, n, together)]
+        """Return the ranges of sample numbers that are drawn in one batch."""
+        batch = max(1, CELLS_PER_BATCH // (self.cells[0] * self.cells[1]))
+        return [range(k, min(k + batch, n)) for k in range(0, n, batch)]
 
     def draw(self, sampler, levels, numbers, seed):
-        """Samples of what is open."""
+        """
+        Draw residuals in noise units, shape ``(n, scale * ny, scale * nx)``.
+
+        ``numbers`` are the numbers of the samples; each sample depends on its number and ``seed``
+        alone.
+        """
         torch = self.torch
         rngs = [np.random.default_rng([seed, number, 13]) for number in numbers]
         shape = (self.network.side**2, *self.cells)
 
-        def fresh(step):
+        def new_noise(step):
             noise = np.stack([rng.standard_normal(shape, np.float32) for rng in rngs])
             return torch.from_numpy(noise).to(self.device, memory_format=torch.channels_last)
 
         with torch.inference_mode():
-            latent = draw(sampler, levels, self.denoise, fresh(None), fresh)
+            latent = draw(sampler, levels, self.denoise, new_noise(None), new_noise)
             errors = self.network.decode_latent(latent, self.features)[:, 0]
         ny, nx = (self.scale * n for n in self.shape)
         return errors[:, :ny, :nx].double().cpu().numpy()
 
     def denoise(self, latent, level):
-        """The expected latents, given themselves with noise, tile by tile."""
+        """Return the expected latent of a noisy latent, tile by tile."""
         torch, network, features = self.torch, self.network, self.features
         sigma = torch.full((1,), level, device=self.device)
-        pieces = network_tiles(self.cells, self.side, network.halo)
-        denoised = torch.empty_like(latent) if len(pieces) > 1 else None
-        for tile in pieces:
-            part = features._replace(maps=features.maps[..., *tile.padded])
+        tiles = network_tiles(self.cells, self.side, network.halo)
+        denoised = torch.empty_like(latent) if len(tiles) > 1 else None
+        for tile in tiles:
+            tile_features = features._replace(maps=features.maps[..., *tile.padded])
             with self._autocast():
-                output = network.denoise(latent[..., *tile.padded], sigma, part)
+                output = network.denoise(latent[..., *tile.padded], sigma, tile_features)
             if denoised is None:
                 return output
             denoised[..., *tile.outer()] = output[..., *tile.inner()]
         return denoised
 
     def spread(self):
-        """Predicted standard deviation of each output pixel, noise units."""
+        """Return the predicted standard deviation of each output pixel, noise units."""
         torch, network = self.torch, self.network
         with torch.inference_mode():
             square = torch.nn.functional.conv_transpose2d(
@@ -208,15 +226,21 @@ DIFFUSION_PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class DiffusionSampler:
-    """Samples of the skies that agree with an image, by diffusion in a latent."""
+    """
+    Posterior samples by diffusion in the latent space of the residual of a base network.
+
+    The base network, named in the model card, restores the image; the residual is sampled. The
+    result is the mean of the samples. Its error is their standard deviation; the error of one
+    sample is larger by the square root of two. Noise levels follow ``schedule``: ``"dynamic"``
+    chooses them by PSF, signal-to-noise ratio and noise correlation, ``"static"`` is the same for
+    all images.
+    """
 
     def __init__(self, architecture, weights=None, sampler="dpm", schedule="dynamic", steps=None,
                  correlation=None, pixel_scale=None, band=None, z_lens=None, z_source=None,
                  keep_samples=True, n_probes=8, precision="auto", calibrated=True):
-        for name, value, known in (("sampler", sampler, SAMPLERS),
-                                   ("precision", precision, DIFFUSION_PRECISIONS)):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+        check_name("sampler", sampler, SAMPLERS)
+        check_name("precision", precision, DIFFUSION_PRECISIONS)
         if not isinstance(schedule, str):
             schedule = check_schedule(schedule)
         elif schedule not in ("dynamic", "static"):
@@ -238,56 +262,59 @@ class DiffusionSampler:
         if self.keep_samples:
             check_memory(n, shape)
         network, card = load_for(self, run.scale)
-        network_bound, base = self.bind(image, run)
-        restored = network_bound(image)
-        factor, result_metadata = self._factor(card.calibration, network_bound, image, restored)
-        std, correlation = monte_carlo_error(network_bound, image, self.n_probes, run.seed, mean=restored)
-        network_bound.bar.close()
+        inference, base = self.bind(image, run)
+        restored = inference(image)
+        factor, result_metadata = self._factor(card.calibration, inference, image, restored)
+        std, correlation = monte_carlo_error(
+            inference, image, self.n_probes, run.seed, mean=restored)
+        inference.bar.close()
         metadata = {**image.metadata, "correlation": max(
             0.0, neighbour_correlation(image.data, image.mask)), **self.user_metadata}
         known = conditioning_metadata(network.ranges, metadata, self.user_metadata)
-        observed = self._observed(image, restored, network_bound.level, run, known, card.psf)
-        field = LatentSampler(network, observed, run, self.precision)
-        levels = self._levels(image, run.scale, network.side, metadata["correlation"], network_bound.level)
+        observed = self._observed(image, restored, inference.level, run, known, card.psf)
+        latent = LatentSampler(network, observed, run, self.precision)
+        levels = self._noise_levels(
+            image, run.scale, network.side, metadata["correlation"], inference.level)
         update = None if image.psf is None else KalmanUpdate(
-            image, run, image.noise * factor * field.spread(), metadata["correlation"])
+            image, run, image.noise * factor * latent.spread(), metadata["correlation"])
         mean, total_std, samples, differences = self._collect(
-            field, levels, n, run, restored, image.noise * factor, update)
+            latent, levels, n, run, restored, image.noise * factor, update)
         std = np.minimum(std, total_std)
-        # Of a single sample, that of the errors of measurement.
-        correlation = correlation.with_component(correlation if differences is None else (
-            measure_error_correlation(differences, total_std[_central_slices(shape)])))
+        # A single sample has the correlation of the measurement error.
+        prior_correlation = correlation if differences is None else measure_error_correlation(
+            differences, total_std[central_cutout(shape, MAX_CORRELATED_SIDE)])
         result_metadata |= {
             "weights": card.sha256[:16], "base_weights": base.sha256[:16], "n_samples": n,
             "sampler": self.sampler, "n_steps": len(levels), "n_probes": self.n_probes}
         return Restoration(
             mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
             psf=target_psf(), metadata=result_metadata, samples=samples, predictive_std=total_std,
-            correlation=correlation, chi2_range=calibrated_chi2_range(card.calibration, run.scale))
+            correlation=correlation.with_component(prior_correlation),
+            chi2_range=calibrated_chi2_range(card.calibration, run.scale))
 
     def bind(self, image, run):
-        """The network that restores, made ready for the image, and its card."""
+        """Bind the base network to an image; return it with its model card."""
         network, _ = load_for(self, run.scale)
         _, card = self._load(network.base)
         if network.base_sha256 and card.sha256 != network.base_sha256:
-            raise ValueError(f"`weights` were trained on what the weights {network.base!r} of "
-                             f"sha256 {network.base_sha256[:16]} leave open, and those here are "
-                             f"of {card.sha256[:16]}")
+            raise ValueError(f"`weights` must have the base weights {network.base!r} of sha256 "
+                             f"{network.base_sha256[:16]} of their training, got sha256 "
+                             f"{card.sha256[:16]}")
         name = card.network["architecture"]
         base = Unrolled if find_architecture(name).inputs == "physics" else Network
         return base(name, weights=network.base, n_probes=self.n_probes).bind(image, run)
 
-    def _factor(self, calibration, network_bound, image, restored):
-        """What the samples' distance from the restored image is multiplied by, and cards of it."""
+    def _factor(self, calibration, inference, image, restored):
+        """Return the calibration factor of the samples, and named values."""
         metadata = {"calibration": "predictive"}
         if not (calibration and self.calibrated):
             return 1.0, metadata
         factor, inflation = calibrated_factor(
-            calibration, network_bound.scale, image, snr_map(network_bound, image, restored))
+            calibration, inference.scale, image, snr_map(inference, image, restored))
         return factor, metadata | inflation
 
     def _observed(self, image, restored, level, run, known, limits):
-        """What the network is told of the image: planes in noise units, and numbers."""
+        """Return the inputs of the denoiser: planes in noise units, numbers."""
         import torch
 
         from lenssr.networks import METADATA, N_PSF_FEATURES
@@ -303,8 +330,8 @@ class DiffusionSampler:
                 "residual": residual,
                 "numbers": torch.cat([psf, torch.tensor([values])], dim=1).float()}
 
-    def _levels(self, image, scale, side, correlation, level):
-        """Noise levels of the image."""
+    def _noise_levels(self, image, scale, side, correlation, level):
+        """Return the noise levels for an image."""
         if not isinstance(self.schedule, str):
             return self.schedule
         steps = self.steps or (None if self.sampler == "dpm" else SAMPLERS[self.sampler][1])
@@ -314,34 +341,31 @@ class DiffusionSampler:
         variance = latent_spectrum(image, scale, side, max(snr, 1.0), correlation)
         return dynamic_schedule(variance, steps)
 
-    def _collect(self, field, levels, n, run, restored, noise, update):
-        """Mean, standard deviation, and samples if they are to be kept."""
+    def _collect(self, latent, levels, n, run, restored, noise, update):
+        """Draw samples; return mean, standard deviation, samples and deviations."""
         total, squares = np.zeros(restored.shape), np.zeros(restored.shape)
         samples = np.empty((n, *restored.shape), np.float32) if self.keep_samples else None
-        first, part = [], _central_slices(restored.shape)
+        first, cutout = [], central_cutout(restored.shape, MAX_CORRELATED_SIDE)
         bar = tqdm(total=n, desc="drawing", unit="sample", disable=not run.progress, delay=2)
-        for numbers in field.groups(n):
-            for k, error in zip(numbers, field.draw(self.sampler, levels, numbers, run.seed)):
+        for numbers in latent.groups(n):
+            for k, error in zip(numbers, latent.draw(self.sampler, levels, numbers, run.seed)):
                 error = noise * error
                 if update is not None:
                     error = update(restored + error, k) - restored
                 if samples is not None:
                     samples[k] = restored + error
                 if len(first) < CORRELATION_SAMPLES:
-                    first.append(error[part])
-                # About the restored image, not zero: nothing is lost to rounding.
+                    first.append(error[cutout])
+                # Relative to the restored image, to avoid rounding errors.
                 total += error
                 squares += error**2
                 bar.update()
         bar.close()
         mean = total / n
         if n == 1:
-            return restored + mean, noise * np.sqrt(2) * field.spread(), samples, None
+            return restored + mean, noise * np.sqrt(2) * latent.spread(), samples, None
         variance = np.maximum(squares - n * mean**2, 0) / (n - 1)
-        differences = [(error - mean[part]) * np.sqrt(n / (n - 1)) for error in first]
-        # The mean of n samples is itself a draw, with a share of the variance.
+        differences = [(error - mean[cutout]) * np.sqrt(n / (n - 1)) for error in first]
+        # The mean of n samples scatters by 1 / n of their variance.
         return restored + mean, np.sqrt(variance * (1 + 1 / n)), samples, differences
 
-
-def _central_slices(shape):
-    return tuple(slice((n - min(n, EXCERPT_SIDE)) // 2, (n + min(n, EXCERPT_SIDE)) // 2) for n in shape)

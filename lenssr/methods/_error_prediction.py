@@ -1,4 +1,4 @@
-"""The whole error of a network's results: what its head says, times what calibration found."""
+"""Predicted total error of a network: error head, calibration, training domain."""
 
 import numpy as np
 from scipy import stats
@@ -7,6 +7,7 @@ from lenssr.image import expand_mask, network_tiles, psf_fwhm
 from lenssr.methods._consistency import DataResidual
 from lenssr.uncertainty import (
     DOMAIN_FEATURES,
+    central_cutout,
     conformal_factor,
     crowding,
     domain_inflation,
@@ -17,26 +18,26 @@ from lenssr.uncertainty import (
     sky_level,
 )
 
-SKY_PATCH = 1024  # pixels along a side of the patch whose sky is described
-NEGATIVE_SIGMA = 4.0  # standard deviations below the sky of a negative pixel
-# Relative range of a flat peak, and its least signal-to-noise ratio.
+MAX_SKY_SIDE = 1024  # pixels along a side of the central cutout that describes the sky
+NEGATIVE_SIGMA = 4.0  # standard deviations below the sky; deeper pixels are artefacts
+# Relative depth of a flat peak, and its minimum signal-to-noise ratio.
 FLAT_PEAK_TOLERANCE, FLAT_PEAK_SNR = 0.01, 50.0
 
 
 def image_features(image):
-    """Features by which an image is compared with those of the training."""
+    """Measure the features by which images are compared with the training domain."""
     level = sky_level(image.data, image.mask, image.noise)
     snr = np.where(image.mask, 0.0, (image.data - level) / image.sigma)
-    features = {} if image.psf is None else _of_psf(image.psf)
+    features = {} if image.psf is None else _psf_features(image.psf)
     peak = snr.max()
     features["peak_snr"] = max(peak, 1.0)
     features["negative_share"] = (snr < -NEGATIVE_SIGMA).mean()
-    # A saturated source is flat on top; the PSFs that are known have one or two such pixels.
-    top = image.data - level
-    top = np.where(image.mask, -np.inf, top)
-    features["flat_peak"] = (top > (1 - FLAT_PEAK_TOLERANCE) * top.max()).sum() if peak > FLAT_PEAK_SNR else 1
-    middle = tuple(slice(max(0, (n - SKY_PATCH) // 2), (n + SKY_PATCH) // 2) for n in image.shape)
-    data, mask, sigma = image.data[middle], image.mask[middle], image.sigma[middle]
+    # A saturated source has a flat peak; an unsaturated source has one or two such pixels.
+    light = np.where(image.mask, -np.inf, image.data - level)
+    flat = light > (1 - FLAT_PEAK_TOLERANCE) * light.max()
+    features["flat_peak"] = flat.sum() if peak > FLAT_PEAK_SNR else 1
+    cutout = central_cutout(image.shape, MAX_SKY_SIDE)
+    data, mask, sigma = image.data[cutout], image.mask[cutout], image.sigma[cutout]
     noise, sky = find_sky(data, mask)
     if noise > 0 and sky.any():
         features["noise_ratio"] = noise / np.median(sigma[sky])
@@ -46,7 +47,8 @@ def image_features(image):
     return {name: float(features[name]) for name in DOMAIN_FEATURES if name in features}
 
 
-def _of_psf(psf):
+def _psf_features(psf):
+    """Measure the domain features of a PSF."""
     square = psf**2
     y, x = (np.arange(n) - n // 2 for n in psf.shape)
     y, x = np.meshgrid(y, x, indexing="ij")
@@ -55,23 +57,23 @@ def _of_psf(psf):
             "psf_ellipticity": np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-12)}
 
 
-def predict_error(head, calibration, inference, image, mean, snr, measured):
+def predict_error(head, calibration, inference, image, mean, snr, measurement_std):
     r"""
-    Standard deviation of the whole error of a restored image.
+    Predict the standard deviation of the total error of a restored image.
 
-    :math:`f(q, c)\, d\, s`: what the head says, `doubted`, times the factor :math:`f` of the local
-    signal to noise :math:`q` and the crowding :math:`c`, and that of the distance from the domain
-    of the training, :math:`d`.
+    It is :math:`f(q, c)\, d\, s`: the prediction :math:`s` of the error head, inflated at isolated
+    peaks; the calibration factor :math:`f` of the local signal-to-noise ratio :math:`q` and the
+    crowding :math:`c`; and the inflation :math:`d` outside the training domain.
     """
     factor, metadata = calibrated_factor(calibration, inference.scale, image, snr)
     std = error_map(head, inference, image, mean)
     if calibration.get("inflate_isolated_peaks"):
-        std = inflate_isolated_peaks(std, measured, mean - inference.level)
+        std = inflate_isolated_peaks(std, measurement_std, mean - inference.level)
     return factor * std, {"calibration": "predictive", **metadata}
 
 
 def calibrated_factor(calibration, scale, image, snr):
-    r"""What errors of a calibrated network are multiplied by: :math:`f(q, c)\, d` of `predict_error`."""
+    """Return the calibration factor of each pixel, and named values of the result."""
     inflation = domain_inflation(image_features(image), calibration["domain"])
     crowd = crowding(snr, ~expand_mask(image.mask, scale), scale)
     factor = inflation * conformal_factor(
@@ -80,14 +82,15 @@ def calibrated_factor(calibration, scale, image, snr):
 
 
 def snr_map(inference, image, mean):
-    """What `lenssr.image._snr.local_snr` gives of a restored image."""
+    """Return the local signal-to-noise ratio of a restored image."""
     return local_snr(mean, inference.level, expand_mask(image.sigma, inference.scale))
 
 
 def error_map(head, inference, image, mean):
-    """What the head says of an image, as a standard deviation, tile by tile."""
-    torch, scale, noise = inference.torch, inference.scale, image.noise
+    """Evaluate the error head tile by tile; return a standard deviation."""
     from lenssr.networks import asinh_scale
+
+    torch, scale, noise = inference.torch, inference.scale, image.noise
 
     head, conditions = head.to(inference.device), inference.summary.to(torch.float32)
     weight = np.where(image.mask, 0.0, noise / image.sigma)
@@ -110,7 +113,7 @@ def error_map(head, inference, image, mean):
 
 
 def normalized_residual(image, scale, mean, tile=None):
-    """What a restored image leaves of its data, in units of their noise."""
+    """Return the residual in noise units; zero for masked data or without PSF."""
     if image.psf is None:
         return np.zeros(image.shape)
     return DataResidual(image, scale, tile).residual(mean)

@@ -4,9 +4,12 @@ import functools
 import inspect
 import json
 from dataclasses import dataclass
-from importlib import import_module, resources
+from importlib import resources
 
 from lenssr._validation import check_name, suggest
+from lenssr.methods._interpolate import Interpolate
+from lenssr.methods._richardson_lucy import RichardsonLucy
+from lenssr.methods._wiener import Wiener
 from lenssr.weights import find_weights, read_card, shipped_weights
 
 
@@ -23,29 +26,19 @@ class MethodSpec:
     samples: bool = False
 
 
-def _load(module, name):
-    return getattr(import_module(f"lenssr.methods.{module}"), name)
-
-
-def _classical(name, family, module, cls, reference, *args):
-    """Return the entry of a classical method, whose module is imported on first use."""
-    def factory(**options):
-        return _load(module, cls)(*args, **options)
-
-    factory.load, factory.n_fixed = lambda: _load(module, cls), len(args)
-    return MethodSpec(name, family, factory, reference=reference)
-
+KEYS_1981 = "doi:10.1109/TASSP.1981.1163711"
 
 _CLASSICAL = {spec.name: spec for spec in (
-    *(_classical(name, "interpolation", "_interpolate", "Interpolate", reference, name)
-      for name, reference in (
-          ("bilinear", "doi:10.1109/TASSP.1981.1163711"),
-          ("bicubic", "doi:10.1109/TASSP.1981.1163711"),
-          ("lanczos", "doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"))),
-    _classical("richardson_lucy", "deconvolution", "_richardson_lucy", "RichardsonLucy",
-               "1974AJ.....79..745L"),
-    _classical("wiener", "deconvolution", "_wiener", "Wiener",
-               "Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
+    MethodSpec("bilinear", "interpolation", functools.partial(Interpolate, "bilinear"),
+               reference=KEYS_1981),
+    MethodSpec("bicubic", "interpolation", functools.partial(Interpolate, "bicubic"),
+               reference=KEYS_1981),
+    MethodSpec("lanczos", "interpolation", functools.partial(Interpolate, "lanczos"),
+               reference="doi:10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2"),
+    MethodSpec("richardson_lucy", "deconvolution", RichardsonLucy,
+               reference="1974AJ.....79..745L"),
+    MethodSpec("wiener", "deconvolution", Wiener,
+               reference="Wiener (1949), Extrapolation, Interpolation, and Smoothing"),
 )}
 _REGISTERED = {}  # methods of users
 
@@ -229,11 +222,8 @@ def make_method(name, scale, options):
 
 
 def _options(factory):
-    """Return the names of the options of a factory; `None` if it takes any."""
-    if hasattr(factory, "load"):
-        parameters = list(inspect.signature(factory.load()).parameters.values())[factory.n_fixed:]
-    else:
-        parameters = list(inspect.signature(factory).parameters.values())
+    """Return the names of the options of a factory; `None` for any name."""
+    parameters = inspect.signature(factory).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return [p.name for p in parameters]

@@ -1,4 +1,4 @@
-"""From noise to a latent, level by level, with any denoiser."""
+"""Diffusion samplers, noise schedules, and the Kalman update of posterior samples."""
 
 import functools
 import math
@@ -9,10 +9,16 @@ from scipy import fft
 
 from lenssr.image import FWHM_PER_SIGMA, TARGET_FWHM, relative_kernel
 from lenssr.methods._consistency import DataResidual, RegularisedInverse
+from lenssr.uncertainty import central_cutout
 
 
-def dpm(latent, levels, denoise, fresh):
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095): one evaluation a step, second order."""
+def dpm(latent, levels, denoise, new_noise):
+    """
+    Sample with DPM-Solver++(2M), second order (Lu et al. 2022, arXiv:2211.01095).
+
+    ``latent`` has noise of the first of the decreasing ``levels``. ``denoise(latent, level)``
+    returns the expected latent; ``new_noise(step)`` returns standard normal numbers.
+    """
     before, step_before = None, None
     for sigma, next_sigma in zip(levels, levels[1:]):
         estimate = mean = denoise(latent, sigma)
@@ -24,42 +30,47 @@ def dpm(latent, levels, denoise, fresh):
     return denoise(latent, levels[-1])
 
 
-def ddim(latent, levels, denoise, fresh):
-    """The deterministic one of Song et al. (2021, arXiv:2010.02502); see `dpm`."""
+def ddim(latent, levels, denoise, new_noise):
+    """Sample with deterministic DDIM (Song et al. 2021, arXiv:2010.02502); see `dpm`."""
     for sigma, next_sigma in zip(levels, levels[1:]):
         latent = next_sigma / sigma * latent + (1 - next_sigma / sigma) * denoise(latent, sigma)
     return denoise(latent, levels[-1])
 
 
-def ddpm(latent, levels, denoise, fresh):
-    """The ancestral one of Ho et al. (2020, arXiv:2006.11239), which adds noise; see `dpm`."""
+def ddpm(latent, levels, denoise, new_noise):
+    """Sample with ancestral DDPM (Ho et al. 2020, arXiv:2006.11239), which adds noise."""
     for k, (sigma, next_sigma) in enumerate(zip(levels, levels[1:])):
         ratio = (next_sigma / sigma)**2
         latent = ratio * latent + (1 - ratio) * denoise(latent, sigma)
-        latent = latent + next_sigma * math.sqrt(1 - ratio) * fresh(k)
+        latent = latent + next_sigma * math.sqrt(1 - ratio) * new_noise(k)
     return denoise(latent, levels[-1])
 
 
+# Sampler and its default number of steps.
 SAMPLERS = {"dpm": (dpm, 10), "ddim": (ddim, 50), "ddpm": (ddpm, 250)}
-"""Samplers by name, and the steps that each takes by default."""
 
 
-def draw(sampler, levels, denoise, start, fresh):
-    """Draw latents."""
+def draw(sampler, levels, denoise, start, new_noise):
+    """
+    Draw latents from standard normal numbers ``start``; other arguments as in `dpm`.
+
+    A deterministic sampler is linear for a Gaussian latent. The start is scaled such that a latent
+    of variance one is reproduced for any number of steps.
+    """
     levels = [float(level) for level in levels]
     spread = math.hypot(levels[0], 1.0)
     if sampler != "ddpm":
         spread = float(1 / _gain(levels, 1.0, sampler == "ddim"))
-    return SAMPLERS[sampler][0](spread * start, levels, denoise, fresh)
+    return SAMPLERS[sampler][0](spread * start, levels, denoise, new_noise)
 
 
 def spread_gain(levels, variance, first_order=False):
     r"""
-    Spread of what a sampler draws over the true one, of Gaussian directions of the latent.
+    Return the standard deviation of samples over the true value, for Gaussian directions.
 
     In a direction of variance :math:`\lambda` the exact denoiser is
-    :math:`D(x; \sigma) = x \lambda / (\lambda + \sigma^2)`, and a sampler multiplies its start
-    by a number.
+    :math:`D(x; \sigma) = x \lambda / (\lambda + \sigma^2)`, so a sampler multiplies its start by a
+    number. ``first_order`` selects DDIM instead of DPM-Solver++(2M).
     """
     variance = np.asarray(variance, dtype=float)
     total = _gain(levels, variance, first_order) / np.sqrt(variance)
@@ -67,30 +78,32 @@ def spread_gain(levels, variance, first_order=False):
 
 
 def _gain(levels, variance, first_order):
-    """What comes of a start of one."""
+    """Return the factor by which a sampler multiplies its start."""
     sampler = ddim if first_order else dpm
     return sampler(np.ones(np.shape(variance)), levels,
                    lambda x, level: x * variance / (variance + level**2), None)
 
 
-MAX_SIGMA, MIN_SIGMA = 20.0, 0.02  # of a static schedule, in units of the latent standard deviation
-MIN_STEPS, MAX_STEPS = 6, 16  # of a dynamic schedule
+# Noise levels of a static schedule, in units of the standard deviation of the latent.
+MAX_SIGMA, MIN_SIGMA = 20.0, 0.02
+MIN_STEPS, MAX_STEPS = 6, 16  # number of steps of a dynamic schedule
 SPREAD_TOLERANCE = 0.0075  # relative error of the standard deviation of the samples
 EDGE_TOLERANCE = 0.02  # relative error from the first and the last noise level
 START_FACTORS, SPACING_POWERS = (1, 2, 4), (0.0, 0.15, 0.3)  # candidates of a dynamic schedule
 MIN_VARIANCE = 0.01  # fraction of the total variance below which a direction is ignored
 SPECTRUM_SIDE = 64  # output pixels of the field whose spectrum is computed
-POWER_SLOPE, MAX_WAVELENGTH = 3.0, 24.0  # of the power spectrum of skies; output pixels
+POWER_SLOPE = 3.0  # slope of the power spectrum of skies
+MAX_WAVELENGTH = 24.0  # output pixels beyond which the power spectrum is flat
 RMS_TO_PEAK = 0.2  # typical rms of the light over its peak
 
 
 def static_schedule(steps):
-    """Levels, ``(steps,)``, that fall by the same factor at each step."""
+    """Return noise levels, ``(steps,)``, in geometric progression."""
     return np.geomspace(MAX_SIGMA, MIN_SIGMA, steps)
 
 
 def check_schedule(levels):
-    """Levels that a user gave, as an array."""
+    """Return user-defined noise levels as an array; raise `ValueError` if invalid."""
     try:
         schedule = np.array(levels, dtype=float)
     except (TypeError, ValueError):
@@ -104,18 +117,18 @@ def check_schedule(levels):
 
 @functools.cache
 def _cosines(side):
-    """The orthonormal basis of cells of ``side**2`` pixels with which a `Latent` begins."""
+    """Return the initial orthonormal basis of latent cells of ``side**2`` pixels."""
     return np.kron(*(fft.dct(np.eye(side), axis=0, norm="ortho"),) * 2)
 
 
 def latent_spectrum(image, scale, side, snr, correlation):
-    r"""
-    Variances of the directions of the latent of an image, from its noise profile.
+    """
+    Return the variances of the latent directions of an image, in decreasing order.
 
-    What a telescope leaves open of a sky of power :math:`P(k)` has the power
-    :math:`(1/P + A^2/N)^{-1}`: :math:`A` is the transfer function from an image of the declared
-    resolution to the data, :math:`N` the power of their noise. Whitening by cells makes of it
-    a field whose directions have a mean variance of one, but not each.
+    Data leave a posterior power :math:`(1/P + A^2/N)^{-1}` of skies of power :math:`P(k)`, with
+    the transfer function :math:`A` from the target resolution to the data and the noise power
+    :math:`N`. Whitening by cells gives directions whose mean variance is one. ``snr`` is peak over
+    noise; without a PSF a FWHM of four pixels is assumed.
     """
     psf = image.psf
     if psf is None:
@@ -124,24 +137,23 @@ def latent_spectrum(image, scale, side, snr, correlation):
         psf /= psf.sum()
     n = SPECTRUM_SIDE // side * side
     kernel = relative_kernel(psf, scale)
-    kernel = kernel[tuple(slice((m - min(m, n)) // 2, (m + min(m, n)) // 2)
-                          for m in kernel.shape)]
+    kernel = kernel[central_cutout(kernel.shape, n)]
     transfer = np.abs(fft.fft2(kernel, s=(n, n))) / kernel.sum()
     f = fft.fftfreq(n)
     k2 = f[:, None]**2 + f**2
     power = (k2 + MAX_WAVELENGTH**-2)**(-POWER_SLOPE / 2)
     power *= (RMS_TO_PEAK * snr)**2 / power.mean()
     power *= np.exp(-(2 * np.pi * TARGET_FWHM / FWHM_PER_SIGMA)**2 * k2)
-    # Noise that is a Gaussian average has a correlation exp(-1 / 4 w^2) of neighbours.
+    # White noise smoothed by a Gaussian of width w has a neighbour correlation exp(-1 / 4 w^2).
     width2 = 0.0 if correlation < 0.01 else -1 / (4 * np.log(min(correlation, 0.9)))
     noise = np.exp(-4 * np.pi**2 * width2 * scale**2 * k2)
     noise *= scale**2 / max(noise[k2 <= (0.5 / scale)**2].mean(), 1e-12)
     remaining = 1 / (1 / power + transfer**2 / np.maximum(noise, 1e-6))
-    return _directions(remaining, side)
+    return latent_variances(remaining, side)
 
 
-def _directions(power, side):
-    """Variances of the directions of the whitened cells of a field of that power."""
+def latent_variances(power, side):
+    """Return the variances of the directions of whitened cells of a field."""
     n, basis = len(power), _cosines(side)
     covariance = fft.ifft2(power).real
     cells = n // side
@@ -158,21 +170,21 @@ def _directions(power, side):
 
 def dynamic_schedule(variance, steps=None):
     r"""
-    Levels for an image whose latent has these variances.
+    Return the shortest noise schedule that samples latents of given variances accurately.
 
-    Schedules are tried that start, from :math:`N(0, \sigma^2 + 1)` in place of
-    :math:`N(0, \sigma^2 + \lambda)`, where that is good to a few per cent of the spread,
-    :math:`|\lambda - 1| / 2 \sigma^2`, or higher; that end where the noise left out, a share of
-    :math:`\sigma^2 / 2 \lambda`, is as little; and whose steps are the denser in
-    :math:`\log \sigma` the faster the denoiser changes, by a power of the mean of
-    :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. It is the shortest that `spread_gain` finds
-    within the tolerance, on the average over the directions.
+    Schedules start where replacing :math:`N(0, \sigma^2 + \lambda)` by :math:`N(0, \sigma^2 + 1)`
+    changes the standard deviation by a few per cent, :math:`|\lambda - 1| / 2 \sigma^2`, or
+    higher. They end where the remaining noise, a fraction :math:`\sigma^2 / 2 \lambda`, is as
+    small. Steps in :math:`\log \sigma` are denser where the denoiser changes fast, by a power of
+    the mean of :math:`\lambda \sigma^2 / (\lambda + \sigma^2)^2`. `spread_gain`, averaged over the
+    directions, measures the accuracy.
     """
     relevant = variance[variance > MIN_VARIANCE * variance.mean()]
     sample = np.quantile(relevant, np.linspace(0, 1, 40))
     high = np.clip(np.sqrt(abs(sample.max() - 1) / 2 / EDGE_TOLERANCE), 3, 40)
     low = np.clip(np.sqrt(2 * EDGE_TOLERANCE * np.quantile(sample, 0.05)), 0.005, 0.2)
-    paths = [_schedule(factor * high, low, sample, power) for factor in START_FACTORS for power in SPACING_POWERS]
+    paths = [_schedule(factor * high, low, sample, power)
+             for factor in START_FACTORS for power in SPACING_POWERS]
     for n in range(MIN_STEPS, MAX_STEPS + 1) if steps is None else (steps,):
         schedules = [path(np.linspace(0, 1, n)) for path in paths]
         losses = [np.mean(np.abs(spread_gain(levels, sample) - 1)) for levels in schedules]
@@ -182,12 +194,12 @@ def dynamic_schedule(variance, steps=None):
 
 
 def _schedule(high, low, variance, power):
-    """Levels from ``high`` to ``low`` as a function of the share of the steps that are taken."""
+    """Return noise levels from ``high`` to ``low`` as a function of the fraction of steps."""
     log_sigma = np.linspace(np.log(high), np.log(low), 300)
     square = np.exp(2 * log_sigma)[:, None]
     density = (variance * square / (variance + square)**2).mean(axis=1)**power
-    done = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
-    return lambda fraction: np.exp(np.interp(fraction * done[-1], done, log_sigma))
+    cumulative = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    return lambda fraction: np.exp(np.interp(fraction * cumulative[-1], cumulative, log_sigma))
 
 
 CG_TOLERANCE = 1e-2  # relative residual of the conjugate gradients
@@ -195,26 +207,26 @@ CG_TOLERANCE = 1e-2  # relative residual of the conjugate gradients
 
 class KalmanUpdate:
     r"""
-    Samples moved as far as their spread allows to where they explain the data.
+    Ensemble Kalman update of posterior samples.
 
-    A network that draws samples does not make the most of data of high signal to noise: what it
-    draws is wider than it has to be where the data know better. With the variance :math:`V` of its
-    samples for that of a prior, each sample :math:`x` becomes
+    The denoiser does not use data of high signal-to-noise ratio fully, and its samples scatter too
+    much. With the variance :math:`V` of the samples as prior, each sample :math:`x` becomes
 
     .. math:: x' = x + V A^\mathsf{T} (A V A^\mathsf{T} + N)^{-1} (y + \epsilon - A x),
 
-    where :math:`\epsilon` is a draw of the noise :math:`N`, which keeps the spread of the samples
-    that of their errors (Burgers, van Leeuwen & Evensen 1998,
-    doi:10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2).
+    where :math:`\epsilon` is a draw of the noise :math:`N`, which preserves the spread of the
+    samples (Burgers, van Leeuwen & Evensen 1998,
+    doi:10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2). Noise with the correlation :math:`c` of
+    neighbouring pixels counts as :math:`1 + 2c` times larger.
     """
 
     def __init__(self, image, run, std, correlation):
         image = replace(image, sigma=image.sigma * (1 + 2 * correlation))
-        self.misfit, self.seed = DataResidual(image, run.scale, run.tile), run.seed
-        self.inverse = RegularisedInverse(self.misfit, std**2, CG_TOLERANCE)
+        self.data, self.seed = DataResidual(image, run.scale, run.tile), run.seed
+        self.inverse = RegularisedInverse(self.data, std**2, CG_TOLERANCE)
 
     def __call__(self, sample, number):
-        """A sample, moved."""
+        """Update the sample of a number, which seeds its noise."""
         rng = np.random.default_rng([self.seed, number, 17])
-        noise = rng.standard_normal(self.misfit.weight.shape) * (self.misfit.weight > 0)
-        return sample + self.inverse(self.misfit.residual(sample) + noise)
+        noise = rng.standard_normal(self.data.weight.shape) * (self.data.weight > 0)
+        return sample + self.inverse(self.data.residual(sample) + noise)

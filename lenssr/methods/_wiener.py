@@ -1,4 +1,4 @@
-"""Wiener filter to a finer grid, aliasing included, at the declared resolution."""
+"""Wiener filter to a finer grid at the target resolution, aliasing included."""
 
 import numpy as np
 from scipy import fft, optimize
@@ -10,34 +10,31 @@ from lenssr.uncertainty import ErrorCorrelation, kernel_correlation
 
 BLOCK_SIDE, MAX_BLOCKS = 64, 8  # input pixels of a periodogram block, and blocks along an axis
 
-# (mean, width) for images without enough signal.
+# Mean and width of the priors of ln(k0), k0 in cycles per pixel, and of the slope p.
 LOG_K0_PRIOR, SLOPE_PRIOR = (-2.5, 1.0), (4.0, 1.0)
 
 
 class Wiener:
     r"""
-    The linear filter of least mean square error for stationary scenes.
+    Linear filter of least mean square error for stationary scenes.
 
-    With the PSF's transfer function :math:`P`, a scene of power spectrum
-    :math:`S` and white noise of power :math:`N` per pixel, the data at
-    frequency :math:`k` hold the ``scale**2`` aliases :math:`k + m` of the
-    scene. The best linear estimate of the scene at the target resolution
-    :math:`G` is
+    With the transfer function :math:`P` of the PSF, a scene of power spectrum :math:`S` and white
+    noise of power :math:`N` for each pixel, the data at frequency :math:`k` contain the
+    ``scale**2`` aliases :math:`k + m` of the scene. The best linear estimate at the target
+    resolution :math:`G` is
 
     .. math::
         \hat X(k + m) = \frac{G(k+m)\, P^*(k+m)\, S(k+m)}
                              {\sum_{m'} |P(k+m')|^2 S(k+m') + N}\, Y(k).
 
-    :math:`S = A\,(1 + k^2 / k_0^2)^{-p/2}` is fitted to the data. The filter is
-    cut to a finite kernel, made to keep flux, and applied tile by tile; outside
+    The spectrum :math:`S = A\,(1 + k^2 / k_0^2)^{-p/2}` maximises the Whittle likelihood (Whittle
+    1953, doi:10.1007/BF02590998) of the periodogram, with weak priors on :math:`k_0` and :math:`p`.
+    The periodogram is the mean over blocks of 64 pixels of the squared cosine transform, which has
+    reflecting boundaries. The filter is truncated to a finite kernel that conserves flux. Outside
     the frame the image is continued by its median.
 
-    :math:`A`, :math:`k_0` and :math:`p` maximise the Whittle likelihood of the
-    periodogram, the mean over blocks of 64 pixels of the squared cosine
-    transform (whose reflecting boundaries make no edges), with weak priors on
-    :math:`k_0` and :math:`p`.
-
-    Wiener 1949; Whittle 1953, doi:10.1007/BF02590998.
+    The measurement error is the exact error of independent noise through the filter. The scatter of
+    the median is bounded near the edge of the frame.
     """
 
     def restore(self, image, run):
@@ -48,7 +45,7 @@ class Wiener:
         spectrum = fit_spectrum(image.data, image.psf, noise, run.scale)
         kernel = wiener_kernel(spectrum, image.psf, noise, run.scale)
         level = np.median(image.data[valid])
-        # the standard error of a median of Gaussian noise, and of one or two values
+        # Standard error of a median of Gaussian noise.
         level_std = np.sqrt(noise * min(1.0, np.pi / 2 / np.count_nonzero(valid)))
 
         spread = PolyphaseConvolution(kernel[::-1, ::-1], run.scale, image.shape, run.tile).adjoint
@@ -58,8 +55,8 @@ class Wiener:
             return level + spread(probe.data - level)
 
         mean = estimator(image)
-        square = PolyphaseConvolution(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile).adjoint
-        variance = np.maximum(square(image.sigma**2), 0)
+        square = PolyphaseConvolution(kernel[::-1, ::-1] ** 2, run.scale, image.shape, run.tile)
+        variance = np.maximum(square.adjoint(image.sigma**2), 0)
         return Restoration(
             mean=mean,
             measurement_std=np.sqrt(variance) + outside * level_std,
@@ -72,7 +69,12 @@ class Wiener:
 
 
 def fit_spectrum(data, psf, noise, scale):
-    """Fit the power spectrum of the scene behind blurred, noisy data."""
+    """
+    Fit the power spectrum of the scene behind blurred data with white noise of a variance.
+
+    Returns ``ln(A)``, ``ln(k0)`` with ``k0`` in cycles per input pixel, and ``p``, for the power of
+    surface brightness.
+    """
     side = tuple(min(BLOCK_SIDE, n) for n in data.shape)
     starts = [
         np.unique(np.linspace(0, n - b, min(-(-n // b), MAX_BLOCKS)).astype(int))
@@ -85,31 +87,36 @@ def fit_spectrum(data, psf, noise, scale):
         power += fft.dctn(block - block.mean(), norm="ortho") ** 2
     power = np.delete(power.ravel() / len(corners), 0) / noise
 
-    # a cosine transform of n pixels has the frequencies of a Fourier transform of 2 n
+    # A cosine transform of n pixels has the frequencies of a Fourier transform of 2 n pixels.
     grid = tuple(2 * n for n in side)
     response = np.abs(_transfer(psf, scale, grid)) ** 2
     k2 = _squared_frequency(scale, grid)
 
-    def misfit(parameters):
-        observed_power = _fold(response * _spectrum(parameters, k2), scale)
-        # cosines hold the frequencies +k and -k alike, which an oblong PSF does not
-        observed_power = (observed_power + np.roll(observed_power[:, ::-1], 1, axis=1)) / 2
-        observed_power = np.delete(observed_power[: side[0], : side[1]].ravel(), 0) + 1
+    def negative_log_posterior(parameters):
+        model = _fold(response * _spectrum(parameters, k2), scale)
+        # A cosine averages the frequencies +k and -k, which differ for an elongated PSF.
+        model = (model + np.roll(model[:, ::-1], 1, axis=1)) / 2
+        model = np.delete(model[: side[0], : side[1]].ravel(), 0) + 1
         prior = ((parameters[1] - LOG_K0_PRIOR[0]) / LOG_K0_PRIOR[1]) ** 2
         prior += ((parameters[2] - SLOPE_PRIOR[0]) / SLOPE_PRIOR[1]) ** 2
-        return (np.sum(np.log(observed_power) + power / observed_power) * len(corners) + prior) / 2
+        return (np.sum(np.log(model) + power / model) * len(corners) + prior) / 2
 
-    # the data have no units here: the power is in that of the noise
+    # The power is in units of the noise power.
     strongest = np.log(max(np.max(power, initial=0), 1))
     bounds = [(-20, strongest + 20), (-6, -0.7), (1.5, 8)]
     start = [strongest, LOG_K0_PRIOR[0], SLOPE_PRIOR[0]]
-    best = optimize.minimize(misfit, start, method="L-BFGS-B", bounds=bounds).x
+    best = optimize.minimize(negative_log_posterior, start, method="L-BFGS-B", bounds=bounds).x
     return float(best[0] + np.log(noise)), float(best[1]), float(best[2])
 
 
 def wiener_kernel(spectrum, psf, noise, scale):
-    """Finite kernel of the Wiener filter."""
-    # FWHM of the Gaussian that covers effectively as many pixels as the PSF
+    """
+    Return the finite kernel of the Wiener filter by offset of the output from the input pixel.
+
+    Its half-width is four FWHM of the PSF and at least 16 input pixels; the outer half is tapered.
+    Each of its ``scale**2`` phases has the sum one.
+    """
+    # FWHM of the Gaussian with the effective area of the PSF.
     fwhm = FWHM_PER_SIGMA / np.sqrt(4 * np.pi * np.sum(psf**2))
     radius = max(16, int(np.ceil(4 * fwhm)))
     n = fft.next_fast_len(4 * radius, real=True)
@@ -119,7 +126,7 @@ def wiener_kernel(spectrum, psf, noise, scale):
     sigma = TARGET_FWHM / FWHM_PER_SIGMA / scale
     target = np.exp(-2 * np.pi**2 * sigma**2 * k2)
     gain = target * transfer.conj() * power / np.tile(observed_power, (scale, scale))
-    # the response to one input pixel, in surface brightness
+    # Response to one input pixel, in surface brightness.
     response = fft.ifft2(gain * scale**2).real
 
     size = (2 * radius + 1) * scale
@@ -128,7 +135,7 @@ def wiener_kernel(spectrum, psf, noise, scale):
     taper = np.where(distance < 0.5, 1, np.sin(np.pi * distance) ** 2)
     taper = np.multiply.outer(taper, taper)
     kernel = response[np.ix_(pixel, pixel)] * taper
-    # what the filter withholds of the mean is given back as the faintest broad pedestal
+    # The filter reduces the mean; a broad pedestal restores it.
     for a in range(scale):
         for b in range(scale):
             phase, shape = kernel[a::scale, b::scale], taper[a::scale, b::scale]
@@ -137,13 +144,18 @@ def wiener_kernel(spectrum, psf, noise, scale):
 
 
 def _spectrum(parameters, k2):
-    """Power at squared frequencies ``k2``."""
+    """Return the power at squared frequencies ``k2``."""
     log_power, log_k0, slope = parameters
     return np.exp(log_power - slope / 2 * np.log1p(k2 * np.exp(-2 * log_k0)))
 
 
 def _transfer(psf, scale, grid):
-    """Response of the data to a scene of surface brightness, on a periodic grid."""
+    """
+    Return the transfer function from a scene of surface brightness to the data, on a periodic grid.
+
+    Output pixel 0 lies at the corner of input pixel 0, so that sampling every ``scale``-th value
+    completes the observation.
+    """
     kernel = oversample_psf(psf, scale) / scale**2
     positions = [
         (np.arange(size) - (scale * (n // 2 + 1) - 1)) % (scale * side)
@@ -155,7 +167,7 @@ def _transfer(psf, scale, grid):
 
 
 def _squared_frequency(scale, grid):
-    """Squared frequency in cycles per input pixel on the output's Fourier grid."""
+    """Return squared frequencies in cycles per input pixel on the output grid."""
     return np.add.outer(*((scale * fft.fftfreq(scale * n)) ** 2 for n in grid))
 
 

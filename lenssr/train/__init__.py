@@ -19,7 +19,7 @@ _INTERNAL = {
     "._batch": ["Batch", "Pairs", "apply_symmetry", "epoch_order", "sample_indices", "sample_rng"],
     "._calibration_images": ["open_calibration_images", "perturb_observation"],
     "._conformal": [
-        "NORMAL_COVERAGE", "aperture_factors", "conformal_factors", "coverage",
+        "aperture_factors", "conformal_factors", "coverage",
         "rest_correlation"],
     "._data": [
         "CachedPairs", "CatalogPairs", "MultiScalePairs", "OnlinePairs", "open_pairs",

@@ -8,6 +8,7 @@ from lenssr.uncertainty import (
     APERTURE_FRACTIONS,
     CROWDING_BINS,
     MAX_LAG,
+    NORMAL_COVERAGE,
     SNR_BINS,
     ErrorCorrelation,
     aperture_sum_factor,
@@ -19,9 +20,6 @@ from lenssr.uncertainty import (
     snr_bin,
     to_quadrant,
 )
-
-# Fraction of a normal distribution within 1 and 2 sigma.
-NORMAL_COVERAGE = np.array([0.682689, 0.954500])
 
 FACTOR_ROUNDS = 12  # passes over all factors, which depend on each other
 MIN_CELL_PIXELS = 1000  # pixels that determine the factor of a cell

@@ -1,4 +1,4 @@
-"""Calibration factors of predicted errors."""
+"""Calibration of predicted errors, and their inflation outside the training domain."""
 
 import warnings
 
@@ -7,45 +7,45 @@ import numpy as np
 from lenssr.exceptions import LensSRWarning
 from lenssr.uncertainty._autocorrelation import from_quadrant
 from lenssr.uncertainty._correlation import ErrorCorrelation
-from lenssr.uncertainty._factors import interpolate_factors
+from lenssr.uncertainty._factors import CROWDING_KNOTS, SNR_KNOTS, interpolate_factors
 
-SNR_KNOTS = (0.5, 3**0.5, 30**0.5, 300**0.5, 60.0)  # local signal-to-noise ratios of the factors
-CROWDING_KNOTS = (0.001, 0.008, 0.045, 0.2, 0.6)  # crowding of the factors
-# Predicted errors at which the inflation of a peak begins and is complete.
+# Heights, in predicted errors, at which the inflation of a peak begins and is complete.
 PEAK_SIGMA_RANGE = (2.0, 3.0)
 
 
-def inflate_isolated_peaks(std, measured, value):
+def inflate_isolated_peaks(std, measurement_std, value):
     r"""
-    Predicted errors, larger where a pixel stands out that would do so less with other noise.
+    Inflate the predicted errors of isolated peaks, which may be noise.
 
-    A peak of the noise that a network takes for a source looks like one to the head, too; but
-    what noise is added to it moves it. With :math:`s` what the head says, :math:`m` the error of
-    measurement, and :math:`w` that rises from zero to one while the pixel is two to three
-    :math:`s` above or below the sky, :math:`s \max(1, m / s)^{w / 2}`.
+    A network takes a peak of the noise for a source, and so does the head that predicts its error;
+    added noise, however, moves the peak. With the prediction :math:`s`, the measurement error
+    :math:`m` and a weight :math:`w` that rises from zero to one at two to three :math:`s` from
+    the sky, the error is :math:`s \max(1, m / s)^{w / 2}`. ``value`` is the result minus sky.
     """
     low, high = PEAK_SIGMA_RANGE
     weight = np.clip((np.abs(value) / std - low) / (high - low), 0, 1)
-    return std * np.maximum(measured / std, 1) ** (weight / 2)
+    return std * np.maximum(measurement_std / std, 1) ** (weight / 2)
 
 
 def prior_error_correlation(calibration, scale, snr, prior_std):
-    """Correlation of the errors that are not of the measurement, as the calibration found it."""
+    """Return the calibrated `ErrorCorrelation` of the prior error."""
     tables = calibration["scales"][str(scale)]["correlation"]
     kernels = np.stack([from_quadrant(tables[name]) for name in ("faint", "bright")])
-    factors = tables.get("sums")  # cards of earlier versions do not say
+    factors = tables.get("sums")
     return ErrorCorrelation(kernels[None], np.array([prior_error_level(prior_std, snr)]),
                             None if factors is None else np.array(factors)[None])
 
 
 def calibrated_chi2_range(calibration, scale):
-    """Range of the reduced chi2 of 98 % of the images of a calibration, `None` without one."""
-    percentiles = calibration.get("scales", {}).get(str(scale), {}).get("chi2") if calibration else None
+    """Return the reduced chi-squared range of 98 % of the calibration images."""
+    if not calibration:
+        return None
+    percentiles = calibration.get("scales", {}).get(str(scale), {}).get("chi2")
     return (percentiles[0], percentiles[-1]) if percentiles else None
 
 
 def conformal_factor(snr, crowd, factors):
-    """What errors are multiplied by, by the local signal to noise and what lies around."""
+    """Interpolate calibration factors, shape ``(5, 5)``, in S/N and crowding."""
     factors = np.asarray(factors, float)
     if factors.ndim == 1:
         factors = np.repeat(factors[:, None], len(CROWDING_KNOTS), axis=1)
@@ -53,41 +53,47 @@ def conformal_factor(snr, crowd, factors):
 
 
 def prior_error_level(prior_std, snr):
-    """Level up to which the errors that are not of the measurement count as those of the sky."""
+    """Return the rms prior error of the sky (``snr < 1``); zero without sky."""
     sky = prior_std[snr < 1]
     return float(np.sqrt(np.mean(sky**2))) if sky.size else 0.0
 
 
-DOMAIN_MARGIN = 0.1  # fraction of its width by which a training range is extended
-# What it is called, whether it is compared by its logarithm, and the least width of a range.
+DOMAIN_MARGIN = 0.1  # widths of a training range by which it is extended
+# Label in messages, whether the logarithm is compared, and minimum width of a range.
 DOMAIN_FEATURES = {
     "psf_fwhm": ("the FWHM of the PSF in pixels", True, 0.05),
     "psf_ellipticity": ("the ellipticity of the PSF", False, 0.05),
-    "psf_concentration": ("the peak of the PSF times the area that it covers", True, 0.05),
+    "psf_concentration": ("the peak of the PSF times its effective area", True, 0.05),
     "peak_snr": ("the peak over the noise", True, 0.5),
-    "noise_ratio": ("the scatter of the sky over the noise that was given", True, 0.1),
+    "noise_ratio": ("the scatter of the sky over its given noise", True, 0.1),
     "noise_correlation": ("the correlation of the noise of neighbouring pixels", False, 0.1),
     "sky_skewness": ("the skewness of the sky", False, 0.3),
-    "negative_share": ("the share of pixels far below the sky", False, 0.01),
+    "negative_share": ("the fraction of pixels far below the sky", False, 0.01),
     "flat_peak": ("the number of pixels as bright as the brightest", False, 3.0),
 }
 
 
 def feature_envelope(feature_list):
-    """The domain of a calibration from the features of its images."""
+    """Return the range of each feature of the calibration images, with a margin."""
     domain = {}
     for name, (_, log, min_width) in DOMAIN_FEATURES.items():
         values = np.array([features[name] for features in feature_list if name in features])
         if not len(values):
             continue
         low, high = (_to_scale(edge, log) for edge in (values.min(), values.max()))
-        more = DOMAIN_MARGIN * max(high - low, min_width)
-        domain[name] = [float(f"{_from_scale(edge, log):.5g}") for edge in (low - more, high + more)]
+        margin = DOMAIN_MARGIN * max(high - low, min_width)
+        domain[name] = [float(f"{_from_scale(edge, log):.5g}")
+                        for edge in (low - margin, high + margin)]
     return domain
 
 
 def domain_inflation(features, domain):
-    """How much larger errors may be for an image that is unlike those of the training."""
+    """
+    Return the inflation factor of the errors of an image outside the training domain.
+
+    The factor is one plus the distance of each feature from its range, in widths of the range. Each
+    feature outside its range emits a `LensSRWarning`.
+    """
     factor, messages = 1.0, []
     for name, value in features.items():
         if name not in domain:
@@ -99,9 +105,9 @@ def domain_inflation(features, domain):
         if distance > 0:
             factor += distance
             messages.append(f"{label} is {value:.3g}, outside the range of the training, "
-                        f"{low:.3g} to {high:.3g}")
-    for label in messages:
-        warnings.warn(f"{label}: the result is an extrapolation; errors are multiplied by "
+                            f"{low:.3g} to {high:.3g}")
+    for message in messages:
+        warnings.warn(f"{message}: the result is an extrapolation; errors are multiplied by "
                       f"{factor:.3g}", LensSRWarning, stacklevel=4)
     return factor
 

@@ -9,7 +9,7 @@ import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.methods import ForwardModel
-from lenssr.methods import _optimize as search
+from lenssr.methods._lens_model import _optimize as search
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0, theta_e=(1.2, 1.6),

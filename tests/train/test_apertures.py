@@ -5,11 +5,12 @@ import pytest
 from photutils.aperture import CircularAperture
 from scipy import ndimage
 
-from lenssr.train import NORMAL_COVERAGE, aperture_factors
+from lenssr.train import aperture_factors
 from lenssr.uncertainty import (
     APERTURE_AREAS,
     APERTURE_FRACTIONS,
     MAX_LAG,
+    NORMAL_COVERAGE,
     ErrorCorrelation,
     aperture_sum_factor,
     interpolate_factors,

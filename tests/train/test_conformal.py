@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from lenssr.train import NORMAL_COVERAGE, conformal_factors, coverage, rest_correlation
-from lenssr.uncertainty import CROWDING_KNOTS, MAX_LAG, SNR_KNOTS, conformal_factor, from_quadrant
+from lenssr.train import conformal_factors, coverage, rest_correlation
+from lenssr.uncertainty import (
+    CROWDING_KNOTS,
+    MAX_LAG,
+    NORMAL_COVERAGE,
+    SNR_KNOTS,
+    conformal_factor,
+    from_quadrant,
+)
 
 
 def test_shares_are_those_of_the_normal_distribution():

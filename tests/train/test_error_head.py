@@ -8,7 +8,6 @@ import torch
 
 from lenssr.networks import ErrorHead, asinh_scale, psf_features
 from lenssr.train import (
-    NORMAL_COVERAGE,
     Distributed,
     ErrorPairs,
     ErrorTrainer,
@@ -20,6 +19,7 @@ from lenssr.train import (
     rotate_psf_features,
     run_steps,
 )
+from lenssr.uncertainty import NORMAL_COVERAGE
 
 BLOCKS, PIXELS = 25.0, 0.25  # variances of blocks of 2x2 pixels, and of the pixels about them
 SIZES = dict(scale=2, told=5, features=8, blocks=1)

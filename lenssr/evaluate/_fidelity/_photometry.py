@@ -131,9 +131,6 @@ class Transfer(FidelityTest):
         return {"transfer": make_table(table_rows)}
 
 
-NORMAL_COVERAGE = (0.6827, 0.9545)  # fraction of a normal distribution within 1 and 2 sigma
-"""Shares of a normal distribution within one and two standard deviations."""
-
 N_COVERAGE_RESAMPLES = 200  # bootstrap samples
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from lenssr._io import check_overwrite, write_tables_and_figure
 from lenssr.evaluate._fidelity._base import BRIGHT_SNR, COLUMNS, make_table
-from lenssr.evaluate._fidelity._photometry import NORMAL_COVERAGE
 from lenssr.evaluate._fidelity._shapes import CorrectionCurve
+from lenssr.uncertainty import NORMAL_COVERAGE
 
 SUMMARY = {
     "coverage_1": (".4f", "", "share of pixels within one sigma"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lenssr.evaluate import NORMAL_COVERAGE, count_within, coverage_fractions
+from lenssr.evaluate import count_within, coverage_fractions
+from lenssr.uncertainty import NORMAL_COVERAGE
 
 
 def test_expected_is_the_normal_distribution():
