@@ -20,7 +20,7 @@ SHAPE = (12, 14)
 NOISE = np.random.default_rng(0).normal(0, 1, SHAPE)
 PSF = gaussian_psf(2.5)
 # Data without noise have a chi2 far below one.
-NOISELESS = pytest.mark.filterwarnings("ignore:the result, brought back to the data")
+NOISELESS = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 GOOD = {"uncertainty": 1.0, "unit": "nJy", "psf": PSF, "method": "bilinear"}
 
 

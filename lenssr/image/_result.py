@@ -398,16 +398,18 @@ RESULT_CARDS = {
     "scale": ("SRSCALE", "output pixels per input pixel"),
     "version": ("SRVERS", "version of lenssr"),
     "weights": ("SRWEIGHT", "sha256 of the trained weights"),
+    "weights_name": ("SRWNAME", "name of the trained weights"),
     "base_weights": ("SRBASE", "sha256 of the weights of the base network"),
-    "calibration": ("SRCALIB", "uncertainty: measurement, predictive or posterior"),
-    "inflation": ("SRINFLAT", "factor of the errors outside the training domain"),
+    "calibration": ("SRCALIB", "uncertainty type"),
+    "calibration_images": ("SRCALON", "simulated images of the calibration"),
+    "inflation": ("SRINFLAT", "error factor outside the training domain"),
     "noise": ("SRNOISE", "noise of the input: given or estimated"),
     "noise_correlation": ("SRNCORR", "noise correlation of neighbouring pixels"),
     "flux": ("SRFLUX", "flux convention of the pixel values"),
     "seed": ("SRSEED", "seed of the random numbers"),
-    "psf": ("SRPSF", "target: Gaussian of FWHM 2 pixels; input: unchanged"),
+    "psf": ("SRPSF", "target: Gaussian of FWHM 2 px, or input"),
     "chi2": ("SRCHI2", "reduced chi-squared against the data"),
-    "chi2_before": ("SRCHI2IN", "reduced chi-squared before the correction"),
+    "chi2_before": ("SRCHI2IN", "reduced chi2 before the correction"),
     "n_iterations": ("SRNITER", "iterations"),
     "n_probes": ("SRNPROBE", "noise probes of the measurement error"),
     "n_samples": ("SRNSAMP", "posterior samples"),
@@ -415,14 +417,14 @@ RESULT_CARDS = {
     "n_steps": ("SRSTEPS", "denoising steps of a sample"),
     "power_slope": ("SRSLOPE", "slope of the fitted power spectrum"),
     "has_lens": ("SRLENS", "whether a lens was found"),
-    "log_odds": ("SRLODDS", "ln evidence ratio of a lens over light alone"),
+    "log_odds": ("SRLODDS", "ln evidence ratio, lens to light alone"),
     "theta_e": ("SRTHETAE", "[pix] Einstein radius"),
     "theta_e_error": ("SRTHETER", "[pix] standard deviation of SRTHETAE"),
 }
 # Cards about the input pixels, and cards of an earlier result.
 STALE_PATTERN = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
                    r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
-                   r"LENS|LODDS|THETAE|THETER|WARN\d+)")
+                   r"LENS|LODDS|THETAE|THETER|WNAME|CALON|WARN\d+)")
 # Cards of the coordinate frame, which a FITS WCS writes itself.
 FRAME_PATTERN = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
                    r"VELOSYS|VELANGL|ZSOURCE")

@@ -20,7 +20,7 @@ _INTERNAL = {
     "._lens_model._optimize": ["EVIDENCE_TEMPERATURE", "_model_averaged_errors"],
     "._lens_model._scene": ["SceneLayout"],
     "._network": ["truncate_psf"],
-    "._registry": ["all_methods"],
+    "._registry": ["all_methods", "unregister_method"],
     "._richardson_lucy": ["RichardsonLucy"],
     "._samplers": [
         "KalmanUpdate", "SAMPLERS", "check_schedule", "draw", "dynamic_schedule",

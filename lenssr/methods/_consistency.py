@@ -70,8 +70,8 @@ def enforce_consistency(restoration, data_residual, run):
              (\mu W^{1/2} A S A^\mathsf{T} W^{1/2} + 1)^{-1} W^{1/2} (y - A x),
 
     where the discrepancy principle (Morozov 1966, Soviet Math. Dokl. 7, 414) determines
-    :math:`\mu`. Without predicted errors, or if they are too small, :math:`S = 1`. Components in the
-    null space of :math:`A` are unchanged (Schwab, Antholzer & Haltmeier 2019,
+    :math:`\mu`. Without predicted errors, or if they are too small, :math:`S = 1`. Components in
+    the null space of :math:`A` are unchanged (Schwab, Antholzer & Haltmeier 2019,
     doi:10.1088/1361-6420/aaf14a). The measurement error is propagated through method and correction
     with :math:`\mu` held fixed. The predicted error is kept, because a projection onto a convex set
     increases no distance to an image of the set.

@@ -284,8 +284,9 @@ class DiffusionSampler:
         prior_correlation = correlation if differences is None else measure_error_correlation(
             differences, total_std[central_cutout(shape, MAX_CORRELATED_SIDE)])
         result_metadata |= {
-            "weights": card.sha256[:16], "base_weights": base.sha256[:16], "n_samples": n,
-            "sampler": self.sampler, "n_steps": len(levels), "n_probes": self.n_probes}
+            "weights": card.sha256[:16], "weights_name": card.name,
+            "base_weights": base.sha256[:16], "n_samples": n, "sampler": self.sampler,
+            "n_steps": len(levels), "n_probes": self.n_probes}
         return Restoration(
             mean=mean, measurement_std=std, mask=expand_mask(image.mask, run.scale),
             psf=target_psf(), metadata=result_metadata, samples=samples, predictive_std=total_std,

@@ -78,7 +78,7 @@ def calibrated_factor(calibration, scale, image, snr):
     crowd = crowding(snr, ~expand_mask(image.mask, scale), scale)
     factor = inflation * conformal_factor(
         snr, crowd, calibration["scales"][str(scale)]["factors"])
-    return factor, {"inflation": round(inflation, 3)}
+    return factor, {"calibration_images": calibration["on"], "inflation": round(inflation, 3)}
 
 
 def snr_map(inference, image, mean):

@@ -52,7 +52,8 @@ class Network:
         std, correlation = monte_carlo_error(
             inference, image, self.n_probes, run.seed, mean=mean)
         inference.bar.close()
-        metadata = {"weights": card.sha256[:16], "n_probes": self.n_probes, **inference.metadata}
+        metadata = {"weights": card.sha256[:16], "weights_name": card.name,
+                    "n_probes": self.n_probes, **inference.metadata}
         total_std, calibration = None, card.calibration
         if calibration:
             head = self._load_head(weights_for(self, run.scale))

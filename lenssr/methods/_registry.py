@@ -119,6 +119,11 @@ def register_method(name, factory, *, family="user", scales=None, reference="", 
     _REGISTERED[name] = MethodSpec(name, family, factory, scales, reference, samples=samples)
 
 
+def unregister_method(name):
+    """Remove a method that `register_method` added."""
+    _REGISTERED.pop(name, None)
+
+
 def find_method(name):
     """
     Return the registry entry of a method.

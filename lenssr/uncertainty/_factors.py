@@ -17,7 +17,8 @@ CROWDING_BINS = (0.003, 0.02, 0.1, 0.4, 1.0)
 CROWDING_KNOTS = (0.001, 0.008, 0.045, 0.2, 0.6)
 CROWDING_SIGMA = 8.0  # input pixels; standard deviation of the Gaussian window of the crowding
 
-NORMAL_COVERAGE = (0.682689, 0.954500)  # fractions of a normal distribution within 1, 2 sigma
+# Fractions of a normal distribution within 1 and 2 sigma.
+NORMAL_COVERAGE = np.array([0.682689, 0.954500])
 
 
 def interpolate_factors(values, knots, factors):

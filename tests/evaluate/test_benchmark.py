@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from lenssr import register_method
 from lenssr.evaluate import LinearBaseline, benchmark, image_metrics, prepare_pair
-from lenssr.methods import Restoration, _registry
+from lenssr.methods import Restoration, unregister_method
 from lenssr.networks import build_network
 from lenssr.simulate import LensPair
 from lenssr.weights import save_network
@@ -62,7 +62,7 @@ def methods():
         register_method(name, factory, scales=(3,) if name == "broken" else None, overwrite=True)
     yield
     for name in made:
-        del _registry._METHODS[name]
+        unregister_method(name)
 
 
 def by_method(table, name):
@@ -258,7 +258,7 @@ def test_networks_of_several_seeds(tmp_path):
     assert "scale 3, not 2" in found.summary.meta["not_run"]["other"]
     # What all of them warn of is told once.
     assert found.summary.meta["notes"]["net"] == [
-        "no `psf` was given: the network guesses its width from the image (2 of 2 images)"]
+        "no `psf` was given: the network infers its width from the image (2 of 2 images)"]
 
 
 def test_noise_is_declared_where_there_is_none():

@@ -136,5 +136,5 @@ def test_valid_pixel_among_masked_ones_is_missing_at_its_corners():
 
 
 def test_unknown_kind():
-    with pytest.raises(ValueError, match="`kind` must be one of bilinear, bicubic, lanczos, got"):
+    with pytest.raises(ValueError, match="`kernel` must be one of bilinear, bicubic, lanczos, got"):
         Interpolate("nearest")

@@ -19,7 +19,7 @@ SIZES = dict(architecture="rcan", channels=1, scale=2, groups=2, blocks=2, featu
              reduction=4, window=8, conditions=5)
 PSF = gaussian_psf(4.0)
 # Untrained as they are, these networks explain no data.
-pytestmark = pytest.mark.filterwarnings("ignore:the result, brought back to the data")
+pytestmark = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 
 
 @pytest.fixture(scope="module")

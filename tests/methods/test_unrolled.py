@@ -15,7 +15,7 @@ SIZES = dict(architecture="unrolled", channels=1, scale=[2, 3, 4], iterations=2,
              features=8, memory=4)
 PSF = gaussian_psf(3.0)
 # Untrained as they are, these networks explain no data.
-pytestmark = pytest.mark.filterwarnings("ignore:the result, brought back to the data")
+pytestmark = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 
 
 @pytest.fixture(scope="module")

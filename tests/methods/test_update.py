@@ -38,7 +38,7 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
     image, std, matrix = case
     update = KalmanUpdate(image, RunOptions(2, seed=4), std, correlation)
     rng = np.random.default_rng(5)
-    weight = update.misfit.weight
+    weight = update.data.weight
     used = weight > 0
     assert used.sum() > 20 and not (used & image.mask).any()
     # All that the Gaussian PSF sends to the middle is of the image.

@@ -221,7 +221,7 @@ def test_truths_are_what_the_images_show(recipe):
         assert misfit.chi2(truth) == pytest.approx(1, abs=4 * np.sqrt(2 / misfit.count))
 
 
-@pytest.mark.filterwarnings("ignore:the result.*brought back to the data")  # next to untrained
+@pytest.mark.filterwarnings("ignore:the result.*has a reduced chi2")  # next to untrained
 def test_errors_are_those_of_results_at_any_level_of_the_sky(weights, tmp_path):
     psf = gaussian_psf(4.0, 25)
     truth = 20 + 50 * np.exp(-((np.mgrid[:48, :48] - 23.5) ** 2).sum(0) / 20)

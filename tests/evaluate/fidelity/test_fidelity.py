@@ -12,7 +12,7 @@ from lenssr import LensSRWarning, SuperResolvedImage, register_method, superreso
 from lenssr.cli import main
 from lenssr.evaluate import fidelity
 from lenssr.image import gaussian_psf, psf_fwhm, target_psf
-from lenssr.methods import ForwardModel, Restoration, _registry
+from lenssr.methods import ForwardModel, Restoration, unregister_method
 from lenssr.networks import build_network
 from lenssr.simulate import LensPair, make_ccd
 from lenssr.weights import save_network
@@ -49,7 +49,7 @@ def methods():
         register_method(name, factory, overwrite=True)
     yield
     for name in (*made, "seen"):
-        _registry._METHODS.pop(name, None)
+        unregister_method(name)
 
 
 def make_pairs(n=12, seed=3):
