@@ -1,4 +1,4 @@
-"""The front door: parse, restore, assemble."""
+"""Parse an image, restore it, and assemble the result."""
 
 import warnings
 
@@ -16,78 +16,75 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     """
     Super-resolve an image of a strong gravitational lens, or of any patch of sky.
 
-    What comes back is an estimate of the sky at a declared, finite resolution: a
-    Gaussian PSF of FWHM two output pixels (interpolation, which does not
-    deconvolve, keeps the input's PSF). Unit, uncertainty, mask, WCS and header
-    come along.
+    The result is an estimate of the sky at a finite target resolution: a Gaussian PSF of FWHM
+    two output pixels. Interpolation does not deconvolve and keeps the PSF of the input. Unit,
+    uncertainty, mask, WCS and header are carried over.
 
     Parameters
     ----------
     data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
-        A 2-D image, or a 3-D cube of bands whose planes are restored one by one.
-        From a FITS file the first 2-D image is taken, with the error, mask and PSF
-        extensions beside it. NaN and infinity count as masked.
+        A 2-D image, or a 3-D cube of bands whose planes are restored separately. From a FITS
+        file the first 2-D image is read, with its error, mask and PSF extensions. NaN and
+        infinity are masked.
     method : str, optional
-        A name from `list_methods`. By default ``unrolled`` where the PSF is known, of all planes,
-        and ``rcan`` where it is not.
+        A name from `list_methods`. By default ``unrolled`` if the PSF of all planes is known,
+        else ``rcan``.
     scale : int
         Output pixels per input pixel along each axis.
     psf : array, Quantity, Model, NDData, HDU or path, optional
-        Effective PSF (optics and pixel response) on the grid of the image; or the
-        FWHM of a Gaussian, in pixels or as an angle; or a photutils or astropy PSF
-        model. A list has one for each plane of a cube.
+        Effective PSF (optics and pixel response) on the grid of the image; or the FWHM of a
+        Gaussian, in pixels or as an angle; or a photutils or astropy PSF model. A list has one
+        PSF for each plane of a cube.
     uncertainty : NDUncertainty, Quantity, array or float, optional
-        Noise of the image; standard deviations unless it is an astropy uncertainty
-        of another kind. Estimated from the sky, with a warning, if there is none.
+        Noise of the image, a standard deviation unless it is another astropy uncertainty. By
+        default it is estimated from the sky, with a warning.
     mask : array, optional
-        `True`, or any flag, where the image is missing. In a file, the mask beside the
-        image; of JWST, Roman, Euclid and LSST those of its flags that say so.
+        `True`, or any flag, at bad pixels. By default the mask in the file; for JWST, Roman,
+        Euclid and LSST the flags that mark bad pixels.
     wcs : WCS, optional
         FITS WCS, or any APE-14 WCS.
     unit : Unit or str, optional
         Unit of the image.
     flux : {"auto", "per-pixel", "surface-brightness"}
-        Whether pixel values are fluxes per pixel, which are divided among the finer
-        pixels, or surface brightnesses, which keep their value. ``"auto"`` reads it
-        off the unit, and warns where that does not tell.
+        Flux convention. A flux per pixel is divided among the finer pixels, a surface brightness
+        is not. ``"auto"`` derives the convention from the unit, and warns if it is ambiguous.
     device : str, optional
-        Torch device; CUDA by default where there is one.
+        Torch device; CUDA by default if there is a GPU.
     n_samples : int, optional
-        Number of posterior samples, for methods that draw them; the result is then their mean.
-        By default as many as the method likes.
+        Number of posterior samples, for methods that draw samples. The result is their mean. By
+        default the method chooses the number.
     seed : int, optional
-        Seed of whatever is random; 0 by default, so that results can be repeated.
+        Seed of the random numbers, 0 by default.
     tile : int, optional
-        Side of the tiles, in input pixels, in which large images are worked on. The
-        result does not depend on it.
+        Side in input pixels of the tiles of large images. It does not change the result.
     progress : bool
-        Show a progress bar on work of more than two seconds.
+        Whether to show a progress bar after two seconds.
     hdu : int, str or tuple, optional
-        Which HDU of a file.
+        HDU of a file.
     data_consistent : bool
-        Move a result whose reduced chi-squared against the data is above one to the nearest
-        image where it is one. Of results of the declared resolution, with a PSF.
+        Whether to move a result with a reduced chi-squared above one to the nearest image with a
+        reduced chi-squared of one. It needs a PSF and a result at the target resolution.
     **method_options
         Options of the method.
 
     Returns
     -------
     image : `SuperResolvedImage`
-        A `~astropy.nddata.CCDData` with the shape of the input times ``scale`` in
-        both sky axes. Its uncertainty is of the class of the input's.
+        A `~astropy.nddata.CCDData` whose sky axes are ``scale`` times longer. The class of its
+        uncertainty is the class of the input uncertainty.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not what it must be; the message names it.
+        If an argument is invalid.
     FileNotFoundError
-        If there is no such file.
+        If a file does not exist.
 
     Warns
     -----
     LensSRWarning
-        For what was estimated, assumed, or dropped, and where the result does not explain the
-        data. The header keeps them, as ``SRWARN1`` and so on.
+        For values that were estimated, assumed or dropped, and for a result that disagrees with
+        the data. The header lists the warnings as ``SRWARN1``, ``SRWARN2``, ...
 
     Examples
     --------
@@ -95,8 +92,8 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     >>> from astropy import units as u
     >>> from lenssr import superresolve
     >>> image = np.random.default_rng(0).normal(0, 1, (16, 16)) * u.nJy
-    >>> sharp = superresolve(image, "bicubic", uncertainty=1.0)
-    >>> sharp.shape
+    >>> result = superresolve(image, "bicubic", uncertainty=1.0)
+    >>> result.shape
     (32, 32)
     """
     scale, tile = check_positive_int("scale", scale), check_tile(tile)
@@ -116,33 +113,35 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     restorer = make_method(method, scale, method_options)
     if data_consistent and any(plane.psf is None for plane in parsed.planes):
         raise ValueError("`psf` must be given for `data_consistent`, got None")
-    kind = flux_convention(parsed.unit, flux)
-    # Before the work, which would be lost if the WCS could not be carried.
+    convention = flux_convention(parsed.unit, flux)
+    # Before the restoration, to fail early for a WCS that cannot be rescaled.
     new_wcs = None if parsed.wcs is None else rescale_wcs(parsed.wcs, scale)
     run = RunOptions(scale=scale, device=device, tile=tile, n_samples=n_samples or 0, seed=seed,
-              progress=progress)
+                     progress=progress)
     restorations = [restorer.restore(plane, run) for plane in parsed.planes]
     restorations, consistency = check_consistency(parsed.planes, restorations, run, method,
-                                                data_consistent)
-    lost = sum(int(plane.mask.sum()) for plane in parsed.planes)
-    if lost:
-        warnings.warn(f"{lost} masked pixels were filled from their neighbours; the result is "
+                                                  data_consistent)
+    n_masked = sum(int(plane.mask.sum()) for plane in parsed.planes)
+    if n_masked:
+        warnings.warn(f"{n_masked} masked pixels were filled from their neighbours; the result is "
                       "masked there", LensSRWarning, stacklevel=2)
-    return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=kind,
-                    metadata=_metadata(parsed, restorations, method, scale, kind, seed) | consistency,
+    metadata = _metadata(parsed, restorations, method, scale, convention, seed)
+    return assemble(parsed, restorations, wcs=new_wcs, scale=scale, kind=convention,
+                    metadata=metadata | consistency,
                     history=[f"lenssr: super-resolved by {method}, {scale} times finer pixels"])
 
 
-def _metadata(parsed, restorations, method, scale, kind, seed):
+def _metadata(parsed, restorations, method, scale, convention, seed):
     """Return the named values of the result."""
     from lenssr import __version__
 
     first = restorations[0]
     metadata = {"method": method, "scale": scale, "version": __version__, "weights": "none",
                 "calibration": "measurement",
-                "noise": "given" if parsed.noise_given else "estimated", "flux": kind,
+                "noise": "given" if parsed.noise_given else "estimated", "flux": convention,
                 "seed": seed, "psf": "unknown" if first.psf is None else first.psf_kind,
                 **first.metadata}
     if "inflation" in first.metadata:
+        # The largest of all planes.
         metadata["inflation"] = max(item.metadata["inflation"] for item in restorations)
     return metadata
