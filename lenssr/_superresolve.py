@@ -142,6 +142,5 @@ def _metadata(parsed, restorations, method, scale, convention, seed):
                 "seed": seed, "psf": "unknown" if first.psf is None else first.psf_kind,
                 **first.metadata}
     if "inflation" in first.metadata:
-        # The largest of all planes.
         metadata["inflation"] = max(item.metadata["inflation"] for item in restorations)
     return metadata

@@ -46,8 +46,10 @@ CARD_MEANINGS = {
     "SRSCALE": "output pixels per input pixel, along each axis",
     "SRVERS": "version of lenssr",
     "SRWEIGHT": "first digits of the SHA-256 of the trained weights",
+    "SRWNAME": "name of the trained weights",
     "SRCALIB": "what the uncertainty holds; measurement: the noise of the data alone, which is "
                "not the whole error; predictive: the whole error",
+    "SRCALON": "simulated images of the calibration",
     "SRINFLAT": "what errors were multiplied by, for an image unlike those of the training",
     "SRNOISE": "whether the noise of the input was given, or estimated from its sky",
     "SRFLUX": "per-pixel: fluxes, divided among the finer pixels; surface-brightness: values "
