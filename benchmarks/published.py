@@ -126,7 +126,7 @@ def unpretrained(pairs, folder, fold):
 
     network = read_card(find_weights(PRETRAINED)).network
     steps = sum(STAGES)
-    data = Data(catalog=pairs, fold=fold, validation_share=HELD / PAIRS, validation_seed=0)
+    data = Data(catalog=pairs, fold=fold, validation_fraction=HELD / PAIRS, validation_seed=0)
     training = Training(steps=steps, batch=BATCH, warmup=30, ema=0.99,
                         validate_every=max(1, steps // 10))
     return trained(Recipe("rcan-unpretrained", network, data, training), folder)
@@ -137,7 +137,7 @@ def tuned(pairs, folder, fold):
     path = folder / "all" / f"{PRETRAINED}-tuned.safetensors"
     return path if path.exists() else finetune(
         PRETRAINED, pairs, folder, steps=STAGES, learning_rates=RATES, batch=BATCH,
-        validation_share=HELD / PAIRS, fold=fold)
+        validation_fraction=HELD / PAIRS, fold=fold)
 
 
 def adapted(pairs, folder, fold):
@@ -145,7 +145,7 @@ def adapted(pairs, folder, fold):
     path = folder / f"{PRETRAINED}-adapted.safetensors"
     return path if path.exists() else adapt(
         PRETRAINED, pairs, folder, steps=sum(STAGES), batch=BATCH, min_steps=100,
-        validation_share=HELD / PAIRS, fold=fold)
+        validation_fraction=HELD / PAIRS, fold=fold)
 
 
 def spread(tables, path):

@@ -148,53 +148,59 @@ CATALOG_BATCH = 250  # images of a catalogue that are read together
 
 def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device=None):
     """
-    Probabilities of the classes of dark matter in images of lenses.
+    Classify the dark matter in images of lenses.
 
-    The probabilities are those among the classes of the simulations that the classifier was
-    trained on, equally frequent, after temperature scaling (Guo et al. 2017, arXiv:1706.04599).
-    They do not depend on the unit of the flux, nor, being means over them, on mirroring and
-    rotation by right angles.
+    The probabilities refer to the classes of the training simulations with equal frequencies,
+    after temperature scaling (Guo et al. 2017, arXiv:1706.04599). They do not depend on the unit of
+    the flux, nor on reflections and rotations by right angles.
 
     Parameters
     ----------
     data : file, HDUList, HDU, NDData, Quantity, array, catalogue, or a list of such images
-        An image of one band with sides of 32 to 150 pixels, resolved as results of
-        `lenssr.superresolve` are: two pixels to the FWHM of its PSF. Or what
-        `lenssr.simulate.open_catalog` gives, or its folder: the sharp images of its pairs.
+        Image of one band with sides of 32 to 150 pixels, at the resolution of results of
+        `lenssr.superresolve`: a PSF with a FWHM of two pixels. A catalogue of
+        `lenssr.simulate.open_catalog`, or its folder, stands for the sharp images of its pairs.
     classifier : str or path-like
-        Name of shipped weights, or a ``.safetensors`` file of `train_classifier`. By default the
-        one for sharp images without noise; ``"classifier-resnet18-sr-all"`` is for observed ones
-        that ``superresolve(..., method="rcan", weights="rcan-all")`` restored.
+        Name of shipped weights, or a ``.safetensors`` file of `train_classifier`. The default
+        classifies sharp images without noise. ``"classifier-resnet18-sr-all"`` classifies images
+        restored by ``superresolve(..., method="rcan", weights="rcan-all")``.
     hdu : int, str or tuple, optional
-        Which HDU of a file.
+        HDU of a file.
     mask : array-like, optional
-        Pixels that are not to be looked at, of a single image; they are filled from their
-        neighbours.
+        Bad pixels of a single image, shape of the image; they are filled from their neighbours.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
 
     Returns
     -------
     table : `~astropy.table.Table`
-        A row for each image: ``image``, its number; ``class``, the most probable one; a column
-        ``p_CLASS`` for each class, of sum one; ``distance`` from the images of the training,
-        in units of what one of them in 200 exceeds; and ``out_of_domain``, where that is above
-        one, or the header tells that other weights restored the image than those of the
-        training: then the probabilities mean nothing. ``meta`` tells the weights.
+        A row for each image: ``image`` (number), ``class`` (most probable class), ``p_CLASS`` for
+        each class (sum one), ``distance`` from the training images (one for the most distant of
+        200 validation images), and ``out_of_domain``. An image is out of domain if its distance is
+        above one, or if other weights than those of the training images restored it. ``meta``
+        holds the weights.
 
     Raises
     ------
     ValueError
-        If an image is too small or too large, has several bands, or nothing but masked pixels
-        or no light; or the weights are of no classifier.
+        If an image is too small, too large, has several bands, no valid pixel or no light, or if
+        the weights are not a classifier.
     TypeError, FileNotFoundError
-        If something is not what it must be.
+        If an argument has the wrong type, or a file does not exist.
 
     Warns
     -----
     LensSRWarning
-        If images are out of the domain, or do not tell what restored them and the classifier is
-        for restored ones.
+        If images are out of domain, or if a classifier of restored images gets images without
+        ``SRWEIGHT`` in the header.
+
+    Examples
+    --------
+    >>> from lenssr.classify import classify
+    >>> from lenssr.simulate import simulate_pair
+    >>> pair = simulate_pair("classification", substructure="cdm", seed=2)
+    >>> classify(pair.hr).colnames[:2]
+    ['image', 'class']
     """
     judge = open_classifier(classifier, device)
     probabilities, distances, restored_by = [], [], []

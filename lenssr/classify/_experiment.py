@@ -237,47 +237,55 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
                 classifiers=tuple(CLASSIFIERS), restorers=tuple(RESTORERS),
                 effort=1.0, device=None, overwrite=False, progress=False):
     """
-    Train classifiers and networks that restore, and test them on lenses that none has seen.
+    Run the dark-matter experiment: train classifiers and restorers, and test them on new lenses.
 
-    Classifiers are trained on sharp images, on observed ones, and on restored ones; the networks
-    that restore on all classes of dark matter, on one alone, and on random fields of mass. What
-    is trained or restored already is not made again: a run that was stopped goes on.
+    Classifiers are trained on sharp, observed and restored images. Restorers are trained on all
+    classes of dark matter, on one class, and on random mass fields. Finished trainings and
+    restorations are reused, so that an interrupted run continues.
 
     Parameters
     ----------
     out : path-like
-        Folder for the tables and the figure.
+        Folder of the tables and the figure.
     runs : path-like, optional
-        Folder of the trainings, and of what was restored; ``runs`` in ``out`` by default.
+        Folder of trainings and restored images; ``runs`` in ``out`` by default.
     n : int
-        Pairs that are tested, of the classes in turn.
+        Number of test pairs; the classes alternate.
     n_twins : int
-        Smooth lenses that are given a subhalo.
+        Number of smooth lenses that get a subhalo.
     preset : str
-        Whose pairs these are.
+        Preset of the pairs.
     seed : int
-        Seed of the pairs that are tested.
+        Seed of the test pairs.
     classifiers, restorers : sequence of str
-        Which are trained; ``"HR"`` always is, and those whose images are not made never are.
+        Names of the classifiers and restorers. The classifier ``"HR"`` is always trained.
     effort : float
-        Share of the steps that trainings take, for a trial.
+        Fraction of the training steps, for a trial run.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     overwrite : bool
-        Replace tables that are there.
+        Whether to replace existing tables.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
     result : `DarkMatter`
+        Tables of the experiment.
 
     Raises
     ------
     ValueError
-        If a number or a name is wrong.
+        If a number or a name is invalid.
     OSError
-        If a file is there already and ``overwrite`` is false.
+        If a file exists and ``overwrite`` is false.
+
+    Examples
+    --------
+    The experiment takes hours.
+
+    >>> from lenssr.classify import dark_matter
+    >>> result = dark_matter("dark-matter", n=300, effort=0.1)  # doctest: +SKIP
     """
     check_positive_int("n", n), check_positive_int("n_twins", n_twins), check_nonnegative_int("seed", seed)
     check_positive_number("effort", effort)

@@ -150,20 +150,27 @@ def file_names(preset):
 @dataclass
 class DarkMatter:
     """
-    Result of `dark_matter`; as text, its tables.
+    Result of `dark_matter`. Its text is the tables.
 
-    Attributes
+    Parameters
     ----------
     scores : `~astropy.table.Table`
-        Accuracy, in whole and by the signal to noise at the peaks of the observed images, area
-        under each curve, with intervals of 95 per cent, calibration error, and the share that is
-        unlike what it knows, of each classifier on each kind of images.
+        For each classifier and kind of image: accuracy (all images, and by peak signal-to-noise
+        ratio of the observed image), areas under the ROC curves, 95 % intervals, calibration
+        error, and the fraction of images out of domain.
     confusion : `~astropy.table.Table`
-        What was said of each class.
+        Confusion matrices.
     curves : `~astropy.table.Table`
-        Receiver operating characteristics, one class against the rest.
+        One-vs-rest receiver operating characteristics.
     subhalos : `~astropy.table.Table`
-        False positives on smooth lenses, and subhalos found, by mass.
+        False-positive rate on smooth lenses, and completeness of subhalos by mass.
+
+    Examples
+    --------
+    >>> from lenssr.classify import DarkMatter, dark_matter
+    >>> result = dark_matter("dark-matter", n=300, effort=0.1)  # doctest: +SKIP
+    >>> isinstance(result, DarkMatter)  # doctest: +SKIP
+    True
     """
 
     scores: Table
@@ -182,11 +189,12 @@ class DarkMatter:
 
     def figure(self):
         """
-        Curves of smooth lenses, and accuracies with their intervals.
+        Draw ROC curves of smooth lenses, and accuracies with their intervals.
 
         Returns
         -------
         figure : `~matplotlib.figure.Figure`
+            The figure.
         """
         from matplotlib.figure import Figure
 
@@ -220,14 +228,14 @@ class DarkMatter:
         Parameters
         ----------
         folder : path-like
-            Where to; made if it is not there.
+            Output folder; created if necessary.
         overwrite : bool
-            Replace files that are there.
+            Whether to replace existing files.
 
         Raises
         ------
         OSError
-            If a file is there already and ``overwrite`` is false.
+            If a file exists and ``overwrite`` is false.
         """
         paths = [Path(folder) / name for name in file_names(self.scores.meta["preset"])]
         check_overwrite(paths, overwrite)

@@ -41,22 +41,28 @@ WEIGHT_TOLERANCE = 1e-6  # deviation of the sum of the weights from one
 @dataclass(frozen=True)
 class InputConfig:
     """
-    What a classifier looks at; parameters as in the recipe files.
+    Input images of a classifier; the part ``[inputs]`` of a recipe.
 
     Parameters
     ----------
     input : {"hr", "lr", "sr"}
-        The sharp image without noise; the observed one, interpolated to the same pixels; or the
-        observed one as the network of ``weights`` restores it.
+        Sharp image without noise; observed image interpolated to the pixels of the sharp image;
+        or observed image restored by the network of ``weights``.
     scale : int
-        Output pixels per input pixel.
+        Output pixels per input pixel; 2 by default.
     weights : str, optional
-        Name or file of the weights that restore, for ``"sr"``.
+        Name or file of the restoration weights for ``"sr"``.
     noise : float
-        Largest noise that is added to an image, as a share of its peak; each has one drawn
-        uniformly in its logarithm over two decades. None is added by default.
+        Largest standard deviation of the added noise, in units of the peak. The noise of an image
+        is log-uniform over two decades below it. The default of zero adds no noise.
     class_weights : list of float, optional
-        Weight of each class in the loss, of sum one; all alike by default.
+        Weight of each class in the loss, of sum one; equal by default.
+
+    Examples
+    --------
+    >>> from lenssr.classify import InputConfig
+    >>> InputConfig("lr").scale
+    2
     """
 
     input: str = choice_field("hr", *INPUT_IMAGES)
@@ -86,20 +92,31 @@ class InputConfig:
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):
     """
-    A training run of a classifier.
+    Training recipe of a classifier.
 
     Parameters
     ----------
-    name, network, data, training
-        As `~lenssr.train.Recipe` has them; ``network`` needs no scale, and the classes are those
-        that ``data`` names as its ``substructure``.
-    looks : `Looks`
-        What it looks at.
+    name : str
+        Name of the weights.
+    network : dict
+        ``architecture`` (``"resnet"``, ``"alexnet"`` or ``"vgg"``) and its parameters.
+    data : `~lenssr.train.Data`
+        Training data; the classes are its ``substructure``.
+    training : `~lenssr.train.Training`
+        Options of the optimisation.
+    inputs : `InputConfig`
+        Input images.
 
     Raises
     ------
     ValueError
-        If a key is wrong, or there are no classes to tell apart.
+        If a key is invalid, or there are less than two classes.
+
+    Examples
+    --------
+    >>> from lenssr.classify import ClassifierRecipe
+    >>> ClassifierRecipe.read("classifier_resnet18").classes
+    ('no_sub', 'cdm', 'axion')
     """
 
     inputs: InputConfig = field(default_factory=InputConfig)
@@ -124,17 +141,22 @@ class ClassifierRecipe(Recipe):
 
     @property
     def config(self):
-        """What ``lenssr.networks.build`` takes."""
+        """Parameters of `lenssr.networks.build_network`."""
         return {"classes": len(self.classes), **self.network}
 
     def pairs(self, restorer=None):
         """
-        The recipe whose pairs these are, as a network that restores them is trained on.
+        Return the recipe of the training pairs.
 
         Parameters
         ----------
         restorer : dict, optional
-            Sizes of that network.
+            Configuration of the restoration network.
+
+        Returns
+        -------
+        recipe : `~lenssr.train.Recipe`
+            Recipe whose pairs the classifier is trained on.
         """
         network = restorer or {"architecture": "srcnn", "scale": self.inputs.scale}
         return Recipe(self.name, network, self.data, self.training)
@@ -218,36 +240,49 @@ def open_inputs(recipe, device, progress=False):
 
 def train_classifier(recipe, folder, *, device=None, workers=None, progress=True):
     """
-    Train a classifier by a recipe, or go on where an earlier run of it stopped.
+    Train a classifier by a recipe, or resume an interrupted training.
 
-    Its probabilities are calibrated by a temperature, and the images that it knows are
-    described, both on the validation set, which it was not trained on.
+    The temperature of the probabilities and the domain of the classifier are measured on the
+    validation set.
 
     Parameters
     ----------
     recipe : path-like, str or `ClassifierRecipe`
-        A TOML file, the name of a shipped recipe, or the recipe itself.
+        TOML file, name of a shipped recipe, or recipe.
     folder : path-like
-        Where checkpoint, validation curve, weights and card go.
+        Folder of checkpoint, validation curve, weights and card.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
     workers : int, optional
-        As `lenssr.train.fit` takes them.
+        Worker processes that prepare batches, as in `lenssr.train.fit`.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights, in half precision, with their card beside them.
+        Weights in half precision, with their card in the same folder.
 
     Raises
     ------
     ValueError
-        If the recipe is wrong, ``folder`` holds a run of another recipe, a catalogue has no
+        If the recipe is invalid, ``folder`` holds the run of another recipe, a catalogue has no
         labels, or ``workers`` is negative.
     FloatingPointError
         If the loss or its gradient is not finite; the last checkpoint is kept.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.classify import ClassifierRecipe, train_classifier
+    >>> from lenssr.train import Data, Training
+    >>> recipe = ClassifierRecipe(
+    ...     "tiny", {"architecture": "resnet", "width": 4, "blocks": [1, 1]},
+    ...     Data("classification", scenes=6, validation_scenes=6, size=16,
+    ...          substructure=["no_sub", "cdm"]),
+    ...     Training(steps=2, batch=4, warmup=1))
+    >>> with TemporaryDirectory() as folder:
+    ...     weights = train_classifier(recipe, folder, progress=False)
     """
     workers = check_workers(workers)
     recipe = ClassifierRecipe.read(recipe)
@@ -348,29 +383,36 @@ def _finish(trainer, validation_pairs, path):
 
 def evaluate_classifier(weights, *, device=None, progress=True):
     """
-    Measure the metrics of the card of a classifier again, on the validation set of its recipe.
+    Measure the metrics in the card of a classifier again, on its validation set.
 
     Parameters
     ----------
     weights : str or path-like
-        Name of weights that come with lenssr, or a ``.safetensors`` file with its card.
+        Name of shipped weights, or a ``.safetensors`` file with its card.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show how far the rendering of the validation scenes is.
+        Whether to show the progress of rendering.
 
     Returns
     -------
     metrics : `~astropy.table.Table`
-        As `lenssr.train.evaluate_weights` gives them: accuracy, cross-entropy, areas under the
-        curves, and calibration error.
+        Table as returned by `lenssr.train.evaluate_weights`: accuracy, cross-entropy, areas under
+        the ROC curves, and calibration error.
 
     Raises
     ------
     ValueError
-        If the weights are damaged, are no classifier, or their card has no recipe.
+        If the weights are damaged or not a classifier, or their card has no recipe.
     FileNotFoundError
-        If there are no such weights.
+        If the weights do not exist.
+
+    Examples
+    --------
+    The validation set takes minutes to render.
+
+    >>> from lenssr.classify import evaluate_classifier
+    >>> table = evaluate_classifier("classifier-resnet18")  # doctest: +SKIP
     """
     with Distributed(device) as distributed:
         judge = open_classifier(weights, distributed.device)

@@ -41,37 +41,43 @@ HEAD_BATCH = 16  # images that the head takes together
 @dataclass(frozen=True)
 class Calibration:
     """
-    How a network is calibrated.
+    Options of `calibrate`.
 
     Parameters
     ----------
     images : int
-        Images on which the head that predicts the errors is trained: scenes of the training,
-        observed anew.
+        Training images of the error head: scenes of the training, observed anew.
     blank : int
-        Images of nothing but sky on which it is trained beside them, so that it trusts no peak
-        that noise makes; none if the images are those of a catalogue.
+        Additional training images of blank sky, which teach the head that noise makes peaks;
+        none for catalogues.
     held_out : int
-        Images of scenes of their own on which it is calibrated.
+        Images of separate scenes that determine the calibration factors.
     steps, batch : int
-        Steps of the training of the head, and images of each.
+        Training steps of the head, and images of each step.
     learning_rate : float
-        Its learning rate.
+        Learning rate of the head.
     features, blocks : int
-        Its sizes.
+        Features and residual blocks of the head.
     psf_wrong, psf_error : float
-        Share of the images whose PSF is told wrong, and the relative error of its width there: so
-        that the head learns to see it. Those that are held out have the right one.
+        Fraction of the training images with a wrong PSF, and its relative error of width.
+        Held-out images have the right PSF.
     noise_error : float
-        Relative error of the noise that is told.
-    masked : float
-        Share of the images that have holes.
+        Relative error of the noise map.
+    p_masked : float
+        Fraction of the images with bad pixels.
     n_probes : int
-        Probes of the error of measurement.
+        Noise probes of the measurement error.
     seed : int
-        Of the scenes that are held out, and all that is drawn.
+        Seed of the held-out scenes and of all random numbers.
     precision : {"auto", "float32", "bfloat16"}
-        Arithmetic in which the head is trained.
+        Arithmetic of the training.
+
+    Examples
+    --------
+    >>> from lenssr.train import Calibration
+    >>> config = Calibration()
+    >>> config.images, config.blank, config.held_out
+    (5000, 2500, 600)
     """
 
     images: int = 5000
@@ -108,41 +114,47 @@ class Calibration:
 
 def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, **options):
     """
-    Learn the errors of a network, so that its results have them.
+    Calibrate the predicted errors of a network.
 
-    A head is trained that predicts the squared error of each output pixel; then, on scenes that
-    neither network nor head was trained on, factors by local signal to noise are found by which
-    the predicted errors cover the true ones, the correlation of the errors, and the range of
-    images for which all this holds. A network that draws samples needs no head: there the factors
-    are those of their spread. A run that was stopped goes on.
+    An error head is trained to predict the squared error of each output pixel. Held-out scenes
+    then determine calibration factors by local signal-to-noise ratio and crowding, the correlation
+    of the errors, and the domain in which the calibration holds. For a network that draws
+    posterior samples, the factors apply to the spread of the samples, without a head. An
+    interrupted calibration continues.
 
     Parameters
     ----------
     weights : str or path-like
         Name of shipped weights, or a ``.safetensors`` file with its card.
     folder : path-like, optional
-        Where the run is kept and the calibrated weights go, by default
-        ``NAME-calibrated``: the weights, unchanged, the head, and the card.
+        Folder of the run and of the calibrated weights; ``NAME-calibrated`` by default.
     recipe : path-like, str or `Recipe`, optional
-        Whose ``[data]`` say what images are calibrated on, in place of that in the card.
+        Recipe whose ``[data]`` replaces that of the card.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
     **options
         Parameters of `Calibration`.
 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights in the folder, with their card and the head, if there is one.
+        Unchanged weights in ``folder``, with the new card and the error head.
 
     Raises
     ------
     ValueError
-        If an option is wrong, the card has no recipe, or the folder holds another run.
+        If an option is invalid, the card has no recipe, or the folder holds another run.
     TypeError
-        If there is no such option.
+        If an option is unknown.
+
+    Examples
+    --------
+    A calibration with default options takes hours.
+
+    >>> from lenssr.train import calibrate
+    >>> weights = calibrate("fsrcnn-x2", "calibrated", images=500)  # doctest: +SKIP
     """
     config = Calibration(**options)
     path = find_weights(weights)

@@ -88,27 +88,33 @@ def latent(network, seed):
 @torch.no_grad()
 def draw_arcs(n, *, seed=0, weights="arcs-x2"):
     """
-    Draw arcs from a generative adversarial network.
+    Draw lensed arcs with a generative adversarial network.
 
     Parameters
     ----------
     n : int
-        How many.
+        Number of arcs.
     seed : int
-        Seed of the series; arc ``i`` depends on this and ``i`` alone.
+        Seed of the series; arc ``i`` depends on the seed and on ``i`` alone.
     weights : str or path-like
         Weights of the generator.
 
     Returns
     -------
     arcs : `~numpy.ndarray`
-        Light on output pixels, before any telescope, in units of about its peak, shape
+        Light on output pixels without a telescope, in units of about the peak, shape
         ``(n, side, side)``.
 
     Raises
     ------
     ValueError
-        If a number is out of its range, or the weights are of no generator.
+        If a number is out of range, or the weights are not a generator.
+
+    Examples
+    --------
+    >>> from lenssr.train import draw_arcs
+    >>> draw_arcs(1).ndim
+    3
     """
     check_positive_int("n", n)
     check_nonnegative_int("seed", seed)
@@ -140,7 +146,7 @@ class CatalogPairs(Pairs):
                              f"the images of {data.catalog}, got {data.size}")
         self.catalog, self.scale, self.seed = catalog, scale, seed
         self.validation = validation
-        held = max(1, round(data.validation_share * len(catalog)))
+        held = max(1, round(data.validation_fraction * len(catalog)))
         if held >= len(catalog):
             raise ValueError(f"`catalog` must hold pairs enough to validate with some, got "
                              f"{len(catalog)} in {data.catalog}")

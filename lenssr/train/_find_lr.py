@@ -23,18 +23,27 @@ MAX_LOSS_RISE = 2.0  # rise above the first losses, over the fall below them, th
 @dataclass(frozen=True)
 class LearningRateSweep:
     """
-    A sweep through learning rates.
+    Result of a learning-rate range test.
 
-    Attributes
+    Parameters
     ----------
     rates : `~numpy.ndarray`
-        Learning rates, one to a step.
+        Learning rate of each step.
     losses, smoothed : `~numpy.ndarray`
-        Loss after each of these steps, always on the same pairs, and its running mean.
+        Loss after each step on fixed pairs, and its running mean.
     steepest : float
-        Rate at which the smoothed loss falls fastest in the logarithm of the rate.
+        Rate at which the smoothed loss falls fastest per logarithmic rate.
     tenth : float
-        A tenth of the rate at which it is lowest.
+        Tenth of the rate with the lowest smoothed loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssr.train import LearningRateSweep
+    >>> rates = np.geomspace(1e-4, 1, 50)
+    >>> sweep = LearningRateSweep.of(rates, (np.log10(rates) + 2) ** 2)
+    >>> sweep.suggestion == sweep.tenth
+    True
     """
 
     rates: np.ndarray
@@ -45,17 +54,12 @@ class LearningRateSweep:
 
     @property
     def suggestion(self):
-        """
-        A rate for the top of a schedule: a tenth of the rate of the lowest loss.
-
-        The steepest fall may be that of the first steps, which undo the random weights at
-        whatever rate.
-        """
+        """Suggested peak rate of a schedule: a tenth of the rate with the lowest loss."""
         return self.tenth
 
     @classmethod
     def of(cls, rates, losses):
-        """The sweep of these rates and losses, arrays of one length, at least two."""
+        """Make a sweep from rates and losses, arrays of one length of at least two."""
         rates, losses = np.asarray(rates, float), np.asarray(losses, float)
         smoothed = smooth(losses)
         # After the first steps, and before the minimum of the loss if possible.
@@ -77,31 +81,38 @@ def smooth(losses):
 
 def find_learning_rate(recipe, folder=None, *, device=None, progress=True):
     """
-    Learning-rate range test (Smith 2017, arXiv:1506.01186).
+    Run a learning-rate range test (Smith 2017, arXiv:1506.01186).
 
-    The network of a recipe takes 120 steps whose rates rise from 1e-6 to 1 in equal factors;
-    the sweep ends earlier where the loss has become much worse than it was.
+    The network takes 120 steps with rates that rise geometrically from 1e-6 to 1. The sweep ends
+    early if the loss diverges.
 
     Parameters
     ----------
     recipe : path-like, str or `Recipe`
-        As `fit` takes it; its own learning rate and schedule do not matter.
+        Recipe as in `fit`; its learning rate and schedule are ignored.
     folder : path-like, optional
-        Where ``lr.csv`` and ``lr.png`` are written; by default they are not.
+        Folder of ``lr.csv`` and ``lr.png``, which are not written by default.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
-    found : `LearningRates`
-        The sweep, with a ``suggestion``.
+    sweep : `LearningRateSweep`
+        The sweep, with its ``suggestion``.
 
     Raises
     ------
     ValueError
-        If the recipe is wrong, or the loss is not finite from the beginning.
+        If the recipe is invalid, or the first loss is not finite.
+
+    Examples
+    --------
+    The sweep renders the scenes of the recipe first.
+
+    >>> from lenssr.train import find_learning_rate
+    >>> rate = find_learning_rate("rcan_x2").suggestion  # doctest: +SKIP
     """
     recipe = Recipe.read(recipe)
     if folder is not None:

@@ -37,52 +37,62 @@ def target_folder(pairs, folder):
 
 
 def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3, 1e-4), batch=16,
-             size=32, validation_share=0.1, fold=0, loss=None, seed=1, device=None,
+             size=32, validation_fraction=0.1, fold=0, loss=None, seed=1, device=None,
              progress=True):
     """
-    Carry a trained network over to other pairs, in two stages.
+    Fine-tune a trained network on other pairs, in two stages.
 
-    First all but the last, up-sampling part is left as it is, so that the features learnt from
-    many simulated pairs outlive the first steps on few observed ones; then all is trained at
-    a smaller rate (Yosinski et al., arXiv:1411.1792).
+    The first stage trains the upsampler alone, so that features learned from many simulated pairs
+    survive. The second stage trains all layers at a smaller rate (Yosinski et al. 2014,
+    arXiv:1411.1792).
 
     Parameters
     ----------
     weights : str or path-like
         Name of shipped weights, or a ``.safetensors`` file with its card.
     pairs : path-like or sequence of `~lenssr.simulate.LensPair`
-        What to carry it over to: a catalogue that `lenssr.simulate.open_catalog` opens, or
-        pairs, such as `lenssr.simulate.pair_observations` makes.
+        Catalogue for `lenssr.simulate.open_catalog`, or pairs, for example from
+        `lenssr.simulate.pair_observations`.
     folder : path-like
-        Where checkpoints, curves, weights and card go; a run that was stopped goes on.
+        Folder of checkpoints, curves, weights and card; an interrupted run continues.
     steps : tuple of int
-        Steps of both stages; zero leaves a stage out.
+        Steps of both stages; zero omits a stage.
     learning_rates : tuple of float
         Learning rates of both stages.
     batch, size : int
         Pairs of a step, and side of their patches in input pixels.
-    validation_share : float
-        Share of the pairs that is held out.
+    validation_fraction : float
+        Fraction of the pairs that is held out.
     fold : int
-        Which share that is, for cross-validation.
+        Number of the held-out part, for cross-validation.
     loss : dict, optional
-        Losses with their weights, as in recipes; the one of the shipped recipes by default.
+        Losses with their weights, as in recipes; the composite loss by default.
     seed : int
         Seed of the order of the pairs.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights, with their card beside them, named after the old ones with ``-tuned``.
+        Weights named ``NAME-tuned``, with their card in the same folder.
 
     Raises
     ------
     ValueError
-        If an argument is wrong, or the pairs do not fit the network.
+        If an argument is invalid, or the pairs do not fit the network.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.simulate import simulate_pair
+    >>> from lenssr.train import finetune
+    >>> pairs = [simulate_pair(size=16, index=index) for index in range(6)]
+    >>> with TemporaryDirectory() as folder:
+    ...     weights = finetune("fsrcnn-x2", pairs, folder, steps=(2, 2), batch=2, size=8,
+    ...                        validation_fraction=0.4, progress=False)
     """
     for name, value in (("steps", steps), ("learning_rates", learning_rates)):
         if not (isinstance(value, tuple | list) and len(value) == 2):
@@ -92,7 +102,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
     folder = Path(folder)
     card = read_card(find_weights(weights))
     data = Data(catalog=target_folder(pairs, folder), size=size, fold=fold,
-                validation_share=validation_share, validation_seed=0)
+                validation_fraction=validation_fraction, validation_seed=0)
     # Adversarial training continues with a new discriminator.
     rules = Recipe.from_dict(card.recipe).adversarial if card.recipe else None
     last, made = str(weights), None
@@ -164,38 +174,42 @@ EDGE_PIXELS = 4  # input pixels along the edge of a patch that hold light from o
 @dataclass(frozen=True)
 class Adaptation:
     """
-    How a network is adapted.
+    Options of `adapt`.
 
     Parameters
     ----------
     steps : int
-        Most optimisation steps.
+        Largest number of optimisation steps.
     batch, size : int
         Pairs of a step from each domain, and side of their patches in input pixels.
     learning_rate : float
-        Of the encoder; the discriminator's is four times that.
+        Learning rate of the encoder; the discriminator has four times this rate.
     adversarial : float
-        Weight of the loss that makes target features look like source features.
+        Weight of the adversarial loss of the encoder.
     source_weight : float
-        Weight of the loss of the restoration of source pairs.
+        Weight of the restoration loss of source pairs.
     consistency_weight : float
-        Weight of what is left between target images and what the telescope would see of
-        their restorations, which needs no target. Catalogues without PSFs have none.
+        Weight of the residual between target images and their degraded restorations. It needs no
+        targets; catalogues without PSFs have no such loss.
     stop_accuracy : float
-        Accuracy of the discriminator at which the features count as aligned: training stops
-        there. One half is a guess.
+        Accuracy of the discriminator below which the training stops; 0.5 is a random guess.
     min_steps : int
-        Steps before it may stop.
-    validation_share : float
-        Share of the target pairs that is held out.
+        Smallest number of steps.
+    validation_fraction : float
+        Fraction of the target pairs that is held out.
     fold : int
-        Which share that is.
+        Number of the held-out part, for cross-validation.
     scenes : int, optional
-        Scenes of the source domain that are rendered, by default as many as the weights were
-        trained on. Fewer are ready sooner. 0: pairs are made as they are needed, and none
-        comes twice.
+        Rendered scenes of the source domain; the number of the card by default. Zero simulates
+        each pair once when it is needed.
     seed : int
         Seed of the order of the pairs and of the discriminator.
+
+    Examples
+    --------
+    >>> from lenssr.train import Adaptation
+    >>> Adaptation(steps=500).stop_accuracy
+    0.55
     """
 
     steps: int = 1000
@@ -207,7 +221,7 @@ class Adaptation:
     consistency_weight: float = 0.1
     stop_accuracy: float = 0.55
     min_steps: int = 200
-    validation_share: float = 0.1
+    validation_fraction: float = 0.1
     fold: int = 0
     scenes: int | None = None
     seed: int = 1
@@ -231,44 +245,49 @@ class Adaptation:
 
 def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     """
-    Adapt a network to images of another domain, whose targets it never sees.
+    Adapt a network to images of another domain without targets.
 
-    Adversarial discriminative domain adaptation (Tzeng et al. 2017, arXiv:1702.05464): a copy
-    of the encoder, all of the network before the up-sampling, learns to give features of target
-    images that a discriminator cannot tell from those that the encoder itself gives of source
-    images. Three hundred images are few for that. So the discriminator's layers are of spectral
-    norm one (Miyato et al. 2018, arXiv:1802.05957), source pairs are restored beside
-    (source_weight), restored target images have to agree with their data, the rate falls to zero, weights
-    are averaged, and training stops when the discriminator no longer tells the domains apart.
+    Adversarial discriminative domain adaptation (Tzeng et al. 2017, arXiv:1702.05464): a copy of
+    the encoder, all layers before the upsampler, is trained until a discriminator cannot separate
+    its features of target images from features of source images. Few target images need
+    regularisation: spectral normalisation of the discriminator (Miyato et al. 2018,
+    arXiv:1802.05957), a restoration loss of source pairs, data consistency of restored target
+    images, a falling learning rate, averaged weights, and an early stop.
 
     Parameters
     ----------
     weights : str or path-like
-        Name of shipped weights, or a ``.safetensors`` file with its card: the source domain
-        is the pairs of its recipe.
+        Name of shipped weights, or a ``.safetensors`` file with its card. The pairs of its recipe
+        are the source domain.
     pairs : path-like or sequence of `~lenssr.simulate.LensPair`
-        The target domain. Only its images are trained on; its targets are looked at in the
-        held-out share alone, for the metrics of the card.
+        Target domain. Targets of held-out pairs serve the metrics of the card alone.
     folder : path-like
-        Where weights, card and ``adapt.csv`` go.
+        Folder of weights, card and ``adapt.csv``.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
     **options
         Parameters of `Adaptation`.
 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights, with their card beside them, named after the old ones with ``-adapted``.
+        Weights named ``NAME-adapted``, with their card in the same folder.
 
     Raises
     ------
     ValueError
-        If an option is wrong, or the pairs do not fit the network.
+        If an option is invalid, or the pairs do not fit the network.
     TypeError
-        If there is no such option.
+        If an option is unknown.
+
+    Examples
+    --------
+    The adaptation renders the scenes of the source domain first.
+
+    >>> from lenssr.train import adapt
+    >>> weights = adapt("rcan-x2", "observed-pairs", "adapted")  # doctest: +SKIP
     """
     config, folder = Adaptation(**options), Path(folder)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -277,7 +296,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     folder.mkdir(parents=True, exist_ok=True)
     recipe = Recipe.from_dict(card.recipe)
     target = Data(catalog=target_folder(pairs, folder), size=config.size, fold=config.fold,
-                  validation_share=config.validation_share, validation_seed=0)
+                  validation_fraction=config.validation_fraction, validation_seed=0)
     validation_pairs = CatalogPairs(target, recipe.network["scale"], True, config.seed)
     if "psf" not in validation_pairs.catalog.arrays:
         config = replace(config, consistency_weight=0.0)

@@ -63,43 +63,54 @@ def trainer_class(recipe):
 
 def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
     """
-    Train a network by a recipe, or go on where an earlier run of it stopped.
+    Train a network by a recipe, or resume an interrupted training.
 
-    A run that was stopped, or killed, and is resumed gives the same weights as one that was
-    not, on processors to the last bit, given the same number of threads. Started by
-    ``torchrun``, the processes share the work: each takes a batch at each step.
+    A resumed run gives the same weights as an uninterrupted run, on CPUs bit by bit for equal
+    numbers of threads. Under ``torchrun``, each process takes a part of every batch.
 
     Parameters
     ----------
     recipe : path-like, str or `Recipe`
-        A TOML file, the name of a shipped recipe, or the recipe itself.
+        TOML file, name of a shipped recipe, or recipe.
     folder : path-like
-        Where checkpoint, validation curve, weights and card go.
+        Folder of checkpoint, validation curve, weights and card.
     init : str or path-like, optional
-        Weights to begin with, in place of those of the recipe: the name of shipped ones, or
-        a ``.safetensors`` file with its card.
+        Initial weights in place of those of the recipe: name of shipped weights, or a
+        ``.safetensors`` file with its card.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
     workers : int, optional
-        Processes that make batches ahead, the same as without them. By default one for each
-        core but one, eight at most, where a GPU trains, and none where the cores do.
+        Worker processes that prepare batches, without effect on the batches. By default up to
+        eight for a GPU, and none for a CPU.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     weights : `~pathlib.Path`
-        The weights, with their card beside them.
+        Weights, with their card in the same folder.
 
     Raises
     ------
     ValueError
-        If the recipe is wrong, ``folder`` holds a run of another recipe, the pairs or weights
-        that it names do not fit its network, or ``workers`` is negative.
+        If the recipe is invalid, ``folder`` holds the run of another recipe, pairs or weights of
+        the recipe do not fit the network, or ``workers`` is negative.
     FloatingPointError
         If the loss or its gradient is not finite; the last checkpoint is kept.
     OSError
         If a file cannot be written; the last checkpoint is kept.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.train import Data, Recipe, Training, fit
+    >>> recipe = Recipe("tiny", {"architecture": "srcnn", "scale": 2},
+    ...                 Data(scenes=2, validation_scenes=2, size=8),
+    ...                 Training(steps=2, batch=2, warmup=1))
+    >>> with TemporaryDirectory() as folder:
+    ...     weights = fit(recipe, folder, progress=False)
+    >>> weights.name
+    'tiny.safetensors'
     """
     workers = check_workers(workers)
     recipe = Recipe.read(recipe)

@@ -73,7 +73,57 @@ DEFAULT_STEPS = 20000  # of a recipe with neither steps nor epochs
 
 @dataclass(frozen=True)
 class Data:
-    """Pairs to train on; parameters as in the recipe files."""
+    """
+    Training data; the part ``[data]`` of a recipe.
+
+    Parameters
+    ----------
+    preset : str
+        Preset of `lenssr.simulate`.
+    scenes : int
+        Rendered scenes, which are observed anew at each use; zero simulates each pair once.
+    seed : int
+        Seed of the scenes.
+    validation_scenes : int
+        Scenes of the validation set.
+    validation_seed : int
+        Seed of the validation scenes, or of the split of a catalogue.
+    size : int
+        Side of the patches, input pixels.
+    p_correlated_noise : float
+        Probability that the noise of an image is correlated, as in coadds.
+    noise_error : float
+        Relative error of the noise map.
+    p_psf_known : float
+        Probability that the network is conditioned on the PSF.
+    p_masked : float
+        Probability that an image has bad pixels.
+    substructure : list of str, optional
+        Classes of dark matter, which alternate; smooth lenses by default.
+    catalog : str, optional
+        Folder of a catalogue in place of a preset.
+    validation_fraction : float
+        Held-out fraction of a catalogue.
+    flux : {"auto", "per-pixel", "surface-brightness"}
+        Flux convention of a catalogue without units.
+    fold : int
+        Number of the held-out part of a catalogue, for cross-validation.
+    gan_fraction : float
+        Fraction of the scenes replaced by generated arcs.
+    gan_weights : str
+        Name or file of the generator weights.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> from lenssr.train import Data
+    >>> Data(preset="any-telescope").scenes
+    24000
+    """
 
     preset: str = "hsc-hst"
     scenes: int = number_field(24000, 0, integer=True)
@@ -87,7 +137,7 @@ class Data:
     p_masked: float = number_field(0.0, 0, 1)
     substructure: list | None = None
     catalog: str | None = None
-    validation_share: float = number_field(0.1, 0, 1, open_low=True, open_high=True)
+    validation_fraction: float = number_field(0.1, 0, 1, open_low=True, open_high=True)
     flux: str = choice_field("auto", *FLUX_CONVENTIONS)
     fold: int = number_field(0, 0, integer=True)
     gan_fraction: float = number_field(0.0, 0, 1)
@@ -112,7 +162,68 @@ class Data:
 
 @dataclass(frozen=True)
 class Training:
-    """The optimisation; parameters as in the recipe files."""
+    """
+    Options of the optimisation; the part ``[training]`` of a recipe.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the initial weights and of the order of the pairs.
+    steps : int, optional
+        Optimisation steps; 20000 without ``epochs``.
+    batch : int
+        Pairs of a step.
+    learning_rate : float
+        Peak learning rate.
+    warmup : int
+        Steps of the rise to the peak rate.
+    weight_decay : float
+        Weight decay of the optimiser.
+    clip : float
+        Largest norm of the gradient.
+    ema : float
+        Decay of the moving average of the weights per step.
+    peak_weight, flux_weight, flux_weight_end : float
+        Weights of the relative error and of the flux error in the composite loss; the weight of the
+        flux error rises to its final value.
+    precision : {"auto", "float32", "bfloat16"}
+        Arithmetic; bfloat16 where it is fast by default.
+    validate_every : int
+        Steps between validations.
+    checkpoint_minutes : float
+        Minutes between checkpoints.
+    epochs : float, optional
+        Length of the training in passes over all pairs, in place of ``steps``.
+    schedule : {"cosine", "one-cycle"}
+        Learning-rate schedule.
+    cycles : int
+        Warm restarts of the cosine schedule.
+    last_cycle : float
+        Rate of the last cycle over the rate of earlier cycles.
+    optimizer : {"adamw", "muon"}
+        Optimiser.
+    loss : dict or str
+        Losses with their weights.
+    features : str
+        Network of the perceptual loss: ``"lens"``, ``"vgg19"`` or a file of weights.
+    patience : int
+        Validations without improvement before an early stop; zero for no early stop.
+    init : str, optional
+        Name or file of initial weights.
+    freeze : list of str
+        Patterns of frozen parameters.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> from lenssr.train import Training
+    >>> Training().steps
+    20000
+    """
 
     seed: int = number_field(1, 0, integer=True)
     steps: int | None = number_field(None, 1, integer=True)
@@ -167,7 +278,35 @@ class Training:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """The discriminator of a generative adversarial network; parameters as in the recipe files."""
+    """
+    Options of the discriminator; the part ``[adversarial]`` of a recipe.
+
+    Parameters
+    ----------
+    weight : float
+        Adversarial gradient over the gradient of the content loss.
+    penalty : float
+        Weight of the gradient penalty.
+    learning_rate : float
+        Learning rate of the discriminator.
+    features : int
+        Features of the first layer.
+    stages : int
+        Stages, each of which halves the image.
+    hidden : int
+        Features of the dense layer.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> from lenssr.train import Adversarial
+    >>> Adversarial(weight=0.1).features
+    64
+    """
 
     weight: float = number_field(0.5, 0, open_low=True)
     penalty: float = number_field(0.5, 0)
@@ -191,26 +330,32 @@ def _names(key, value, empty=False):
 @dataclass(frozen=True)
 class Recipe:
     """
-    A training run.
+    Training recipe of a network.
 
     Parameters
     ----------
     name : str
-        Name of the weights that it makes.
+        Name of the weights.
     network : dict
-        ``architecture`` and its sizes.
+        ``architecture``, ``scale`` and further parameters of the network.
     data : `Data`
-        What it is trained on.
+        Training data.
     training : `Training`
-        How.
+        Options of the optimisation.
     adversarial : `Adversarial`, optional
-        Against which discriminator, for networks that are trained against one.
+        Options of the discriminator, for adversarial training.
 
     Raises
     ------
     ValueError
-        If ``network`` lacks its architecture or scale, or is trained against a
-        discriminator and has none, or the other way round.
+        If ``network`` lacks its architecture or scale, or if ``adversarial`` does not fit the
+        architecture.
+
+    Examples
+    --------
+    >>> from lenssr.train import Recipe
+    >>> Recipe.read("rcan_x2").network["architecture"]
+    'rcan'
     """
 
     name: str
@@ -257,16 +402,19 @@ class Recipe:
         Parameters
         ----------
         source : path-like, str or `Recipe`
-            A TOML file, or the name of a recipe that comes with lenssr; a recipe is
-            given back.
+            TOML file, or name of a shipped recipe; a recipe is returned unchanged.
+
+        Returns
+        -------
+        recipe : `Recipe`
+            The recipe.
 
         Raises
         ------
         ValueError
-            If the file is not TOML, lacks a key, has an unknown one or a value out of
-            its range.
+            If the file is not TOML, lacks a key, or has an unknown key or a value out of range.
         FileNotFoundError
-            If there is neither a file nor a recipe of that name.
+            If there is neither a file nor a shipped recipe of this name.
         """
         if isinstance(source, cls):
             return source
@@ -286,16 +434,20 @@ class Recipe:
     @classmethod
     def from_dict(cls, tree, where="recipe"):
         """
-        The recipe of a tree such as a TOML file, a card or a checkpoint holds.
+        Make a recipe from nested dicts, as in a TOML file, a card or a checkpoint.
 
         Parameters
         ----------
         tree : dict
-            ``name``, ``network``, ``data``, ``training`` and, for some, ``adversarial``. What
-            is missing in the last three has its default: recipes of earlier versions mean what
-            they meant.
+            ``name``, ``network``, ``data``, ``training`` and, for some, ``adversarial``. Missing
+            keys of the last three have default values.
         where : str
-            What an error calls it.
+            Name of the source in error messages.
+
+        Returns
+        -------
+        recipe : `Recipe`
+            The recipe.
         """
         check_keys(tree, [f.name for f in dataclasses.fields(cls)], where)
         for key in ("name", "network"):
@@ -311,7 +463,7 @@ class Recipe:
         return cls(tree["name"], tree["network"], **parts)
 
     def as_dict(self):
-        """The recipe as plain dictionaries, for a card."""
+        """Return the recipe as nested dicts, for a card."""
         tree = dataclasses.asdict(self)
         if self.adversarial is None:
             del tree["adversarial"]

@@ -10,29 +10,36 @@ from lenssr.weights import load_network
 
 def evaluate_weights(weights, *, device=None, progress=True):
     """
-    Measure the metrics of a card again, on the validation set of its recipe.
+    Measure the metrics of a model card again, on the validation set of its recipe.
 
     Parameters
     ----------
     weights : str or path-like
-        Name of weights that come with lenssr, or a ``.safetensors`` file with its card.
+        Name of shipped weights, or a ``.safetensors`` file with its card.
     device : str, optional
-        Torch device; CUDA where there is one by default.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show how far the rendering of the validation scenes is.
+        Whether to show the progress of rendering.
 
     Returns
     -------
     metrics : `~astropy.table.Table`
-        A row for each ``figure``: what the ``card`` says, what was ``found``, and the
-        ``difference``. PSNRs in dB.
+        A row for each metric: the value of the ``card``, the measured value, and the
+        ``difference``. PSNRs are in dB.
 
     Raises
     ------
     ValueError
         If the weights are damaged, or their card has no recipe.
     FileNotFoundError
-        If there are no such weights.
+        If the weights do not exist.
+
+    Examples
+    --------
+    The validation set takes minutes to render.
+
+    >>> from lenssr.train import evaluate_weights
+    >>> table = evaluate_weights("fast-x2")  # doctest: +SKIP
     """
     network, card = load_network(weights)
     recipe = recipe_from_card(card, Recipe)
@@ -53,8 +60,9 @@ def recipe_from_card(card, kind):
 def compare_card(card, metrics):
     """Tabulate measured metrics beside the metrics of a card."""
     card_values = [card.metrics.get(name, float("nan")) for name in metrics]
-    table = Table({"figure": list(metrics), "card": card_values, "found": list(metrics.values())})
-    table["difference"] = table["found"] - table["card"]
+    table = Table({"metric": list(metrics), "card": card_values,
+                   "measured": list(metrics.values())})
+    table["difference"] = table["measured"] - table["card"]
     for name in table.colnames[1:]:
         table[name].info.format = ".4f"
     return table

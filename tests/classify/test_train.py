@@ -150,7 +150,7 @@ def test_begun_with_trained_weights(tiny, tiny_recipe, tmp_path):
 
 def test_figures_of_a_card_are_found_again(tiny, capsys):
     found = evaluate_classifier(tiny, device="cpu", progress=False)
-    assert set(found["figure"]) >= {"accuracy", "entropy", "auc_cdm", "calibration_error"}
+    assert set(found["metric"]) >= {"accuracy", "entropy", "auc_cdm", "calibration_error"}
     # Some were measured before the weights were rounded to half precision: of 24 images, two of
     # which another one may come first.
     np.testing.assert_allclose(found["difference"], 0, atol=0.02)

@@ -72,7 +72,7 @@ def test_resumed_run_equals_one_in_one_go(arcs, weights, values, tmp_path):
 
 def test_card_is_measured_again(weights):
     found = evaluate_weights(weights, device="cpu", progress=False)
-    assert list(found["figure"]) == ["power_error", "spread"]
+    assert list(found["metric"]) == ["power_error", "spread"]
     np.testing.assert_allclose(found["difference"], 0, atol=1e-4)
 
 

@@ -163,7 +163,7 @@ def test_pairs_of_a_catalogue(recipe, tmp_path):
     simulate_catalog(tmp_path / "pairs", 20, size=16, engine="torch", substructure=("no_sub",),
                      progress=False)
     own = dataclasses.replace(recipe, data=Data(catalog=str(tmp_path / "pairs"), size=8,
-                                                validation_share=0.3))
+                                                validation_fraction=0.3))
     path = tmp_path / "own.safetensors"
     save_network(path, build_network(**recipe.network), name="own", network=recipe.network,
                  recipe=own.as_dict())

@@ -181,7 +181,7 @@ def test_catalog_in_units_of_its_noise_maps(catalog):
 
 
 def test_held_out_pairs_are_never_trained_on(catalog):
-    data = Data(catalog=str(catalog.path), size=8, validation_share=0.25)
+    data = Data(catalog=str(catalog.path), size=8, validation_fraction=0.25)
     trained, held = CatalogPairs(data, 2), CatalogPairs(data, 2, validation=True)
     assert (trained.n, held.n) == (9, 3)
     assert sorted([*trained.chosen, *held.chosen]) == list(range(12))

@@ -144,7 +144,7 @@ def test_trained_kept_and_used(tiny, tmp_path):
                          n_samples=3, n_probes=1, steps=3)
     assert found.samples.shape == (3, 32, 32) and np.isfinite(found.samples).all()
     table = evaluate_weights(path, device="cpu", progress=False)
-    assert np.abs(table["difference"][table["figure"] != "loss"]).max() < 1e-4
+    assert np.abs(table["difference"][table["metric"] != "loss"]).max() < 1e-4
 
 
 def test_resumed_to_the_bit(tiny, tmp_path, values):

@@ -100,7 +100,7 @@ def test_weights_that_do_not_fit(trained, change, words):
 
 def test_card_is_measured_again(trained):
     found = evaluate_weights(trained, device="cpu", progress=False)
-    assert list(found["figure"]) == ["psnr", "flux_ratio"]
+    assert list(found["metric"]) == ["psnr", "flux_ratio"]
     np.testing.assert_allclose(found["difference"], 0, atol=1e-4)
 
 
@@ -113,4 +113,4 @@ def test_card_without_a_recipe(tmp_path):
 @pytest.mark.slow
 def test_shipped_weights_are_as_good_as_their_card():
     found = evaluate_weights("rcan-x2", device="cpu", progress=False)
-    assert abs(found["difference"][list(found["figure"]).index("psnr")]) < 0.01
+    assert abs(found["difference"][list(found["metric"]).index("psnr")]) < 0.01

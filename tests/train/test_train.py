@@ -93,7 +93,7 @@ def test_checkpoint_of_an_earlier_version(recipe, values, whole, tmp_path):
     trainer.validate(open_pairs(recipe, validation=True))
     trainer.save()
     state = torch.load(trainer.checkpoint, weights_only=True)
-    new = {"data": ("substructure", "catalog", "validation_share", "flux"),
+    new = {"data": ("substructure", "catalog", "validation_fraction", "flux"),
            "training": ("epochs", "schedule", "cycles", "last_cycle", "loss", "patience", "init",
                         "freeze")}
     for part, names in new.items():

@@ -77,7 +77,7 @@ def test_folds_hold_out_each_pair_once(pairs, tmp_path):
     from lenssr.simulate import write_pairs
 
     write_pairs(pairs, tmp_path / "pairs")
-    data = Data(catalog=str(tmp_path / "pairs"), size=8, validation_share=0.25)
+    data = Data(catalog=str(tmp_path / "pairs"), size=8, validation_fraction=0.25)
     held = [CatalogPairs(dataclasses.replace(data, fold=k), 2, True).chosen for k in range(4)]
     assert sorted(np.concatenate(held)) == list(range(12))
     rest = CatalogPairs(dataclasses.replace(data, fold=2), 2).chosen
@@ -118,7 +118,7 @@ def test_adaptation_renders_as_many_scenes_as_it_is_told(source, pairs, tmp_path
 def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
     bright = [simulate_pair(size=24, seed=4, index=index) for index in range(6)]
     write_pairs(bright, tmp_path / "pairs")
-    data = Data(catalog=str(tmp_path / "pairs"), size=24, noise_error=0.0, validation_share=0.2)
+    data = Data(catalog=str(tmp_path / "pairs"), size=24, noise_error=0.0, validation_fraction=0.2)
     batch = CatalogPairs(data, 2, telescope=True).batch(0, 4)
     truth = asinh_scale(batch.truth)
     right = consistency_chi2(truth, batch).item()
