@@ -38,6 +38,19 @@ def check_fraction(name, value):
     return float(value)
 
 
+def check_range(name, value, positive=False):
+    """Return ``(low, high)``; raise `ValueError` unless finite, ordered, and positive if asked."""
+    try:
+        low, high = value
+        valid = -math.inf < low <= high < math.inf and (low > 0 or not positive)
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise ValueError(f"`{name}` must be two {'positive ' * positive}numbers, the lower one "
+                         f"first, got {value!r}")
+    return low, high
+
+
 def suggest(name, known, quote="`"):
     """Return "; did you mean `x`?" for the known name nearest to ``name``, or an empty string."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1)

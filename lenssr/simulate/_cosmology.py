@@ -89,7 +89,7 @@ def critical_surface_density(z_lens, z_source, cosmology=None):
     --------
     >>> from lenssr.simulate import critical_surface_density
     >>> critical_surface_density(0.5, 1.0)
-    <Quantity 8.80387763e+10 solMass / arcsec2>
+    <Quantity 1.18837087e+11 solMass / arcsec2>
     """
     return _critical(z_lens, z_source, cosmology) * u.Msun / u.arcsec**2
 
@@ -126,7 +126,7 @@ def point_mass_einstein_radius(mass, z_lens, z_source, cosmology=None):
     --------
     >>> from lenssr.simulate import point_mass_einstein_radius
     >>> point_mass_einstein_radius(1e10, 0.5, 1.0)
-    <Quantity 0.19014685 arcsec>
+    <Quantity 0.16366246 arcsec>
     """
     mass = check_nonnegative("mass", mass, u.Msun)
     return np.sqrt(mass / (np.pi * critical_surface_density(z_lens, z_source, cosmology)))
@@ -153,7 +153,7 @@ class LensPlane:
     >>> from lenssr.simulate import LensPlane
     >>> plane = LensPlane(1.0, 0.0, 0.0, 0.5, 1.0)
     >>> f"{plane.mass:.3g} solar masses, {plane.kpc_per_arcsec:.2f} kpc per arcsec"
-    '2.77e+11 solar masses, 6.29 kpc per arcsec'
+    '3.73e+11 solar masses, 6.29 kpc per arcsec'
     """
 
     theta_e: float

@@ -122,8 +122,8 @@ class Optics:
             # The kernel has no power beyond the Nyquist frequency of its pixels. Its pixel
             # response is divided out and replaced by the response of the fine pixel.
             response = (f.abs() * step <= 0.5) * torch.sinc(f) / torch.sinc(step * f)
-            waves.append(torch.exp(-2j * math.pi * step * f[:, None] * position)
-                         * response[:, None])
+            wave = torch.exp(-2j * math.pi * step * f[:, None] * position)
+            waves.append(wave * response[:, None])
         return waves[0] @ kernel.to(waves[0].dtype) @ waves[1].T
 
     def observed_image(self, spectrum, transfer):
@@ -183,27 +183,21 @@ class ObservedBatch:
     """
     Batch of observed scenes, in flux per input pixel.
 
-    ``lr`` has the noisy images ``(batch, m, m)``, ``sigma`` the standard deviation of their noise,
-    and ``clean`` the images without noise, pedestal and defects; ``hr`` is the noise-free target,
-    ``(batch, scale m, scale m)``. Of each image, shape ``(batch,)``: ``sky_rms``, the sky noise (also
-    where the noise is left out), and ``sky_electrons``, the same in electrons; ``snr``, the peak of
-    ``clean`` over ``sky_rms`` (infinite without noise, zero without light); ``pedestal``, the
-    constant added to ``lr``; ``fwhm`` of the optics, or of a measured PSF, in input pixels;
-    ``kernel_width``, the width of the kernel that correlates the noise, input pixels. ``transfer``
-    has the transfer functions of the optics.
+    Images have shape ``(batch, m, m)``, the noise-free target ``hr`` ``(batch, scale m, scale m)``,
+    other fields ``(batch,)``.
     """
 
     lr: torch.Tensor
     sigma: torch.Tensor
-    clean: torch.Tensor
+    clean: torch.Tensor          # without noise, pedestal and defects
     hr: torch.Tensor
-    sky_rms: torch.Tensor
-    sky_electrons: torch.Tensor
-    snr: torch.Tensor
+    sky_rms: torch.Tensor        # also where the noise is left out
+    sky_electrons: torch.Tensor  # sky_rms in electrons
+    snr: torch.Tensor            # peak of clean over sky_rms; infinite without noise
     pedestal: torch.Tensor
-    transfer: torch.Tensor
-    fwhm: torch.Tensor
-    kernel_width: torch.Tensor
+    transfer: torch.Tensor       # transfer functions of the optics
+    fwhm: torch.Tensor           # optics, or measured effective PSF, input pixels
+    kernel_width: torch.Tensor   # kernel that correlates the noise, input pixels
 
 
 def observe_batch(instrument, optics, scenes, points, draws):

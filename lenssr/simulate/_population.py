@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lenssr._validation import check_keys, check_name
+from lenssr._validation import check_keys, check_name, check_range
 from lenssr.simulate._cosmology import einstein_radius_arcsec, find_cosmology
 from lenssr.simulate._substructure import Substructure
 
@@ -35,12 +35,10 @@ class SceneModel:
     """
     Scene on a patch of sky, in lenstronomy's parameters.
 
-    ``scene_type`` is one of `SCENE_TYPES`. Positions are in arcsec. Lens models are
-    lenstronomy's, ``LINE_MASS`` (a uniform line from ``x1, y1`` to ``x2, y2`` of Einstein radius
-    ``theta_E``) and ``WAVE``. The source is in the source plane; ``light_models`` (lens galaxy and
-    neighbours) and ``points`` (stars, ``(x, y, flux)``) are not lensed. ``quasar`` has the position
-    ``x``, ``y`` in the source plane, the intrinsic ``flux``, and the ``flicker`` of each image in
-    magnitudes. ``galaxy`` names the real galaxy that the source is an image of.
+    Positions are in arcsec. ``light_models`` (lens galaxy, neighbours) and ``points`` (stars:
+    ``x``, ``y``, flux) are not lensed. ``quasar`` has ``x``, ``y`` in the source plane, the
+    intrinsic ``flux``, and the ``flicker`` of each image in magnitudes. ``galaxy`` is the name of a
+    real source galaxy.
     """
 
     scene_type: str
@@ -213,7 +211,7 @@ class Population:
     def __post_init__(self):
         for name in RANGES:
             if name != "sigma_v" or self.sigma_v is not None:
-                self._check_range(name)
+                object.__setattr__(self, name, check_range(name, getattr(self, name), True))
         if self.z_source[1] <= self.z_lens[1]:
             raise ValueError(f"`z_source` must reach beyond `z_lens` {self.z_lens!r}, "
                              f"got {self.z_source!r}")
@@ -230,18 +228,6 @@ class Population:
                              f"one ({', '.join(SCENE_TYPES)}), got {fractions!r}")
         check_name("mass_model", self.mass_model, MASS_MODELS)
         find_cosmology(self.cosmology)
-
-    def _check_range(self, name):
-        value = getattr(self, name)
-        try:
-            low, high = value
-            valid = 0 < low <= high < np.inf
-        except (TypeError, ValueError):
-            valid = False
-        if not valid:
-            raise ValueError(f"`{name}` must be two positive numbers, the lower one first, "
-                             f"got {value!r}")
-        object.__setattr__(self, name, (low, high))
 
     @classmethod
     def read(cls, path):

@@ -56,7 +56,8 @@ _MODEL_2 = _gaussian(0.202, 0.16, snr=(20, 200), depth=(50, 500))
 # 2014MNRAS.442.2017V: 0.0076 +0.0208 -0.0052). Halos below 1e7 solar masses are left out: no
 # image shows them, and they are ten times as many.
 _HALOS = dict(mass_fraction=0.005, mass_range=(1e7, 1e10), profile="tnfw")
-_PHYSICAL = {**CLASS_PRIORS, "cdm": Subhalos(**_HALOS), "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
+_PHYSICAL = {**CLASS_PRIORS, "cdm": Subhalos(**_HALOS),
+             "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
 
 # Varied lenses with arcs, for the classification of dark matter.
 _VARIED = replace(_DEEPLENSE, sigma_v=(230, 290), ellipticity=0.1, mean_ellipticity=(0, 0),

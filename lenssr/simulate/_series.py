@@ -24,25 +24,21 @@ PAIR_BATCH = 32  # pairs that are simulated together, to bound the memory
 @dataclass
 class PairBatch:
     """
-    Pairs in electrons per pixel, with the scenes in ``models``.
+    Pairs in electrons per pixel.
 
-    ``lr`` and ``sigma`` are the observed images ``(batch, m, m)`` and their noise, ``mask`` their bad
-    pixels; ``hr`` and ``truth`` the targets ``(batch, scale m, scale m)`` with and without noise, and
-    ``hr_sigma`` the noise of the targets, ``(batch,)``; ``psf`` the effective PSFs of ``lr``;
-    ``electrons_per_flux`` the unit of the scenes, ``(batch,)``; ``observation`` has the observing
-    conditions and the images in flux, with margins.
+    Observed images have shape ``(batch, m, m)``, targets ``(batch, scale m, scale m)``.
     """
 
-    models: list
+    models: list                      # scenes
     lr: torch.Tensor
     sigma: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor                # bad pixels
     hr: torch.Tensor
-    truth: torch.Tensor
-    hr_sigma: torch.Tensor
-    psf: torch.Tensor
-    electrons_per_flux: torch.Tensor
-    observation: ObservedBatch
+    truth: torch.Tensor               # targets without noise
+    hr_sigma: torch.Tensor            # noise of the targets, (batch,)
+    psf: torch.Tensor                 # effective PSFs of lr
+    electrons_per_flux: torch.Tensor  # unit of the scenes, (batch,)
+    observation: ObservedBatch        # conditions, and images in flux with margins
 
 
 def draw_model(population, seed, index, prior=None):
@@ -78,7 +74,8 @@ class PairSeries:
         if not isinstance(population, Population | None):
             raise TypeError("`population` must be a Population, "
                             f"got {type(population).__name__}")
-        self.preset, self.engine, self.device = preset, check_name("engine", engine, ENGINES), device
+        self.engine = check_name("engine", engine, ENGINES)
+        self.preset, self.device = preset, device
         self.population = population or config.population
         self.instrument = instrument or config.instrument
         self.scale = check_positive_int("scale", scale)
@@ -180,9 +177,9 @@ class PairStream(IterableDataset):
     Yields
     ------
     pair : dict
-        Tensors of one pair, in electrons per pixel: ``lr``, ``sigma`` and ``mask`` ``(m, m)``;
-        ``hr`` and ``truth``, the target with and without noise, ``(scale m, scale m)``; ``psf``; and
-        the ``index`` of the pair.
+        Tensors of one pair, in electrons per pixel: ``lr``, ``sigma`` and ``mask``, ``(m, m)``;
+        ``hr`` and ``truth``, the target with and without noise, ``(scale m, scale m)``; the
+        ``psf``; and the ``index`` of the pair.
 
     Raises
     ------

@@ -7,7 +7,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-from lenssr._validation import check_name
+from lenssr._validation import check_name, check_range
 from lenssr.simulate._cosmology import check_nonnegative
 
 PROFILES = ("point", "tnfw")
@@ -292,10 +292,7 @@ class Vortex(SubstructurePrior):
 
     def __post_init__(self):
         check_nonnegative("mass", self.mass)
-        low, high = self.log_axion_mass
-        if not low <= high:
-            raise ValueError("`log_axion_mass` must be two numbers, the lower one first, "
-                             f"got {self.log_axion_mass!r}")
+        check_range("log_axion_mass", self.log_axion_mass)
         if not self.velocity > 0:
             raise ValueError(f"`velocity` must be positive, got {self.velocity!r}")
 
@@ -364,15 +361,9 @@ class RandomField(SubstructurePrior):
     name = "random"
 
     def __post_init__(self):
-        for name in ("rms", "wavelengths"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"`{name}` must be two positive numbers, the lower one first, "
-                                 f"got {getattr(self, name)!r}")
-        low, high = self.slope
-        if not low <= high:
-            raise ValueError("`slope` must be two numbers, the lower one first, "
-                             f"got {self.slope!r}")
+        check_range("rms", self.rms, positive=True)
+        check_range("wavelengths", self.wavelengths, positive=True)
+        check_range("slope", self.slope)
         check_nonnegative("waves", self.waves)
 
     def draw(self, rng, plane):
