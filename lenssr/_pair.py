@@ -8,17 +8,23 @@ from astropy.nddata import CCDData
 @dataclass
 class LensPair:
     """
-    Two images of one scene.
+    Pair of images of one scene.
 
-    Attributes
+    Parameters
     ----------
     lr : `~astropy.nddata.CCDData`
-        As observed: noisy, with uncertainty, effective PSF and WCS.
+        Observed image with noise, uncertainty, effective PSF and WCS.
     hr : `~astropy.nddata.CCDData`
-        At the target resolution, on pixels ``scale`` times finer, noise-free if it
-        is simulated.
+        Image at the target resolution on pixels ``scale`` times finer; noise-free if simulated.
     truth : dict
-        What is known of the scene and of the observation.
+        Parameters of the scene and of the observation.
+
+    Examples
+    --------
+    >>> from lenssr.simulate import simulate_pair
+    >>> pair = simulate_pair(size=24)
+    >>> pair.lr.shape, pair.hr.shape
+    ((24, 24), (48, 48))
     """
 
     lr: CCDData

@@ -232,10 +232,10 @@ def _parser():
     calibrate.add_argument("--recipe", metavar="RECIPE", help="whose [data] say what images it is "
                            "calibrated on, in place of that in the card")
     calibrate.add_argument("--images", type=int, help="images that the errors are learnt from "
-                           "(default: 2000)")
+                           "(default: 5000)")
     calibrate.add_argument("--held-out", type=int, metavar="N", help="images of unseen scenes that "
-                           "it is calibrated on (default: 400)")
-    calibrate.add_argument("--steps", type=int, help="steps of the training (default: 4000)")
+                           "it is calibrated on (default: 600)")
+    calibrate.add_argument("--steps", type=int, help="steps of the training (default: 6000)")
     calibrate.add_argument("--seed", type=int, help="default: 5")
     calibrate.add_argument("--device", help="torch device")
 

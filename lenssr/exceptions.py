@@ -4,4 +4,4 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 
 class LensSRWarning(AstropyUserWarning):
-    """Something was estimated, dropped, or lies outside the trained domain."""
+    """Warning about input that was estimated or dropped, or that is out of domain."""

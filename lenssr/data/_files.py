@@ -15,24 +15,29 @@ DEMO_FILE = "slacs0946_ground.fits"
 
 def demo_lens():
     """
-    SLACS J0946+1006, the double Einstein ring, as a telescope on the ground would see it.
+    Load the double Einstein ring SLACS J0946+1006 at ground-based seeing, with its truth.
 
-    An HST image (ACS, F814W) blurred to a seeing of 0.75 arcsec, binned to pixels of
-    0.2 arcsec and given fresh noise by `lenssr.simulate.reobserve`; the truth, made from
-    the same image, has pixels of 0.1 arcsec and the resolution that restored images
-    declare.
+    An HST image (ACS F814W) was degraded to a seeing of 0.75 arcsec, pixels of 0.2 arcsec and new
+    noise by `lenssr.simulate.simulate_observation`. The truth comes from the same image, with
+    pixels of 0.1 arcsec at the target resolution.
 
     Returns
     -------
     pair : `~lenssr.simulate.LensPair`
         ``lr``, shape ``(64, 64)``, with uncertainty and effective PSF, and ``hr``, shape
-        ``(128, 128)``, in electrons per second and pixel. ``truth`` holds ``source``,
-        ``seeing``, ``snr``, ``depth`` and ``seed`` of the degradation.
+        ``(128, 128)``, in electrons per second and pixel. ``truth`` holds ``source``, ``seeing``,
+        ``snr``, ``depth`` and ``seed`` of the degradation.
 
     Notes
     -----
-    Neither image has HST's orientation: the source of the data came without one. Their
-    WCS has the published position of the lens at its centre and takes up as north.
+    The orientation of the HST image is unknown. The WCS places the published position of the lens
+    at the image centre, with north up.
+
+    Examples
+    --------
+    >>> from lenssr.data import demo_lens
+    >>> demo_lens().lr.shape
+    (64, 64)
     """
     from lenssr._pair import LensPair
 
@@ -62,21 +67,26 @@ GalaxyStamp = namedtuple("GalaxyStamp", "name image pixel_scale half_light_radiu
 
 def galaxy_stamps():
     """
-    Real galaxies, seen by the Hubble Space Telescope, as sources to be lensed.
+    Load images of real galaxies as sources of lenses.
 
-    Galaxies of COSMOS and AEGIS in F814W and F606W, without sky, noise and neighbours, at
-    the resolution of the telescope (about 0.1 arcsec).
+    Galaxies of COSMOS and AEGIS observed by HST in F814W and F606W, without sky, noise and
+    neighbours, at a resolution of about 0.1 arcsec.
 
     Returns
     -------
     galaxies : list of namedtuple
-        ``name``; ``image``, of sum one, square, of odd side, with the flux centroid within a
-        pixel of its centre and zero at its edge; ``pixel_scale`` (arcsec); and
-        ``half_light_radius`` (arcsec) of a circle about the centroid.
+        ``name``; ``image``, square, of odd side and unit sum, with the centroid within a pixel of
+        its centre and zeros at the edge; ``pixel_scale`` (arcsec); ``half_light_radius`` (arcsec).
 
     Notes
     -----
-    The file is read once: copy an image before writing into it.
+    The file is read once: copy an image before you modify it.
+
+    Examples
+    --------
+    >>> from lenssr.data import galaxy_stamps
+    >>> len(galaxy_stamps()) > 10
+    True
     """
     return list(_read_galaxies())
 
@@ -112,31 +122,35 @@ MeasuredPSF = namedtuple("MeasuredPSF", "name kernel pixel_scale")
 
 def measured_psfs(telescope):
     """
-    Effective point-spread functions, pixel response included, as telescopes have them.
+    Load measured effective PSFs, pixel response included.
 
     Parameters
     ----------
     telescope : {"HSC", "HST", "JWST"}
-        Hyper Suprime-Cam on Subaru (g, r, i, z and y in three fields), WFC3/UVIS on the Hubble
-        Space Telescope (F814W, five places of the detector), or NIRCam on the James Webb Space
-        Telescope (F090W, three stars).
+        Hyper Suprime-Cam (g, r, i, z and y in three fields), WFC3/UVIS of HST (F814W, five detector
+        positions), or NIRCam of JWST (F090W, three stars).
 
     Returns
     -------
     psfs : list of namedtuple
-        ``name``; ``kernel``, of sum one and odd sides, at most 41; and ``pixel_scale``
+        ``name``; ``kernel``, of unit sum and odd sides of at most 41 pixels; and ``pixel_scale``
         (arcsec).
 
     Raises
     ------
     ValueError
-        If there are none of that telescope.
+        If the telescope is unknown.
 
     Notes
     -----
-    A Gaussian fit to the core is within 0.01 pixels of the centre. JWST's stars are undersampled
-    and left where they are, up to 0.45 pixels off it. The file is read once: copy a kernel before
-    writing into it.
+    Kernels are centred to 0.01 pixels by a Gaussian fit to their core. The undersampled stars of
+    JWST are offset by up to 0.45 pixels. The file is read once: copy a kernel before you modify it.
+
+    Examples
+    --------
+    >>> from lenssr.data import measured_psfs
+    >>> len(measured_psfs("JWST"))
+    3
     """
     if telescope not in TELESCOPES:
         raise ValueError(f"`telescope` must be one of {', '.join(TELESCOPES)}, got {telescope!r}")
@@ -161,32 +175,37 @@ SKY_BANDS = ("i", "r")
 
 def sky_stamps(band="i"):
     """
-    Empty skies of the Dark Energy Survey: real noise, correlated as coadded images have it.
+    Load blank-sky images of the Dark Energy Survey with correlated noise.
 
     Parameters
     ----------
     band : {"i", "r"}
-        The filter.
+        Filter.
 
     Returns
     -------
     stamps : `~numpy.ndarray`
-        Shape ``(n, 91, 91)``, 32 bits: each stamp without its median, in units of its noise
-        (robust, from the median absolute deviation). Pixels are of 0.263 arcsec.
+        Shape ``(n, 91, 91)``, float32: each stamp minus its median, in units of its robust noise.
+        Pixels have a side of 0.263 arcsec.
     correlation : float
-        Correlation of pixels next to each other off sources, the mean over both axes and all
-        stamps.
+        Noise correlation of neighbouring pixels, averaged over both axes and all stamps.
 
     Raises
     ------
     ValueError
-        If there are no skies of that band.
+        If there are no skies of the band.
 
     Notes
     -----
-    Where a source was, a fifth to a third of each stamp, there is sky from elsewhere in it, in
-    blocks of 15 pixels; across their seams the noise is not correlated. Sources too faint to be
-    found are left. The file is read once: copy a stamp before writing into it.
+    Sources, a fifth to a third of each stamp, were replaced by sky from elsewhere in blocks of 15
+    pixels. The noise is not correlated across block edges. Undetected sources remain. The file is
+    read once: copy a stamp before you modify it.
+
+    Examples
+    --------
+    >>> from lenssr.data import sky_stamps
+    >>> sky_stamps("i")[0].shape[1:]
+    (91, 91)
     """
     if band not in SKY_BANDS:
         raise ValueError(f"`band` must be one of {', '.join(SKY_BANDS)}, got {band!r}")

@@ -28,13 +28,13 @@ from lenssr.weights import find_weights, load_network, read_card
 
 
 class OptimalLinearFilter:
-    r"""
-    One filter from input pixels to output pixels, fitted to pairs by least squares.
+    """
+    Linear filter from input pixels to output pixels, fitted to pairs by least squares.
 
     Each of the ``scale**2`` output pixels of an input pixel is a weighted sum of the
-    ``size`` x ``size`` input pixels about it; the weights are those of least mean
-    square error over all pairs that were added, each pair being divided by the peak
-    of its truth, as PSNR is.
+    ``size`` x ``size`` input pixels around it. The weights minimise the mean squared error over
+    all pairs, each divided by the peak of its truth. Only the normal equations are kept, so that
+    the memory does not depend on the number of pairs.
 
     Parameters
     ----------
@@ -48,12 +48,18 @@ class OptimalLinearFilter:
     Raises
     ------
     ValueError
-        If a parameter is out of its range.
+        If a parameter is out of range.
 
-    Notes
-    -----
-    Only the normal equations are kept, :math:`A^T A` and :math:`A^T b`: memory does
-    not depend on the number of pairs.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssr.evaluate import OptimalLinearFilter
+    >>> rng = np.random.default_rng(0)
+    >>> linear = OptimalLinearFilter(3, 2)
+    >>> hr = rng.random((32, 32))
+    >>> linear.add(hr.reshape(16, 2, 16, 2).mean((1, 3)), hr)
+    >>> linear.apply(rng.random((16, 16))).shape
+    (32, 32)
     """
 
     def __init__(self, size=15, scale=2, ridge=1e-6):
@@ -71,20 +77,19 @@ class OptimalLinearFilter:
 
     def add(self, lr, hr):
         """
-        Learn from a pair.
+        Add a training pair.
 
         Parameters
         ----------
         lr : `~numpy.ndarray`
             Observed image, shape ``(ny, nx)``.
         hr : `~numpy.ndarray`
-            Its truth, shape ``(scale * ny, scale * nx)``. A pair whose truth has no
-            positive peak is passed over.
+            Truth, shape ``(scale * ny, scale * nx)``. A truth without a positive peak is ignored.
 
         Raises
         ------
         ValueError
-            If the shapes do not match or the image is smaller than half the filter.
+            If the shapes do not match, or the image is smaller than half of the filter.
         """
         lr, hr = np.asarray(lr, dtype=float), np.asarray(hr, dtype=float)
         if lr.ndim != 2 or hr.shape != tuple(self.scale * n for n in lr.shape):
@@ -117,22 +122,22 @@ class OptimalLinearFilter:
 
     def apply(self, lr):
         """
-        Restore an image, reflected about its edges.
+        Restore an image, reflected at its edges.
 
         Parameters
         ----------
         lr : `~numpy.ndarray`
-            Shape ``(ny, nx)``.
+            Observed image, shape ``(ny, nx)``.
 
         Returns
         -------
         hr : `~numpy.ndarray`
-            Shape ``(scale * ny, scale * nx)``.
+            Restored image, shape ``(scale * ny, scale * nx)``.
 
         Raises
         ------
         ValueError
-            If no pair was added, or the image is smaller than half the filter.
+            If no pair was added, or the image is smaller than half of the filter.
         """
         lr = np.asarray(lr, dtype=float)
         if lr.ndim != 2:
@@ -386,65 +391,71 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     Parameters
     ----------
     pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
-        A published experiment (``"clean"``, ``"noisy"`` or ``"observed"``), a preset of
-        ``lenssr.simulate``, a folder that `lenssr.simulate.open_catalog` opens, or pairs. An
-        iterable without a length is read as far as it is needed.
+        Published experiment (``"clean"``, ``"noisy"`` or ``"observed"``), preset of
+        ``lenssr.simulate``, folder for `lenssr.simulate.open_catalog`, or pairs. An iterable
+        without length is read as far as necessary.
     methods : sequence of str, optional
-        Names from `lenssr.list_methods`, and ``"optimal_linear"``, the linear filter of
-        least square error. By default ``bilinear``, ``bicubic``, that filter,
-        ``richardson_lucy``, ``wiener`` and every network that comes with weights;
-        ``bilinear`` is always there.
-    weights : path-like, sequence of them, or dict
-        Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``,
-        where several files are one network from several seeds.
+        Names from `lenssr.list_methods`, and ``"optimal_linear"`` for the linear least-squares
+        filter. By default ``bilinear``, ``bicubic``, the linear filter, ``richardson_lucy``,
+        ``wiener`` and all networks with weights. ``bilinear`` is always included.
+    weights : path-like, sequence of path-like, or dict
+        Weights files of further networks, or ``{label: file}``, or ``{label: [file, ...]}`` for
+        several seeds of one network.
     n : int
-        How many pairs are tested.
+        Number of test pairs.
     seed : int
-        Seed of the series, or of the choice from a folder.
+        Seed of the series, or of the selection from a folder.
     scale : int, optional
-        Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
+        Output pixels per input pixel: 2 for a series, otherwise the scale of the pairs.
     psf : object, optional
-        PSF of the inputs, in place of their own, as `lenssr.superresolve` takes it.
+        PSF of the inputs, in any form of `lenssr.superresolve`, in place of their PSFs.
     assumed_snr : float or None
-        Where an input has no uncertainty, its peak over this is declared to be its noise,
-        for all methods alike. None: it is estimated from the sky.
+        Peak signal-to-noise ratio of inputs without uncertainty. `None` estimates the noise from
+        the sky.
     data_range : float or "peak"
-        What errors are compared with: one number for all, in the unit of the targets, or for
-        each pair the peak of its truth (of its target, where that is all there is).
+        Data range of the metrics: a number in the unit of the targets, or the peak of each truth.
     training : int or sequence of `~lenssr.simulate.LensPair`
-        Pairs that the linear filter learns from, none of which is tested: so many of the seed
-        after this one, or of the rest of a folder, of which half is kept for it if need be; or,
-        where ``pairs`` are given, those that are given here.
+        Training pairs of the linear filter, or their number. The pairs come from the next seed or
+        from the rest of the folder, and are never tested. For given ``pairs``, pass a sequence.
     name : str, optional
-        What the files are called; by default as the experiment, or the folder.
+        Name of the files; the name of the experiment or the folder by default.
     out : path-like, optional
-        Folder to write to, as `Benchmark.write` does.
+        Output folder of `Benchmark.write`.
     overwrite : bool
-        Replace files that are there.
+        Whether to replace existing files.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
     result : `Benchmark`
-        Its text is the report; ``summary`` and ``images`` are tables.
+        Result with the tables ``summary`` and ``images``; its text is a report.
 
     Raises
     ------
     ValueError
-        If an argument is not what it must be; the message names it.
+        If an argument is invalid.
     FileNotFoundError
-        If there is no such file of weights.
+        If a weights file does not exist.
     OSError
-        If a file is there already and ``overwrite`` is false.
+        If a file exists and ``overwrite`` is false.
 
     Notes
     -----
-    A method that cannot work on such pairs is listed with its reason, and one that warns with
-    its warning. Two rows are no methods: ``constant`` is the best flat image, and ``truth``
-    what the truth itself scores against a target with noise, the floor.
+    A method that cannot restore the pairs is listed with the reason, and warnings are summarised.
+    The row ``constant`` is the best constant image. The row ``truth`` compares the noise-free truth
+    with a noisy target: the noise floor.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import benchmark
+    >>> from lenssr.simulate import simulate_pair
+    >>> pairs = [simulate_pair(size=24, index=index) for index in range(3)]
+    >>> result = benchmark(pairs, ["bilinear", "lanczos"])
+    >>> "lanczos" in result.summary["method"]
+    True
     """
     n = check_positive_int("n", n)
     if not hasattr(training, "__len__"):

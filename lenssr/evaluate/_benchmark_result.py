@@ -226,19 +226,27 @@ FILE_NAMES = ("{}.ecsv", "{}-images.ecsv", "{}.png")
 @dataclass
 class Benchmark:
     """
-    Result of `benchmark`; as text, its report.
+    Result of `benchmark`. Its text is a report.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        What its files are called.
+        Name of the files.
     summary : `~astropy.table.Table`
-        A row for each method, with the conditions in ``meta``.
+        Row for each method; ``meta`` holds the conditions.
     images : `~astropy.table.Table`
-        A row for each image and method: mean square errors over the square of the data
-        range, SSIM, the floor of the pair, and the time of one estimate in ms.
+        Row for each image and method: mean squared errors in units of the squared data range,
+        SSIM, noise floor, and time of one estimate in ms.
     shown : list of tuple
-        A few pairs with their results, for the figure.
+        Pairs with their results, for the figure.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import Benchmark, benchmark
+    >>> from lenssr.simulate import simulate_pair
+    >>> result = benchmark([simulate_pair(size=24)], ["bilinear"])
+    >>> isinstance(result, Benchmark)
+    True
     """
 
     name: str
@@ -260,11 +268,12 @@ class Benchmark:
 
     def figure(self):
         """
-        A few pairs by every method, what each got wrong, and the scores of all.
+        Draw pairs with all results and residuals, and the scores of the methods.
 
         Returns
         -------
         figure : `~matplotlib.figure.Figure`
+            The figure.
         """
 
 
@@ -277,14 +286,14 @@ class Benchmark:
         Parameters
         ----------
         folder : path-like
-            Where to; made if it is not there.
+            Output folder; created if necessary.
         overwrite : bool
-            Replace files that are there.
+            Whether to replace existing files.
 
         Raises
         ------
         OSError
-            If a file is there already and ``overwrite`` is false.
+            If a file exists and ``overwrite`` is false.
         """
         check_files(folder, self.name, overwrite)
         summary, images, figure = (Path(folder) / file_name.format(self.name) for file_name in FILE_NAMES)

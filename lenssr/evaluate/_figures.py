@@ -11,35 +11,42 @@ MAX_RESIDUAL = 6.0  # sigma at the end of the residual colour scale
 
 def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
     """
-    Input, results and truth on one stretch, and below them what each got wrong.
+    Draw input, results and truth with one stretch, and residuals below.
 
     Parameters
     ----------
     pair : `~lenssr.simulate.LensPair`
-        The input, with its uncertainty, and its truth.
+        Input with its uncertainty, and truth.
     results : dict
-        Restored images (`~astropy.nddata.CCDData` or array) by name, on the grid and
-        in the unit of the truth.
+        Restored images (`~astropy.nddata.CCDData` or array) by name, on the grid and in the unit
+        of the truth.
     title : str, optional
         Title of the figure.
     columns : int, optional
-        Images in a row; all of them by default.
+        Images in a row; all by default.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw on, such as ``pyplot`` has made; a new one by default.
+        Figure to draw on; a new one by default.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        Above, ``arcsinh(image / 3 sigma)``, sigma being the noise of the sky of the
-        input, all per unit of area. Below, result minus truth over the noise of the
-        input pixel: beyond the first few sigma, an error is the method's own. The PSNR
-        against the peak of the truth stands over it.
+        Images as ``arcsinh(image / 3 sigma)`` per unit area, with the sky noise ``sigma`` of the
+        input. Residuals are in units of the noise of an input pixel. The PSNR refers to the peak of
+        the truth.
 
     Raises
     ------
     ValueError
-        If the input has no uncertainty, a result has not the shape of the truth, or
-        ``columns`` is not a positive integer.
+        If the input has no uncertainty, a result has another shape than the truth, or ``columns``
+        is not a positive integer.
+
+    Examples
+    --------
+    >>> from lenssr import superresolve
+    >>> from lenssr.data import demo_lens
+    >>> from lenssr.evaluate import comparison_figure
+    >>> pair = demo_lens()
+    >>> figure = comparison_figure(pair, {"lanczos": superresolve(pair.lr, "lanczos")})
     """
     from matplotlib.figure import Figure
 
@@ -111,31 +118,36 @@ def _axes_pairs(figure, n, columns):
 
 def plot_catalog(catalog, n=12, columns=6, figure=None):
     """
-    Pairs of a catalogue at a glance.
+    Draw pairs of a catalogue.
 
     Parameters
     ----------
     catalog : sequence of `~lenssr.simulate.LensPair`
-        Such as `lenssr.simulate.open_catalog` gives.
+        Catalogue from `lenssr.simulate.open_catalog`, or pairs.
     n : int
-        How many pairs, from the first on.
+        Number of pairs, from the first one.
     columns : int
         Pairs in a row.
     figure : `~matplotlib.figure.Figure`, optional
-        Figure to draw on, such as ``pyplot`` has made; a new one by default.
+        Figure to draw on; a new one by default.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The image of low resolution above that of high resolution, on one stretch per
-        unit of area, ``arcsinh(image / 3 sigma)``, sigma being the noise of the image, or
-        a thousandth of its peak where it has none. From the former the median along
-        its edges is taken off.
+        Low-resolution above high-resolution images as ``arcsinh(image / 3 sigma)`` per unit area,
+        with the noise ``sigma`` of the image, or a thousandth of its peak without noise. The
+        median along the edges of a low-resolution image is subtracted.
 
     Raises
     ------
     ValueError
         If ``n`` or ``columns`` is not a positive integer.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import plot_catalog
+    >>> from lenssr.simulate import simulate_pair
+    >>> figure = plot_catalog([simulate_pair(size=24)])
     """
     from matplotlib.figure import Figure
 

@@ -43,38 +43,43 @@ def image_metrics(estimate, truth, *, data_range, mask=None):
     Parameters
     ----------
     estimate, truth : array, `~astropy.units.Quantity` or `~astropy.nddata.NDData`
-        Images of one shape ``(ny, nx)``. Where both have a unit, the estimate is
-        converted to that of the truth.
+        Images of one shape ``(ny, nx)``. If both have units, the estimate is converted to the unit
+        of the truth.
     data_range : float
-        The signal to which errors are compared, in the unit of the truth: one for
-        a whole data set, such as the peak of each truth. There is no default, since
-        the same error scores anything by this choice.
+        Signal to which errors are compared, in the unit of the truth, for example its peak. There
+        is no default, since metrics depend on this choice.
     mask : array, optional
-        `True` where pixels are not to count, besides those that the images mask and
-        those that are not finite.
+        `True` for pixels to exclude, in addition to masked and non-finite pixels.
 
     Returns
     -------
     metrics : dict
-        ``mse``, mean square error, in the square of the truth's unit; ``psnr``,
-        :math:`10 \log_{10}(\mathrm{data\_range}^2 / \mathrm{mse})`, in dB; ``ssim``,
-        mean structural similarity in windows of 7 x 7 pixels (Wang et al. 2004,
-        doi:10.1109/TIP.2003.819861); ``flux_ratio``, total of the estimate over that
-        of the truth, NaN where the latter is zero.
+        ``mse``, mean squared error in the squared unit of the truth; ``psnr``,
+        :math:`10 \log_{10}(\mathrm{data\_range}^2 / \mathrm{mse})` in dB; ``ssim``, mean structural
+        similarity in windows of 7 x 7 pixels (Wang et al. 2004, doi:10.1109/TIP.2003.819861);
+        ``flux_ratio``, total of the estimate over total of the truth, NaN for a total of zero.
 
     Raises
     ------
     ValueError
-        If the shapes differ, the images are too small for SSIM, the units do not
-        match, ``data_range`` is not positive or no pixel is left.
+        If the shapes differ, the images are too small for SSIM, the units do not match,
+        ``data_range`` is not positive, or no pixel is valid.
     TypeError
-        If an image is not of numbers.
+        If an image is not numeric.
 
     Notes
     -----
-    A flat sky dominates the SSIM of most images of lenses: compare it with that of
-    bilinear interpolation, or mask the sky. The windows of SSIM that touch a masked
-    pixel are left out, unless that leaves none.
+    Blank sky dominates the SSIM of most images of lenses. Compare with the SSIM of bilinear
+    interpolation, or mask the sky. SSIM windows with masked pixels are excluded, unless no window
+    remains.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lenssr.evaluate import image_metrics
+    >>> truth = np.arange(100.0).reshape(10, 10)
+    >>> image_metrics(truth + 1, truth, data_range=100.0)["psnr"]
+    40.0
     """
     from skimage.metrics import structural_similarity
 
@@ -149,27 +154,33 @@ def _whole_windows(use):
 
 
 def psnr_summary(mse, data_range):
-    r"""
-    PSNR of a set of images, averaged in both ways.
+    """
+    Average the PSNR of a set of images.
 
     Parameters
     ----------
     mse : array-like
-        Mean square error of each image.
+        Mean squared error of each image.
     data_range : float or array-like
-        Range of the data, of all images or of each.
+        Data range, of all images or of each image.
 
     Returns
     -------
     summary : dict
-        ``mean``, mean of the PSNRs of the images; ``of_mean``, PSNR of the mean over
-        images of ``mse / data_range**2``, which the worst of them decide and which
-        is lower by decibels; ``median``; and ``worst``, the 5th percentile.
+        ``mean``, mean PSNR of the images; ``of_mean``, PSNR of the mean of
+        ``mse / data_range**2``, which the worst images dominate; ``median``; and ``worst``, the 5th
+        percentile.
 
     Raises
     ------
     ValueError
         If there is no image, or a number is not positive.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import psnr_summary
+    >>> psnr_summary([1e-3, 1e-5], 1.0)["mean"]
+    40.0
     """
     ratio = np.asarray(mse, dtype=float) / np.asarray(data_range, dtype=float) ** 2
     if ratio.size == 0 or not (np.isfinite(ratio) & (ratio > 0)).all():
@@ -224,25 +235,32 @@ NOMINAL_FWHM = 4.0  # FWHM in input pixels of the PSF for networks that need a P
 
 def count_macs(network, shape, scale=None):
     """
-    Multiply-accumulates of one pass of a network over one image.
+    Count the multiply-accumulate operations of a network for one image.
 
-    Of convolutions, transposed ones, and products of matrices, wherever in the network
-    they are called; additions, rectifiers, pooling, interpolation and Fourier transforms are
-    left out, as publications do. Pixels beyond the frame, which padding adds, count. Of a
-    diffusion, those of one step of one sample, without the network below it.
+    Convolutions, transposed convolutions and matrix products count; additions, activations,
+    pooling, interpolation and Fourier transforms do not, as in publications. Padded pixels count.
+    For a diffusion network, one step of one sample counts, without the base network.
 
     Parameters
     ----------
     network : `torch.nn.Module`
-        One of ``lenssr.networks``, in evaluation mode.
+        Network of ``lenssr.networks``, in evaluation mode.
     shape : tuple of int
         Shape ``(ny, nx)`` of the input.
     scale : int, optional
-        Of a network that does several: which; its first by default.
+        Scale of a network with several scales; the first one by default.
 
     Returns
     -------
     macs : int
+        Number of multiply-accumulate operations.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import count_macs
+    >>> from lenssr.networks import build_network
+    >>> count_macs(build_network("srcnn", scale=2).eval(), (16, 16)) > 0
+    True
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode

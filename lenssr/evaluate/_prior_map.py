@@ -13,54 +13,58 @@ STRETCH_NOISE = 3.0  # sky noise at which the stretch turns logarithmic
 def prior_map(subject, data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=None,
               unit=None):
     r"""
-    Share of each pixel of a result that its data do not determine.
+    Map the fraction of each pixel of a result that the prior determines.
 
     Parameters
     ----------
     subject : `~lenssr.SuperResolvedImage` or path-like
-        A result of the declared resolution, or a file of one.
+        Result of the target resolution, or its file.
     data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
-        The image that was restored, as `lenssr.superresolve` takes it.
+        Input image of the result, in any form of `lenssr.superresolve`.
     hdu, psf, uncertainty, mask, wcs, unit : optional
-        Of ``data``, as in `lenssr.superresolve`, where it does not carry them.
+        Further input of ``data``, as in `lenssr.superresolve`.
 
     Returns
     -------
-    share : `~numpy.ndarray`
-        On the grid of the result, with a first axis of bands for a cube: 0 where a value is
-        measured, 1 where it is imagined, since the data are masked, too noisy, or too blurred.
+    fraction : `~numpy.ndarray`
+        Map on the grid of the result, with a first axis of bands for a cube: 0 for pixels that the
+        data determine, 1 for pixels that the prior determines because the data are masked, noisy or
+        blurred.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not what it must be; the message names it. A result needs the declared
-        resolution, and the data their PSF.
+        If an argument is invalid, the result does not have the target resolution, or the data
+        have no PSF.
 
     Notes
     -----
-    The result above its sky, :math:`x`, is brought to the data and back by an inverse that is
-    regularised by their noise,
+    The result above its sky, :math:`x`, is degraded and restored by a regularised inverse,
 
     .. math::
-        x_\mathrm{measured} = T A^\mathsf{T} (A T A^\mathsf{T} + \Sigma)^{-1} A\, x, \qquad
-        x_\mathrm{imagined} = x - x_\mathrm{measured},
+        x_\mathrm{data} = T A^\mathsf{T} (A T A^\mathsf{T} + \Sigma)^{-1} A\, x, \qquad
+        x_\mathrm{prior} = x - x_\mathrm{data},
 
-    where :math:`A` is what the telescope does to an image of the declared resolution,
-    :math:`\Sigma` the variance of the noise, infinite where data are masked, and :math:`T`
-    the local variance of the white scene that has the power of the data: that of the data about
-    each pixel, less that of their noise and three standard deviations of what noise has by
-    chance. The share is
-    :math:`\mathrm{rms}_\mathrm{imagined} / (\mathrm{rms}_\mathrm{measured} +
-    \mathrm{rms}_\mathrm{imagined})`, each over the PSF of the result. The inverse knows of no
-    correlation of the scene, so that nothing is taken as measured because its neighbours are.
-
-    That a value is imagined does not make it wrong; it was the method that knew it, and not
-    this image.
+    with the forward model :math:`A`, the noise variance :math:`\Sigma`, infinite for masked
+    pixels, and the local variance :math:`T` of a white scene with the power of the data. The power
+    of the noise and three standard deviations of its scatter are subtracted. The fraction is
+    :math:`\mathrm{rms}_\mathrm{prior} / (\mathrm{rms}_\mathrm{data} +
+    \mathrm{rms}_\mathrm{prior})`,
+    with each rms over the target PSF. A value from the prior is not necessarily wrong.
 
     References
     ----------
-    Schwab, Antholzer & Haltmeier 2019, doi:10.1088/1361-6420/aaf14a (the decomposition);
-    Engl, Hanke & Neubauer 1996, doi:10.1007/978-94-009-1740-8 (the regularised inverse).
+    Schwab, Antholzer & Haltmeier 2019, doi:10.1088/1361-6420/aaf14a (decomposition);
+    Engl, Hanke & Neubauer 1996, doi:10.1007/978-94-009-1740-8 (regularised inverse).
+
+    Examples
+    --------
+    >>> from lenssr import superresolve
+    >>> from lenssr.data import demo_lens
+    >>> from lenssr.evaluate import prior_map
+    >>> image = demo_lens().lr
+    >>> prior_map(superresolve(image, "fast"), image).shape
+    (128, 128)
     """
     matched = match_result(subject, data, {"hdu": hdu, "psf": psf, "uncertainty": uncertainty,
                                     "mask": mask, "wcs": wcs, "unit": unit})
@@ -72,14 +76,14 @@ def prior_map(subject, data, *, hdu=None, psf=None, uncertainty=None, mask=None,
 def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None, mask=None,
                  wcs=None, unit=None, title=None, figure=None):
     """
-    What was measured, what was imagined: a result in its two parts.
+    Draw the parts of a result from the data and from the prior.
 
     Parameters
     ----------
     subject, data, hdu, psf, uncertainty, mask, wcs, unit
-        As for `prior_map`.
+        As in `prior_map`.
     plane : int
-        Which plane of a cube.
+        Plane of a cube.
     title : str, optional
         Title of the figure.
     figure : `~matplotlib.figure.Figure`, optional
@@ -88,14 +92,21 @@ def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        Data, result, what was measured of it and what was imagined, all above the sky as
-        ``arcsinh(image / 3 sigma)`` per area, sigma being the noise of the sky of the data; and
-        the prior map.
+        Data, result, and both parts as ``arcsinh(image / 3 sigma)`` per unit area, with the sky
+        noise ``sigma`` of the data; and the prior map.
 
     Raises
     ------
     ValueError, TypeError
-        As for `prior_map`.
+        As in `prior_map`.
+
+    Examples
+    --------
+    >>> from lenssr import superresolve
+    >>> from lenssr.data import demo_lens
+    >>> from lenssr.evaluate import prior_figure
+    >>> image = demo_lens().lr
+    >>> figure = prior_figure(superresolve(image, "fast"), image)
     """
     from matplotlib.figure import Figure
 

@@ -12,36 +12,39 @@ PARAMETER_EXTENSION, SOURCE_EXTENSION, CURVE_EXTENSION = "LENSPAR", "LENSSRC", "
 @dataclass(frozen=True)
 class LensSolution:
     """
-    A lens and its source.
+    Fitted lens and source.
 
-    All lengths are pixels of the super-resolved image, and places are its zero-based pixel
-    coordinates; in the source plane, too, the coordinates are those of the image without a
-    lens.
+    Lengths are in pixels of the super-resolved image, and positions are its zero-based pixel
+    coordinates. The source plane has the coordinates of the image without the lens.
 
-    Attributes
+    Parameters
     ----------
     parameters : `~astropy.table.Table`
-        ``name``, ``value``, ``error`` and ``unit`` of the macroscopic lens: ``theta_E``, the
-        Einstein radius in the product average of the axes; ``gamma``, the logarithmic slope of the
-        mass; ``e1`` and ``e2``, its ellipticity :math:`(1 - q) / (1 + q)` along axes and
-        diagonals; the centre ``x``, ``y``; and the shear ``gamma1``, ``gamma2``. Conventions
-        are lenstronomy's, with x and y along the axes of the array. Errors are those over all
-        lenses that explain the image.
+        ``name``, ``value``, ``error`` and ``unit`` of the lens parameters, in lenstronomy's
+        conventions with x and y along the axes of the array: Einstein radius ``theta_E`` (product
+        average of the axes), mass slope ``gamma``, ellipticity ``e1`` and ``e2`` of modulus
+        :math:`(1 - q) / (1 + q)`, centre ``x``, ``y``, and shear ``gamma1``, ``gamma2``. Errors
+        include all lenses that explain the image.
     covariance : `~numpy.ndarray`
-        Of these parameters, in their order.
+        Covariance of the parameters in the order of the table.
     source : `~numpy.ndarray`
-        Surface brightness of the source without the lens, in the unit of the image. What the
-        image has per pixel, this has per pixel of the image, not of the source.
+        Surface brightness of the source without the lens, in the unit of the image. Fluxes per
+        pixel refer to pixels of the image.
     origin : tuple of float
-        Place ``(x, y)`` of the source's first pixel.
+        Position ``(x, y)`` of the first source pixel.
     step : float
-        Side of its pixels.
+        Side of the source pixels.
     critical_curves, caustics : list of `~numpy.ndarray`
-        Curves of infinite magnification, ``(n, 2)`` of x and y, and where rays from there meet the
-        source plane.
+        Critical curves and caustics, each ``(n, 2)`` in x and y.
     potential : float
-        Root mean square of the convergence that the coarse potential adds within the Einstein
-        radius.
+        Root mean square of the convergence of the potential correction within the Einstein radius.
+
+    Examples
+    --------
+    >>> from lenssr.data import demo_lens
+    >>> from lenssr import superresolve
+    >>> image = superresolve(demo_lens().lr, "lens_equation")  # doctest: +SKIP
+    >>> theta_e, error = image.lens["theta_E"]  # doctest: +SKIP
     """
 
     parameters: Table
@@ -59,7 +62,7 @@ class LensSolution:
         return float(row["value"]), float(row["error"])
 
     def scaled(self, factor):
-        """That of the image times a number."""
+        """Multiply the surface brightness of the source by a factor."""
         return replace(self, source=self.source * factor)
 
 

@@ -33,25 +33,29 @@ from lenssr.uncertainty import estimate_sky, sky_noise
 @dataclass(frozen=True)
 class LensImage:
     """
-    One plane, checked and cleaned, ready for a method.
+    One plane of an image, validated and cleaned for a method.
 
-    Attributes
+    Parameters
     ----------
     data : `~numpy.ndarray`
-        Values, float64, shape ``(ny, nx)``, finite everywhere: a masked pixel
-        holds a fill made from its valid neighbours, never its own value.
+        Finite values, float64, shape ``(ny, nx)``. Masked pixels are filled from valid neighbours.
     sigma : `~numpy.ndarray`
-        Standard deviation of the noise, same shape and unit as ``data``,
-        positive and finite everywhere.
+        Standard deviation of the noise, shape and unit of ``data``, positive and finite.
     mask : `~numpy.ndarray`
-        `True` where the value is missing.
+        `True` for missing pixels.
     psf : `~numpy.ndarray` or None
-        Effective PSF (optics and pixel response) on the grid of the image, odd
-        in both axes, centred, of sum one.
+        Effective PSF (optics and pixel response) on the grid of the image, odd in both axes,
+        centred, of unit sum.
     noise : float
-        Noise of the sky: the unit in which networks see the image.
+        Sky noise, the unit of the network inputs.
     metadata : dict
-        What else is known of the observation: what ``lenssr.image._metadata.read_metadata`` gives.
+        Pixel scale (arcsec), wavelength (micrometres) and redshifts, as far as they are known.
+
+    Examples
+    --------
+    >>> from lenssr.image import parse_image
+    >>> parse_image([[1.0, 2.0], [0.0, 1.0]], uncertainty=1.0).planes[0].shape
+    (2, 2)
     """
 
     data: np.ndarray
@@ -176,24 +180,30 @@ def _from_array(data, fields):
 @dataclass
 class Parsed:
     """
-    An input, parsed.
+    Parsed input.
 
-    Attributes
+    Parameters
     ----------
     planes : list of `LensImage`
-        One, or one for each band of a cube.
+        One plane, or one for each band of a cube.
     shape : tuple of int
         Shape of the data: ``(ny, nx)`` or ``(bands, ny, nx)``.
     dtype : `~numpy.dtype`
         Floating type of the result.
     wcs, unit : object or None
-        As the input carried them or the user gave them.
+        WCS and unit of the input, or of the keywords.
     header : `~astropy.io.fits.Header`
-        Cards of the input, without those that describe its layout.
+        Cards of the input, without the layout of its file.
     kind : type
-        Class of the uncertainty, `StdDevUncertainty` if there was none.
+        Class of the uncertainty; `~astropy.nddata.StdDevUncertainty` without one.
     noise_given : bool
-        Whether the noise was given rather than estimated.
+        Whether the noise was given, not estimated.
+
+    Examples
+    --------
+    >>> from lenssr.image import Parsed, parse_image
+    >>> isinstance(parse_image([[1.0, 2.0], [0.0, 1.0]], uncertainty=1.0), Parsed)
+    True
     """
 
     planes: list
@@ -208,27 +218,34 @@ class Parsed:
 
 def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=None, unit=None):
     """
-    Parse whatever holds an image; explicit keywords win over what it carries.
+    Parse an image; keywords override the contents of ``data``.
 
     Parameters
     ----------
     data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
-        A 2-D image, or a 3-D cube of bands.
+        2-D image, or 3-D cube of bands.
     hdu : int, str or tuple, optional
-        Which HDU of a file.
+        HDU of a file.
     psf, uncertainty, mask, wcs, unit : optional
         As in `lenssr.superresolve`.
 
     Returns
     -------
     parsed : `Parsed`
+        Planes, shape, WCS, unit and header.
 
     Raises
     ------
     ValueError, TypeError
-        If something is not what it must be; the message names the argument.
+        If an argument is invalid; the message names it.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
+
+    Examples
+    --------
+    >>> from lenssr.image import parse_image
+    >>> parse_image([[1.0, 2.0], [0.0, 1.0]], uncertainty=1.0).shape
+    (2, 2)
     """
     overrides = {"uncertainty": uncertainty, "mask": mask, "psf": psf, "wcs": wcs, "unit": unit}
     raw = parse_input(data, hdu, {name for name, value in overrides.items() if value is None})

@@ -90,39 +90,43 @@ class _PlaneErrors:
 
 class SuperResolvedImage(CCDData):
     """
-    Result of `lenssr.superresolve`.
+    Result of `lenssr.superresolve`: a `~astropy.nddata.CCDData` with further attributes.
 
-    A `~astropy.nddata.CCDData`, so that every tool of Astropy takes it, with:
-
-    Attributes
+    Parameters
     ----------
-    wcs : WCS or None
-        FITS WCS, as in CCDData, or any other of APE 14.
-    measurement_std : `~numpy.ndarray` or None
-        Standard deviation that the noise of the data alone gives each pixel, in
-        the unit of the image.
-    prior_std : `~numpy.ndarray` or None
-        Standard deviation of what the data do not determine.
-    samples : `~numpy.ndarray` or None
-        Posterior samples, first axis.
-    consistency : `~numpy.ndarray` or None
-        Reduced chi-squared map of the re-degraded result against the data, on the grid of the
-        image: at each pixel of the data that got its light. NaN where next to none of it fell
-        on valid data; None where a resolution is not known, or interpolation left that of
-        the data.
-    correlation : `~lenssr.image.ErrorCorrelation` or None
-        How the errors that `measurement_std` and `prior_std` hold are correlated.
-    lens : `~lenssr.image.LensSolution` or None
-        The lens and its source, of methods that find them; of a cube a list, one for each
-        plane.
+    *args, **kwargs
+        Arguments of `~astropy.nddata.CCDData`.
+    measurement_std : `~numpy.ndarray`, optional
+        Standard deviation of each pixel due to the noise of the data alone, in the unit of the
+        image.
+    prior_std : `~numpy.ndarray`, optional
+        Standard deviation of the part that the data do not determine.
+    samples : `~numpy.ndarray`, optional
+        Posterior samples along the first axis.
+    consistency : `~numpy.ndarray`, optional
+        Map of the reduced chi-squared of the degraded result against the data, on the grid of the
+        image. NaN without valid data; `None` if a resolution is unknown or unchanged.
+    correlation : `~lenssr.uncertainty.ErrorCorrelation`, optional
+        Correlation of the errors of `measurement_std` and `prior_std`.
+    lens : `~lenssr.image.LensSolution`, optional
+        Fitted lens and source; a list for a cube.
+    wcs : WCS, optional
+        FITS WCS, or any other WCS of APE 14.
 
     Notes
     -----
-    ``psf`` is the effective PSF of the result on its own grid, or one for each plane of
-    a cube. Slicing keeps it and cuts the maps that have the shape of the data; cards of
-    alternate WCSs, and the lens, which are of the whole image, are left out. Arithmetic keeps
-    the PSF and the header, and `measurement_std`, `prior_std`, `correlation` and `lens` if the
-    other operand is a number.
+    ``psf`` is the effective PSF of the result on its own grid, or a PSF for each plane of a cube.
+    Slicing cuts all maps, and drops alternate WCSs and the lens. Arithmetic keeps PSF and header;
+    it keeps `measurement_std`, `prior_std`, `correlation` and `lens` if the other operand is a
+    number.
+
+    Examples
+    --------
+    >>> from lenssr import superresolve
+    >>> from lenssr.data import demo_lens
+    >>> result = superresolve(demo_lens().lr, "fast")
+    >>> result.shape, result.meta["SRMETHOD"]
+    ((128, 128), 'fast')
     """
 
     _any_wcs = None
@@ -139,7 +143,7 @@ class SuperResolvedImage(CCDData):
 
     @property
     def solutions(self):
-        """The lens of each plane, a list."""
+        """Lens solutions of the planes, a list."""
         return self.lens if isinstance(self.lens, list) else [self.lens]
 
     @property
@@ -221,27 +225,26 @@ class SuperResolvedImage(CCDData):
 
     def convert_unit_to(self, unit, equivalencies=()):
         """
-        The image in another unit.
+        Convert the image to another unit.
+
+        `~astropy.nddata.CCDData.convert_unit_to` drops the PSF and mishandles variances.
 
         Parameters
         ----------
         unit : `~astropy.units.Unit` or str
-            The unit.
+            New unit.
         equivalencies : list of tuple, optional
-            As for `astropy.units.UnitBase.to`.
+            As in `astropy.units.UnitBase.to`.
 
         Returns
         -------
         image : `SuperResolvedImage`
+            Image in the new unit.
 
         Raises
         ------
         ValueError
-            If the unit is logarithmic, or the image's does not convert to it.
-
-        Notes
-        -----
-        `CCDData.convert_unit_to` loses the PSF, and takes variances for standard deviations.
+            If the unit is logarithmic or not convertible.
         """
         unit = parse_unit(unit)
         try:
@@ -265,92 +268,85 @@ class SuperResolvedImage(CCDData):
 
     def aperture_sum(self, aperture):
         r"""
-        Flux in an aperture, and its error.
+        Measure the flux in apertures with its correlated error.
 
-        The errors of neighbouring pixels are correlated, by the method and since there are
-        more pixels than data: added in quadrature they are far too small.
+        Errors of neighbouring pixels are correlated: their sum in quadrature is far too small.
 
         Parameters
         ----------
-        aperture : `~photutils.aperture.Aperture` or sequence of them
-            Of photutils, in pixels of this image or on the sky. Masked pixels do not count.
+        aperture : `~photutils.aperture.Aperture` or sequence of `~photutils.aperture.Aperture`
+            Apertures in pixels of this image or on the sky. Masked pixels do not count.
 
         Returns
         -------
         flux, error : `~astropy.units.Quantity`
-            Sum of the pixels, weighted by their share in the aperture, and its standard
-            deviation, in the unit of the image (of a surface brightness: times pixels). Arrays
-            where there are several apertures, or positions of one; a cube has a first axis of
-            bands. NaN off the image.
+            Sum of the pixels, weighted by their overlap with the aperture, and its standard
+            deviation, in the unit of the image (for surface brightness: times pixels). Arrays for
+            several apertures or positions, with a first axis of bands for a cube. NaN outside the
+            image.
 
         Raises
         ------
         ValueError
-            If the correlation of the errors is not known, or an aperture is on the sky and
-            the image has no WCS.
+            If the error correlation is unknown, or a sky aperture meets an image without WCS.
         TypeError
-            If ``aperture`` is none.
+            If ``aperture`` is not an aperture.
 
         Notes
         -----
-        With weights :math:`w`, the standard deviations :math:`\sigma` of the parts of the
-        errors (of the measurement and of the rest, each in the sky and of sources, as
-        `~lenssr.image.ErrorCorrelation` divides them), and the correlation :math:`\rho` of each
-        by lag,
+        With the weights :math:`w`, the standard deviations :math:`\sigma` of the error components
+        (measurement and prior, each for sky and sources), and their correlations :math:`\rho` by
+        lag,
 
         .. math::
-            \mathrm{Var} = f^2 \sum_\mathrm{parts} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,
+            \mathrm{Var} = f^2 \sum_\mathrm{components} \sum_{ij} w_i \sigma_i\, \rho(i - j)\,
             w_j \sigma_j ,
 
-        with :math:`f` the factor that a calibration found for apertures of like size and place,
-        one without calibration; but no less than the variance of the measurement.
+        where :math:`f` is the calibration factor of apertures of similar size and content, one
+        without calibration. The variance is at least the variance of the measurement.
         """
         return sum_apertures(self, aperture)
 
     def to_hdulist(self):
         """
-        The image as FITS, in the layout of `~astropy.nddata.CCDData`.
+        Convert the image to FITS, in the layout of `~astropy.nddata.CCDData`.
 
         Returns
         -------
         hdus : `~astropy.io.fits.HDUList`
-            Data and header in the primary HDU; ``MASK``, ``UNCERT`` and
-            ``PSFIMAGE`` as `CCDData.read <astropy.nddata.CCDData.read>` knows them;
-            the further maps, and what the WCS needs beside its cards.
+            Data and header in the primary HDU; ``MASK``, ``UNCERT`` and ``PSFIMAGE`` as
+            `CCDData.read <astropy.nddata.CCDData.read>` expects; further maps and tables of the
+            WCS.
 
         Raises
         ------
         ValueError
-            If the WCS is of a kind that no file can hold.
+            If FITS cannot hold the WCS.
 
         Warns
         -----
         LensSRWarning
-            If there is metadata that FITS cannot hold, which is dropped.
+            If metadata are dropped because FITS cannot hold them.
         """
         return to_hdulist(self)
 
     def write(self, path, *, overwrite=False):
         """
-        Write everything into one FITS file.
+        Write the image to a FITS file, atomically.
 
         Parameters
         ----------
         path : path-like
-            The file; ``.fits.gz`` compresses it.
+            Output file; ``.fits.gz`` compresses it.
         overwrite : bool
-            Replace a file that is there.
+            Whether to replace an existing file.
 
         Raises
         ------
         OSError
-            If the file exists and ``overwrite`` is false, or it can't be written.
+            If the file exists and ``overwrite`` is false, or cannot be written.
         ValueError
-            If the WCS is of a kind that no file can hold.
-
-        Notes
-        -----
-        Written beside and renamed: a file of that name is always whole.
+            If FITS cannot hold the WCS.
         """
         path = os.path.expanduser(path)
         if os.path.exists(path) and not overwrite:
@@ -360,23 +356,24 @@ class SuperResolvedImage(CCDData):
     @classmethod
     def read(cls, path):
         """
-        Read what `write` wrote.
+        Read a file of `write`.
 
         Parameters
         ----------
         path : path-like or file object
-            The file.
+            Input file.
 
         Returns
         -------
         image : `SuperResolvedImage`
+            The image.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If it is not one that `write` wrote, or is damaged.
+            If the file is damaged or not from `write`.
         """
         with open_fits(path, "path") as hdus:
             return cls(**from_hdulist(hdus))
@@ -432,23 +429,22 @@ FRAME_PATTERN = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RE
 
 def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
     """
-    Put a `SuperResolvedImage` together.
+    Assemble a `SuperResolvedImage` from restorations.
 
     Parameters
     ----------
     parsed : `Parsed`
-        The input.
-    restorations : list
-        For each plane what the method returned: ``mean``, ``measurement_std``,
-        ``mask``, ``psf``, ``samples``, ``predictive_std``, ``correlation``, ``consistency``.
+        Parsed input.
+    restorations : list of `~lenssr.methods.Restoration`
+        Restoration of each plane.
     wcs : object or None
         WCS of the result.
     scale : int
         Output pixels per input pixel.
     kind : {"per-pixel", "surface-brightness"}
-        Whether values are divided among the pixels.
+        Flux convention of the values.
     metadata : dict
-        Named values of the result. `RESULT_CARDS` gives their FITS cards; other names become
+        Named values of the result. `RESULT_CARDS` lists their FITS cards; other names become
         keywords in upper case.
     history : list of str
         Lines of HISTORY to add.
@@ -456,6 +452,18 @@ def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
     Returns
     -------
     image : `SuperResolvedImage`
+        The result.
+
+    Examples
+    --------
+    >>> from lenssr.image import assemble, parse_image
+    >>> from lenssr.methods import RunOptions, make_method
+    >>> parsed = parse_image([[1.0, 2.0], [0.0, 1.0]], uncertainty=1.0)
+    >>> run = RunOptions(scale=2)
+    >>> restored = make_method("bilinear", 2, {}).restore(parsed.planes[0], run)
+    >>> assemble(parsed, [restored], wcs=None, scale=2, kind="per-pixel", metadata={},
+    ...          history=[]).shape
+    (4, 4)
     """
     flux_factor = 1 / scale**2 if kind == "per-pixel" else 1.0
 

@@ -87,31 +87,39 @@ def power_of(unit, power):
 
 def flux_convention(unit, flux="auto"):
     """
-    Whether pixel values are fluxes per pixel or surface brightnesses.
+    Determine whether pixel values are fluxes per pixel or surface brightness.
 
-    Fluxes per pixel are divided among the finer pixels, surface brightness keeps its
-    value. Flux per beam, and brightness temperature, belong to the second kind.
+    Fluxes per pixel are divided among finer pixels; surface brightness keeps its value. Flux per
+    beam and brightness temperature count as surface brightness.
 
     Parameters
     ----------
     unit : `~astropy.units.UnitBase` or None
         Unit of the image.
     flux : {"auto", "per-pixel", "surface-brightness"}
-        The user's word; ``"auto"`` reads it off the unit.
+        Flux convention; ``"auto"`` derives it from the unit.
 
     Returns
     -------
     kind : {"per-pixel", "surface-brightness"}
+        Flux convention of the values.
 
     Raises
     ------
     ValueError
-        If ``flux`` is none of the three.
+        If ``flux`` is invalid.
 
     Warns
     -----
     LensSRWarning
-        If it had to be assumed, because there is no unit that tells.
+        If the unit does not determine the flux convention.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from lenssr.image import flux_convention
+    >>> flux_convention(u.MJy / u.sr)
+    'surface-brightness'
     """
     if flux not in FLUX_CONVENTIONS:
         raise ValueError(f"`flux` must be one of {', '.join(map(repr, FLUX_CONVENTIONS))}, got {flux!r}")

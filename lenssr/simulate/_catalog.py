@@ -104,60 +104,66 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
                      population=None, scale=2, size=None, target_noise=None, seed=0,
                      engine="lenstronomy", workers=1, client=None, progress=True):
     """
-    Simulate a catalogue of pairs, or go on where an earlier run of it stopped.
+    Simulate a catalogue of pairs, or resume an interrupted simulation.
 
     Parameters
     ----------
     path : path-like
-        Folder of the catalogue: new, empty, or with a part of this catalogue.
+        Folder of the catalogue: new, empty, or with a part of the same catalogue.
     n : int
         Number of pairs.
     preset : str
         One of ``lenssr.simulate.PRESETS``.
     substructure : str, `Subhalos`, `Vortex`, or a sequence of them
-        Classes of dark matter, which take turns.
+        Classes of dark-matter substructure, which alternate.
     instrument, population, scale, size, target_noise
-        As for `simulate_pair`.
+        As in `simulate_pair`.
     seed : int
-        Pair ``i`` depends on the seed, on ``i`` and its class alone.
+        Seed of the series; a pair depends on seed, index and class alone.
     engine : {"lenstronomy", "torch"}
-        What renders the scenes.
+        Renderer of the scenes.
     workers : int
-        Processes on this machine; a script that starts several must call this below
-        ``if __name__ == "__main__":``. What is written does not depend on their number.
+        Worker processes, without effect on the result. A script with several workers needs an
+        ``if __name__ == "__main__":`` guard.
     client : `dask.distributed.Client`, optional
-        A Dask cluster to do the work in place of processes of this machine; its workers
-        must see ``path``.
+        Dask cluster in place of worker processes; its workers must reach ``path``.
     progress : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     catalog : `Catalog`
-        The complete catalogue, as `open_catalog` opens it.
+        The catalogue, as returned by `open_catalog`.
 
     Raises
     ------
     ValueError
-        If an argument is wrong, or ``path`` holds something else.
+        If an argument is invalid, or ``path`` holds other files.
     ImportError
         If zarr is not installed.
     RuntimeError
-        If a process ends before its work.
+        If a worker process dies.
 
     Warns
     -----
     LensSRWarning
-        If a part was made by other versions of the software.
+        If a part was made by other software versions.
 
     Notes
     -----
-    The folder has ``manifest.json`` (what it is, and by which versions), ``arrays.zarr`` (a
-    Zarr group: ``lr``, ``sigma``, ``hr``, ``psf`` and, where there is need, ``mask`` and
-    ``truth``, the target without its noise), ``truths.ecsv`` (a table with a row for each
-    pair) and ``scenes`` (all parameters of each scene, gzipped JSON). Chunks of 256 pairs are
-    written one after the other, and counted as made when all of it is there: a run that is
-    killed loses no more than the chunks in hand.
+    The folder holds ``manifest.json`` (options and versions), ``arrays.zarr`` (Zarr group with
+    ``lr``, ``sigma``, ``hr``, ``psf`` and, if necessary, ``mask`` and the noise-free ``truth``),
+    ``truths.ecsv`` (a row for each pair) and ``scenes`` (gzipped JSON). Chunks of 256 pairs are
+    complete or absent, so that an interrupted run loses the current chunks only.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.simulate import simulate_catalog
+    >>> with TemporaryDirectory() as folder:
+    ...     catalog = simulate_catalog(folder, 3, size=24, progress=False)
+    >>> len(catalog)
+    3
     """
     spec = CatalogSpec(check_positive_int("n", n), dict(
         preset=preset, substructure=substructure, instrument=instrument, population=population,
@@ -177,28 +183,37 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
 
 def open_catalog(path, *, pixel_scale=None):
     """
-    Open a catalogue of pairs; nothing is read before it is asked for.
+    Open a catalogue of pairs, which is read lazily.
 
     Parameters
     ----------
     path : path-like
-        Folder that `simulate_catalog` made; or one of FITS files, as `write_pairs` makes it;
-        or one in the layout of DeepLense: folders ``HR`` and ``LR`` of files ``*.npy``, an
-        image each, which belong together by the numbers in their names.
+        Folder of `simulate_catalog`; or folder of FITS files as from `write_pairs`; or folder in
+        the layout of DeepLense, with arrays ``*.npy`` in ``HR`` and ``LR``, matched by the numbers
+        in their names.
     pixel_scale : float, optional
-        Side of a pixel of the images of low resolution, arcsec, for that layout, whose
-        files have none; without it its pairs have no WCS.
+        Side of the low-resolution pixels in arcsec for the layout of DeepLense, whose pairs have no
+        WCS without it.
 
     Returns
     -------
     catalog : `Catalog`, `FitsCatalog` or `FolderCatalog`
-        ``len(catalog)``; ``catalog[i]``, a `LensPair`; ``catalog.table``, a table with a row
-        for each pair; ``catalog.lr`` and ``catalog.hr``, arrays read from disk by parts.
+        ``len(catalog)``; ``catalog[i]``, a `LensPair`; ``catalog.table``, a row for each pair;
+        ``catalog.lr`` and ``catalog.hr``, lazy arrays.
 
     Raises
     ------
     ValueError
-        If the folder is no catalogue, not complete, or of another version.
+        If the folder is not a catalogue, is incomplete, or has another version.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.simulate import open_catalog, simulate_pair, write_pairs
+    >>> with TemporaryDirectory() as folder:
+    ...     write_pairs([simulate_pair(size=24)], folder)
+    ...     len(open_catalog(folder))
+    1
     """
     from lenssr.simulate._catalog_formats import FitsCatalog, FolderCatalog
 

@@ -180,20 +180,27 @@ LAYOUTS = ("fits", "deeplense")
 
 def write_pairs(pairs, path):
     """
-    Write pairs as FITS files, which `open_catalog` opens.
+    Write pairs as FITS files, which `open_catalog` reads.
 
     Parameters
     ----------
     pairs : iterable of `LensPair`
-        Pairs, such as `pair_observations` makes of two images of one field.
+        Pairs, for example from `pair_observations`.
     path : path-like
-        A new or empty folder: gets ``lr-000000.fits``, ``hr-000000.fits`` and so on, with
-        WCS, unit, uncertainty, mask and PSF.
+        New or empty folder for ``lr-000000.fits``, ``hr-000000.fits``, and so on, with WCS, unit,
+        uncertainty, mask and PSF.
 
     Raises
     ------
     ValueError
-        If the folder holds something.
+        If the folder is not empty.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr.simulate import simulate_pair, write_pairs
+    >>> with TemporaryDirectory() as folder:
+    ...     write_pairs([simulate_pair(size=24)], folder)
     """
     path = _new_folder(path)
     for index, pair in enumerate(pairs):

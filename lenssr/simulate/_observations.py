@@ -30,93 +30,84 @@ MAX_WCS_OFFSET = 10  # input pixels before light of `hr` is cut off
 
 def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto", align=True):
     r"""
-    Make a pair of two images of one field, by two telescopes.
+    Make a pair from two images of one field by two telescopes.
 
-    The sharp image is brought to the resolution that restored images declare, a Gaussian
-    of FWHM two output pixels, put on the output grid of the other, moved by what the two
-    WCSs disagree, and given the other's gain and pedestal.
+    The sharp image is convolved to the target resolution, a Gaussian with a FWHM of two output
+    pixels, interpolated to the output grid, registered, and scaled to the gain and sky level of the
+    other image.
 
     Parameters
     ----------
     lr, hr : object
-        The image to be restored and the sharp one of the same field: what
-        `lenssr.superresolve` takes, 2-D, each with a WCS. Uncertainties, masks and PSFs
-        are used; noise that is not given is estimated from the sky.
+        Low-resolution and sharp image of the same field, 2-D, in any form of `lenssr.superresolve`,
+        each with a WCS. Uncertainties, masks and PSFs are used; unknown noise is estimated from the
+        sky.
     scale : int
         Output pixels per pixel of ``lr``.
     lr_psf, hr_psf : object, optional
-        Effective PSFs (optics and pixel response, for a drizzled image that of its
-        pixels), each on the grid of its image and in any form that `lenssr.superresolve`
-        takes; by default those that the images carry.
+        Effective PSFs (optics and pixel response; for a drizzled image of the drizzled pixels) on
+        the grids of the images; the PSFs of the images by default.
     flux : {"auto", "per-pixel", "surface-brightness"}
-        What the values of ``lr`` are, if its unit does not tell.
+        Flux convention of ``lr`` if its unit does not determine it.
     align : bool
-        Fit a shift between the two. Without, the WCSs are taken at their word.
+        Whether to fit a shift between the images; without, the WCSs are exact.
 
     Returns
     -------
     pair : `LensPair`
-        ``pair.lr`` is ``lr``, with the noise, mask and PSF that were used; masked pixels
-        hold a fill. ``pair.hr`` is on ``scale`` times finer pixels, whose WCS is that of
-        ``lr``, and in the unit, with the gain and the sky level of ``lr``; its mask has
-        what ``hr`` does not cover or masks. The header of ``hr``, which tells of other
-        pixels, is not carried. ``pair.truth`` holds:
+        ``pair.lr`` is ``lr`` with noise, mask and PSF; masked pixels are filled. ``pair.hr`` has
+        pixels ``scale`` times finer, the WCS, unit, gain and sky level of ``lr``, and a mask of
+        pixels that ``hr`` does not cover. The header of ``hr`` is dropped. ``pair.truth`` holds:
 
         ``shift``, ``shift_error``
-            By how much ``hr`` was moved along ``x`` and ``y``, output pixels.
+            Shift of ``hr`` along ``x`` and ``y``, output pixels.
         ``gain``, ``gain_error``, ``pedestal``, ``pedestal_error``
-            ``lr = gain * hr + pedestal``. The gain is the ratio of fluxes, or of surface
-            brightnesses, in the units of the two; where one is a flux per pixel and the
-            other is not, the area of a pixel of ``hr`` goes with it.
+            ``lr = gain * hr + pedestal``, a ratio of fluxes or surface brightnesses in the units of
+            the images. If one unit is a flux per pixel and the other is not, the pixel area of
+            ``hr`` is included.
         ``chi2``, ``chi2_lr``, ``pixels``
-            Mean square difference of ``lr`` and of ``pair.hr`` as the telescope of ``lr``
-            would see it, over the variance of that difference, and over the variance of
-            ``lr`` alone; number of pixels that were compared.
+            Mean squared difference of ``lr`` and the degraded ``pair.hr``, over the variance of the
+            difference and over the variance of ``lr``; number of compared pixels.
         ``residual``
-            That difference over its noise, shape of ``lr``; NaN where it was not compared.
+            Normalised difference, shape of ``lr``; NaN for pixels that were not compared.
         ``noise_gain``
-            What independent noise of one in each pixel of ``hr`` leaves in ``pair.hr``,
-            as surface brightness.
+            Standard deviation in ``pair.hr`` of unit white noise in ``hr``, as surface brightness.
         ``correlation``
-            Correlation of the noise of ``pair.hr`` by lag ``(y, x)``, shape ``(17, 17)``.
+            Noise correlation of ``pair.hr`` by lag ``(y, x)``, shape ``(17, 17)``.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range; an image has no WCS on the sky or no PSF;
-        ``hr`` is less sharp than ``lr`` (they may be swapped) or than the output; the
-        two do not overlap, or show nothing in common.
+        If an argument is out of range; an image has no celestial WCS or no PSF; ``hr`` is less
+        sharp than ``lr`` or the output; or the images have no overlap or no common source.
     TypeError
-        If an image is none.
+        If an argument is not an image.
 
     Warns
     -----
     LensSRWarning
-        If a noise was estimated, a PSF recentred, or a unit does not tell what the
-        values are; what the parsing of each image warns of.
+        If noise was estimated, a PSF was recentred, or a flux convention is unknown.
 
     Notes
     -----
-    With :math:`P` the PSF of ``hr`` on its own grid and :math:`G` the Gaussian there, an
-    ellipse if the grids are sheared, ``hr`` is convolved with
-    :math:`\hat G \hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)` (Aniano et al.
-    2011, doi:10.1086/662219, on why this needs :math:`G` to be broader). What results is
-    the scene at the target resolution, well sampled. So it is *interpolated* on the
-    output grid, by `reproject.reproject_interp`: averaging over output pixels would add
-    their response to the PSF. The area of pixels, and the ellipse, are those in the
-    middle of the overlap.
+    With the PSF :math:`P` of ``hr`` and the target Gaussian :math:`G` on its grid, ``hr`` is
+    convolved with :math:`\hat G \hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`
+    (Aniano et al. 2011, doi:10.1086/662219). The well-sampled result is interpolated by
+    `reproject.reproject_interp`; averaging over output pixels would broaden the PSF. Shift, gain
+    and pedestal come from a least-squares fit of the degraded ``pair.hr`` to ``lr``, over pixels
+    with 95 % of their light inside ``hr``.
 
-    Shift, gain and pedestal fit ``pair.hr``, brought from :math:`G` to the PSF of ``lr``
-    and sampled there, to ``lr`` by least squares, over pixels of which 95 % of the light
-    comes from what ``hr`` shows.
+    Noise is propagated through both steps, including the correlation of drizzled pixels up to four
+    pixels. The noise of ``pair.hr`` is correlated: errors of sums need ``correlation``. Errors of
+    gain and pedestal are not included. Different filters leave colour gradients in ``residual``
+    and a ``chi2`` above one.
 
-    The noise of ``hr`` is carried through both steps. The correlation of its pixels that
-    drizzling leaves is measured on its sky, up to four pixels. **The noise of pair.hr is
-    correlated**, whatever that of ``hr`` was: errors of sums over pixels need
-    ``correlation``. Errors of gain and pedestal are not in it.
-
-    One gain for all sources is exact if the filters are one. Where they are not, the
-    colours of sources are left in ``residual``, and ``chi2`` is above one.
+    Examples
+    --------
+    >>> from lenssr.simulate import pair_observations, simulate_pair
+    >>> pair = simulate_pair(seed=2)
+    >>> pair.hr.uncertainty = None
+    >>> observed = pair_observations(pair.lr, pair.hr)  # doctest: +SKIP
     """
     scale = check_positive_int("scale", scale)
     low, high = _parse_observation("lr", lr, lr_psf), _parse_observation("hr", hr, hr_psf)

@@ -131,49 +131,53 @@ def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=N
 def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
                   scale=2, size=None, target_noise=None, seed=0, index=0, engine="lenstronomy"):
     """
-    Simulate a scene and both its images.
+    Simulate a scene and observe it at low and at high resolution.
 
     Parameters
     ----------
     preset : str
-        Named population, instrument, size and substructure: one of
-        ``lenssr.simulate.PRESETS``.
-    substructure : str, `Subhalos` or `Vortex`
-        Dark substructure of the lens: a name of `SUBSTRUCTURES`, whose prior is that of
-        the preset, or a prior of one's own. Whatever it is, the same seed gives the same
-        scene but for it, and the mass within the Einstein radius is the same.
+        Preset of population, instrument, size and substructure, one of ``lenssr.simulate.PRESETS``.
+    substructure : str, `Subhalos`, `Vortex` or `RandomField`
+        Class of dark-matter substructure, one of ``lenssr.simulate.SUBSTRUCTURES``, or its prior.
+        The same seed gives the same scene with any substructure, and the same mass within the
+        Einstein radius.
     instrument : `Instrument` or str, optional
-        One of ``lenssr.simulate.INSTRUMENTS`` by name, or one's own; in place of the preset's.
+        Instrument, or one of ``lenssr.simulate.INSTRUMENTS``; the preset by default.
     population : `Population`, optional
-        In place of the preset's.
+        Population; the preset by default.
     scale : int
         Output pixels per input pixel.
     size : int, optional
-        Side of the observed image in pixels; that of the preset by default.
+        Side of the observed image in pixels; the preset by default.
     target_noise : float, optional
-        Noise of the target over its peak; that of the preset by default, which is none
-        but for ``"deeplense-noisy"`` and ``"observed-like"``.
+        Noise of the target over its peak; the preset by default, which is zero except for
+        ``"deeplense-noisy"`` and ``"observed-like"``.
     seed, index : int
-        The pair depends on these two alone: it is number ``index`` of a catalogue of this
-        seed and class.
+        The pair depends on seed and index alone. It is pair ``index`` of a catalogue of this class
+        and seed.
     engine : {"lenstronomy", "torch"}
-        What renders the scene.
+        Renderer of the scene.
 
     Returns
     -------
     pair : `LensPair`
-        In electrons per pixel. ``truth`` holds the parameters in lenstronomy's
-        conventions (``scene``, arcsec); the ``substructure`` by name, its ``halos`` (a
-        table) and ``vortex`` (or None); ``z_lens``, ``z_source`` and the Einstein
-        radius ``theta_e`` of all the mass, NaN where there is no lens; the
-        ``instrument``, the ``seeing`` and the peak signal to noise ``snr``; further
-        numbers of the lens and the source; and, where the target has noise, ``hr``
-        without it.
+        Images in electrons per pixel. ``truth`` holds the ``scene`` in lenstronomy's conventions
+        (arcsec), ``substructure``, ``halos`` (table), ``vortex`` (or `None`), ``z_lens``,
+        ``z_source``, the Einstein radius ``theta_e`` of all mass (NaN without a lens),
+        ``instrument``, ``seeing``, the peak signal-to-noise ratio ``snr``, further parameters, and
+        the noise-free ``hr`` of a noisy target.
 
     Raises
     ------
     ValueError
-        If preset, instrument or substructure are unknown, or a number is out of its range.
+        If preset, instrument or substructure is unknown, or a number is out of range.
+
+    Examples
+    --------
+    >>> from lenssr.simulate import simulate_pair
+    >>> pair = simulate_pair("hsc-hst", substructure="no_sub", seed=1)
+    >>> pair.lr.unit
+    Unit("electron")
     """
     from lenssr.simulate._series import PairSeries
 

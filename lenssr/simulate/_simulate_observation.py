@@ -129,76 +129,74 @@ SEEING_RADIUS = 4.0  # FWHM at which the seeing profile ends: 0.1 % of its light
 def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
               margin=0, mask=None, unit=None, seed=0):
     r"""
-    Observe a sharp image again, with a worse telescope.
+    Simulate the observation of a sharp image by a telescope with larger PSF and pixels.
 
-    From an image with pixels of side ``p`` come one with pixels of
-    ``scale * bin * p``, blurred to the ``seeing`` and with fresh noise, and its
-    truth, with pixels of ``bin * p``, at the resolution that restored images
-    declare: a Gaussian of FWHM two of its pixels.
+    From an image with pixels of side ``p``, the function makes an observed image with pixels of
+    ``scale * bin * p`` at the ``seeing`` with new noise, and its truth with pixels of ``bin * p``
+    at the target resolution: a Gaussian with a FWHM of two pixels.
 
     Parameters
     ----------
     image : array, `~astropy.units.Quantity` or `~astropy.nddata.NDData`
-        The sharp image, shape ``(ny, nx)``; what is left over beyond a multiple of
-        ``scale * bin`` pixels is cut from its edges. NaN and infinity count as
-        masked.
+        Sharp image, shape ``(ny, nx)``; its edges are cut to a multiple of ``scale * bin`` pixels.
+        Non-finite values count as masked.
     psf : array, optional
-        Its effective PSF (optics and pixel response) on its own grid, in any form
-        that `lenssr.superresolve` takes; by default the one that ``image`` carries.
+        Effective PSF (optics and pixel response) on the grid of the image, in any form of
+        `lenssr.superresolve`; the PSF of ``image`` by default.
     pixel_scale : float or `~astropy.units.Quantity`
         Side of a pixel of ``image``, arcsec.
     seeing : float or `~astropy.units.Quantity`
-        FWHM of the new optics, a Moffat profile, arcsec. The pixel of the new
-        image broadens it further.
+        FWHM of the Moffat profile of the new optics, arcsec, without the pixel response.
     snr : float
-        Peak of the noise-free new image above its sky, over the noise of the sky.
+        Peak of the noise-free observed image above the sky, over the sky noise.
     scale : int
-        Pixels of the truth per pixel of the new image.
+        Pixels of the truth per pixel of the observed image.
     bin : int
         Pixels of ``image`` per pixel of the truth.
     beta : float
         Exponent of the Moffat profile.
     depth : float, optional
-        Noise of the sky in electrons; sources then add their photon noise. None by
-        default: the noise is that of the sky everywhere.
+        Sky noise in electrons, which adds the photon noise of sources; uniform noise by default.
     margin : int
-        Pixels of the new image to cut from each side at the end. Light from outside
-        ``image`` is unknown and replaced by its mirror image.
+        Pixels of the observed image to cut from each side at the end. Light from outside ``image``
+        is replaced by its mirror image.
     mask : array, optional
-        `True` where ``image`` is missing; filled from its neighbours before anything
-        else, for both images of the pair alike.
+        `True` for missing pixels of ``image``, which are filled from their neighbours.
     unit : `~astropy.units.Unit` or str, optional
-        Unit of ``image``; by default its own, or electrons if it has none.
+        Unit of ``image``; by default its unit, or electrons.
     seed : int
         Seed of the noise.
 
     Returns
     -------
     pair : `LensPair`
-        ``lr`` has an uncertainty, which is that of the noise that was added, and
-        the effective PSF through which it sees the scene. ``truth`` holds
-        ``seeing`` and ``pixel_scale`` (arcsec), ``snr``, ``seed``, ``fwhm`` of the
-        effective PSF (pixels of ``lr``), ``gain_lr`` and ``gain_hr`` (what white
-        noise of one in ``image`` leaves in either, as surface brightness: the scene's
-        own noise, which is in both) and ``filled`` (share of masked pixels).
+        ``lr`` has the uncertainty of the added noise, and the effective PSF. ``truth`` holds
+        ``seeing`` and ``pixel_scale`` (arcsec), ``snr``, ``seed``, ``fwhm`` of the effective PSF
+        (pixels of ``lr``), ``gain_lr`` and ``gain_hr`` (standard deviation in either image of unit
+        white noise in ``image``) and ``filled`` (fraction of masked pixels).
 
     Raises
     ------
     ValueError
-        If a number is out of its range, the image is too small, there is no PSF or
-        the image is not sharp enough for the truth or the seeing that are wanted.
+        If a number is out of range, the image is too small or has no PSF, or the image is not
+        sharp enough for the truth or the seeing.
 
     Notes
     -----
-    Let :math:`I` be the image and :math:`P` its PSF. The scene of both images is the
-    lattice of point fluxes
+    With the image :math:`I` and its PSF :math:`P`, both images observe the scene
     :math:`\hat S = \hat I \hat P^* (1 + \epsilon^2) / (|\hat P|^2 + \epsilon^2)`,
-    which is never computed by itself: the truth is its sum with the Gaussian, the
-    new image with the Moffat profile convolved with the new pixel, both taken at the
-    offsets between that lattice and their own pixel centres. So the pair is
-    consistent for whatever noise and artefacts ``image`` holds: they are part of the
-    scene. As in the matching of PSFs (Aniano et al. 2011, doi:10.1086/662219), this
-    is well-posed only towards a broader PSF.
+    which includes noise and artefacts of the image. The truth is the scene convolved with the
+    target Gaussian, the observed image the scene convolved with the Moffat profile and the new
+    pixel. PSF matching is well-posed towards broader PSFs (Aniano et al. 2011,
+    doi:10.1086/662219).
+
+    Examples
+    --------
+    >>> from lenssr.simulate import simulate_observation, simulate_pair
+    >>> sharp = simulate_pair(seed=2).hr
+    >>> pair = simulate_observation(sharp, pixel_scale=0.084, seeing=0.7, snr=50.0, seed=1)
+    >>> pair.scale
+    2
     """
     data, psf, unit, mask = _parse_sharp(image, psf, unit, mask)
     for name, value, minimum in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):

@@ -261,17 +261,24 @@ MAX_PRINTED_ROWS = 16  # longer tables are shortened to their summary rows
 @dataclass
 class Fidelity:
     """
-    Result of `fidelity`; as text, its report.
+    Result of `fidelity`. Its text is a report.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        What its files are called.
+        Name of the files.
     tables : dict
-        `~astropy.table.Table` by name: ``summary``, and those of the parts. Columns have
-        descriptions.
+        `~astropy.table.Table` by name: ``summary`` and the tables of the tests.
     meta : dict
-        What the figures rest on.
+        Conditions of the run.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import Fidelity, fidelity
+    >>> from lenssr.simulate import simulate_pair
+    >>> result = fidelity([simulate_pair(size=32)], ["bilinear"], parts=["flux"])
+    >>> isinstance(result, Fidelity)
+    True
     """
 
     name: str
@@ -293,28 +300,27 @@ class Fidelity:
 
     def correct_ellipticity(self, e, snr, method):
         """
-        Ellipticities measured on results, corrected for the slope that a method gives them.
+        Correct measured ellipticities by the correction curve of a method.
 
         Parameters
         ----------
         e : array-like
             Ellipticities, shape ``(n,)`` or ``(n, 2)``.
         snr : float or array-like
-            Signal to noise ratios of the inputs, those of a matched filter, shape ``()`` or
-            ``(n,)``.
+            Matched-filter signal-to-noise ratios of the inputs, shape ``()`` or ``(n,)``.
         method : str
-            The method.
+            Name of the method.
 
         Returns
         -------
         e : `~numpy.ndarray`
-            ``e * (a + b / snr**2)``, with the ``a`` and ``b`` that the table ``correction``
-            has for single galaxies.
+            ``e * (a + b / snr**2)`` with ``a`` and ``b`` of single galaxies from the table
+            ``correction``.
 
         Raises
         ------
         ValueError
-            If there is no curve for the method.
+            If the method has no correction curve.
         """
         table = self.tables.get("correction", ())
         for row in table:
@@ -327,12 +333,12 @@ class Fidelity:
 
     def figure(self):
         """
-        Flux, shift, shape, transfer, coverage and the rest, of all methods.
+        Draw a panel for each test.
 
         Returns
         -------
         figure : `~matplotlib.figure.Figure`
-            A panel for each part that was run.
+            The figure.
         """
 
 
@@ -345,14 +351,14 @@ class Fidelity:
         Parameters
         ----------
         folder : path-like
-            Where to; made if it is not there.
+            Output folder; created if necessary.
         overwrite : bool
-            Replace files that are there.
+            Whether to replace existing files.
 
         Raises
         ------
         OSError
-            If a file is there already and ``overwrite`` is false.
+            If a file exists and ``overwrite`` is false.
         """
         paths = files(folder, self.name, self.tables)
         check_overwrite(paths.values(), overwrite)

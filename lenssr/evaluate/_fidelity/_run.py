@@ -98,70 +98,77 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
              psf=None, psf_scale_error=1.0, noise_scale_error=1.0, name=None, out=None, overwrite=False,
              device=None, progress=False):
     """
-    Measure how far results can be trusted as measurements.
+    Test the results of methods as astronomical measurements.
 
-    Methods are run as `lenssr.superresolve` runs them, and asked what an astronomer would
-    measure on their results.
+    Methods run through `lenssr.superresolve`. The user guide describes each test.
 
     Parameters
     ----------
     pairs : str, path-like or iterable of `~lenssr.simulate.LensPair`
-        A published experiment or a preset of ``lenssr.simulate``, a folder that
-        `lenssr.simulate.open_catalog` opens, or pairs. An iterable without a length is read as
-        far as it is needed.
+        Published experiment or preset of ``lenssr.simulate``, folder for
+        `lenssr.simulate.open_catalog`, or pairs. An iterable without length is read as far as
+        necessary.
     methods : sequence of str, optional
-        Names from `lenssr.list_methods`; ``bilinear`` is always there. By default
-        ``bilinear``, ``bicubic``, ``richardson_lucy``, ``wiener`` and every network that comes
-        with weights.
-    weights : path-like, sequence of them, or dict
-        Further networks: files of weights, or ``{label: file}`` or ``{label: [file, ...]}``.
+        Names from `lenssr.list_methods`. By default ``bilinear``, ``bicubic``,
+        ``richardson_lucy``, ``wiener`` and all networks with weights. ``bilinear`` is always
+        included.
+    weights : path-like, sequence of path-like, or dict
+        Weights files of further networks, or ``{label: file}``, or ``{label: [file, ...]}``.
     parts : sequence of str
-        What to measure; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
-        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On scenes that are simulated for
-        it, with the telescope of the pairs: ``"shape"`` once more, ``"stars"``, ``"blank"``,
-        ``"twins"`` and ``"einstein"``; the last two take longest.
+        Tests to run; all by default. On the pairs: ``"flux"``, ``"shift"``, ``"shape"``,
+        ``"transfer"``, ``"coverage"`` and ``"consistency"``. On simulated scenes of the same
+        telescope: ``"shape"``, ``"stars"``, ``"blank"``, ``"twins"`` and ``"einstein"``; the last
+        two take longest.
     n : int
-        How many pairs; also how many single galaxies and empty frames of white noise, four
-        times the number of frames of each correlated one, ten times that of star fields, five
-        times that of twins and lenses.
+        Number of pairs, of single galaxies, and of blank images with white noise. There are
+        ``n / 4`` blank images of each correlated noise, ``n / 10`` star fields, and ``n / 5`` twins
+        and lenses.
     seed : int
-        Seed of the series, or of the choice from a folder, and of everything else.
+        Seed of all random numbers.
     scale : int, optional
-        Output pixels per input pixel: 2 for a series, that of the pairs otherwise.
+        Output pixels per input pixel: 2 for a series, otherwise the scale of the pairs.
     psf : object, optional
-        PSF of the pairs' inputs, in place of their own, as `lenssr.superresolve` takes it.
+        PSF of the inputs, in any form of `lenssr.superresolve`, in place of their PSFs.
     psf_scale_error, noise_scale_error : float
-        What methods are told in place of the truth: the width of the PSF, and the noise, over
-        what they are. 1.1 and 0.9: a PSF ten per cent too wide, noise ten per cent too low.
+        Factors of the PSF width and of the noise that methods get. With 1.1 and 0.9, the PSF is
+        10 % too wide and the noise 10 % too low.
     name : str, optional
-        What the files are called; by default as the experiment, or the folder.
+        Name of the files; the name of the experiment or the folder by default.
     out : path-like, optional
-        Folder to write to, as `Fidelity.write` does.
+        Output folder of `Fidelity.write`.
     overwrite : bool
-        Replace files that are there.
+        Whether to replace existing files.
     device : str, optional
-        Torch device.
+        Torch device; CUDA by default if there is a GPU.
     progress : bool
-        Show progress bars.
+        Whether to show progress bars.
 
     Returns
     -------
     result : `Fidelity`
-        Its text is the report; ``tables`` holds a table for each part.
+        Result with a table for each test; its text is a report.
 
     Raises
     ------
     ValueError
-        If an argument is not what it must be; the message names it.
+        If an argument is invalid.
     FileNotFoundError
-        If there is no such file of weights.
+        If a weights file does not exist.
     OSError
-        If a file is there already and ``overwrite`` is false.
+        If a file exists and ``overwrite`` is false.
 
     Notes
     -----
-    A method that cannot work on such pairs is listed with its reason, and one that warns with
-    its warning. What is measured, and how, is told in the user guide.
+    A method that cannot restore the pairs is listed with the reason, and warnings are summarised.
+
+    Examples
+    --------
+    >>> from lenssr.evaluate import fidelity
+    >>> from lenssr.simulate import simulate_pair
+    >>> pairs = [simulate_pair(size=32, index=index) for index in range(2)]
+    >>> result = fidelity(pairs, ["bilinear"], parts=["flux"])
+    >>> list(result.tables)
+    ['summary', 'flux']
     """
     n, seed = check_positive_int("n", n), check_nonnegative_int("seed", seed)
     conditions = {"psf_scale_error": psf_scale_error, "noise_scale_error": noise_scale_error}

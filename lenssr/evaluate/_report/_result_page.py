@@ -286,61 +286,66 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
            psf=None, uncertainty=None, mask=None, wcs=None, unit=None, plane=0, center=None,
            size=512, title=None, overwrite=False):
     """
-    Write one page of HTML that shows a result, or a benchmark.
+    Write a result or a benchmark as one HTML page.
 
-    The page holds all that it shows and asks the network for nothing: it can be sent, kept
-    and opened anywhere.
+    The page contains all its data and loads nothing from the network.
 
     Parameters
     ----------
     path : path-like
-        The file, ``.html`` by custom.
+        Output file, usually ``.html``.
     subject : `~lenssr.SuperResolvedImage`, `Benchmark` or path-like
-        A result, or a file of one; a benchmark, or a folder with the tables (ECSV) and
-        figures (PNG) that `Benchmark.write` and its like have written.
+        Result, or its file; benchmark, or a folder with tables (ECSV) and figures (PNG), for
+        example from `Benchmark.write`.
     data : path, file, HDUList, HDU, NDData, Cutout2D, Quantity or array-like
-        The image that was restored, as `lenssr.superresolve` takes it. Only, and always,
-        with a result.
+        Input image of the result, in any form of `lenssr.superresolve`. Required for results, not
+        allowed for benchmarks.
     truth : path, NDData, Quantity or array-like, optional
-        What the result ought to be, on its grid.
+        Truth on the grid of the result.
     compare : sequence or dict, optional
-        Further results of the same image, by name, or called by their methods.
+        Further results of the same image, named after their methods or by the keys.
     prior_map : bool or array-like, optional
-        Share of each pixel of the result that the data do not determine, from 0 to 1; `True`
-        for that of `lenssr.evaluate.prior_map`.
+        Map of the fraction that the prior determines, from 0 to 1; `True` computes it with
+        `lenssr.evaluate.prior_map`.
     hdu, psf, uncertainty, mask, wcs, unit : optional
-        Of ``data``, as in `lenssr.superresolve`, where it does not carry them.
+        Further input of ``data``, as in `lenssr.superresolve`.
     plane : int
-        Which plane of a cube is shown.
+        Plane of a cube.
     center : tuple of float, optional
-        Pixel ``(x, y)`` of the result about which apertures lie and large images are cut; the
-        centre of the image by default.
+        Pixel ``(x, y)`` of the result, centre of the apertures and of the cutout of a large
+        image; the image centre by default.
     size : int
-        Pixels of the result along each axis that are shown at most.
+        Largest number of result pixels along each axis.
     title : str, optional
-        Title of the page; by default the object, or the file, and the method.
+        Title of the page; object or file, and method by default.
     overwrite : bool
-        Replace a file that is there.
+        Whether to replace an existing file.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not what it must be; the message names it.
+        If an argument is invalid.
     FileNotFoundError
-        If there is no such file.
+        If a file does not exist.
     OSError
-        If the file is there already and ``overwrite`` is false, or can't be written.
+        If the file exists and ``overwrite`` is false, or cannot be written.
 
     Warns
     -----
     LensSRWarning
-        If the image is larger than what is shown, or lies elsewhere on the sky than its
-        result; for what is estimated, as by `lenssr.superresolve`.
+        If the image is larger than the cutout, if image and result have different sky positions,
+        and for estimated input, as in `lenssr.superresolve`.
 
-    Notes
-    -----
-    Maps of one kind are drawn on one scale, by the stretches of `astropy.visualization`. The
-    page holds their values, too, in single precision, for whoever points at them.
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from lenssr import superresolve
+    >>> from lenssr.data import demo_lens
+    >>> from lenssr.evaluate import report
+    >>> image = demo_lens().lr
+    >>> with TemporaryDirectory() as folder:
+    ...     report(Path(folder) / "lens.html", superresolve(image, "lanczos"), image)
     """
     path = Path(os.path.expanduser(path))
     if path.exists() and not overwrite:
