@@ -31,9 +31,9 @@ _INTERNAL = {
     "._pair": ["SceneSeries", "make_ccd"],
     "._population": ["SCENE_TYPES", "SceneModel", "sersic_parameters"],
     "._presets": ["find_preset"],
-    "._scene": ["lines_as_points", "ray_shooting", "wave_deflection"],
+    "._scene": ["lines_as_points", "ray_shooting"],
     "._series": ["PairSeries", "SUBPIXELS", "draw_model"],
-    "._substructure": ["CLASSES", "add_substructure", "parse_substructure", "wave_mass"],
+    "._substructure": ["CLASSES", "add_substructure", "parse_substructure"],
     "._substructure_priors": ["truncated_nfw"],
     "._torch_scene": ["shoot_rays_batch"],
 }

@@ -1,4 +1,4 @@
-"""Einstein radii against lenstronomy's and against the definition of the critical density."""
+"""Einstein radii and critical densities, compared with lenstronomy."""
 
 import numpy as np
 import pytest
@@ -29,16 +29,16 @@ def test_against_lenstronomy(cosmology, redshifts):
 
 
 def test_constants_of_lenstronomy_are_near():
-    # So that the factor above explains a difference and hides none.
+    # The factor above must not hide a larger difference.
     assert GM == pytest.approx(1, abs=5e-4)
 
 
-def test_units_are_taken():
+def test_quantities_are_accepted():
     assert einstein_radius(0.22 * u.Mm / u.s, 0.5, 1.0) == einstein_radius(220, 0.5, 1.0)
     assert point_mass_einstein_radius(0, 0.5, 1.0) == 0 * u.arcsec
 
 
-@pytest.mark.parametrize(("function", "arguments", "words"), [
+@pytest.mark.parametrize(("function", "arguments", "message"), [
     (einstein_radius, (200, 1.0, 0.5), "`z_source` must be beyond `z_lens` .1., got 0.5"),
     (einstein_radius, (200, 0.5, 0.5), "`z_source` must be beyond"),
     (einstein_radius, (-1, 0.5, 1.0), "`sigma_v` must be finite and not negative, got -1"),
@@ -46,6 +46,6 @@ def test_units_are_taken():
     (critical_surface_density, (0.5, np.nan), "`z_source` must be a positive number, got nan"),
     (point_mass_einstein_radius, ([1e9, -1e6], 0.5, 1.0), "`mass` must be finite and not neg"),
 ])
-def test_impossible_lenses(function, arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_impossible_lenses(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
         function(*arguments)

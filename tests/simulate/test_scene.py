@@ -1,4 +1,4 @@
-"""Scenes and pairs: lensing against closed forms, seeds, flux, alignment."""
+"""Scenes and pairs: lensing compared with closed forms, seeds, flux, alignment."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from lenssr.train import SceneCache
 
 
 def draw_scene(population, grid, seed, index, substructure="no_sub"):
-    """Draw and render scene ``index`` of a series: image, points and model."""
+    """Return image, points and model of scene ``index`` of a series."""
     model = draw_model(population, seed, index, parse_substructure(substructure))
     return *render(model, grid), model
 
@@ -34,7 +34,7 @@ def test_sersic_has_its_flux():
     assert len(points) == 0
 
 
-def test_core_of_a_cusp_does_not_depend_on_the_place_of_its_centre():
+def test_flux_of_a_cusp_does_not_depend_on_the_position_of_the_centre():
     grid, peaks = Grid(81, 0.04), []
     for shift in (0.0, 0.02):
         scene = SceneModel("galaxy", light_models=["SERSIC_ELLIPSE"],
@@ -62,55 +62,56 @@ def test_einstein_ring_radius_and_magnification():
     assert (image > 0).sum() / area == pytest.approx(4 * theta / radius, rel=0.02)
 
 
-def test_quasar_images_sit_where_the_lens_equation_says():
+def test_quasar_images_solve_the_lens_equation():
     # Isothermal sphere: images at beta + theta_E and beta - theta_E, magnified by
     # 1 + theta_E / beta and theta_E / beta - 1.
-    # The source lies off the axes: on them the grid meets the centre of the lens itself.
-    theta, place = 1.0, np.array([0.2, 0.013])
-    beta = np.hypot(*place)
+    # The source is off the axes, because grid points on the axes meet the centre of the lens.
+    theta, source = 1.0, np.array([0.2, 0.013])
+    beta = np.hypot(*source)
     scene = SceneModel(
         "quasar", ["EPL"],
         [dict(theta_E=theta, gamma=2.0, e1=0.0, e2=0.0, center_x=0, center_y=0)],
-        ["SERSIC_ELLIPSE"], [sersic_parameters(*place, 0.1, 0.2, 1.0)],
-        quasar=dict(x=place[0], y=place[1], flux=1.0, flicker=np.zeros(9)))
+        ["SERSIC_ELLIPSE"], [sersic_parameters(*source, 0.1, 0.2, 1.0)],
+        quasar=dict(x=source[0], y=source[1], flux=1.0, flicker=np.zeros(9)))
     grid = Grid(100, 0.05)
     _, points = render(scene, grid)
     points = points[np.argsort(-points[:, 2])][:2]
-    found = (points[:, :2] - 49.5) * 0.05 @ place / beta
-    np.testing.assert_allclose(found, [theta + beta, beta - theta], atol=2e-3)
+    radii = (points[:, :2] - 49.5) * 0.05 @ source / beta
+    np.testing.assert_allclose(radii, [theta + beta, beta - theta], atol=2e-3)
     np.testing.assert_allclose(points[:, 2], [1 + theta / beta, theta / beta - 1], rtol=0.02)
 
 
-def test_every_kind_is_drawn_and_rendered():
-    grid, seen = Grid(96, 0.084), set()
+def test_every_scene_type_is_drawn_and_rendered():
+    grid, scene_types = Grid(96, 0.084), set()
     for index in range(60):
         image, points, model = draw_scene(Population(), grid, 5, index)
-        seen.add(model.scene_type)
+        scene_types.add(model.scene_type)
         assert np.isfinite(image).all()
-        assert points.shape == (points.shape[0], 3)
+        assert points.shape[1:] == (3,)
         if model.scene_type == "empty":
             assert not image.any()
-    assert seen == set(SCENE_TYPES)
+    assert scene_types == set(SCENE_TYPES)
 
 
-def test_galaxy_that_is_no_profile_leaves_rings():
-    """Light and the lack of it in the middle, of at most a tenth; all else is as without them."""
-    grid, only = Grid(64, 0.1), dict(scene_fractions=(0, 1, 0, 0, 0, 0), arc_to_lens=(1e-9, 1e-9),
-                                     neighbours=0.0)
-    share = {"smooth": [], "rings": []}
+def test_imperfect_subtraction_leaves_rings():
+    """Residuals of both signs hold up to a tenth of the flux; the rest of the scene is equal."""
+    grid = Grid(64, 0.1)
+    options = dict(scene_fractions=(0, 1, 0, 0, 0, 0), arc_to_lens=(1e-9, 1e-9), neighbours=0.0)
+    fluxes = {"smooth": [], "rings": []}
     for index in range(40):
-        smooth, rings = (draw_scene(Population(**only, subtraction_residuals=part), grid, 3, index)
-                         for part in (0.0, 1.0))
+        smooth, rings = (
+            draw_scene(Population(**options, subtraction_residuals=fraction), grid, 3, index)
+            for fraction in (0.0, 1.0))
         assert rings[2].source_kwargs == smooth[2].source_kwargs
         n = len(smooth[2].light_kwargs)
         assert rings[2].light_kwargs[:n] == smooth[2].light_kwargs
-        if n:  # otherwise the galaxy was subtracted as it was
-            left = rings[0] - smooth[0]
-            assert left.min() < 0 < left.max()
-            assert 0.001 < np.abs(left).sum() < 0.7
-            share["smooth"].append(np.abs(smooth[0]).sum())
-            share["rings"].append(np.abs(rings[0]).sum())
-    assert np.median(share["rings"]) > 1.2 * np.median(share["smooth"])
+        if n:  # otherwise the subtraction is perfect
+            residual = rings[0] - smooth[0]
+            assert residual.min() < 0 < residual.max()
+            assert 0.001 < np.abs(residual).sum() < 0.7
+            fluxes["smooth"].append(np.abs(smooth[0]).sum())
+            fluxes["rings"].append(np.abs(rings[0]).sum())
+    assert np.median(fluxes["rings"]) > 1.2 * np.median(fluxes["smooth"])
 
 
 def test_bank_is_the_series_of_its_seed(tmp_path):
@@ -128,14 +129,14 @@ def test_bank_is_the_series_of_its_seed(tmp_path):
 
 
 def test_pair_repeats_with_its_seed():
-    one, two, other = (simulate_pair(seed=s, size=24) for s in (2, 2, 3))
-    np.testing.assert_array_equal(one.lr.data, two.lr.data)
-    np.testing.assert_array_equal(one.hr.data, two.hr.data)
-    assert np.abs(one.lr.data - other.lr.data).max() > 0
+    first, repeated, different = (simulate_pair(seed=s, size=24) for s in (2, 2, 3))
+    np.testing.assert_array_equal(first.lr.data, repeated.lr.data)
+    np.testing.assert_array_equal(first.hr.data, repeated.hr.data)
+    assert np.abs(first.lr.data - different.lr.data).max() > 0
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_pair_shows_one_sky(scale):
+def test_both_images_have_the_same_sky(scale):
     pair = simulate_pair(seed=11, size=32, scale=scale)
     assert pair.scale == scale
     assert pair.hr.shape == (32 * scale, 32 * scale)
@@ -148,27 +149,28 @@ def test_pair_shows_one_sky(scale):
 
 
 class OneStar(Population):
-    """A star off the centre, and nothing else."""
+    """A star off the centre."""
 
     def draw(self, rng):
         return SceneModel("field", points=[(0.31, -0.57, 1.0)])
 
 
-def test_star_is_in_one_place_in_both():
+def test_star_has_the_same_position_in_both_images():
     from lenssr.simulate import Instrument
 
     pair = simulate_pair(population=OneStar(), size=32, seed=1,
                          instrument=Instrument(snr=(1e6, 1e6), ellipticity=0.0))
-    places = [image.wcs.pixel_to_world(*centroid_2dg(image.data)) for image in (pair.lr, pair.hr)]
+    positions = [image.wcs.pixel_to_world(*centroid_2dg(image.data))
+                 for image in (pair.lr, pair.hr)]
     # A hundredth of an output pixel.
-    assert places[0].separation(places[1]).arcsec < 0.01 * 0.084
+    assert positions[0].separation(positions[1]).arcsec < 0.01 * 0.084
 
 
-@pytest.mark.parametrize(("keywords", "words"), [
+@pytest.mark.parametrize(("keywords", "message"), [
     ({"preset": "hubble"}, "`preset` must be one of hsc-hst, any-telescope, .*, got 'hubble'"),
     ({"scale": 0}, "`scale` must be a positive integer, got 0"),
     ({"size": 2.5}, "`size` must be a positive integer, got 2.5"),
 ])
-def test_bad_arguments(keywords, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_arguments(keywords, message):
+    with pytest.raises(ValueError, match=message):
         simulate_pair(**keywords)

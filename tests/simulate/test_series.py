@@ -1,4 +1,4 @@
-"""Pairs in series: presets, engines, measured PSFs and skies, and what streams share out."""
+"""Series of pairs: presets, engines, measured PSFs and skies, defects, and streams."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_presets_have_the_published_geometry(preset):
     assert np.isfinite(pair.lr.data).all() and pair.truth["preset"] == preset
 
 
-def test_public_substructure_is_that_of_the_public_sets():
+def test_substructure_agrees_with_the_public_sets():
     series = PairSeries("classification", substructure="cdm")
     masses = []
     for model in series.models(range(300)):
@@ -60,39 +60,41 @@ def test_public_substructure_is_that_of_the_public_sets():
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
 
 
-def relative(one, other):
-    return np.abs(one - other).max() / np.abs(other).max()
+def relative_difference(image, reference):
+    return np.abs(image - reference).max() / np.abs(reference).max()
 
 
-@pytest.mark.parametrize("kind", SCENE_TYPES)
-def test_engines_give_the_same_pair(kind):
-    population = Population(scene_fractions=tuple(float(k == kind) for k in SCENE_TYPES), real_sources=0.5)
+@pytest.mark.parametrize("scene_type", SCENE_TYPES)
+def test_engines_give_the_same_pair(scene_type):
+    fractions = tuple(float(name == scene_type) for name in SCENE_TYPES)
+    population = Population(scene_fractions=fractions, real_sources=0.5)
     options = dict(population=population, substructure=("cdm", "axion"), size=24, seed=5)
     torch_batch, reference = (PairSeries(engine=engine, **options).batch(range(12))
                               for engine in ("torch", "lenstronomy"))
     for index in range(12):
-        # Of the field with its margins: what is in the image may be the foot of what is not.
-        peak = (reference.observation.hr[index].abs().max() * reference.electrons_per_flux[index]).item() or 1.0
+        # The peak of the field with margins: the image may contain only the wings of a source.
+        peak = reference.observation.hr[index].abs().max() * reference.electrons_per_flux[index]
+        peak = peak.item() or 1.0
         for name in ("lr", "hr", "sigma"):
-            one, other = (getattr(b, name)[index].double().numpy()
-                          for b in (torch_batch, reference))
-            assert np.abs(one - other).max() < 1e-4 * max(peak, np.abs(other).max()), name
+            image, expected = (getattr(batch, name)[index].double().numpy()
+                               for batch in (torch_batch, reference))
+            assert np.abs(image - expected).max() < 1e-4 * max(peak, np.abs(expected).max()), name
 
 
 def test_pair_does_not_depend_on_its_batch():
     series = PairSeries(size=16, seed=3)
-    whole = series.batch(range(40))
+    batch = series.batch(range(40))
     for index in (0, 17, 39):
         alone = series.batch([index])
         for name in ("lr", "sigma", "hr", "psf"):
-            np.testing.assert_allclose(getattr(whole, name)[index], getattr(alone, name)[0],
+            np.testing.assert_allclose(getattr(batch, name)[index], getattr(alone, name)[0],
                                        rtol=1e-9, atol=1e-9)
     pair = simulate_pair(size=16, seed=3, index=17)
-    np.testing.assert_allclose(pair.lr.data, whole.lr[17], rtol=1e-9)
+    np.testing.assert_allclose(pair.lr.data, batch.lr[17], rtol=1e-9)
 
 
 def smooth(preset, scale, seeing=0.5):
-    """A pair without noise through a Gaussian broader than that of the target."""
+    """Return a pair without noise whose Gaussian PSF is broader than the target PSF."""
     instrument = replace(find_preset(preset).instrument, noiseless=True, seeing=(seeing, seeing))
     return simulate_pair(preset, instrument=instrument, scale=scale, size=40, seed=4)
 
@@ -102,18 +104,18 @@ INNER = (slice(6, -6),) * 2
 
 @pytest.mark.parametrize(("preset", "scale"), [("deeplense-clean", 2), ("deeplense-clean", 3),
                                                ("deeplense-2", 2)])
-def test_low_is_high_blurred_and_binned(preset, scale):
-    """In closed form: from one Gaussian to another, by scipy, no code of lenssr in between."""
+def test_observed_image_is_the_target_convolved_and_binned(preset, scale):
+    """The observed image is the target convolved by scipy with the difference of Gaussians."""
     pair = smooth(preset, scale)
     pixel = pair.truth["instrument"].pixel_scale / scale
-    # Summing samples lacks the pixel of the target, a variance of a twelfth.
+    # The pixel of the target, a variance of 1/12, is absent from sums of samples.
     variance = ((0.5 / pixel) ** 2 - TARGET_FWHM**2) / FWHM_PER_SIGMA**2 + 1 / 12
     blurred = ndimage.gaussian_filter(pair.hr.data, np.sqrt(variance), truncate=6)
     binned = blurred.reshape(40, scale, 40, scale).sum(axis=(1, 3))
     assert np.abs(binned - pair.lr.data)[INNER].max() < 1e-3 * pair.lr.data.max()
 
 
-def test_effective_psf_is_that_of_a_gaussian_in_a_pixel():
+def test_effective_psf_of_a_gaussian_in_a_pixel():
     pair = smooth("deeplense-2", 2)
     psf, pixel = pair.lr.psf, pair.truth["instrument"].pixel_scale
     edges = (np.arange(-(len(psf) // 2), len(psf) // 2 + 2) - 0.5) * pixel
@@ -123,45 +125,45 @@ def test_effective_psf_is_that_of_a_gaussian_in_a_pixel():
 
 @pytest.mark.parametrize("name", ["hsc-hst", "HSC", "DES", "LSST", "measured"])
 @pytest.mark.parametrize("index", range(4))
-def test_low_is_high_observed_again_through_its_psf(name, index):
+def test_observed_image_is_the_target_through_its_psf(name, index):
     """
-    Where the pixels of the image sample the PSF.
+    The effective PSF reproduces the observed image, for PSFs that the pixels sample.
 
-    The PSFs of the presets of DeepLense are narrower than a pixel: the pair's PSF, on these
-    pixels, does not hold all of it.
+    The PSFs of the DeepLense presets are narrower than a pixel, which cannot represent them.
     """
-    own = {"hsc-hst": Instrument(), "measured": Instrument(kernels=(gaussian_psf(4.2, 31),))}
-    instrument = replace(own.get(name) or Instrument.named(name), noiseless=True)
+    instruments = {"hsc-hst": Instrument(),
+                   "measured": Instrument(kernels=(gaussian_psf(4.2, 31),))}
+    instrument = replace(instruments.get(name) or Instrument.named(name), noiseless=True)
     pair = simulate_pair(instrument=instrument, seed=8, index=index)
-    # The scene that both images share, of the target: its Gaussian is undone where the PSF has
-    # power, and it is blurred and binned by the PSF that the pair declares.
+    # The target PSF is deconvolved where the effective PSF has power; the scene is then
+    # convolved with the effective PSF and binned.
     scale, hr, psf = pair.scale, pair.hr.data, pair.lr.psf
     fine = np.pad(hr, 48, mode="symmetric")
     side = len(fine)
     f = np.fft.fftfreq(side)
     gauss = np.exp(-2 * (np.pi * TARGET_FWHM / FWHM_PER_SIGMA) ** 2 * (f**2 + f[:, None] ** 2))
-    # lr.psf on the pixels of lr, by its Fourier series: nothing beyond their Nyquist frequency.
-    place = np.arange(len(psf)) - len(psf) // 2
-    wave = np.exp(-2j * np.pi * scale * np.outer(f, place)) * (np.abs(f * scale) <= 0.5)[:, None]
+    # Fourier series of lr.psf on the pixels of lr, without power beyond their Nyquist frequency.
+    position = np.arange(len(psf)) - len(psf) // 2
+    wave = np.exp(-2j * np.pi * scale * np.outer(f, position)) * (np.abs(f * scale) <= 0.5)[:, None]
     transfer = wave @ psf @ wave.T
-    seen = np.fft.ifft2(np.fft.fft2(fine) * transfer * gauss / (gauss**2 + 1e-6)).real
-    # At the centres of the pixels of lr, half a pixel of hr from those of hr.
+    observed = np.fft.ifft2(np.fft.fft2(fine) * transfer * gauss / (gauss**2 + 1e-6)).real
+    # Pixel centres of lr are offset from pixel centres of hr.
     ramp = np.exp(2j * np.pi * f * (scale - 1) / 2)
-    seen = np.fft.ifft2(np.fft.fft2(seen) * ramp * ramp[:, None]).real
-    seen = scale**2 * seen[48:-48:scale, 48:-48:scale]
+    observed = np.fft.ifft2(np.fft.fft2(observed) * ramp * ramp[:, None]).real
+    observed = scale**2 * observed[48:-48:scale, 48:-48:scale]
     inner = (slice(10, -10),) * 2
-    assert np.abs(seen - pair.lr.data)[inner].max() < 1e-3 * np.abs(pair.lr.data).max()
+    assert np.abs(observed - pair.lr.data)[inner].max() < 1e-3 * np.abs(pair.lr.data).max()
 
 
 class Star(Population):
-    """A star of flux one, off the middle of a pixel."""
+    """A star of flux one, off the centre of a pixel."""
 
     def draw(self, rng):
         return SceneModel("field", points=[(0.31, -0.57, 1.0)])
 
 
-def test_measured_psf_is_the_effective_psf():
-    # Kernels of another pixel, off their centre by a third of one.
+def test_measured_psf_becomes_the_effective_psf():
+    # Kernels on other pixels, off centre by a third of a pixel.
     wide = np.array([[np.exp(-((x - 0.3) ** 2 / 6.5 + (y + 0.2) ** 2 / 4.5))
                       for x in range(-15, 16)] for y in range(-15, 16)])
     camera = Instrument(pixel_scale=0.263, kernels=(wide, wide), kernel_scale=0.168,
@@ -171,7 +173,7 @@ def test_measured_psf_is_the_effective_psf():
     np.testing.assert_allclose(centroid_com(psf), np.array(psf.shape[::-1]) // 2, atol=2e-3)
     x, y = pair.lr.wcs.world_to_pixel(pair.hr.wcs.pixel_to_world(*centroid_com(pair.hr.data)))
     np.testing.assert_allclose(centroid_com(pair.lr.data), (x, y), atol=2e-3)
-    # Second moments: those of the kernel, less its pixel, with the new one.
+    # Second moments without the response of the pixel are equal.
     moments = []
     for image, pixel in ((wide / wide.sum(), 0.168), (psf, 0.263)):
         yy, xx = np.indices(image.shape)
@@ -181,7 +183,7 @@ def test_measured_psf_is_the_effective_psf():
     np.testing.assert_allclose(moments[1], moments[0], rtol=0.01)
 
 
-def test_real_skies_are_kept():
+def test_real_skies_keep_their_noise():
     rng = np.random.default_rng(0)
     skies = ndimage.gaussian_filter(rng.normal(size=(5, 60, 60)), (0, 0.7, 0.7), mode="wrap")
     skies /= skies.std()
@@ -199,39 +201,39 @@ def test_real_skies_are_kept():
 
 
 @pytest.mark.parametrize("width", [0.5, 0.8])
-def test_correlation_is_as_declared(width):
+def test_noise_correlation_is_as_declared(width):
     camera = Instrument(p_correlated_noise=1.0, kernel_width=(width, width), depth=(2000, 2000))
     empty = Population(scene_fractions=(0, 0, 0, 0, 0, 1))
     batch = PairSeries(instrument=camera, population=empty, size=48).batch(range(150))
     noise = (batch.lr / batch.sigma).numpy()
     assert noise.std() == pytest.approx(1, rel=0.01)
     for lag in (1, 2):
-        found = (noise[:, lag:] * noise[:, :-lag]).mean()
-        # A Gaussian kernel with itself, sampled: by its transform, cut at the Nyquist frequency.
+        correlation = (noise[:, lag:] * noise[:, :-lag]).mean()
+        # Oracle: power spectrum of the Gaussian kernel, cut at the Nyquist frequency.
         f = np.fft.fftfreq(256)
         power = np.exp(-4 * (np.pi * width * f) ** 2)
         oracle = (power * np.cos(2 * np.pi * lag * f)).sum() / power.sum()
-        assert found == pytest.approx(oracle, abs=0.01)
+        assert correlation == pytest.approx(oracle, abs=0.01)
 
 
-def test_defects_spoil_what_the_mask_says():
+def test_defects_change_masked_pixels_only():
     lens = Population(scene_fractions=(1, 0, 0, 0, 0, 0))
     plain = PairSeries(population=lens, size=24, seed=2)
-    spoilt = PairSeries(population=lens, size=24, seed=2, instrument=Instrument(
+    defective = PairSeries(population=lens, size=24, seed=2, instrument=Instrument(
         defects=Defects(gaps=0.5, cosmic_rays=1.0, saturation=40.0)))
-    before, after = (series.batch(range(60)) for series in (plain, spoilt))
+    before, after = (series.batch(range(60)) for series in (plain, defective))
     changed = (before.lr != after.lr) & ~(before.lr.isnan() & after.lr.isnan())
     assert not (changed & ~after.mask).any() and (changed & after.mask).any()
     assert (after.lr.isnan() <= after.mask).all()
     gaps = after.lr.isnan().any(dim=(1, 2)).double().mean().item()
     assert gaps == pytest.approx(0.5, abs=0.2)
-    level = 40 * after.observation.sky_electrons.reshape(-1, 1, 1)
+    limit = 40 * after.observation.sky_electrons.reshape(-1, 1, 1)
     kept = after.lr[~after.mask]
-    assert (kept <= level.expand_as(after.lr)[~after.mask] * (1 + 1e-9)).all()
-    # All else is as it was.
+    assert (kept <= limit.expand_as(after.lr)[~after.mask] * (1 + 1e-9)).all()
+    # The target has no defects.
     assert torch.equal(before.hr, after.hr) and not before.mask.any()
     pair = simulate_pair(population=lens, size=24, seed=2, index=int(after.mask.any(
-        dim=(1, 2)).nonzero()[0]), instrument=spoilt.instrument)
+        dim=(1, 2)).nonzero()[0]), instrument=defective.instrument)
     assert pair.lr.mask.any() and pair.hr.mask is None
 
 
@@ -242,21 +244,24 @@ def test_missed_cosmic_rays_are_not_in_the_mask():
     assert not mask.any() and image.max() > 10
 
 
-@pytest.mark.parametrize(("make", "words"), [
+@pytest.mark.parametrize(("make", "message"), [
     (lambda: Defects(gaps=2), "`gaps` must be from 0 to 1, got 2"),
     (lambda: Defects(cosmic_rays=-1), "`cosmic_rays` must not be negative, got -1"),
     (lambda: Defects(saturation=0), "`saturation` must be positive, got 0"),
     (lambda: Instrument(seeing=(0.8, 0.5)), r"`seeing` must be two positive numbers, .*\(0.8, 0.5"),
     (lambda: Instrument(pedestal=(1, 0)), r"`pedestal` must be two numbers, .* got \(1, 0\)"),
-    (lambda: Instrument(p_correlated_noise=1.5), "`p_correlated_noise` must be from 0 to 1, got 1.5"),
+    (lambda: Instrument(p_correlated_noise=1.5), "`p_correlated_noise` must be from 0"),
     (lambda: Instrument(kernels=(np.ones((4, 4)),)), "`kernels` must be arrays .* odd sides"),
     (lambda: Instrument(skies=np.ones((4, 4))), "`skies` must have three dimensions, got 2"),
     (lambda: Population(theta_e=(2, 1)), r"`theta_e` must be two positive numbers.*\(2, 1\)"),
     (lambda: Population(gamma=2.0), "`gamma` must be two positive numbers.* got 2.0"),
-    (lambda: Population(real_sources=-0.1), "`real_sources` must be a number from 0 to 1, got -0.1"),
-    (lambda: Population(subtraction_residuals=1.5), "`subtraction_residuals` must be a number from 0 to 1, got 1.5"),
+    (lambda: Population(real_sources=-0.1),
+     "`real_sources` must be a number from 0 to 1, got -0.1"),
+    (lambda: Population(subtraction_residuals=1.5),
+     "`subtraction_residuals` must be a number from 0 to 1, got 1.5"),
     (lambda: Population(shear=-1), "`shear` must be a number that is not negative, got -1"),
-    (lambda: Population(scene_fractions=(1, 1)), "`scene_fractions` must be 6 probabilities of sum one"),
+    (lambda: Population(scene_fractions=(1, 1)),
+     "`scene_fractions` must be 6 probabilities of sum one"),
     (lambda: Population(mass_model="NFW"), "`mass_model` must be one of EPL, SIE, got 'NFW'"),
     (lambda: Population(cosmology="Planck99"), "`cosmology` must be one of .*got 'Planck99'"),
     (lambda: Population(z_lens=(1, 2), z_source=(0.5, 0.9)), "`z_source` must reach beyond"),
@@ -264,16 +269,17 @@ def test_missed_cosmic_rays_are_not_in_the_mask():
     (lambda: Subhalos(counts="some"), "`counts` must be one of poisson, fixed, got 'some'"),
     (lambda: simulate_pair(population="many"), "`population` must be a Population, got str"),
 ])
-def test_impossible_priors(make, words):
-    with pytest.raises((ValueError, TypeError), match=words):
+def test_impossible_priors(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
         make()
 
 
 def test_population_from_a_file(tmp_path):
     path = tmp_path / "population.toml"
-    path.write_text('theta_e = [0.8, 1.2]\nmass_model = "SIE"\ncosmology = "WMAP9"\nreal_sources = 0.3\n')
-    found = Population.read(path)
-    assert found == Population(theta_e=(0.8, 1.2), mass_model="SIE", cosmology="WMAP9", real_sources=0.3)
+    path.write_text('theta_e = [0.8, 1.2]\nmass_model = "SIE"\ncosmology = "WMAP9"\n'
+                    "real_sources = 0.3\n")
+    assert Population.read(path) == Population(theta_e=(0.8, 1.2), mass_model="SIE",
+                                               cosmology="WMAP9", real_sources=0.3)
     path.write_text("theta_E = [0.8, 1.2]\n")
     with pytest.raises(ValueError, match="unknown key `theta_E` in .* did you mean `theta_e`"):
         Population.read(path)
@@ -282,10 +288,11 @@ def test_population_from_a_file(tmp_path):
         Population.read(path)
 
 
-def test_cosmology_counts():
-    radii = [simulate_pair(population=Population(
-        scene_fractions=(1, 0, 0, 0, 0, 0), sigma_v=(250, 250), z_lens=(0.5, 0.5), z_source=(1.5, 1.5),
-        cosmology=name), size=8).truth["theta_e"].value for name in ("Planck18", "WMAP5")]
+def test_cosmology_changes_the_einstein_radius():
+    radii = [simulate_pair(size=8, population=Population(
+        scene_fractions=(1, 0, 0, 0, 0, 0), sigma_v=(250, 250), z_lens=(0.5, 0.5),
+        z_source=(1.5, 1.5), cosmology=name)).truth["theta_e"].value
+        for name in ("Planck18", "WMAP5")]
     from astropy.cosmology import WMAP5, Planck18
     from lenstronomy.Cosmo.lens_cosmo import LensCosmo
 
@@ -303,7 +310,7 @@ def indices(stream, workers=0):
 TINY = dict(size=8, population=Population(scene_fractions=(0, 0, 0, 0, 0, 1)))
 
 
-def test_stream_gives_the_series():
+def test_stream_yields_the_series():
     stream = PairStream("hsc-hst", seed=4, n=3, start=2, engine="lenstronomy", size=12,
                         substructure=("no_sub", "axion"))
     pairs = list(stream)
@@ -314,55 +321,55 @@ def test_stream_gives_the_series():
         np.testing.assert_allclose(pair["lr"], alone.lr.data, rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(pair["hr"], alone.hr.data, rtol=1e-5, atol=1e-4)
         assert pair["lr"].dtype == torch.float32
-    whole = iter(PairStream(**TINY))
-    assert [next(whole)["index"] for _ in range(40)] == list(range(40))
+    stream = iter(PairStream(**TINY))
+    assert [next(stream)["index"] for _ in range(40)] == list(range(40))
 
 
-def test_stream_is_shared_out_over_workers_and_ranks():
-    found = []
+def test_stream_is_distributed_over_workers_and_ranks():
+    all_indices = []
     for rank in (0, 1):
-        share = indices(PairStream(n=150, rank=rank, world_size=2, **TINY), workers=2)
-        assert len(share) > 50
-        found += share
-    assert sorted(found) == list(range(150))
+        of_rank = indices(PairStream(n=150, rank=rank, world_size=2, **TINY), workers=2)
+        assert len(of_rank) > 50
+        all_indices += of_rank
+    assert sorted(all_indices) == list(range(150))
 
 
-@pytest.mark.parametrize(("options", "words"), [
+@pytest.mark.parametrize(("options", "message"), [
     (dict(n=0), "`n` must be a positive integer, got 0"),
     (dict(start=-1), "`start` must be a non-negative integer, got -1"),
     (dict(rank=1), "`rank` and `world_size` must be given together, got 1 and None"),
     (dict(rank=2, world_size=2), "`rank` must be below `world_size` 2, got 2"),
     (dict(engine="cpu"), "`engine` must be one of lenstronomy, torch, got 'cpu'"),
 ])
-def test_bad_streams(options, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_streams(options, message):
+    with pytest.raises(ValueError, match=message):
         PairStream(**options)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_stream_on_cuda():
     options = dict(n=40, size=16, seed=1, substructure=("cdm", "axion"))
-    for here, there in zip(PairStream(**options), PairStream(device="cuda", **options)):
-        assert there["lr"].is_cuda
-        assert relative(there["hr"].cpu().numpy(), here["hr"].numpy()) < 1e-4
+    for on_cpu, on_gpu in zip(PairStream(**options), PairStream(device="cuda", **options)):
+        assert on_gpu["lr"].is_cuda
+        assert relative_difference(on_gpu["hr"].cpu().numpy(), on_cpu["hr"].numpy()) < 1e-4
 
 
-def test_target_kernel_is_declared():
+def test_target_psf_is_declared():
     pair = simulate_pair("deeplense-1", size=16)
     np.testing.assert_allclose(pair.hr.psf, gaussian_psf(TARGET_FWHM, pair.hr.psf.shape[0]))
 
 
-def test_given_scenes_are_observed_as_drawn_ones():
+def test_series_of_user_scenes():
     instrument = Instrument(snr=(200, 200), depth=(1e4, 1e4))
     star = SceneModel("field", points=[(0.2, -0.4, 1.0)])
     series = SceneSeries([star, star, SceneModel("empty")], instrument, 32, scale=3, seed=5)
-    one, two, empty = series
-    assert len(series) == 3 and one.scale == 3
-    assert np.abs(one.lr.data - two.lr.data).max() > one.truth["sky"].value
-    centre = np.array(centroid_com(one.hr.data)) - (96 - 1) / 2
+    first, second, empty = series
+    assert len(series) == 3 and first.scale == 3
+    assert np.abs(first.lr.data - second.lr.data).max() > first.truth["sky"].value
+    centre = np.array(centroid_com(first.hr.data)) - (96 - 1) / 2
     assert centre == pytest.approx(np.array([0.2, -0.4]) / (0.168 / 3), abs=1e-3)
     assert not empty.hr.data.any()
     assert empty.lr.data.std() == pytest.approx(empty.lr.uncertainty.array[0, 0], rel=0.1)
-    # The conditions are those of the seed and the index, whatever the scene.
-    other = SceneSeries([SceneModel("empty"), star], instrument, 32, scale=3, seed=5)
-    assert np.array_equal(next(iter(other)).lr.psf, one.lr.psf)
+    # The observing conditions depend on seed and index, not on the scene.
+    reordered = SceneSeries([SceneModel("empty"), star], instrument, 32, scale=3, seed=5)
+    assert np.array_equal(next(iter(reordered)).lr.psf, first.lr.psf)

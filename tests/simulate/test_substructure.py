@@ -1,4 +1,4 @@
-"""Dark substructure: mass functions, places, vortices, and a total mass that is kept."""
+"""Dark substructure: mass functions, positions, vortices, and the conserved mass of lenses."""
 
 import numpy as np
 import pytest
@@ -28,19 +28,20 @@ from lenssr.simulate import (
 
 
 def draw_scene(population, grid, seed, index, substructure="no_sub"):
-    """Draw and render scene ``index`` of a series: image, points and model."""
+    """Return image, points and model of scene ``index`` of a series."""
     model = draw_model(population, seed, index, parse_substructure(substructure))
     return *render(model, grid), model
+
 
 PLANE = LensPlane(1.2, 0.1, -0.2, 0.5, 1.0)
 GRID = Grid(48, 0.17)
 LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0))
 
-# Sum of the image and one pixel of scenes 1, 3, 9, 10 of seed 1, before there was substructure.
-SERIES = {1: (3.7301160801038384, 0.12891026546927187),
-          3: (2.4678804697066106, 0.0010554457065839913),
-          9: (5.825486808931538, 0.002559575021799836),
-          10: (0.990634164019987, 0.001830188419152)}
+# Sum of the image and one pixel of scenes of seed 1 that the shipped networks were trained on.
+REFERENCE_SCENES = {1: (3.7301160801038384, 0.12891026546927187),
+                    3: (2.4678804697066106, 0.0010554457065839913),
+                    9: (5.825486808931538, 0.002559575021799836),
+                    10: (0.990634164019987, 0.001830188419152)}
 
 
 def draws(prior, times, seed=0):
@@ -48,16 +49,16 @@ def draws(prior, times, seed=0):
     return [prior.draw(rng, PLANE)[0] for _ in range(times)]
 
 
-@pytest.mark.parametrize("index", SERIES)
-def test_series_of_scenes_is_what_networks_were_trained_on(index):
+@pytest.mark.parametrize("index", REFERENCE_SCENES)
+def test_scenes_are_those_of_the_shipped_networks(index):
     image, _, _ = draw_scene(Population(), GRID, 1, index)
-    assert (image.sum(), image[20, 27]) == pytest.approx(SERIES[index], rel=1e-7)
+    assert (image.sum(), image[20, 27]) == pytest.approx(REFERENCE_SCENES[index], rel=1e-7)
     same, _ = render(Population().draw(np.random.default_rng([1, index])), GRID)
     assert np.array_equal(image, same)
 
 
 @pytest.mark.parametrize("substructure", SUBSTRUCTURES)
-def test_class_changes_nothing_but_the_dark_matter(substructure):
+def test_class_changes_only_the_mass(substructure):
     _, _, plain = draw_scene(LENSES, GRID, 3, 2)
     image, _, model = draw_scene(LENSES, GRID, 3, 2, substructure)
     assert np.isfinite(image).all()
@@ -77,8 +78,8 @@ def test_slope_of_the_mass_function(slope):
     edges = np.logspace(6, 10, 13)
     counts, _ = np.histogram(masses, edges)
     assert counts.sum() == len(masses)
-    middle = np.sqrt(edges[1:] * edges[:-1])
-    fit = np.polyfit(np.log(middle), np.log(counts / np.diff(edges)), 1, w=np.sqrt(counts))
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    fit = np.polyfit(np.log(centres), np.log(counts / np.diff(edges)), 1, w=np.sqrt(counts))
     assert fit[0] == pytest.approx(slope, abs=0.1)
 
 
@@ -86,39 +87,39 @@ def test_numbers_are_poisson():
     numbers = np.array([len(d["mass"]) for d in draws(Subhalos(), 2000)])
     assert numbers.mean() == pytest.approx(25, abs=4 * 5 / np.sqrt(2000))
     groups = np.array([0, 19, 22, 24, 26, 28, 31, 1000])
-    seen, _ = np.histogram(numbers, groups)
+    counts, _ = np.histogram(numbers, groups)
     expected = np.diff(stats.poisson(25).cdf(groups - 1)) * 2000
-    assert stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue > 1e-3
+    assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(("positions", "power"), [("area", 2), ("radius", 1)])
-def test_places(positions, power):
-    found = draws(Subhalos(mean_number=50_000, positions=positions), 1)[0]
-    r = np.hypot(found["x"] - PLANE.x, found["y"] - PLANE.y)
+def test_positions(positions, power):
+    halos = draws(Subhalos(mean_number=50_000, positions=positions), 1)[0]
+    r = np.hypot(halos["x"] - PLANE.x, halos["y"] - PLANE.y)
     uniform = (r**power - 0.25**power) / (2**power - 0.25**power)
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
-    angle = np.arctan2(found["y"] - PLANE.y, found["x"] - PLANE.x) / (2 * np.pi) + 0.5
+    angle = np.arctan2(halos["y"] - PLANE.y, halos["x"] - PLANE.x) / (2 * np.pi) + 0.5
     assert stats.kstest(angle, "uniform").pvalue > 1e-3
 
 
 def test_small_halos_are_missing_in_warm_dark_matter():
-    # The same random numbers: halos are taken away, none are added or moved.
+    # With the same random numbers, halos are removed; none are added or moved.
     cold, warm = (draws(Subhalos(mean_number=400_000, half_mode_mass=m), 1)[0]["mass"]
                   for m in (0, 1e8))
     assert np.isin(warm, cold).all()
     edges = np.logspace(6, 9, 7)
     many, few = (np.histogram(m, edges)[0] for m in (cold, warm))
-    middle = np.sqrt(edges[1:] * edges[:-1])
-    np.testing.assert_allclose(few / many, (1 + 2.7e8 / middle) ** -0.99, rtol=0.15)
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    np.testing.assert_allclose(few / many, (1 + 2.7e8 / centres) ** -0.99, rtol=0.15)
 
 
 @pytest.mark.parametrize("positions", ["area", "radius"])
 def test_mass_fraction(positions):
     prior = Subhalos(mass_fraction=0.02, slope=-1.5, positions=positions)
     inside = []
-    for found in draws(prior, 3000):
-        r = np.hypot(found["x"] - PLANE.x, found["y"] - PLANE.y)
-        inside.append(found["mass"][r < PLANE.theta_e].sum())
+    for halos in draws(prior, 3000):
+        r = np.hypot(halos["x"] - PLANE.x, halos["y"] - PLANE.y)
+        inside.append(halos["mass"][r < PLANE.theta_e].sum())
     error = np.std(inside) / np.sqrt(len(inside))
     assert error < 0.1 * 0.02 * PLANE.mass
     assert np.mean(inside) == pytest.approx(0.02 * PLANE.mass, abs=4 * error)
@@ -127,11 +128,11 @@ def test_mass_fraction(positions):
 def test_truncated_halos_have_their_mass_and_size():
     mass = 1e9
     kwargs = truncated_nfw(mass, PLANE, 1.0)
-    # Far outside all of the mass deflects.
-    far = 1000 * kwargs["r_trunc"]
-    alpha, _ = LensModel(["TNFW"]).alpha(far, 0.0, [kwargs])
-    assert np.pi * PLANE.critical * alpha * far == pytest.approx(mass, rel=5e-3)
-    # Duffy et al. (2008), table 1, and the sizes of lenstronomy, whose G differs by 4e-4.
+    # At large radii the total mass deflects.
+    radius = 1000 * kwargs["r_trunc"]
+    alpha, _ = LensModel(["TNFW"]).alpha(radius, 0.0, [kwargs])
+    assert np.pi * PLANE.critical * alpha * radius == pytest.approx(mass, rel=5e-3)
+    # Duffy et al. (2008), table 1, and radii of lenstronomy, whose G differs by 4e-4.
     c = 5.71 * (mass * 0.6766 / 2e12) ** -0.084 * 1.5**-0.47
     from astropy.cosmology import Planck18
 
@@ -152,39 +153,38 @@ def mean_outward_deflection(models, kwargs, radius, points=20_000):
 @pytest.mark.parametrize(("prior", "tolerance"), [
     (Subhalos(slope=-0.9), 1e-4), (Subhalos(slope=-0.9, profile="tnfw"), 1e-3),
     (Subhalos(half_mode_mass=5e8, mean_number=500), 1e-4),
-    # Lines of a hundred points, of which one lies within the ring or does not.
+    # Lines of a hundred points, of which one may lie on either side of the ring.
     (Vortex(), 4e-3), (Vortex(log_axion_mass=(-22, -22)), 1e-6)])
 @pytest.mark.parametrize("gamma", [2.0, 1.8, 2.2])
 def test_mass_within_the_einstein_radius_is_kept(prior, tolerance, gamma):
-    macro = dict(theta_E=1.0, gamma=gamma, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
-    taken = []
+    smooth = dict(theta_E=1.0, gamma=gamma, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
+    changes = []
     for seed in range(4):
-        scene = SceneModel("lens", ["EPL"], [macro])
+        scene = SceneModel("lens", ["EPL"], [smooth])
         add_substructure(scene, prior, 0.5, 1.0, np.random.default_rng(seed))
-        before = mean_outward_deflection(["EPL"], [macro], 1.0)
+        before = mean_outward_deflection(["EPL"], [smooth], 1.0)
         after = mean_outward_deflection(scene.lens_models, scene.lens_kwargs, 1.0)
         assert after == pytest.approx(before, rel=tolerance)
-        taken.append(1 - scene.lens_kwargs[0]["theta_E"])
-    # There was something to make up for.
-    assert max(taken) > 10 * tolerance
+        changes.append(1 - scene.lens_kwargs[0]["theta_E"])
+    assert max(changes) > 10 * tolerance
 
 
-def test_mass_on_top_of_a_lens_that_is_not_matched():
-    macro = dict(theta_E=1.0, gamma=2.0, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
-    scene = SceneModel("lens", ["EPL"], [macro])
+def test_mass_is_added_if_it_is_not_conserved():
+    smooth = dict(theta_E=1.0, gamma=2.0, e1=0.2, e2=-0.1, center_x=0.1, center_y=-0.2)
+    scene = SceneModel("lens", ["EPL"], [smooth])
     add_substructure(scene, Vortex(log_axion_mass=(-22, -22)), 0.5, 1.0,
                      np.random.default_rng(0), conserve_mass=False)
-    assert scene.lens_kwargs[0] == macro
-    line = scene.lens_kwargs[1]["theta_E"] ** 2  # all of it lies within
+    assert scene.lens_kwargs[0] == smooth
+    line = scene.lens_kwargs[1]["theta_E"] ** 2  # the line is within the ring
     assert mean_outward_deflection(scene.lens_models, scene.lens_kwargs, 1.0) == pytest.approx(
-        mean_outward_deflection(["EPL"], [macro], 1.0) + line, rel=1e-3)
+        mean_outward_deflection(["EPL"], [smooth], 1.0) + line, rel=1e-3)
 
 
 def test_vortex_has_its_mass_and_length():
     for axion_mass, half in ((1e-24, 3.0), (1e-22, 0.03)):
         prior = Vortex(log_axion_mass=(np.log10(axion_mass),) * 2)
-        facts, models, kwargs = prior.draw(np.random.default_rng(1), PLANE)
-        line = facts["vortex"]
+        fields, models, kwargs = prior.draw(np.random.default_rng(1), PLANE)
+        line = fields["vortex"]
         length = np.hypot(*(line.end - line.start)).to_value("arcsec")
         assert length == pytest.approx(2 * half, rel=0.01)
         # Hui et al. (2017PhRvD..95d3541H), eq. 1.
@@ -199,8 +199,8 @@ def test_vortex_has_its_mass_and_length():
         assert line.mass == 3e10 * u.Msun
 
 
-def test_masses_of_axions_and_angles():
-    lines = [facts["vortex"] for facts in draws(Vortex(), 500)]
+def test_axion_masses_and_angles():
+    lines = [fields["vortex"] for fields in draws(Vortex(), 500)]
     logs = np.array([np.log10(line.axion_mass.value) for line in lines])
     assert stats.kstest((logs + 24) / 2, "uniform").pvalue > 1e-3
     steps = [(line.end - line.start).value for line in lines]
@@ -208,9 +208,9 @@ def test_masses_of_axions_and_angles():
     assert stats.kstest(angles / np.pi, "uniform").pvalue > 1e-3
 
 
-def test_velocity_dispersions_make_einstein_radii():
-    population = Population(scene_fractions=(1, 0, 0, 0, 0, 0), z_lens=(0.2, 0.8), z_source=(0.5, 2.5),
-                            sigma_v=(180, 320))
+def test_einstein_radii_of_velocity_dispersions():
+    population = Population(scene_fractions=(1, 0, 0, 0, 0, 0), z_lens=(0.2, 0.8),
+                            z_source=(0.5, 2.5), sigma_v=(180, 320))
     for index in range(20):
         _, _, model = draw_scene(population, Grid(8, 0.5), 1, index, "no_sub")
         assert 0.2 <= model.z_lens <= 0.8 and model.z_lens < model.z_source <= 2.5
@@ -221,7 +221,7 @@ def test_velocity_dispersions_make_einstein_radii():
 
 
 def test_many_images_of_a_quasar():
-    # More images than magnitudes of flicker: the faintest are left out.
+    # With more images than magnitudes of flicker, the faintest images are left out.
     scene = SceneModel(
         "quasar", ["EPL"], [dict(theta_E=1.0, gamma=2.0, e1=0.1, e2=0.0, center_x=0.0,
                                  center_y=0.0)],
@@ -235,7 +235,7 @@ def test_many_images_of_a_quasar():
     np.testing.assert_allclose(np.sort(few[:, 2]), np.sort(many[:, 2])[-2:])
 
 
-def test_pair_tells_the_truth():
+def test_truth_of_a_pair():
     pair = simulate_pair(substructure="cdm", population=LENSES, seed=3, size=16)
     truth = pair.truth
     assert truth["substructure"] == "cdm" and truth["vortex"] is None
@@ -263,7 +263,7 @@ def test_unknown_class(wrong):
         parse_substructure(wrong)
 
 
-@pytest.mark.parametrize(("prior", "keywords", "words"), [
+@pytest.mark.parametrize(("prior", "keywords", "message"), [
     (Subhalos, dict(mean_number=-1), "`mean_number` must be finite and not negative, got -1"),
     (Subhalos, dict(mass_range=(-1e6, 1e10)), "`mass_range` must be two positive masses"),
     (Subhalos, dict(mass_range=(1e10, 1e6)), "`mass_range` must be two positive masses"),
@@ -280,8 +280,8 @@ def test_unknown_class(wrong):
     (Population, dict(z_lens=(0, 0.5)), "`z_lens` must be two positive numbers"),
     (Population, dict(sigma_v=(-200, 300)), "`sigma_v` must be two positive numbers"),
 ])
-def test_impossible_priors(prior, keywords, words):
-    with pytest.raises(ValueError, match=words):
+def test_impossible_priors(prior, keywords, message):
+    with pytest.raises(ValueError, match=message):
         prior(**keywords)
 
 
@@ -292,21 +292,22 @@ def test_substructure_that_outweighs_its_lens():
         draw_scene(LENSES, GRID, 1, 0, Subhalos(mass_fraction=0.1, radii=(3, 4)))
 
 
-def test_total_flux_does_not_tell_the_class():
+def test_total_flux_does_not_reveal_the_class():
     series = {name: PairSeries("classification", substructure=name, engine="torch", seed=11)
               for name in ("no_sub", "cdm", "axion")}
-    flux = {name: s.batch(range(192)).observation.hr.sum(dim=(1, 2)).log() for name, s in series.items()}
+    flux = {name: s.batch(range(192)).observation.hr.sum(dim=(1, 2)).log()
+            for name, s in series.items()}
     for name in ("cdm", "axion"):
         change = (flux[name] - flux["no_sub"]).numpy()
-        # Of the same scenes: a few per cent each, and none in the mean.
+        # The flux of a scene changes by a few per cent, and the mean flux does not.
         assert np.abs(change.mean()) < 0.01 + 3 * change.std() / np.sqrt(192)
         assert 0.01 < change.std() < 0.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["classification", "hsc-hst"])
-def test_no_shortcut_tells_the_class(preset):
-    """Flux, radius, background, peak and noise of 3,000 images: what needs no look at arcs."""
+def test_no_summary_number_reveals_the_class(preset):
+    """Classify 3,000 images by flux, Einstein radius, background, peak and noise."""
     from itertools import combinations
 
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -322,10 +323,10 @@ def test_no_shortcut_tells_the_class(preset):
     for start in range(0, 3000, 100):
         batch = series.batch(range(start, start + 100))
         for model, image in zip(batch.models, batch.lr.double().numpy()):
-            found = model.substructure
+            substructure = model.substructure
             border = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, 0],
                                      image[:, -1]])
-            rows.append([image.sum(), 0 if found is None else found.plane.theta_e,
+            rows.append([image.sum(), 0 if substructure is None else substructure.plane.theta_e,
                          np.median(border), image.max(), border.std()])
     rows, classes = np.array(rows), np.arange(3000) % 3
     for pair in combinations(range(3), 2):
@@ -333,9 +334,9 @@ def test_no_shortcut_tells_the_class(preset):
         for classifier in (
                 make_pipeline(QuantileTransformer(n_quantiles=100), LogisticRegression()),
                 HistGradientBoostingClassifier(learning_rate=0.05, max_depth=3, random_state=0)):
-            chance = cross_val_predict(
+            probability = cross_val_predict(
                 classifier, rows[kept], classes[kept] == pair[1], method="predict_proba",
                 cv=StratifiedKFold(10, shuffle=True, random_state=0))[:, 1]
-            area = roc_auc_score(classes[kept] == pair[1], chance)
+            area = roc_auc_score(classes[kept] == pair[1], probability)
             print(f"{preset}: {names[pair[0]]}, {names[pair[1]]}: AUC {area:.3f}")
             assert area < 0.55
