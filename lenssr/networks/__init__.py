@@ -1,4 +1,4 @@
-"""Network architectures, one file each, imported on first use."""
+"""Network architectures, imported on first use."""
 
 from lenssr._lazy import lazy_exports
 
@@ -9,14 +9,14 @@ _PUBLIC = {
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
     "._architecture": ["architectures"],
+    "._equivariant": ["GroupConv", "N_SYMMETRIES", "apply_symmetry"],
     "._inputs": [
-        "FLIP_SIGNS", "METADATA", "N_METADATA_CHANNELS", "ROTATION_SIGNS",
-        "encode_metadata", "exact_float32", "has_fast_bfloat16", "psf_feature_range"],
-    "._layers": ["GroupConv", "LocalMean", "N_SYMMETRIES", "act", "enlarge"],
+        "B3_SPLINE", "FLIP_SIGNS", "METADATA", "N_METADATA_CHANNELS", "ROTATION_SIGNS",
+        "encode_metadata", "exact_float32", "has_fast_bfloat16", "psf_feature_range", "starlet"],
+    "._layers": ["LocalMean", "enlarge"],
     ".arc_generator": ["ArcGenerator", "from_asinh", "to_asinh"],
     ".classifiers": [
-        "B3_SPLINE", "IMAGENET_MEAN", "IMAGENET_STD", "MAX_IMAGE_SIDE", "MIN_IMAGE_SIDE",
-        "VGG19", "starlet"],
+        "IMAGENET_MEAN", "IMAGENET_STD", "MAX_IMAGE_SIDE", "MIN_IMAGE_SIDE", "VGG19"],
     ".diffusion": ["LATENT_CELL", "LatentBasis"],
     ".error_head": ["ErrorHead", "negative_log_likelihood"],
     ".lens_equation": ["LOG_RADIUS_RANGE"],

@@ -1,4 +1,4 @@
-"""The starlet transform of images."""
+"""Classifiers of lens images on wavelet planes, and VGG-19 for perceptual losses."""
 
 import math
 
@@ -7,40 +7,43 @@ from torch import nn
 from torch.nn import functional
 
 from lenssr.networks._architecture import Architecture
-
-B3_SPLINE = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-
-
-def starlet(image: torch.Tensor, scales: int, edge: str = "replicate") -> torch.Tensor:
-    """
-    Undecimated wavelet transform with a B3 spline: the isotropic one of astronomy.
-
-    Starck & Murtagh (2006, doi:10.1007/978-3-540-33025-7), section 2.2.
-    """
-    planes, channels = [], image.shape[1]
-    kernel = B3_SPLINE.to(image).outer(B3_SPLINE.to(image)).expand(channels, 1, 5, 5)
-    for k in range(scales):
-        step = 2**k
-        padded = functional.pad(image, [2 * step] * 4, mode=edge)
-        smooth = functional.conv2d(padded, kernel, dilation=step, groups=channels)
-        planes.append(image - smooth)
-        image = smooth
-    return torch.stack([*planes, image], dim=2).flatten(1, 2)
-
+from lenssr.networks._inputs import starlet
 
 MIN_IMAGE_SIDE, MAX_IMAGE_SIDE = 32, 150  # sides of images, pixels
 STEMS = ("fine", "published")
+VGG_CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),
+                    19: (2, 2, 4, 4, 4)}  # convolutions in each stage, by depth
+VGG_WIDTHS = (1, 2, 4, 8, 8)  # channels of the stages over those of the first
+VGG19_STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # convolutions and their channels
+# Mean and standard deviation of ImageNet's colours, by which its images are scaled.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def check_stem(stem: str) -> str:
-    """The stem, if it is one that there is; `ValueError` otherwise."""
+def _check_stem(stem: str) -> str:
+    """Return the name of a stem; raise `ValueError` unless it is known."""
     if stem not in STEMS:
         raise ValueError(f"`stem` must be one of {', '.join(STEMS)}, got {stem!r}")
     return stem
 
 
+def _dense(inputs, hidden, classes, pooled, dropout, dropout_first):
+    """Make the three dense layers of AlexNet (dropout before each layer) and VGG (after)."""
+    layers = [nn.Linear(inputs * pooled**2, hidden), nn.ReLU(inplace=True),
+              nn.Linear(hidden, hidden), nn.ReLU(inplace=True)]
+    for index in (2, 0) if dropout_first else (4, 2):
+        layers.insert(index, nn.Dropout(dropout))
+    return nn.Sequential(nn.AdaptiveAvgPool2d(pooled), nn.Flatten(), *layers,
+                         nn.Linear(hidden, classes))
+
+
 class Classifier(nn.Module):
-    """A network that gives a number for each class, whose softmax are probabilities."""
+    """
+    Base class of networks that return one logit per class.
+
+    The image is divided by its peak, so that its unit does not matter, compressed by asinh at
+    each of the ``softening`` fractions of the peak, and split into ``scales`` wavelet planes:
+    dark matter changes an arc by 1 % on scales of one to two pixels.
+    """
 
     def __init__(self, channels: int = 1, softening: tuple = (0.05, 0.002), scales: int = 3):
         super().__init__()
@@ -49,16 +52,17 @@ class Classifier(nn.Module):
         self.gain = [4.0 * 2.0 ** (scales - k) for k in range(scales)] + [1.0]
 
     def preprocess(self, image: torch.Tensor) -> torch.Tensor:
-        """The planes that the first layer takes, ``(batch, planes, ny, nx)``."""
-        # The brightest mean of 3x3 pixels, to which noise adds little.
+        """Input planes ``(batch, planes, ny, nx)`` of sky-subtracted images ``(batch, c, ny, nx)``."""
+        # The brightest 3x3 mean: the brightest pixel would be biased by noise.
         peak = functional.avg_pool2d(image, 3, 1, 1).amax(dim=(1, 2, 3), keepdim=True)
         image = image / peak.clamp(min=torch.finfo(image.dtype).tiny)
-        scaled = torch.cat([(image / s).asinh() / math.asinh(1 / s) for s in self.softening], dim=1)
-        gain = torch.tensor(self.gain).repeat(scaled.shape[1]).reshape(1, -1, 1, 1)
-        return starlet(scaled, self.scales) * gain.to(scaled)
+        compressed = torch.cat([(image / s).asinh() / math.asinh(1 / s) for s in self.softening],
+                               dim=1)
+        gain = torch.tensor(self.gain).repeat(compressed.shape[1]).reshape(1, -1, 1, 1)
+        return starlet(compressed, self.scales) * gain.to(compressed)
 
     def features(self, image: torch.Tensor) -> list:
-        """Maps of features on the way to the classes, the finest first."""
+        """Feature maps of the stages, finest first, which a perceptual loss compares."""
         maps, x = [], self.preprocess(image).contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = stage(x)
@@ -66,7 +70,7 @@ class Classifier(nn.Module):
         return maps
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits ``(batch, classes)`` of the last of the maps."""
+        """Logits ``(batch, classes)`` from the last feature map."""
         return self.head(features)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -75,30 +79,18 @@ class Classifier(nn.Module):
 
 class AlexNet(Classifier):
     """
-    Five convolutions, three of them followed by a maximum, and three full layers.
+    AlexNet (Krizhevsky et al. 2012; one-tower form of arXiv:1404.5997) of any width.
 
-    Parameters
-    ----------
-    channels, classes : int
-        Channels of the image, and classes that are told apart.
-    width, hidden : int
-        Channels of the first convolution, to whose number the others are in proportion, and
-        units of the full layers. Published: 64, 4096.
-    pooled : int
-        Side of the map that the full layers see. Published: 6.
-    stem : {"fine", "published"}
-        ``"published"``: a convolution of 11x11 at every fourth pixel, and a maximum; ``"fine"``:
-        one of 3x3 on the four pixels of each 2x2, and no maximum after it.
-    dropout : float
-        Share of the units of the full layers that are left out in training.
-    **seen
-        ``softening`` and ``scales``, as `Classifier` takes them.
+    ``width`` and ``hidden`` are the channels of the first convolution and the units of the dense
+    layers (published: 64, 4096); ``pooled`` is the side of the map before these (published: 6).
+    The ``"published"`` stem is an 11x11 convolution of stride 4 with max pooling, the ``"fine"``
+    stem a 3x3 convolution after pixel unshuffling by 2.
     """
 
     def __init__(self, channels: int = 1, classes: int = 3, width: int = 64, hidden: int = 4096,
                  pooled: int = 6, stem: str = "fine", dropout: float = 0.5, **preprocessing):
         super().__init__(channels, **preprocessing)
-        if check_stem(stem) == "fine":
+        if _check_stem(stem) == "fine":
             first = [nn.PixelUnshuffle(2), nn.Conv2d(4 * self.planes, width, 3, padding=1)]
             pool = []
         else:
@@ -111,15 +103,11 @@ class AlexNet(Classifier):
             nn.Sequential(*(layer for a, b in zip(widths, widths[1:]) for layer in
                             (nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True))),
                           nn.MaxPool2d(3, 2))])
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(pooled), nn.Flatten(),
-            nn.Dropout(dropout), nn.Linear(widths[-1] * pooled**2, hidden), nn.ReLU(inplace=True),
-            nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
-            nn.Linear(hidden, classes))
+        self.head = _dense(widths[-1], hidden, classes, pooled, dropout, dropout_first=True)
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions with batch normalisation, and a skip, by a 1x1 where sizes change."""
+    """Two convolutions with batch normalisation and a skip, by a 1x1 where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -138,28 +126,18 @@ class BasicBlock(nn.Module):
 
 class ResNet(Classifier):
     """
-    Residual network of basic blocks; by default ResNet-18.
+    Residual network of basic blocks (He et al. 2016, doi:10.1109/CVPR.2016.90).
 
-    Parameters
-    ----------
-    channels, classes : int
-        Channels of the image, and classes that are told apart.
-    width : int
-        Channels of the first stage, which each later one doubles. Published: 64.
-    blocks : sequence of int
-        Blocks of each stage. Published: (2, 2, 2, 2) for 18 layers, (3, 4, 6, 3) for 34.
-    stem : {"fine", "published"}
-        ``"published"``: a 7x7 convolution and a maximum, which leave one pixel of 4x4, made for
-        224 pixels; ``"fine"``: the four pixels of each 2x2 as channels of a 3x3 convolution,
-        which loses none of the structure of an arc that is two pixels wide.
-    **seen
-        ``softening`` and ``scales``, as `Classifier` takes them.
+    ``width`` channels in the first stage, doubled by each later one (published: 64); ``blocks``
+    per stage (published: 2, 2, 2, 2 for ResNet-18 and 3, 4, 6, 3 for ResNet-34). The
+    ``"published"`` stem, made for 224 pixels, reduces the image by 4; the ``"fine"`` stem, a 3x3
+    convolution after pixel unshuffling by 2, keeps the structure of arcs two pixels wide.
     """
 
     def __init__(self, channels: int = 1, classes: int = 3, width: int = 64,
                  blocks: tuple = (2, 2, 2, 2), stem: str = "fine", **preprocessing):
         super().__init__(channels, **preprocessing)
-        if check_stem(stem) == "fine":
+        if _check_stem(stem) == "fine":
             first = [nn.PixelUnshuffle(2), nn.Conv2d(4 * self.planes, width, 3, 1, 1, bias=False)]
             pool = []
         else:
@@ -177,8 +155,8 @@ class ResNet(Classifier):
         self.head = nn.Linear(inputs, classes)
 
     def features(self, image: torch.Tensor) -> list:
-        scaled = self.preprocess(image).contiguous(memory_format=torch.channels_last)
-        maps = [self.stem(scaled)]
+        x = self.preprocess(image).contiguous(memory_format=torch.channels_last)
+        maps = [self.stem(x)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps
@@ -187,41 +165,24 @@ class ResNet(Classifier):
         return self.head(features.mean(dim=(-2, -1)))
 
 
-VGG_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-VGG_WIDTHS = (1, 2, 4, 8, 8)
-
-
 class VGG(Classifier):
     """
-    Five stages of 3x3 convolutions, each followed by a maximum, and three full layers.
+    VGG (Simonyan & Zisserman 2015, arXiv:1409.1556) of any depth and width.
 
-    Parameters
-    ----------
-    channels, classes : int
-        Channels of the image, and classes that are told apart.
-    depth : int
-        Layers with weights: 11, 13, 16 or 19.
-    width, hidden : int
-        Channels of the first stage, to whose number the others are in proportion, and units of
-        the full layers. Published: 64, 4096.
-    pooled : int
-        Side of the map that the full layers see. Published: 7.
-    norm : bool
-        Normalise batches after each convolution. Published: no, but then it learns slowly.
-    dropout : float
-        Share of the units of the full layers that are left out in training.
-    **seen
-        ``softening`` and ``scales``, as `Classifier` takes them.
+    ``depth`` is 11, 13, 16 or 19; ``width`` and ``hidden`` are the channels of the first stage
+    and the units of the dense layers (published: 64, 4096); ``pooled`` is the side of the map
+    before these (published: 7). Batch normalisation (``norm``) is not published.
     """
 
     def __init__(self, channels: int = 1, classes: int = 3, depth: int = 11, width: int = 64,
                  hidden: int = 4096, pooled: int = 7, norm: bool = True, dropout: float = 0.5,
                  **preprocessing):
         super().__init__(channels, **preprocessing)
-        if depth not in VGG_STAGES:
-            raise ValueError(f"`depth` must be one of {', '.join(map(str, VGG_STAGES))}, got {depth}")
+        if depth not in VGG_CONVOLUTIONS:
+            known = ", ".join(map(str, VGG_CONVOLUTIONS))
+            raise ValueError(f"`depth` must be one of {known}, got {depth}")
         stages, inputs = [], self.planes
-        for count, factor in zip(VGG_STAGES[depth], VGG_WIDTHS):
+        for count, factor in zip(VGG_CONVOLUTIONS[depth], VGG_WIDTHS):
             layers = []
             for _ in range(count):
                 layers += [nn.Conv2d(inputs, factor * width, 3, padding=1),
@@ -230,21 +191,11 @@ class VGG(Classifier):
                 inputs = factor * width
             stages.append(nn.Sequential(*layers, nn.MaxPool2d(2, 2)))
         self.stages = nn.ModuleList(stages)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(pooled), nn.Flatten(),
-            nn.Linear(inputs * pooled**2, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Linear(hidden, classes))
+        self.head = _dense(inputs, hidden, classes, pooled, dropout, dropout_first=False)
 
 
-VGG19_STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # convolutions and channels
-
-# Of the colours of ImageNet.
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class Maps(nn.Sequential):
-    """Layers in a row, which give what enters each of their poolings, and the end."""
+class _PoolingInputs(nn.Sequential):
+    """Layers in sequence that return the input of each pooling layer and the final output."""
 
     def forward(self, x: torch.Tensor) -> list:
         maps = []
@@ -257,11 +208,11 @@ class Maps(nn.Sequential):
 
 class VGG19(nn.Module):
     """
-    VGG-19 (Simonyan & Zisserman 2015, arXiv:1409.1556), without the layers that classify.
+    Convolutions of VGG-19 (Simonyan & Zisserman 2015, arXiv:1409.1556).
 
-    Names and shapes of its parameters are those of torchvision's ``vgg19``, so that its weights
-    fit. ``features(x)`` gives the outputs of the last convolution of each of the five stages, the
-    finest first; images ``(batch, 1, ny, nx)`` in the range of zero to one are shown to it as grey.
+    Names and shapes of the parameters are those of ``vgg19`` in torchvision, so that its weights
+    can be loaded. ``features(x)`` returns the output of the last convolution of each of the five
+    stages, finest first, for grey images ``(batch, 1, ny, nx)`` in the range 0 to 1.
     """
 
     def __init__(self):
@@ -272,17 +223,17 @@ class VGG19(nn.Module):
                 layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
                 inputs = outputs
             layers.append(nn.MaxPool2d(2))
-        self.features = Maps(*layers[:-1])  # nobody asks for what the last pooling gives
-        for name, values in (("mean", IMAGENET_MEAN), ("spread", IMAGENET_STD)):
+        self.features = _PoolingInputs(*layers[:-1])
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), persistent=False)
-        self.features.register_forward_pre_hook(self._colour)
+        self.features.register_forward_pre_hook(self._normalize)
 
-    def _colour(self, _, inputs):
-        return ((inputs[0] - self.mean) / self.spread,)
+    def _normalize(self, _, inputs):
+        return ((inputs[0] - self.mean) / self.std,)
 
 
-ALEXNET, RESNET, VGG_NETWORK = (
+ALEXNET, RESNET, VGGNET = (
     Architecture(name, cls, inputs="classifier", trainer="classifier", reference=reference)
-    for name, cls, reference in (("alexnet", AlexNet, "doi:10.1145/3065386"),
-                                 ("resnet", ResNet, "arXiv:1512.03385"),
+    for name, cls, reference in (("alexnet", AlexNet, "arXiv:1404.5997"),
+                                 ("resnet", ResNet, "doi:10.1109/CVPR.2016.90"),
                                  ("vgg", VGG, "arXiv:1409.1556")))

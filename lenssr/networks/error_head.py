@@ -1,4 +1,4 @@
-"""The head that says how far a restored image is from the truth: a moment network."""
+"""Moment network that predicts the variance of a restored image."""
 
 import torch
 from torch import nn
@@ -6,35 +6,41 @@ from torch.nn import functional
 
 from lenssr.networks._architecture import Architecture
 from lenssr.networks._inputs import asinh_scale
-from lenssr.networks._layers import GeluBlock, check_scale, concat_conditions, conv3
+from lenssr.networks._layers import GeluBlock, check_scales, concat_conditions, conv3
 
-#: Bound of the logarithm of the squared error, which nothing real comes near.
-MAX_LOG_VARIANCE = 30.0
+MAX_LOG_VARIANCE = 30.0  # bound of the predicted logarithm, in squared noise units
 
 
 class ErrorHead(nn.Module):
     r"""
-    Logarithm of the expected squared error of a restored image, pixel by pixel.
+    Predict the logarithm of the expected squared error of a restored image, per output pixel.
 
     A moment network (Jeffrey & Wandelt 2020, arXiv:2011.05991; for images arXiv:2603.22006):
-    trained by `negative_log_likelihood` on the errors of a network that is left as it is, it
-    tends to :math:`\log E[(\hat x - x)^2 \mid y]`, noise, prior and shortcomings of the
-    network together. All layers work on the grid of the input, to which the restored image
-    is folded, so that one stack of blocks serves all scales.
+    trained by `negative_log_likelihood` on the errors of a frozen network, it tends to
+    :math:`\log E[(\hat x - x)^2 \mid y]`. All layers work on the grid of the input, to which the
+    restored image is folded, so that one stack of blocks serves all scales.
+
+    ``conditions`` is the number of conditioning values; ``features`` and ``blocks`` are channels
+    and residual blocks; with ``residual`` the head takes the residual of the data, too, which
+    depends on errors of the PSF.
+
+    Inputs of a call: restored image and data in noise units, through `asinh_scale`; ``weight``,
+    the sky noise over the noise of each pixel, zero for bad pixels; ``conditions``
+    ``(batch, n)``; ``residual``, data less model over the noise, zero for bad pixels or an
+    unknown PSF. The output is in squared noise units.
     """
 
-    def __init__(self, scale: int | list = 2, conditions: int = 5, features: int = 24, blocks: int = 3,
-                 residual: bool = False):
+    def __init__(self, scale: int | list = 2, conditions: int = 5, features: int = 24,
+                 blocks: int = 3, residual: bool = False):
         super().__init__()
-        self.scales = tuple(check_scale(s) for s in (
-            scale if isinstance(scale, list | tuple) else [scale]))
-        self.conditions, self.uses_residual = conditions, residual
+        self.scales = check_scales(scale)
+        self.conditions, self.residual = conditions, residual
         self.heads = nn.ModuleDict({
             str(s): conv3(s**2 + 2 + residual + conditions, features) for s in self.scales})
         self.body = nn.Sequential(*(GeluBlock(features) for _ in range(blocks)))
         self.tails = nn.ModuleDict({str(s): conv3(features, s**2) for s in self.scales})
         for tail in self.tails.values():
-            # Untrained, it says that errors are those of the sky's noise.
+            # The untrained head predicts the sky noise.
             nn.init.zeros_(tail.weight)
             nn.init.zeros_(tail.bias)
 
@@ -42,22 +48,23 @@ class ErrorHead(nn.Module):
                 conditions: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
         scale = restored.shape[-1] // x.shape[-1]
         planes = [functional.pixel_unshuffle(restored, scale), x, weight]
-        if self.uses_residual:
+        if self.residual:
             planes.append(asinh_scale(residual))
-        stacked = torch.cat(planes, dim=1)
-        moments = self.heads[str(scale)](concat_conditions(stacked, conditions, self.conditions))
-        moments = self.tails[str(scale)](functional.gelu(self.body(moments)))
-        return MAX_LOG_VARIANCE * torch.tanh(functional.pixel_shuffle(moments, scale) / MAX_LOG_VARIANCE)
+        inputs = concat_conditions(torch.cat(planes, dim=1), conditions, self.conditions)
+        features = self.body(self.heads[str(scale)](inputs))
+        log_variance = functional.pixel_shuffle(
+            self.tails[str(scale)](functional.gelu(features)), scale)
+        return MAX_LOG_VARIANCE * torch.tanh(log_variance / MAX_LOG_VARIANCE)
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
+        """Input pixels around an output pixel that influence it."""
         return 2 + 2 * len(self.body)
 
 
-def negative_log_likelihood(log_square: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-    r"""Mean of :math:`(\log s^2 + e^2 / s^2) / 2`, least where :math:`s^2` is the mean of the squares."""
-    return (log_square + error.square() * torch.exp(-log_square)).mean() / 2
+def negative_log_likelihood(log_variance: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    r"""Mean of :math:`(\log s^2 + e^2 / s^2) / 2`, minimal where :math:`s^2 = E[e^2]`."""
+    return (log_variance + error.square() * torch.exp(-log_variance)).mean() / 2
 
 
 ARCHITECTURE = Architecture("error", ErrorHead, inputs="error", trainer="error")

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 
 from lenssr.networks._architecture import Architecture
-from lenssr.networks._layers import LocalMean, Upsampler, concat_conditions, conv3
+from lenssr.networks._layers import LocalMean, ResidualBlock, Upsampler, concat_conditions, conv3
 
 
 class ChannelAttention(nn.Module):
-    """Scale each channel by a gate made from the means of all of them."""
+    """Scale each channel by a gate computed from the means of all channels."""
 
     def __init__(self, features: int, reduction: int, window: int):
         super().__init__()
@@ -21,50 +21,14 @@ class ChannelAttention(nn.Module):
         return x * self.gate(self.mean(x))
 
 
-class Block(nn.Module):
-    """Residual channel attention block: two convolutions and the attention."""
-
-    def __init__(self, features: int, reduction: int, window: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            conv3(features, features), nn.ReLU(), conv3(features, features),
-            ChannelAttention(features, reduction, window))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
-class Group(nn.Module):
-    """Residual group: blocks, a convolution, and a long skip."""
-
-    def __init__(self, blocks: int, features: int, reduction: int, window: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            *(Block(features, reduction, window) for _ in range(blocks)),
-            conv3(features, features))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
 class RCAN(nn.Module):
     """
     Residual channel attention network.
 
-    Parameters
-    ----------
-    channels : int
-        Channels of the image, in and out.
-    scale : int
-        Output pixels per input pixel: 2, 3 or 4.
-    groups, blocks, features, reduction : int
-        Residual groups, blocks in each, feature channels, and the reduction of the
-        attention's bottleneck. Published: 10, 20, 64, 16.
-    window : int
-        Side of the window of the attention's means outside training, in pixels.
-    conditions : int
-        Numbers that the network is told of each image; they enter the first
-        convolution as constant channels. Published: none.
+    ``groups`` of ``blocks`` with ``features`` channels, and the ``reduction`` of the attention's
+    bottleneck (published: 10, 20, 64, 16); ``window`` is the side in pixels of the attention's
+    means in inference. ``conditions`` numbers enter the first convolution as constant channels
+    (published: none).
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, groups: int = 10, blocks: int = 20,
@@ -72,10 +36,15 @@ class RCAN(nn.Module):
         super().__init__()
         self.groups, self.blocks, self.window, self.scale = groups, blocks, window, scale
         self.conditions = conditions
+
+        def block():
+            return ResidualBlock(conv3(features, features), nn.ReLU(), conv3(features, features),
+                                 ChannelAttention(features, reduction, window))
+
         self.head = conv3(channels + conditions, features)
         self.body = nn.Sequential(
-            *(Group(blocks, features, reduction, window) for _ in range(groups)),
-            conv3(features, features))
+            *(ResidualBlock(*(block() for _ in range(blocks)), conv3(features, features))
+              for _ in range(groups)), conv3(features, features))
         self.tail = nn.Sequential(Upsampler(features, scale), conv3(features, channels))
 
     def forward(self, x: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
@@ -84,8 +53,8 @@ class RCAN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
-        convolutions = 2 + self.groups * (2 * self.blocks + 1) + self.tail[0].reach(1)
+        """Input pixels around an output pixel that influence it."""
+        convolutions = 2 + self.groups * (2 * self.blocks + 1) + self.tail[0].halo(1)
         return convolutions + self.groups * self.blocks * (self.window // 2)
 
 

@@ -8,7 +8,7 @@ from lenssr.networks._layers import Upsampler, concat_conditions, conv3
 
 
 class DenseBlock(nn.Module):
-    """Residual dense block: each layer sees all before it; a 1x1 convolution fuses them."""
+    """Residual dense block: layers on all previous features, fused by a 1x1 convolution."""
 
     def __init__(self, features: int, growth: int, layers: int):
         super().__init__()
@@ -27,18 +27,8 @@ class RDN(nn.Module):
     """
     Residual dense network.
 
-    Parameters
-    ----------
-    channels : int
-        Channels of the image, in and out.
-    scale : int
-        Output pixels per input pixel: 2, 3 or 4.
-    blocks, layers, growth, features : int
-        Residual dense blocks, layers in each, the channels that a layer adds, and
-        the feature channels between blocks: D, C, G and G0 of the paper. Published:
-        16, 8, 64, 64.
-    conditions : int
-        Numbers that the network is told of each image, as in `RCAN`.
+    ``blocks``, ``layers`` in each, ``growth`` (channels that a layer adds) and ``features``
+    between blocks are D, C, G and G0 of the paper (published: 16, 8, 64, 64).
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, blocks: int = 16, layers: int = 8,
@@ -62,8 +52,8 @@ class RDN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
-        return 3 + len(self.body) * self.layers + self.tail[0].reach(1)
+        """Input pixels around an output pixel that influence it."""
+        return 3 + len(self.body) * self.layers + self.tail[0].halo(1)
 
 
 ARCHITECTURE = Architecture("rdn", RDN, reference="arXiv:1802.08797")

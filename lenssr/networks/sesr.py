@@ -1,4 +1,4 @@
-"""SESR: a small stack of plain 3x3 convolutions, trained wider than it is used."""
+"""SESR: plain 3x3 convolutions trained in an over-parameterised form (arXiv:2103.09404)."""
 
 import torch
 from torch import nn
@@ -8,31 +8,24 @@ from lenssr.networks._architecture import Architecture
 from lenssr.networks._layers import check_scale, concat_conditions, conv3, enlarge
 
 
-class Collapsible(nn.Module):
+class CollapsibleConv(nn.Module):
     """
-    A 3x3 convolution whose kernel is a sum: itself, and a wide one times a 1x1.
+    3x3 convolution whose kernel is the sum of a 3x3 kernel and a wide 3x3 times a 1x1 kernel.
 
-    Nothing non-linear lies between, so that the sum is one kernel, which is made
-    before it is applied: training sees the wide layer but does not pay for it in
-    pixels (Bhardwaj et al. 2022, arXiv:2103.09404).
-
-    Parameters
-    ----------
-    inputs, outputs : int
-        Channels.
-    wide : int
-        Channels between the wide convolution and the 1x1.
+    No rectifier lies between the two, so the sum is computed first: training has the parameters
+    of the wide layer without the cost per pixel (Bhardwaj et al. 2022, arXiv:2103.09404).
     """
 
-    def __init__(self, inputs: int, outputs: int, wide: int):
+    def __init__(self, inputs: int, outputs: int, width: int):
         super().__init__()
-        plain, expand = conv3(inputs, outputs), conv3(inputs, wide)
+        plain, expand = conv3(inputs, outputs), conv3(inputs, width)
         self.direct, self.bias, self.expand = plain.weight, plain.bias, expand.weight
-        self.squeeze = nn.Parameter(torch.empty(outputs, wide))
-        nn.init.normal_(self.squeeze, std=wide**-0.5)
+        self.squeeze = nn.Parameter(torch.empty(outputs, width))
+        nn.init.normal_(self.squeeze, std=width**-0.5)
 
     def kernel(self) -> torch.Tensor:
-        """The sum, in the precision of the weights: in a lower one it would not collapse."""
+        """Sum of the kernels, in the precision of the weights."""
+        # In a lower precision the collapsed network would differ.
         with torch.autocast(self.direct.device.type, enabled=False):
             return self.direct + torch.einsum("ow,wiyx->oiyx", self.squeeze, self.expand)
 
@@ -54,41 +47,25 @@ class SESRBlock(nn.Module):
 
 class SESR(nn.Module):
     """
-    Small network of plain 3x3 convolutions for quick restoration.
+    Small network of plain 3x3 convolutions for fast restoration.
 
-    A head, residual blocks of one convolution each, a skip over all of them, and one
-    sub-pixel convolution (arXiv:1609.05158) whose output is added to the interpolated
-    image. Every convolution trains as a `Collapsible`; `collapse` makes plain ones of
-    them, with the same result.
-
-    Parameters
-    ----------
-    channels : int
-        Channels of the image, in and out.
-    scale : int
-        Output pixels per input pixel: 2, 3 or 4.
-    blocks, features : int
-        Residual blocks and feature channels. With those of the default the collapsed
-        network has less than 0.2 million parameters at every scale.
-    expansion : int
-        Channels of the wide convolutions, in units of ``features``.
-    conditions : int
-        Numbers that the network is told of each image, as in `RCAN`.
-    collapsed : bool
-        Make the network of plain convolutions, for weights from `collapse`.
+    Residual blocks of one convolution and a sub-pixel convolution whose output is added to the
+    interpolated image; below 0.2 million parameters with the default ``blocks`` and ``features``.
+    The wide convolutions have ``expansion * features`` channels; ``collapsed`` builds the plain
+    form for weights from `collapse`.
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, blocks: int = 12, features: int = 40,
                  expansion: int = 4, conditions: int = 0, collapsed: bool = False):
         super().__init__()
-        self.sizes = dict(channels=channels, scale=scale, blocks=blocks, features=features,
-                          expansion=expansion, conditions=conditions)
+        self.config = dict(channels=channels, scale=scale, blocks=blocks, features=features,
+                           expansion=expansion, conditions=conditions)
         self.scale, self.conditions = check_scale(scale), conditions
 
         def conv(inputs, outputs):
             if collapsed:
                 return conv3(inputs, outputs)
-            return Collapsible(inputs, outputs, expansion * features)
+            return CollapsibleConv(inputs, outputs, expansion * features)
 
         self.head = conv(channels + conditions, features)
         self.body = nn.Sequential(
@@ -103,20 +80,20 @@ class SESR(nn.Module):
 
     @torch.no_grad()
     def collapse(self) -> "SESR":
-        """The same network of plain convolutions, in the same mode and place."""
+        """Equivalent network of plain convolutions, in the same mode and on the same device."""
         state = self.state_dict()
         for name, layer in self.named_modules():
-            if isinstance(layer, Collapsible):
-                for part in ("direct", "squeeze", "expand"):
-                    del state[f"{name}.{part}"]
+            if isinstance(layer, CollapsibleConv):
+                for parameter in ("direct", "squeeze", "expand"):
+                    del state[f"{name}.{parameter}"]
                 state[f"{name}.weight"] = layer.kernel()
-        plain = SESR(**self.sizes, collapsed=True).to(state["head.weight"])
+        plain = SESR(**self.config, collapsed=True).to(state["head.weight"])
         plain.load_state_dict(state)
         return plain.train(self.training)
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
+        """Input pixels around an output pixel that influence it."""
         return len(self.body) + 2
 
 

@@ -11,24 +11,9 @@ class SRCNN(nn.Module):
     """
     Super-resolution convolutional network.
 
-    Bicubic interpolation, which is part of the network here, then patch extraction,
-    non-linear mapping and reconstruction at the size of the output. The cubic has
-    the coefficient -0.75 that torch and ONNX share, not the -0.5 of the paper's.
-
-    Parameters
-    ----------
-    channels : int
-        Channels of the image, in and out.
-    scale : int
-        Output pixels per input pixel: 2, 3 or 4.
-    features : tuple of int
-        Feature channels of the first and the second layer. Published: 64, 32.
-    kernels : tuple of int
-        Sides of the three layers' kernels, odd. Published: 9, 1, 5.
-    conditions : int
-        Numbers that the network is told of each image, as in `RCAN`.
-    skip : bool
-        Add the interpolated image to the output. Published: no.
+    Bicubic interpolation, patch extraction, non-linear mapping, reconstruction. The cubic
+    coefficient is -0.75, as in torch and ONNX, in place of -0.5 in the paper. Published
+    ``features`` are 64, 32 and ``kernels`` 9, 1, 5; ``skip`` adds the interpolated image.
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, features: tuple = (64, 32),
@@ -50,9 +35,9 @@ class SRCNN(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
-        # The outermost output pixel of an input pixel, what the kernels reach from there,
-        # the input pixel whose centre lies before that, and two more of the cubic.
+        """Input pixels around an output pixel that influence it."""
+        # From the outermost sub-pixel, the kernels extend to the input pixel whose centre is
+        # next; the cubic adds two.
         outermost = self.scale - 1 + sum(k // 2 for k in self.kernels)
         return (2 * outermost + 1 - self.scale) // (2 * self.scale) + 2
 

@@ -1,48 +1,27 @@
-"""SRResNet: the generator of SRGAN (Ledig et al. 2017, arXiv:1609.04802)."""
+"""SRResNet, and the discriminator of SRGAN (Ledig et al. 2017, arXiv:1609.04802)."""
 
 import torch
 from torch import nn
 
 from lenssr.networks._architecture import Architecture
-from lenssr.networks._layers import Upsampler, concat_conditions, conv3
+from lenssr.networks._layers import ResidualBlock, Upsampler, concat_conditions, conv3
+
+LEAKY_SLOPE = 0.2  # of the rectifiers of the discriminator
 
 
-def normalised(features: int, norm: bool) -> list:
-    """A convolution, with batch normalisation after it or without."""
+def _normalized(features: int, norm: bool) -> list:
+    """Make a convolution, with batch normalisation if ``norm`` is set."""
     if not norm:
         return [conv3(features, features)]
     return [nn.Conv2d(features, features, 3, padding=1, bias=False), nn.BatchNorm2d(features)]
 
 
-class Block(nn.Module):
-    """Residual block: two convolutions and a parametric rectifier between them."""
-
-    def __init__(self, features: int, norm: bool):
-        super().__init__()
-        self.body = nn.Sequential(
-            *normalised(features, norm), nn.PReLU(features), *normalised(features, norm))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
 class SRResNet(nn.Module):
     """
-    Super-resolution residual network.
+    Super-resolution residual network, the generator of SRGAN.
 
-    Parameters
-    ----------
-    channels : int
-        Channels of the image, in and out.
-    scale : int
-        Output pixels per input pixel: 2, 3 or 4.
-    blocks, features : int
-        Residual blocks and feature channels. Published: 16, 64.
-    norm : bool
-        Normalise over batches, as published. Without, the brightness of an image
-        is not lost in the mean over those it is trained with.
-    conditions : int
-        Numbers that the network is told of each image, as in `RCAN`.
+    Published ``blocks`` and ``features`` are 16 and 64, with batch normalisation (``norm``).
+    Without it the brightness of an image does not depend on the training batches.
     """
 
     def __init__(self, channels: int = 1, scale: int = 2, blocks: int = 16, features: int = 64,
@@ -52,7 +31,9 @@ class SRResNet(nn.Module):
         self.head = nn.Sequential(
             nn.Conv2d(channels + conditions, features, 9, padding=4), nn.PReLU(features))
         self.body = nn.Sequential(
-            *(Block(features, norm) for _ in range(blocks)), *normalised(features, norm))
+            *(ResidualBlock(*_normalized(features, norm), nn.PReLU(features),
+                            *_normalized(features, norm)) for _ in range(blocks)),
+            *_normalized(features, norm))
         self.tail = nn.Sequential(
             Upsampler(features, scale, prelu=True), nn.Conv2d(features, channels, 9, padding=4))
 
@@ -62,39 +43,18 @@ class SRResNet(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels beyond which nothing influences an output pixel."""
-        return 4 + 2 * self.blocks + 1 + self.tail[0].reach(4)
-
-
-LEAK = 0.2  # slope of the leaky rectifiers
+        """Input pixels around an output pixel that influence it."""
+        return 4 + 2 * self.blocks + 1 + self.tail[0].halo(4)
 
 
 class Discriminator(nn.Module):
     """
-    Discriminator of SRGAN (Ledig et al. 2017, arXiv:1609.04802), of any depth and width.
+    Discriminator of SRGAN, returning one unbounded score per image.
 
-    Each stage has two 3x3 convolutions, the second of which halves the image; a later stage has
-    twice the features. Two dense layers make one number of what is left. Published: four stages of
-    64 features and more, a dense layer of 1,024, and batch normalisation, which is left out here:
-    what is said of an image does not depend on its batch.
-
-    Parameters
-    ----------
-    side : int
-        Side of the images in pixels, a multiple of ``2**stages``.
-    channels : int
-        Views of an image.
-    features : int
-        Channels of the first stage.
-    stages : int
-        How often the image is halved.
-    hidden : int
-        Numbers between the dense layers.
-
-    Raises
-    ------
-    ValueError
-        If the image cannot be halved so often.
+    ``stages`` of two 3x3 convolutions, the second of stride 2; ``features`` channels in the first
+    stage, doubled by each later one; ``hidden`` units of the first dense layer (published: 4, 64,
+    1024). Batch normalisation is left out, so that a score does not depend on the batch. ``side``
+    in pixels must be a multiple of ``2**stages``; ``channels`` are the planes of an image.
     """
 
     def __init__(self, side: int, channels: int = 1, features: int = 64, stages: int = 4,
@@ -107,15 +67,14 @@ class Discriminator(nn.Module):
         for k in range(stages):
             outputs = features * 2**k
             for stride in (1, 2):
-                layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(LEAK)]
+                layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(LEAKY_SLOPE)]
                 inputs = outputs
-        n_features = inputs * (side // 2**stages) ** 2
+        count = inputs * (side // 2**stages) ** 2
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(n_features, hidden), nn.LeakyReLU(LEAK),
+            *layers, nn.Flatten(), nn.Linear(count, hidden), nn.LeakyReLU(LEAKY_SLOPE),
             nn.Linear(hidden, 1), nn.Flatten(0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """How true images look, without bounds, shape ``(batch,)``."""
         return self.layers(x)
 
 

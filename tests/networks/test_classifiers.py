@@ -5,10 +5,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from lenssr.networks import architectures, build_network, starlet
+from lenssr.networks import B3_SPLINE, architectures, build_network, starlet
 
 CLASSIFIERS = [name for name, item in architectures().items() if item.inputs == "classifier"]
-from lenssr.networks import B3_SPLINE
 
 PUBLISHED = dict(channels=3, classes=1000, softening=[1.0], scales=0)  # colours as they are
 SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),

@@ -31,7 +31,7 @@ def observed(network, n=2, side=24):
 @pytest.mark.parametrize("side", [4, 6])
 def test_latent_is_orthonormal(side):
     latent = LatentBasis(side).double()
-    torch.nn.init.normal_(latent.turn, std=0.3)
+    torch.nn.init.normal_(latent.rotation, std=0.3)
     image = torch.randn(2, 1, 5 * side, 4 * side).double()
     coefficients = latent.encode(image)
     assert coefficients.shape == (2, side**2, 5, 4)

@@ -10,7 +10,7 @@ from lenssr.networks import (
     N_SYMMETRIES,
     ROTATION_SIGNS,
     GroupConv,
-    act,
+    apply_symmetry,
     build_network,
     psf_features,
 )
@@ -37,7 +37,7 @@ def turned(conditions, k):
 def test_signs_of_the_conditions(k):
     psf = torch.rand(3, 11, 11) ** 4
     psf /= psf.sum(dim=(-2, -1), keepdim=True)
-    torch.testing.assert_close(psf_features(act(psf, k)), turned(psf_features(psf), k))
+    torch.testing.assert_close(psf_features(apply_symmetry(psf, k)), turned(psf_features(psf), k))
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -47,7 +47,7 @@ def test_a_turned_image_gives_the_turned_result(k, scale, skip):
     net = network(scale=scale, channels=2, skip=skip)
     x, told = torch.randn(1, 2, 11, 14), torch.randn(1, N_PSF_FEATURES)
     with torch.inference_mode():
-        straight, other = act(net(x, told), k), net(act(x, k), turned(told, k))
+        straight, other = apply_symmetry(net(x, told), k), net(apply_symmetry(x, k), turned(told, k))
     assert (other - straight).abs().max() < 1e-5 * straight.abs().max()
 
 
@@ -57,7 +57,7 @@ def test_the_told_ellipticity_matters(k):
     net = network()
     x, told = torch.randn(1, 1, 11, 14), torch.randn(1, N_PSF_FEATURES)
     with torch.inference_mode():
-        straight, other = act(net(x, told), k), net(act(x, k), told)
+        straight, other = apply_symmetry(net(x, told), k), net(apply_symmetry(x, k), told)
     assert (other - straight).abs().max() > 1e-2 * straight.abs().max()
 
 
@@ -68,11 +68,11 @@ def test_a_convolution_moves_channels_with_the_turn(k):
     conv = GroupConv(2, 3, 3)
     corners = torch.arange(9).reshape(3, 3)
     moved = [next(g for g in range(N_SYMMETRIES)
-                  if torch.equal(act(corners, g), act(act(corners, h), k)))
+                  if torch.equal(apply_symmetry(corners, g), apply_symmetry(apply_symmetry(corners, h), k)))
              for h in range(N_SYMMETRIES)]
 
     def move(field):
-        field = act(field.unflatten(1, (-1, N_SYMMETRIES)), k)
+        field = apply_symmetry(field.unflatten(1, (-1, N_SYMMETRIES)), k)
         return torch.empty_like(field).index_copy(2, torch.tensor(moved), field).flatten(1, 2)
 
     x = torch.randn(1, 2 * N_SYMMETRIES, 7, 7)
@@ -91,7 +91,7 @@ def test_hybrid_with_the_kernels_of_the_equivariant():
 def test_hybrid_need_not_commute():
     net = network("fsrcnn_hybrid")
     x, told = torch.randn(1, 1, 9, 9), torch.zeros(1, N_PSF_FEATURES)
-    assert (act(net(x, told), 1) - net(act(x, 1), told)).abs().max() > 1e-3
+    assert (apply_symmetry(net(x, told), 1) - net(apply_symmetry(x, 1), told)).abs().max() > 1e-3
 
 
 def test_a_kernel_without_direction_is_an_ordinary_one():

@@ -1,4 +1,4 @@
-"""Guesses of a lens: learnt from the data alone."""
+"""Lens equation network: guesses, chi2 and training without targets."""
 
 import numpy as np
 import pytest
@@ -28,33 +28,33 @@ def scene(network, radius=5.0):
     values = torch.tensor([np.log(radius), 2.0, 0.1, 0.0, 0.3, -0.2, 0.02, 0.0,
                            0.3, -0.2, 1.0, 0.7, 0.1, 0.0,
                            1.3, 0.5, 0.3, 0.2, 0.0, 0.1]).float().repeat(2, 1, 1)
-    lattice = SceneGrid((24, 24), 2, 1, telescope())
+    grid = SceneGrid((24, 24), 2, 1, telescope())
     amplitudes = torch.tensor([4.0, 9.0]).reshape(1, 1, 2, 1, 1)
-    sharp = lattice.target_image((network.scene(values, lattice) * amplitudes).sum(dim=2))
-    return values, lattice.data(sharp), lattice.inner(sharp), lattice
+    image = grid.to_target((network.scene(values, grid) * amplitudes).sum(dim=2))
+    return values, grid.observe(image), grid.trim(image), grid
 
 
 def test_the_truth_explains_the_data(network):
-    values, data, sharp, lattice = scene(network)
-    misfit, image = network.evaluate(values, data, torch.ones_like(data), lattice)
-    assert misfit.max() < 1e-3
-    torch.testing.assert_close(image, sharp, rtol=1e-2, atol=2e-2)
-    worse, _ = network.evaluate(scene(network, 5.5)[0], data, torch.ones_like(data), lattice)
-    assert (worse > 10 * misfit + 0.01).all()
+    values, data, expected, grid = scene(network)
+    chi2, image = network.evaluate(values, data, torch.ones_like(data), grid)
+    assert chi2.max() < 1e-3
+    torch.testing.assert_close(image, expected, rtol=1e-2, atol=2e-2)
+    worse, _ = network.evaluate(scene(network, 5.5)[0], data, torch.ones_like(data), grid)
+    assert (worse > 10 * chi2 + 0.01).all()
 
 
 def test_gradients_lead_to_the_truth(network):
-    values, data, _, lattice = scene(network)
+    values, data, _, grid = scene(network)
     wrong = values.clone()
     wrong[..., 0] += 0.05
     wrong.requires_grad_()
-    misfit, _ = network.evaluate(wrong, data, torch.ones_like(data), lattice)
-    slope, = torch.autograd.grad(misfit.sum(), wrong)
+    chi2, _ = network.evaluate(wrong, data, torch.ones_like(data), grid)
+    slope, = torch.autograd.grad(chi2.sum(), wrong)
     # A step in the Einstein radius, the amplitudes solved for anew.
     step = torch.zeros_like(values)
     step[..., 0] = 1e-3
     more, less = (network.evaluate(wrong.detach() + sign * step, data, torch.ones_like(data),
-                                  lattice)[0].sum() for sign in (1, -1))
+                                  grid)[0].sum() for sign in (1, -1))
     assert slope[..., 0].sum() == pytest.approx(float(more - less) / 2e-3, rel=0.05)
     assert slope[..., 0].sum() > 0
 
@@ -80,12 +80,12 @@ def test_guesses_share_out_the_radii(network):
 
 
 def test_masked_pixels_do_not_count(network):
-    values, data, _, lattice = scene(network)
+    values, data, _, grid = scene(network)
     sigma, spoilt = torch.ones_like(data), data.clone()
     spoilt[..., 5:8, 9:12] = 1e4
     sigma[..., 5:8, 9:12] = torch.inf
-    misfit, _ = network.evaluate(values, spoilt, sigma, lattice)
-    assert misfit.max() < 1e-3
+    chi2, _ = network.evaluate(values, spoilt, sigma, grid)
+    assert chi2.max() < 1e-3
 
 
 def test_no_target_is_looked_at(tmp_path):

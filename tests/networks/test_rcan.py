@@ -39,7 +39,7 @@ def test_scale_it_cannot_do():
 
 @pytest.mark.parametrize(("architecture", "sizes", "words"), [
     ("srcnn2", {}, "`architecture` must be one of .*rcan"),
-    ("rcan", {"colour": 3}, "sizes of architecture 'rcan'.*colour"),
+    ("rcan", {"colour": 3}, "parameters of architecture 'rcan'.*colour"),
 ])
 def test_build_errors(architecture, sizes, words):
     with pytest.raises(ValueError, match=words):

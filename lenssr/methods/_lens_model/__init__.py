@@ -1,1 +1,1 @@
-"""Models of lenses and their fits to images: in torch, imported when a fit is asked for."""
+"""Lens model fitted to an image: profiles, pixelated source, potential correction, posterior."""
