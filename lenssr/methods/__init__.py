@@ -15,7 +15,7 @@ _INTERNAL = {
     "._diffusion": ["DEFAULT_SAMPLES"],
     "._error_prediction": ["image_features", "normalized_residual", "snr_map"],
     "._interpolate": ["Interpolate"],
-    "._lens_equation": ["LensEquation"],
+    "._lens_model": ["LensEquation"],
     "._lens_model._optimize": ["EVIDENCE_TEMPERATURE", "SearchGrid", "averaged_covariance"],
     "._lens_model._scene": ["SceneLayout"],
     "._network": ["truncate_psf"],

@@ -47,7 +47,7 @@ _REGISTERED = {}  # methods of users
 def _network_methods():
     """Return the entries of the methods that a network restores; imports torch."""
     from lenssr.methods._diffusion import DiffusionSampler
-    from lenssr.methods._lens_equation import LensEquation
+    from lenssr.methods._lens_model import LensEquation
     from lenssr.methods._network import Network, Unrolled
     from lenssr.networks import architectures
 

@@ -9,7 +9,6 @@ _PUBLIC = {
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
     "._architecture": ["architectures"],
-    "._equivariant": ["GroupConv", "N_SYMMETRIES", "apply_symmetry"],
     "._inputs": [
         "B3_SPLINE", "FLIP_SIGNS", "METADATA", "N_METADATA_CHANNELS", "ROTATION_SIGNS",
         "encode_metadata", "exact_float32", "has_fast_bfloat16", "psf_feature_range", "starlet"],
@@ -19,6 +18,7 @@ _INTERNAL = {
         "IMAGENET_MEAN", "IMAGENET_STD", "MAX_IMAGE_SIDE", "MIN_IMAGE_SIDE", "VGG19"],
     ".diffusion": ["LATENT_CELL", "LatentBasis"],
     ".error_head": ["ErrorHead", "negative_log_likelihood"],
+    ".fsrcnn": ["GroupConv", "N_SYMMETRIES", "apply_symmetry"],
     ".lens_equation": ["LOG_RADIUS_RANGE"],
     ".srresnet": ["Discriminator"],
 }

@@ -52,7 +52,7 @@ class Classifier(nn.Module):
         self.gain = [4.0 * 2.0 ** (scales - k) for k in range(scales)] + [1.0]
 
     def preprocess(self, image: torch.Tensor) -> torch.Tensor:
-        """Input planes ``(batch, planes, ny, nx)`` of sky-subtracted images ``(batch, c, ny, nx)``."""
+        """Input planes ``(batch, planes, ny, nx)`` of images ``(batch, c, ny, nx)`` without sky."""
         # The brightest 3x3 mean: the brightest pixel would be biased by noise.
         peak = functional.avg_pool2d(image, 3, 1, 1).amax(dim=(1, 2, 3), keepdim=True)
         image = image / peak.clamp(min=torch.finfo(image.dtype).tiny)

@@ -89,8 +89,8 @@ class Diffusion(nn.Module):
     Posterior samples of the error of a restored image.
 
     The error :math:`x - m` of a restored image :math:`m` becomes a latent :math:`u`: the
-    coefficients of `LatentBasis` over their standard deviation :math:`s`, which the encoder predicts
-    from the observed image. The latent has unit variance everywhere, and a sample is
+    coefficients of `LatentBasis` over their standard deviation :math:`s`, which the encoder
+    predicts from the observed image. The latent has unit variance everywhere, and a sample is
     :math:`m + E^\mathsf{T} s u`. The denoiser :math:`D(u + \sigma n; \sigma)` follows Karras et
     al. (2022, arXiv:2206.00364) for data of unit variance. It is conditioned on the features of
     the encoder and, by scale and shift (Perez et al. 2018, arXiv:1709.07871), on the noise level
@@ -202,4 +202,5 @@ class Diffusion(nn.Module):
             noisy, sigma, features.repeated(len(sigma) // len(mean)))
 
 
-ARCHITECTURE = Architecture("diffusion", Diffusion, inputs="residual", trainer="diffusion", reference="arXiv:2206.00364")
+ARCHITECTURE = Architecture("diffusion", Diffusion, inputs="residual", trainer="diffusion",
+                            reference="arXiv:2206.00364")

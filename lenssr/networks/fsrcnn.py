@@ -1,18 +1,125 @@
-"""FSRCNN (Dong et al. 2016, arXiv:1608.00367) and two group-equivariant forms of it."""
+"""
+FSRCNN (Dong et al. 2016, arXiv:1608.00367) and two group-equivariant forms of it.
+
+The latter use convolutions over the eight symmetries of the square (Cohen & Welling 2016,
+arXiv:1602.07576). A field has eight channels for each feature: channel k is the response to the
+kernel transformed by symmetry k. Weights are four-dimensional, so that `torch.channels_last`
+applies to them.
+"""
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lenssr.networks._architecture import Architecture
-from lenssr.networks._equivariant import (
-    N_SYMMETRIES,
-    GroupConv,
-    GroupPReLU,
-    GroupProjection,
-    LiftingConv,
-)
 from lenssr.networks._inputs import FLIP_SIGNS, ROTATION_SIGNS
 from lenssr.networks._layers import Deconvolution, concat_conditions, conv3, enlarge
+
+N_SYMMETRIES = 8  # symmetries of the square
+
+
+def apply_symmetry(x: torch.Tensor, k: int) -> torch.Tensor:
+    """Rotate the last two axes by ``k % 4`` quarter turns, then mirror them if ``k >= 4``."""
+    x = torch.rot90(x, k % 4, (-2, -1))
+    return x.flip(-1) if k >= 4 else x
+
+
+def _quotients() -> torch.Tensor:
+    """Table of the group elements ``k**-1 h`` at ``[k, h]``."""
+    corners = torch.arange(4, device="cpu").reshape(2, 2)
+    images = [apply_symmetry(corners, k).flatten().tolist() for k in range(N_SYMMETRIES)]
+    table = torch.empty(N_SYMMETRIES, N_SYMMETRIES, dtype=torch.long, device="cpu")
+    for k in range(N_SYMMETRIES):
+        for g in range(N_SYMMETRIES):
+            product = apply_symmetry(apply_symmetry(corners, g), k).flatten().tolist()
+            table[k, images.index(product)] = g
+    return table
+
+
+def _channel_signs(rotation: tuple, flip: tuple) -> torch.Tensor:
+    """Sign of each channel under each symmetry, ``(8, channels)``."""
+    return torch.tensor([[r ** (k % 4) * f ** (k // 4) for r, f in zip(rotation, flip)]
+                         for k in range(N_SYMMETRIES)], dtype=torch.float32)
+
+
+def _transformed(weight, transform):
+    """Kernels under all eight symmetries, ``(8 outputs, inputs, n, n)``."""
+    return torch.stack([apply_symmetry(transform(weight, k), k)
+                        for k in range(N_SYMMETRIES)], dim=1)
+
+
+class LiftingConv(nn.Module):
+    """
+    Convolution of an image to a field, with each kernel in its eight orientations.
+
+    ``rotation`` and ``flip`` are the signs of the last input channels, which are constant planes
+    such as PSF ellipticities, under a quarter turn and a reflection.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, rotation: tuple = (),
+                 flip: tuple = ()):
+        super().__init__()
+        self.padding = kernel // 2
+        plain = (1,) * inputs
+        self.register_buffer(
+            "signs", _channel_signs(plain + tuple(rotation), plain + tuple(flip)),
+            persistent=False)
+        inputs += len(rotation)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.kaiming_normal_(self.weight, 0.25)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernel = _transformed(self.weight, lambda w, k: w * self.signs[k, :, None, None])
+        return functional.conv2d(x, kernel.flatten(0, 1), self.bias.repeat_interleave(N_SYMMETRIES),
+                                 padding=self.padding)
+
+
+class GroupConv(nn.Module):
+    """Convolution of a field to a field, over pixels and symmetries."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int):
+        super().__init__()
+        self.padding = kernel // 2
+        self.register_buffer("quotients", _quotients(), persistent=False)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs * N_SYMMETRIES, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.kaiming_normal_(self.weight, 0.25)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kernel = _transformed(self.weight.unflatten(1, (-1, N_SYMMETRIES)),
+                              lambda w, k: w[:, :, self.quotients[k]])
+        return functional.conv2d(x, kernel.flatten(2, 3).flatten(0, 1),
+                                 self.bias.repeat_interleave(N_SYMMETRIES), padding=self.padding)
+
+
+class GroupPReLU(nn.Module):
+    """Parametric rectifier with one slope for the eight channels of a feature."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((features,), 0.25))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.prelu(x, self.weight.repeat_interleave(N_SYMMETRIES).to(x.dtype))
+
+
+class GroupProjection(nn.Module):
+    """Transposed convolution of a field to an image: mean over eight orientations of a kernel."""
+
+    def __init__(self, deconvolution: nn.ConvTranspose2d):
+        super().__init__()
+        self.stride, self.padding = deconvolution.stride, deconvolution.padding
+        self.weight, self.bias = deconvolution.weight, deconvolution.bias
+        self.halo = deconvolution.halo
+
+    def kernel(self) -> torch.Tensor:
+        """Kernel of the equivalent ordinary transposed convolution."""
+        return _transformed(self.weight, lambda w, k: w).flatten(0, 1) / N_SYMMETRIES
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.conv_transpose2d(
+            x, self.kernel(), self.bias, stride=self.stride, padding=self.padding)
 
 
 def _deconvolution(inputs, channels, scale):

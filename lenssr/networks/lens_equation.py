@@ -152,7 +152,7 @@ class LensEquationNetwork(nn.Module):
     def forward(self, x: torch.Tensor, sigma: torch.Tensor, kernel: torch.Tensor,
                 correlation: torch.Tensor, scale: int | None = None,
                 residual_loss: bool = False) -> torch.Tensor:
-        """Image of the best guess through `asinh_scale`, or with ``residual_loss`` the training loss."""
+        """Image of the best guess through `asinh_scale`, or the loss if requested."""
         kernel = kernel.float()
         scale = self.scales[0] if scale is None else scale
         parameters, scores = self.guess(x, sigma, covered_area(kernel, scale).log())

@@ -103,7 +103,7 @@ class PixelatedState:
     pixels: torch.Tensor
 
     @property
-    def sizes(self):
+    def group_sizes(self):
         """Number of values of each group."""
         return [len(group) for group in vars(self).values()]
 
@@ -114,7 +114,7 @@ class PixelatedState:
     def moved(self, step):
         """State after a step in the joined vector."""
         return PixelatedState(*(group + change for group, change in zip(
-            vars(self).values(), step.split(self.sizes))))
+            vars(self).values(), step.split(self.group_sizes))))
 
 
 class PixelatedModel:

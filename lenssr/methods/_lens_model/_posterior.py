@@ -64,13 +64,13 @@ class Posterior:
 
     def stds(self):
         """Standard deviations of the image: from the noise, and in total."""
-        whitened = torch.linalg.solve_triangular(self.root, self.image_derivs.double(),
+        scaled = torch.linalg.solve_triangular(self.root, self.image_derivs.double(),
                                                  upper=False)
         half = torch.linalg.solve_triangular(self.root, self.fisher, upper=False)
         inner = torch.linalg.solve_triangular(self.root, half.T, upper=False)
-        noise = ((inner @ whitened) * whitened).sum(0).clamp(min=0).sqrt()
+        noise = ((inner @ scaled) * scaled).sum(0).clamp(min=0).sqrt()
         return tuple(std.reshape(self.image.shape)
-                     for std in (noise, (whitened**2).sum(0).sqrt()))
+                     for std in (noise, (scaled**2).sum(0).sqrt()))
 
     def draw_errors(self, count, generator):
         """Posterior samples of the image less its mean, ``(count, ny, nx)``."""
@@ -116,7 +116,7 @@ def infer(fits, data, grid, side=SOURCE_SIDE, linearizations=MAX_LINEARIZATIONS)
         else:
             break
     hessian = fisher + precision
-    n, k, _, _ = model.start.sizes
+    n, k, _, _ = model.start.group_sizes
     amplitudes = slice(n, n + k)
     cost = (_objective(model, state, data, precision) + component_cost(fits.layout, data)
             + float(torch.logdet(hessian) - torch.logdet(hessian[amplitudes, amplitudes])
@@ -130,7 +130,7 @@ def infer(fits, data, grid, side=SOURCE_SIDE, linearizations=MAX_LINEARIZATIONS)
 
 def _prior(model, state, widths, fisher):
     """Precision of the joined state, and half the gradient of the priors' chi2."""
-    n, k, p, _ = model.start.sizes
+    n, k, p, _ = model.start.group_sizes
     precision = torch.zeros_like(fisher)
     precision[:n, :n] = model.priors.precision
     diagonal = precision.diagonal()
@@ -145,7 +145,7 @@ def _prior(model, state, widths, fisher):
 
 def _objective(model, state, data, precision):
     """Chi2 of the data and of the priors."""
-    n, k, _, _ = model.start.sizes
+    n, k, _, _ = model.start.group_sizes
     model_data = model.grid.observe(model.image(state)[None, None])[0, 0]
     chi2 = float(((data.values - model_data) ** 2 * data.weight).double().sum())
     coefficients = state.joined()[n + k:]
@@ -162,7 +162,7 @@ def _prior_widths(model, state, fisher, right):
         precision, gradient = _prior(model, state, widths, fisher)
         root = torch.linalg.cholesky(fisher + precision)
         half = torch.linalg.solve_triangular(root, (right - gradient)[:, None], upper=False)
-        _, _, p, q = model.start.sizes
+        _, _, p, q = model.start.group_sizes
         return float(half.square().sum() - 2 * root.diagonal().log().sum()
                      - 2 * p * torch.tensor(widths[1]).log() - 2 * q * torch.tensor(
                          widths[0]).log())

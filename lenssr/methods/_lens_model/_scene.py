@@ -198,10 +198,10 @@ class ParametricScene:
         x, y = subpixels[0][:, None, :], subpixels[1][:, :, None]
 
         def image(light, blocks):
-            middle = CUSP_SUBPIXELS // 2
+            half = CUSP_SUBPIXELS // 2
             blocks = blocks.unflatten(-1, (-1, CUSP_SUBPIXELS)).unflatten(
                 -3, (-1, CUSP_SUBPIXELS))
-            correction = blocks.mean(dim=(-3, -1)) - blocks[..., middle, :, middle]
+            correction = blocks.mean(dim=(-3, -1)) - blocks[..., half, :, half]
             return grid.to_target(light) + blurs[1] @ correction @ blurs[0].transpose(1, 2)
 
         if not derivatives:
