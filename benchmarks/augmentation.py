@@ -78,7 +78,7 @@ def score(weights, args):
     """PSNR of each unseen image, and its peak over the noise."""
     network, _ = load_network(weights)
     pairs = CachedPairs(Data(preset=PRESET, scenes=args.n, seed=UNSEEN, p_correlated_noise=0.0,
-                           noise_error=0.0, p_psf_known=1.0), SCALE)
+                             noise_error=0.0, p_psf_known=1.0), SCALE)
     generator, found = torch.Generator().manual_seed(UNSEEN), []
     for start in range(0, args.n, BATCH):
         batch = pairs.take(range(start, start + BATCH), BatchRandom(generator, BATCH))

@@ -54,7 +54,7 @@ def score(weights, args):
     """What is measured on the unseen images: arrays by name, and their summed power."""
     network, _ = load_network(weights)
     pairs = CachedPairs(Data(scenes=args.n, seed=UNSEEN, p_correlated_noise=0.0, noise_error=0.0,
-                           p_psf_known=1.0), SCALE)
+                             p_psf_known=1.0), SCALE)
     generator, rows, power = torch.Generator().manual_seed(UNSEEN), [], 0.0
     for start in range(0, args.n, BATCH):
         batch = pairs.take(range(start, start + BATCH), BatchRandom(generator, BATCH))

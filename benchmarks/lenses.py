@@ -180,8 +180,9 @@ def degrade(lens, seeing, snr, seed=1):
         with warnings.catch_warnings():
             # Empirical PSFs that are off their centre by a fraction of a pixel.
             warnings.simplefilter("ignore", LensSRWarning)
-            return simulate_observation(data, lens.psf, pixel_scale=lens.pixel, bin=lens.bin, snr=snr,
-                             seeing=seeing, margin=MARGIN, seed=seed)
+            return simulate_observation(data, lens.psf, pixel_scale=lens.pixel, bin=lens.bin,
+                                        snr=snr,
+                                        seeing=seeing, margin=MARGIN, seed=seed)
 
     pair = again(snr)
     sky = pair.lr.uncertainty.array[0, 0]

@@ -189,9 +189,11 @@ def _parser():
     trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
     trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
     trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
-    trust.add_argument("--psf-scale-error", type=float, default=1.0, metavar="FACTOR", help="width of the "
+    trust.add_argument("--psf-scale-error", type=float, default=1.0, metavar="FACTOR",
+                       help="width of the "
                        "PSF that methods are told, over what it is (default: %(default)s)")
-    trust.add_argument("--noise-scale-error", type=float, default=1.0, metavar="FACTOR", help="noise that "
+    trust.add_argument("--noise-scale-error", type=float, default=1.0, metavar="FACTOR",
+                       help="noise that "
                        "methods are told, over what it is (default: %(default)s)")
     trust.add_argument("--device", help="torch device")
     trust.add_argument("--overwrite", action="store_true", help="replace files that are there")
@@ -321,7 +323,7 @@ def _show(options):
     _check_output("--out", options.out, options.overwrite)
     figure = plot_catalog(open_catalog(options.pairs), options.n)
     tmp_path = os.path.join(os.path.dirname(os.path.abspath(options.out)),
-                          f".part-{os.path.basename(options.out)}")
+                            f".part-{os.path.basename(options.out)}")
     figure.savefig(tmp_path, dpi=110)
     os.replace(tmp_path, options.out)
 
@@ -365,7 +367,8 @@ def _dark_matter(options):
     options_given = {} if options.n is None else {"n": options.n}
     if options.experiments:
         options_given["preset"] = options.experiments[0]
-    print(dark_matter(options.out, **options_given, device=options.device, overwrite=options.overwrite,
+    print(dark_matter(options.out, **options_given, device=options.device,
+                      overwrite=options.overwrite,
                       progress=sys.stderr.isatty()))
     print(f"\nTables and figure are in {options.out}")
 
@@ -401,7 +404,8 @@ def _fidelity(options):
     parts = {} if options.parts is None else {"parts": options.parts}
     result = fidelity(
         options.pairs, options.methods, weights=_labelled_weights(options.weights), n=options.n,
-        seed=options.seed, scale=options.scale, psf=_psf(options.psf), psf_scale_error=options.psf_scale_error,
+        seed=options.seed, scale=options.scale, psf=_psf(options.psf),
+        psf_scale_error=options.psf_scale_error,
         noise_scale_error=options.noise_scale_error, out=options.out, overwrite=options.overwrite,
         device=options.device, progress=sys.stderr.isatty(), **parts)
     print(f"{result}\n\nTables and figure are in {options.out}")
@@ -470,7 +474,7 @@ def _classify(options):
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
     if options.out is not None:
         tmp_path = os.path.join(os.path.dirname(os.path.abspath(options.out)),
-                              f".part-{os.path.basename(options.out)}")
+                                f".part-{os.path.basename(options.out)}")
         table.write(tmp_path, format="ascii.ecsv", overwrite=True)
         os.replace(tmp_path, options.out)
 

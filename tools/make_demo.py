@@ -21,8 +21,9 @@ SETTINGS = dict(scale=2, bin=2, seeing=0.75, snr=100.0, depth=200.0, margin=3, s
 def main(folder):
     """Write the file into the package."""
     folder = Path(folder)
-    pair = simulate_observation(fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits"),
-                     pixel_scale=NATIVE, unit="electron / s", **SETTINGS)
+    pair = simulate_observation(fits.getdata(folder / "data.fits"),
+                                fits.getdata(folder / "psf.fits"),
+                                pixel_scale=NATIVE, unit="electron / s", **SETTINGS)
     primary = fits.PrimaryHDU()
     for key, value, comment in (
             ("OBJECT", "SLACS J0946+1006", "the double Einstein ring"),

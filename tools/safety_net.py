@@ -298,8 +298,8 @@ def run_evaluate(out):
                   "fidelity": fidelity(pairs, ["bilinear", "fast"], n=4)}
         prior = prior_map(result, pair.lr)
     stored = {"benchmark/summary": tables["benchmark"].summary,
-             "benchmark/images": tables["benchmark"].images,
-             **{f"fidelity/{name}": table for name, table in tables["fidelity"].tables.items()}}
+              "benchmark/images": tables["benchmark"].images,
+              **{f"fidelity/{name}": table for name, table in tables["fidelity"].tables.items()}}
     for key, table in stored.items():
         for k, column in enumerate(table.colnames):
             if table[column].dtype.kind in "fi" and "time" not in column:

@@ -123,13 +123,15 @@ class TrainedClassifier:
         """Predict probabilities and out-of-distribution distances of images ``(n, ny, nx)``."""
         all_logits, all_features = [], []
         for start in range(0, len(images), PREDICTION_BATCH):
-            part = torch.as_tensor(np.asarray(images[start:start + PREDICTION_BATCH], dtype=np.float32))
+            part = torch.as_tensor(np.asarray(images[start:start + PREDICTION_BATCH],
+                                              dtype=np.float32))
             logits, features = predict_logits(self.network, part[:, None].to(self.device))
             all_logits.append(logits)
             all_features.append(features)
         domain = self.card.classifier["domain"]
         distance = domain_distance(np.concatenate(all_features), domain) / domain["distance"]
-        return probabilities(np.concatenate(all_logits), self.card.classifier["temperature"]), distance
+        return probabilities(np.concatenate(all_logits),
+                             self.card.classifier["temperature"]), distance
 
 
 def open_classifier(classifier, device=None):
@@ -284,8 +286,9 @@ def _plane(data, hdu, mask, which):
                          f"{len(planes)}")
     image = planes[0]
     if min(image.shape) < MIN_IMAGE_SIDE or max(image.shape) > MAX_IMAGE_SIDE:
-        raise ValueError(f"`data` must be an image with sides of {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels, "
-                         f"got{which} {image.shape[0]} x {image.shape[1]}")
+        raise ValueError(
+            f"`data` must be an image with sides of {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels, "
+            f"got{which} {image.shape[0]} x {image.shape[1]}")
     if image.mask.all():
         raise ValueError(f"`mask` must leave pixels to look at, got image{which} with none")
     values = image.data - sky_level(image.data, image.mask, image.noise)

@@ -95,7 +95,8 @@ class Restorations:
     @classmethod
     def with_consistent(cls, restorers, labels):
         """Add data-consistent results of the restorers ``labels``."""
-        moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, restorers[label]) for label in labels}
+        moved = {f"{label}{CONSISTENT_SUFFIX}": partial(restore_consistently, restorers[label])
+                 for label in labels}
         return cls({**restorers, **moved})
 
     @classmethod
@@ -110,9 +111,9 @@ class Restorations:
         images, truths = lens_images(batch)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)
-            return {label: truths if restorer is None else np.stack([restorer(image) for image in images])
+            return {label: truths if restorer is None
+                    else np.stack([restorer(image) for image in images])
                     for label, restorer in self.restorers.items()}
-
 
 
 RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
@@ -227,9 +228,10 @@ CLASSIFIERS = {"HR": ("hr",), "HR with noise": ("hr", None, 0.03), "LR": ("lr",)
                "LR, unmatched": ("lr", None, 0.0, OTHER_PRESETS["unmatched"]),
                "HR, physical": ("hr", None, 0.0, OTHER_PRESETS["physical"])}
 TRAINED_ON = {"LR": ("bilinear", "bilinear, unmatched"),
-       "SR": (*(f"RCAN of {name}" for name in RESTORERS), f"RCAN of cdm{CONSISTENT_SUFFIX}", "unrolled", "HR"),
-       "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
-       "HR, physical": ("HR", "HR, physical")}
+              "SR": (*(f"RCAN of {name}" for name in RESTORERS), f"RCAN of cdm{CONSISTENT_SUFFIX}",
+                     "unrolled", "HR"),
+              "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
+              "HR, physical": ("HR", "HR, physical")}
 """What else than all ways a classifier is shown, what it was trained on first."""
 
 
@@ -287,7 +289,8 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     >>> from lenssr.classify import dark_matter
     >>> result = dark_matter("dark-matter", n=300, effort=0.1)  # doctest: +SKIP
     """
-    check_positive_int("n", n), check_positive_int("n_twins", n_twins), check_nonnegative_int("seed", seed)
+    check_positive_int("n", n), check_positive_int("n_twins",
+                                                   n_twins), check_nonnegative_int("seed", seed)
     check_positive_number("effort", effort)
     find_preset(preset)
     if seed in (1, 3):
@@ -312,12 +315,15 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     smooth = {pair: 1 - probabilities[labels == 0, 0] for pair, probabilities in verdicts.items()}
     twins = {}
     for mass, item in twin_series(preset, n_twins, seed + 1).items():
-        completeness, _ = classify_restorations(named, restored_images(item, n_twins, f"twins-{mass:.0e}"))
-        twins[mass] = {pair: 1 - probabilities[:, 0] for pair, probabilities in completeness.items()}
+        completeness, _ = classify_restorations(named,
+                                                restored_images(item, n_twins, f"twins-{mass:.0e}"))
+        twins[mass] = {pair: 1 - probabilities[:, 0]
+                       for pair, probabilities in completeness.items()}
     trained_on = {name: TRAINED_ON.get(name, ("HR",))[0] for name in named}
     subhalos = subhalo_table(smooth, twins, trained_on)
     if preset == MATCHED_PRESET:
-        for known, more in zip((verdicts, distances), classify_restorations(named, _other_substructure(restored_images, n, seed))):
+        for known, more in zip((verdicts, distances), classify_restorations(
+                named, _other_substructure(restored_images, n, seed))):
             known |= more
     result = DarkMatter(scores_table(verdicts, labels, CLASSES, distances, snr),
                         confusion_table(verdicts, labels, CLASSES),
@@ -333,11 +339,13 @@ def _open_restorations(plan, restorers, device):
     """Train or load all restorers; return them with the checksums of their weights."""
     restored_by_label = {name: restorer_from_method(name, device=device) for name in METHODS}
     files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
-    restored_by_label |= {label: restorer_from_weights(file, device=device) for label, file in files.items()}
+    restored_by_label |= {label: restorer_from_weights(file, device=device)
+                          for label, file in files.items()}
     files |= {name: find_weights(shipped_weights(name)[2]) for name in METHODS
               if shipped_weights(name)}
     marks = {label: read_card(file).sha256[:8] for label, file in files.items()}
-    return Restorations.with_consistent(restored_by_label, [name for name in CONSISTENT_METHODS if name in restored_by_label]), marks
+    return Restorations.with_consistent(restored_by_label, [name for name in CONSISTENT_METHODS
+                                                            if name in restored_by_label]), marks
 
 
 def _open_classifiers(plan, classifiers, restorations, device):
@@ -355,7 +363,8 @@ def _other_substructure(restored_images, n, seed):
     for label, preset in OTHER_PRESETS.items():
         series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
         images = restored_images(series, n, label, ("HR", "bilinear"))
-        pictures_by_label |= {f"{restoration}, {label}": pictures for restoration, pictures in images.items()}
+        pictures_by_label |= {f"{restoration}, {label}": pictures
+                              for restoration, pictures in images.items()}
     return pictures_by_label
 
 
@@ -365,8 +374,10 @@ def classify_restorations(judges, images):
     restoration.
     """
     predictions = {(name, restoration): judge(pictures) for name, judge in judges.items()
-             for restoration, pictures in images.items() if restoration in TRAINED_ON.get(name, images)}
-    return tuple({pair: prediction[part] for pair, prediction in predictions.items()} for part in (0, 1))
+                   for restoration, pictures in images.items()
+                   if restoration in TRAINED_ON.get(name, images)}
+    return tuple({pair: prediction[part] for pair, prediction in predictions.items()}
+                 for part in (0, 1))
 
 
 class _RestoredImages:
@@ -386,8 +397,10 @@ class _RestoredImages:
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + RESTORED_BATCH, n))
             file = f"{start:06d}-{len(indices)}.npy"
-            paths = {restoration: self.folder / name / self._place(restoration) / file for restoration in images}
-            missing = {restoration: self.restorations.ways[restoration] for restoration, path in paths.items()
+            paths = {restoration: self.folder / name / self._place(restoration) / file
+                     for restoration in images}
+            missing = {restoration: self.restorations.ways[restoration]
+                       for restoration, path in paths.items()
                        if not path.exists()}
             if missing:
                 self._make(series.batch(indices), missing, paths)

@@ -27,7 +27,8 @@ def roc(score, positive):
     last = np.append(np.diff(score) != 0, True)  # one point for tied scores
     true_positives, false = np.cumsum(positive)[last], np.cumsum(~positive)[last]
     return (np.insert(false / max(false[-1], 1), 0, 0.0),
-            np.insert(true_positives / max(true_positives[-1], 1), 0, 0.0), np.insert(score[last], 0, np.inf))
+            np.insert(true_positives / max(true_positives[-1], 1), 0, 0.0),
+            np.insert(score[last], 0, np.inf))
 
 
 def auc(score, positive):
@@ -88,7 +89,8 @@ def scores_table(verdicts, labels, classes, distances, snr, seed=0):
         for k, name in enumerate(classes):
             row[f"auc_{name}"] = auc(probabilities[:, k], one_vs_rest(labels, k))
             row[f"auc_{name}_low"], row[f"auc_{name}_high"] = bootstrap(
-                lambda true, score, k=k: auc(score, true == k), labels, probabilities[:, k], seed=seed)
+                lambda true, score, k=k: auc(score, true == k), labels, probabilities[:, k],
+                seed=seed)
         row["calibration_error"] = calibration_error(probabilities, labels)
         row["out_of_domain"] = float(np.mean(distances[classifier, restoration] > 1))
         rows.append(row)
@@ -128,15 +130,18 @@ def roc_table(verdicts, labels, classes):
     for (classifier, restoration), probabilities in verdicts.items():
         for k, name in enumerate(classes):
             false, true_positive_rate, _ = roc(probabilities[:, k], one_vs_rest(labels, k))
-            columns[f"{classifier} | {restoration} | {name}"] = np.interp(ROC_GRID, false, true_positive_rate)
+            columns[f"{classifier} | {restoration} | {name}"] = np.interp(ROC_GRID, false,
+                                                                          true_positive_rate)
     table = Table(columns)
     for name in table.colnames:
         table[name].info.format = ".4f"
     return table
 
 
-TABLE_SUFFIXES = {"scores": "scores", "confusion": "confusion", "curves": "roc", "subhalos": "subhalos"}
-PRINTED_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error", "out_of_domain")
+TABLE_SUFFIXES = {"scores": "scores", "confusion": "confusion", "curves": "roc",
+                  "subhalos": "subhalos"}
+PRINTED_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error",
+                   "out_of_domain")
 LINE_STYLES = {"HR": "-", "bilinear": ":", "RCAN of all": "--", "RCAN of cdm": "-."}
 """Ways of which curves are drawn, and how; a classifier has its colour."""
 
@@ -213,7 +218,8 @@ class DarkMatter:
         for name in self.curves.colnames[1:]:
             classifier, restoration, kind = name.split(" | ")
             if kind == "no_sub" and restoration in LINE_STYLES:
-                right.plot(self.curves["false_positive"], self.curves[name], ls=LINE_STYLES[restoration],
+                right.plot(self.curves["false_positive"], self.curves[name],
+                           ls=LINE_STYLES[restoration],
                            color=colours.setdefault(classifier, f"C{len(colours)}"),
                            label=f"{classifier} on {restoration}")
         right.set_xlabel("false positives")
@@ -239,8 +245,9 @@ class DarkMatter:
         """
         paths = [Path(folder) / name for name in file_names(self.scores.meta["preset"])]
         check_overwrite(paths, overwrite)
-        write_tables_and_figure({path: getattr(self, part) for part, path in zip(TABLE_SUFFIXES, paths)},
-                     self.figure(), paths[-1])
+        write_tables_and_figure({path: getattr(self, part)
+                                 for part, path in zip(TABLE_SUFFIXES, paths)},
+                                self.figure(), paths[-1])
 
 
 SUBHALO_MASSES = (1e7, 1e8, 1e9, 1e10)  # solar masses
@@ -251,15 +258,18 @@ def twin_series(preset, n, seed):
     """Return series of the same smooth lenses, with a subhalo of each mass on the brightest arc."""
     preset_found = find_preset(preset)
     smooth = [draw_model(preset_found.population, seed, i) for i in range(n)]
-    return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth], preset_found.instrument,
+    return {mass: SceneSeries([add_subhalo(scene, mass) for scene in smooth],
+                              preset_found.instrument,
                               preset_found.size, seed=seed) for mass in SUBHALO_MASSES}
 
 
 def subhalo_table(smooth, twins, trained_on, seed=0):
     """Tabulate completeness and false-positive rate of subhalo detections."""
     rows = []
-    thresholds = {name: detection_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}
-    crossed = {name: exceeds_threshold(smooth[name, restoration]) for name, restoration in trained_on.items()}
+    thresholds = {name: detection_threshold(smooth[name, restoration])
+                  for name, restoration in trained_on.items()}
+    crossed = {name: exceeds_threshold(smooth[name, restoration])
+               for name, restoration in trained_on.items()}
     detected = smooth["HR", "HR"] > crossed["HR"]
     same = np.zeros(len(detected), int)
     for (classifier, restoration), probabilities in smooth.items():
@@ -267,8 +277,9 @@ def subhalo_table(smooth, twins, trained_on, seed=0):
         row = {"classifier": classifier, "images": restoration, "n": len(false), "threshold": cut,
                "false_positive": float(false.mean()), "ratio": _ratio(same, false, detected)}
         row["ratio_low"], row["ratio_high"] = bootstrap(_ratio, same, false, detected, seed=seed)
-        row |= {f"found_1e{np.log10(mass):.0f}": float(np.mean(probabilities_by_pair[classifier, restoration] > cut))
-                for mass, probabilities_by_pair in twins.items()}
+        row |= {f"found_1e{np.log10(mass):.0f}": float(
+            np.mean(probabilities_by_pair[classifier, restoration] > cut))
+            for mass, probabilities_by_pair in twins.items()}
         rows.append(row)
     table = Table(rows)
     for name in table.colnames[3:]:

@@ -234,7 +234,8 @@ def open_inputs(recipe, device, progress=False):
     """Open training and validation pairs with their inputs and labels."""
     viewer = ClassifierInputs(recipe.inputs, device)
     source = recipe.pairs(viewer.config)
-    pairs, validation_pairs = (open_pairs(source, validation, progress) for validation in (False, True))
+    pairs, validation_pairs = (open_pairs(source, validation, progress)
+                               for validation in (False, True))
     return pairs, validation_pairs, viewer, Labels(recipe.classes, recipe.data.catalog)
 
 
@@ -368,7 +369,8 @@ def _finish(trainer, validation_pairs, path):
     """Write the weights and their card."""
     recipe, (network, row) = trainer.recipe, trainer.select_best()
     kept = network.half().float()
-    logits, labels, features = validation_logits(kept, validation_pairs, trainer.viewer, trainer.labels)
+    logits, labels, features = validation_logits(kept, validation_pairs, trainer.viewer,
+                                                 trainer.labels)
     temperature = find_temperature(logits, labels)
     metrics = {name: value for name, value in row.items() if name != "step"}
     metrics |= calibrated_metrics(logits, labels, temperature)

@@ -272,7 +272,7 @@ def _cost(weights, shape, scale):
 def _benchmark_method(label, method, scale, device, *cost):
     run = RunOptions(scale=scale, device=device)
     return BenchmarkMethod(label, lambda pair: method.restore(pair.plane, run).mean,
-                   1 + getattr(method, "n_probes", 0), *cost)
+                           1 + getattr(method, "n_probes", 0), *cost)
 
 
 N_FIGURE_PAIRS = 3  # pairs whose images are kept for the figure
@@ -357,7 +357,7 @@ class Measurement:
         if not model.filter.n_pairs:
             raise ValueError("no pair is left from which it could learn")
         return BenchmarkMethod(name, model, parameters=float(model.filter.weights.size + 1),
-                       macs=float(model.filter.weights.size * np.prod(shape)))
+                               macs=float(model.filter.weights.size * np.prod(shape)))
 
     def _seen_before(self, label, data):
         seed, preset = self.experiment.seed, self.experiment.preset

@@ -34,10 +34,11 @@ COST_COLUMNS = {
     "ms": "median time of one estimate",
 }
 
-COLUMN_FORMATS = {"mse": ".3e", "psnr": ".2f", "psnr_of_mean": ".2f", "ssim": ".4f", "psnr_arc": ".2f",
-           "removed": ".3f", "psnr_matched": ".2f", "ssim_matched": ".4f",
-           "psnr_arc_matched": ".2f", "removed_matched": ".3f", "ms": ".1f", "macs": ".3g",
-           "macs_per_pixel": ".3g", "parameters": ".0f"}
+COLUMN_FORMATS = {"mse": ".3e", "psnr": ".2f", "psnr_of_mean": ".2f", "ssim": ".4f",
+                  "psnr_arc": ".2f",
+                  "removed": ".3f", "psnr_matched": ".2f", "ssim_matched": ".4f",
+                  "psnr_arc_matched": ".2f", "removed_matched": ".3f", "ms": ".1f", "macs": ".3g",
+                  "macs_per_pixel": ".3g", "parameters": ".0f"}
 
 
 def decibels(mse):
@@ -143,7 +144,8 @@ def draw_benchmark(result):
     labels = [name for name in result.summary["method"] if name not in ("constant", "truth")]
     columns, rows = len(labels) + 2, 2 * len(result.shown)
     chart = 0.9 + 0.28 * (len(labels) + 1)
-    figure = Figure(figsize=(PANEL_SIDE * columns, PANEL_SIDE * rows + 0.9 + chart), layout="constrained")
+    figure = Figure(figsize=(PANEL_SIDE * columns, PANEL_SIDE * rows + 0.9 + chart),
+                    layout="constrained")
     above, below = figure.subfigures(2, height_ratios=(PANEL_SIDE * rows + 0.9, chart))
     axes = above.subplots(rows, columns, squeeze=False)
     for axis in axes.ravel():
@@ -183,7 +185,8 @@ def _pair(axes, pair, images, labels, titles):
         top.imshow(stretch(panels[name]), origin="lower", cmap="magma", vmin=low, vmax=high,
                    extent=extent, interpolation="nearest")
         if name in images:
-            drawn = bottom.imshow((panels[name] - pair.best) / noise, origin="lower", vmin=-MAX_RESIDUAL,
+            drawn = bottom.imshow((panels[name] - pair.best) / noise, origin="lower",
+                                  vmin=-MAX_RESIDUAL,
                                   vmax=MAX_RESIDUAL, cmap="RdBu_r", extent=extent,
                                   interpolation="nearest")
     return drawn
@@ -208,7 +211,8 @@ def _chart(axis, result, labels):
             axis.plot(psnr.mean(), position, marker, color=colour, label=None if position else text,
                       fillstyle="none" if marker == "s" else "full")
             if marker == "o":
-                axis.plot(np.percentile(psnr, SPREAD_PERCENTILES), (position, position), color=colour, lw=1)
+                axis.plot(np.percentile(psnr, SPREAD_PERCENTILES), (position, position),
+                          color=colour, lw=1)
     floor = result.summary.meta["floor"]
     if floor["mse"]:
         axis.axvline(decibels(floor["mse"]), color="C7", ls="--", lw=1,
@@ -275,8 +279,6 @@ class Benchmark:
         figure : `~matplotlib.figure.Figure`
             The figure.
         """
-
-
         return draw_benchmark(self)
 
     def write(self, folder, *, overwrite=False):
@@ -296,7 +298,8 @@ class Benchmark:
             If a file exists and ``overwrite`` is false.
         """
         check_files(folder, self.name, overwrite)
-        summary, images, figure = (Path(folder) / file_name.format(self.name) for file_name in FILE_NAMES)
+        summary, images, figure = (Path(folder) / file_name.format(self.name)
+                                   for file_name in FILE_NAMES)
         write_tables_and_figure({summary: self.summary, images: self.images}, self.figure(), figure)
 
 

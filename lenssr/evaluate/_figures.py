@@ -74,7 +74,8 @@ def comparison_figure(pair, results, title=None, *, columns=None, figure=None):
             bottom.set_axis_off()
             continue
         residual = (values - truth) / sigma
-        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MAX_RESIDUAL, vmax=MAX_RESIDUAL,
+        drawn = bottom.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-MAX_RESIDUAL,
+                              vmax=MAX_RESIDUAL,
                               extent=extent, interpolation="nearest")
         figures = image_metrics(values, truth, data_range=truth.max())
         bottom.set_title(f"PSNR {figures['psnr']:.2f} dB")
@@ -172,10 +173,12 @@ def plot_catalog(catalog, n=12, columns=6, figure=None):
             pair.lr.uncertainty.array)
         low, top = (np.arcsinh(v / (STRETCH_NOISE * noise)) for v in (-2 * noise, max(peak, noise)))
         low_values = np.asarray(pair.lr.data, dtype=float)
-        low_values = low_values - np.nanmedian(np.concatenate([*low_values[[0, -1]], *low_values[:, [0, -1]].T]))
+        low_values = low_values - np.nanmedian(np.concatenate([*low_values[[0, -1]],
+                                                               *low_values[:, [0, -1]].T]))
         for axis_index, values in ((2 * row, low_values), (2 * row + 1, high)):
             axes[axis_index, column].imshow(
-                np.arcsinh(values / (STRETCH_NOISE * noise)), origin="lower", cmap="magma", vmin=low,
+                np.arcsinh(values / (STRETCH_NOISE * noise)), origin="lower", cmap="magma",
+                vmin=low,
                 vmax=top, interpolation="nearest")
         lines = [str(k), *(str(pair.truth[name]) for name in ("scene_type", "substructure")
                            if name in pair.truth)]

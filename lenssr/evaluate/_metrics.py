@@ -282,7 +282,8 @@ def _inputs(network, image, scale):
     if "noise" in names:  # one evaluation of the denoiser, with the encoder
         fine = image.new_zeros(1, 1, *(network.scale * n for n in image.shape[-2:]))
         noise = network.latent.encode(fine)
-        return fine, image, image, image, image.new_zeros(1, N_METADATA_CHANNELS), fine, noise, image.new_ones(1)
+        return fine, image, image, image, image.new_zeros(
+            1, N_METADATA_CHANNELS), fine, noise, image.new_ones(1)
     if "kernel" not in names:
         return image, image.new_zeros(1, N_PSF_FEATURES)
     scale = network.scales[0] if scale is None else scale

@@ -106,8 +106,9 @@ def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr
     if truth is not None or noise == 0:
         # A noisy target would count as light.
         bright = min(bright, ARC_SIGMA * plane.noise)
-    return EvaluationPair(plane, span, target / span, None if truth is None else truth / span, noise,
-                    mask, best - middle > bright, noise_from, [str(w.message) for w in caught])
+    return EvaluationPair(plane, span, target / span, None if truth is None else truth / span,
+                          noise,
+                          mask, best - middle > bright, noise_from, [str(w.message) for w in caught])
 
 
 def _area(pair):
@@ -141,7 +142,6 @@ EXPERIMENTS = {"clean": "deeplense-clean", "noisy": "deeplense-noisy", "observed
 """The published experiments, and the presets of `lenssr.simulate` that stand for them."""
 
 
-
 @dataclass
 class Experiment:
     """Pairs of a benchmark."""
@@ -166,12 +166,14 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
     if chosen and preset in PRESETS:
         raise ValueError("`training` must be a number for pairs of a preset, got pairs")
     if preset in PRESETS:
-        return _preset_experiment(name or pairs, preset, n, seed, 2 if scale is None else scale, training)
+        return _preset_experiment(name or pairs, preset, n, seed, 2 if scale is None else scale,
+                                  training)
     if isinstance(pairs, str | Path):
         if not Path(pairs).is_dir():
             raise ValueError(f"`pairs` must be one of {', '.join((*EXPERIMENTS, *PRESETS))}, a "
                              f"folder of pairs, or pairs, got {str(pairs)!r}")
-        experiment = _explicit_experiment(name or Path(pairs).resolve().name, open_catalog(pairs), n, seed, training)
+        experiment = _explicit_experiment(name or Path(pairs).resolve().name, open_catalog(pairs),
+                                          n, seed, training)
     else:
         if not hasattr(pairs, "__len__"):
             pairs = list(islice(pairs, n + (0 if chosen else training)))

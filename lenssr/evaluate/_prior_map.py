@@ -67,7 +67,7 @@ def prior_map(subject, data, *, hdu=None, psf=None, uncertainty=None, mask=None,
     (128, 128)
     """
     matched = match_result(subject, data, {"hdu": hdu, "psf": psf, "uncertainty": uncertainty,
-                                    "mask": mask, "wcs": wcs, "unit": unit})
+                                           "mask": mask, "wcs": wcs, "unit": unit})
     subjects = [gather_page(matched, plane=plane) for plane in range(matched.planes)]
     fractions = [split_result(page_data).prior_fraction for page_data in subjects]
     return fractions[0] if matched.result.data.ndim == 2 else np.stack(fractions)
@@ -111,12 +111,13 @@ def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None
     from matplotlib.figure import Figure
 
     matched = match_result(subject, data, {"hdu": hdu, "psf": psf, "uncertainty": uncertainty,
-                                    "mask": mask, "wcs": wcs, "unit": unit})
+                                           "mask": mask, "wcs": wcs, "unit": unit})
     page_data = gather_page(matched, plane=plane)
     parts, image = split_result(page_data), page_data.image
     level = sky_level(image.data, image.mask, image.noise)
     low = expand_mask(np.where(image.mask, np.nan, image.data - level), page_data.scale)
-    panels = {"observed": low, f"result, {page_data.result.name}": parts.data_part + parts.prior_part,
+    panels = {"observed": low,
+              f"result, {page_data.result.name}": parts.data_part + parts.prior_part,
               "measured": parts.data_part, "imagined": parts.prior_part}
 
     def stretch(values):

@@ -22,8 +22,9 @@ from lenssr.image._units import parse_unit, power_of
 from lenssr.image._wcs_fits import wcs_from_hdus
 
 # Cards that describe the layout of a file.
-LAYOUT_PATTERN = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
-                    r"BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END")
+LAYOUT_PATTERN = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|"
+    r"BLANK|CHECKSUM|DATASUM|EXTNAME|EXTVER|EXTLEVEL|INHERIT|NEXTEND|END")
 COMMENTARY_KEYWORDS = ("", "COMMENT", "HISTORY")
 
 
@@ -153,7 +154,8 @@ INVERSE_VARIANCE_NAMES = ("IVAR", "INVVAR")
 WEIGHT_NAMES = ("WHT", "WGT", "WEIGHT")
 MASK_NAMES = ("DQ", "MASK", "FLG", "FLAG", "FLAGS", "BPM", "BADPIX", "MSK")
 PSF_NAMES = ("PSFIMAGE", "PSF", "EPSF")
-COMPANION_NAMES = (*SIGMA_NAMES, *VARIANCE_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES, *MASK_NAMES, *PSF_NAMES, "UNCERT", "CTX", "CON")
+COMPANION_NAMES = (*SIGMA_NAMES, *VARIANCE_NAMES, *INVERSE_VARIANCE_NAMES, *WEIGHT_NAMES,
+                   *MASK_NAMES, *PSF_NAMES, "UNCERT", "CTX", "CON")
 
 UNCERTAINTY_CLASSES = {kind.__name__: kind for kind in UNCERTAINTY_POWERS}
 
@@ -238,7 +240,7 @@ def _choose_image(hdus, hdu):
                     and _name(image)[1] not in COMPANION_NAMES):
                 return image
     contents = ", ".join(f"{h.name or 'HDU'} {getattr(h, 'shape', '') if h.is_image else 'table'}"
-                      for h in hdus)
+                         for h in hdus)
     raise ValueError("`data` must hold a 2-D image or a cube that isn't empty, the file has "
                      f"{contents or 'no HDU'}")
 
@@ -263,18 +265,21 @@ def _mask_bits(header, about):
 
 def _add_uncertainty(raw, companion):
     uncertainty_hdu = companion(("UNCERT",))
-    kind = None if uncertainty_hdu is None else UNCERTAINTY_CLASSES.get(uncertainty_hdu.header.get("UTYPE"),
-                                                        StdDevUncertainty)
+    kind = None if uncertainty_hdu is None else UNCERTAINTY_CLASSES.get(
+        uncertainty_hdu.header.get("UTYPE"),
+        StdDevUncertainty)
     for names, named in ((SIGMA_NAMES, StdDevUncertainty), (VARIANCE_NAMES, VarianceUncertainty),
                          (INVERSE_VARIANCE_NAMES, InverseVariance)):
         if uncertainty_hdu is None and (uncertainty_hdu := companion(names)) is not None:
             kind = named
     if uncertainty_hdu is not None:
-        raw.uncertainty = kind(pixels(uncertainty_hdu), unit=_uncertainty_unit(uncertainty_hdu, raw.unit, kind))
+        raw.uncertainty = kind(pixels(uncertainty_hdu),
+                               unit=_uncertainty_unit(uncertainty_hdu, raw.unit, kind))
     elif (uncertainty_hdu := companion(WEIGHT_NAMES)) is not None:
         raw.weight = pixels(uncertainty_hdu).astype(float)
-        warnings.warn(f"the weights in {uncertainty_hdu.name} give the noise its shape only, its level is "
-                      "estimated from the sky", LensSRWarning, stacklevel=2)
+        warnings.warn(
+            f"the weights in {uncertainty_hdu.name} give the noise its shape only, its level is "
+            "estimated from the sky", LensSRWarning, stacklevel=2)
 
 
 def _uncertainty_unit(hdu, unit, kind):
@@ -285,6 +290,7 @@ def _uncertainty_unit(hdu, unit, kind):
     unit_text = parse_unit(unit_text, "BUNIT", silent=True)
     if unit_text is None or unit_text.is_equivalent(expected_unit):
         return unit_text
-    warnings.warn(f"the unit {str(unit_text)!r} of {hdu.name} doesn't go with the image's: its values "
-                  f"are taken in {expected_unit}", LensSRWarning, stacklevel=2)
+    warnings.warn(
+        f"the unit {str(unit_text)!r} of {hdu.name} doesn't go with the image's: its values "
+        f"are taken in {expected_unit}", LensSRWarning, stacklevel=2)
     return None

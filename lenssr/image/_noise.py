@@ -76,5 +76,3 @@ def safe_downcast(values, dtype):
     # Values that are negligible beside the largest may underflow to zero.
     lost = (magnitudes > limits.eps * most) & (magnitudes < limits.tiny)
     return values if most >= limits.max or lost.any() else values.astype(dtype)
-
-

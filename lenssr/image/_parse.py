@@ -71,16 +71,18 @@ class LensImage:
         return self.data.shape
 
 
-REDSHIFT_KEYWORDS = {"z_lens": ("ZLENS", "Z_LENS", "ZL"), "z_source": ("ZSOURCE", "Z_SOURCE", "ZSRC", "ZS")}
+REDSHIFT_KEYWORDS = {"z_lens": ("ZLENS", "Z_LENS", "ZL"),
+                     "z_source": ("ZSOURCE", "Z_SOURCE", "ZSRC", "ZS")}
 BAND_KEYWORDS = ("FILTER", "BAND", "FILTNAM1", "FILTER1", "FILTER2")
 
 # Wavelengths in micrometres.
 BAND_WAVELENGTHS = {"u": 0.36, "g": 0.48, "r": 0.62, "i": 0.77, "z": 0.89, "y": 0.98, "vis": 0.72,
-               "j": 1.25, "h": 1.63, "k": 2.15, "ks": 2.15}
+                    "j": 1.25, "h": 1.63, "k": 2.15, "ks": 2.15}
 
 # Filter numbers of JWST, in hundredths of a micrometre.
-JWST_FILTERS = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 444, 460, 466, 470,
-        480)
+JWST_FILTERS = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 444, 460, 466,
+                470,
+                480)
 
 
 def band_wavelength(band):
@@ -274,7 +276,8 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
     side = pixel_scale(wcs, shape)
     psfs = parse_psfs(raw.psf if psf is None else psf, len(planes), shape, side)
     metadata = read_metadata(raw.header, side)
-    planes = [replace(plane, psf=plane_psf, metadata=metadata) for plane, plane_psf in zip(planes, psfs)]
+    planes = [replace(plane, psf=plane_psf, metadata=metadata)
+              for plane, plane_psf in zip(planes, psfs)]
     header = fits.Header() if raw.header is None else without_layout(raw.header)
     return Parsed(planes, values.shape, dtype, wcs, unit, header, kind, sigma is not None)
 
@@ -369,7 +372,7 @@ def pixel_scale(wcs, shape):
     y, x = ((n - 1) / 2 for n in shape)
     bands = [0] * (wcs.low_level_wcs.pixel_n_dim - 2)
     centre, right, up = (get_skycoord(wcs.pixel_to_world(*pixel, *bands))
-                       for pixel in ((x, y), (x + 1, y), (x, y + 1)))
+                         for pixel in ((x, y), (x + 1, y), (x, y + 1)))
     if centre is None:
         return None
     return np.sqrt(centre.separation(right) * centre.separation(up)).to(u.deg)

@@ -64,7 +64,8 @@ def _masks(aperture, wcs):
 
 def _map_nested(masks, function):
     """Apply a function to nested lists."""
-    return [_map_nested(item, function) for item in masks] if isinstance(masks, list) else function(masks)
+    return [_map_nested(item, function)
+            for item in masks] if isinstance(masks, list) else function(masks)
 
 
 class _PlaneErrors:
@@ -212,7 +213,8 @@ class SuperResolvedImage(CCDData):
 
     def _lens_scaled(self, factor):
         """Multiply the lens solutions by a factor."""
-        scaled = [None if solution is None else solution.scaled(factor) for solution in self.solutions]
+        scaled = [None if solution is None else solution.scaled(factor)
+                  for solution in self.solutions]
         return scaled if isinstance(self.lens, list) else scaled[0]
 
     def _psf_with(self, operand):
@@ -420,11 +422,12 @@ RESULT_CARDS = {
 }
 # Cards about the input pixels, and cards of an earlier result.
 STALE_PATTERN = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
-                   r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
-                   r"LENS|LODDS|THETAE|THETER|WNAME|CALON|WARN\d+)")
+                           r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
+                           r"LENS|LODDS|THETAE|THETER|WNAME|CALON|WARN\d+)")
 # Cards of the coordinate frame, which a FITS WCS writes itself.
-FRAME_PATTERN = re.compile(r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
-                   r"VELOSYS|VELANGL|ZSOURCE")
+FRAME_PATTERN = re.compile(
+    r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"
+    r"VELOSYS|VELANGL|ZSOURCE")
 
 
 def assemble(parsed, restorations, *, wcs, scale, kind, metadata, history):
@@ -502,7 +505,8 @@ def _result_header(old, wcs, scale):
     """Return the cards of the input that remain valid for the result."""
     header = strip_wcs(old, scale)
     if not isinstance(wcs, WCS):
-        header.extend(copy.copy(card) for card in old.cards if FRAME_PATTERN.fullmatch(card.keyword))
+        header.extend(copy.copy(card)
+                      for card in old.cards if FRAME_PATTERN.fullmatch(card.keyword))
     header.extend(rescale_alternates(old, scale))
     for key in {key for key in header if STALE_PATTERN.fullmatch(key)}:
         header.remove(key, remove_all=True)

@@ -17,7 +17,7 @@ from lenssr.uncertainty import ErrorCorrelation
 
 # Extensions of the attributes that CCDData does not have.
 EXTENSION_NAMES = {"measurement_std": "MEASSTD", "prior_std": "PRIORSTD", "samples": "SAMPLES",
-              "consistency": "CONSIST"}
+                   "consistency": "CONSIST"}
 CORRELATION_EXTENSION = "CORREL"
 FACTOR_EXTENSION = "SUMFACT"
 WCS_CARD_LIST = "SRWCSOWN"  # card that lists cards of the WCS, such as dates
@@ -60,10 +60,12 @@ def _correlation_hdus(correlation):
 
 
 def _read_correlation(hdus):
-    kernels, header = pixels(hdus[CORRELATION_EXTENSION], "path"), hdus[CORRELATION_EXTENSION].header
+    kernels, header = pixels(hdus[CORRELATION_EXTENSION],
+                             "path"), hdus[CORRELATION_EXTENSION].header
     levels = [header[f"LEVEL{k}"] for k in range(1, 1 + int(np.prod(kernels.shape[:-3])))]
     return ErrorCorrelation(kernels, np.reshape(levels, kernels.shape[:-3]),
-                            pixels(hdus[FACTOR_EXTENSION], "path") if FACTOR_EXTENSION in hdus else None)
+                            pixels(hdus[FACTOR_EXTENSION], "path") if FACTOR_EXTENSION in hdus
+                            else None)
 
 
 def _add_wcs(header, wcs):

@@ -46,13 +46,14 @@ def parse_unit(unit, name="unit", silent=False):
 def _is_logarithmic(unit):
     if isinstance(unit, u.UnrecognizedUnit):
         return re.search(r"(?<!i)mag(?!g|n(?!itude))|\bdex\b", str(unit), re.IGNORECASE) is not None
-    return isinstance(unit, u.FunctionUnitBase) or any(base in LOGARITHMIC_UNITS for base in unit.bases)
+    return isinstance(unit, u.FunctionUnitBase) or any(base in LOGARITHMIC_UNITS
+                                                       for base in unit.bases)
 
 
 def _from_string(text):
     spelled = re.sub(r"\be-(?=\W|$)", "electron", text)  # before the sign is read as an exponent
     spelled = re.sub(r"(?<![\d.])[A-Za-z]+",
-                   lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), spelled)
+                     lambda word: UNIT_SPELLINGS.get(word[0].lower(), word[0]), spelled)
     with warnings.catch_warnings(), u.add_enabled_units([u.photometric]):
         warnings.simplefilter("ignore", u.UnitsWarning)
         for candidate in (CASE_SENSITIVE_SPELLINGS.get(text, spelled), text):
@@ -122,7 +123,8 @@ def flux_convention(unit, flux="auto"):
     'surface-brightness'
     """
     if flux not in FLUX_CONVENTIONS:
-        raise ValueError(f"`flux` must be one of {', '.join(map(repr, FLUX_CONVENTIONS))}, got {flux!r}")
+        raise ValueError(
+            f"`flux` must be one of {', '.join(map(repr, FLUX_CONVENTIONS))}, got {flux!r}")
     if flux != "auto":
         return flux
     if isinstance(unit, u.UnrecognizedUnit):

@@ -85,7 +85,8 @@ def check_same_sky(old, new, scale, reason):
             neighbours[axis] += 1e-2
             pixel = np.fmax(pixel, apart(world(old, neighbours), old_position) * 1e2)
         limit = WCS_TOLERANCE * pixel + 32 * np.finfo(float).eps * np.abs(old_position)
-        same = (apart(old_position, new_position) <= limit) | (np.isnan(old_position) & np.isnan(new_position))
+        same = (apart(old_position, new_position) <= limit) | (np.isnan(old_position)
+                                                               & np.isnan(new_position))
     if not same.all():
         raise ValueError(f"`wcs` {reason}: positions on the sky would move")
 

@@ -99,7 +99,8 @@ def strip_wcs(header, scale=1, *, keep_alternates=False):
         or (keep_alternates and _ALTERNATE_CARDS.fullmatch(card.keyword))
     ]
     if scale > 1:
-        kept = [_rescale_card(card, scale) for card in kept if not STALE_CARDS.fullmatch(card.keyword)]
+        kept = [_rescale_card(card, scale)
+                for card in kept if not STALE_CARDS.fullmatch(card.keyword)]
     return fits.Header([card for card in kept if card is not None])
 
 
@@ -233,7 +234,8 @@ def _make_wcs(header, hdulist, naxis):
             break
     else:
         err = reasons[0]
-        raise ValueError(_wcs_error(str(err.args[0] if isinstance(err, KeyError) else err))) from err
+        raise ValueError(_wcs_error(str(err.args[0] if isinstance(err, KeyError)
+                                        else err))) from err
     if wcs.naxis < naxis:
         raise ValueError(_wcs_error(f"it has {wcs.naxis} axis, the image {naxis}"))
     for item in caught:

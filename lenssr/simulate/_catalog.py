@@ -364,7 +364,8 @@ class Catalog:
         if "instrument" in manifest["own"]:
             options["instrument"] = self.instrument
         classes = tuple(c if isinstance(c, str) else _prior(c) for c in manifest["substructure"])
-        fields = {k: manifest[k] for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
+        fields = {k: manifest[k]
+                  for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
         return CatalogSpec(len(self), dict(substructure=classes, **options, **fields))
 
     def export(self, path, layout="fits", *, scaled=True):

@@ -197,8 +197,9 @@ def read_manifest(path):
         raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}: "
                          f"manifest.json is missing or damaged ({type(err).__name__})") from err
     if version != FORMAT_VERSION:
-        raise ValueError(f"`path` must be a catalogue of format {FORMAT_VERSION}, got {str(path)!r} of "
-                         f"format {version!r}, which another version of lenssr made")
+        raise ValueError(
+            f"`path` must be a catalogue of format {FORMAT_VERSION}, got {str(path)!r} of "
+            f"format {version!r}, which another version of lenssr made")
     return manifest
 
 
@@ -213,7 +214,8 @@ def _compare_manifests(path, old_manifest, new_manifest):
         raise ValueError(f"`path` must be a new folder or hold this catalogue, got {str(path)!r}, "
                          f"whose {key} is {old!r}, not {value!r}")
     changed = [f"{name} {old}, now {new_manifest['versions'][name]}"
-             for name, old in old_manifest["versions"].items() if new_manifest["versions"].get(name) != old]
+               for name, old in old_manifest["versions"].items()
+               if new_manifest["versions"].get(name) != old]
     if changed:
         warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(changed)}: "
                       "pairs of the two may differ in their last digits, or more",

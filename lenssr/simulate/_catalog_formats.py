@@ -91,7 +91,7 @@ class FolderCatalog:
     def __init__(self, path, pixel_scale=None):
         self.path = Path(path)
         self.pixel_scale = None if pixel_scale is None else check_positive_number("pixel_scale",
-                                                                            pixel_scale)
+                                                                                  pixel_scale)
         low, high = (sorted((self.path / name).glob("*.npy"), key=_file_number)
                      for name in ("LR", "HR"))
         _check_pairs(self.path, low, high)

@@ -116,8 +116,9 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     _check_sharper(low, high)
     grid = rescale_wcs(low.wcs, scale)
     shape = tuple(scale * n for n in plane.shape)
-    projection = ProjectedImage(high.planes[0], high.wcs, grid, shape, margin=MAX_WCS_OFFSET * scale,
-                            noise_given=high.noise_given)
+    projection = ProjectedImage(high.planes[0], high.wcs, grid, shape,
+                                margin=MAX_WCS_OFFSET * scale,
+                                noise_given=high.noise_given)
     # Convert to flux per pixel of `lr`, or surface brightness, with one gain for both images.
     area = projection.area * scale**2 if per_pixel else 1.0
     fit = register(projection, plane, scale, area, align)

@@ -60,7 +60,8 @@ def lens_truth(model):
         nothing = Substructure("no_sub", None)
         return {"substructure": nothing.name, "halos": nothing.halos, "vortex": None,
                 "z_lens": np.nan, "z_source": np.nan, "theta_e": np.nan * u.arcsec}
-    return {"substructure": substructure.name, "halos": substructure.halos, "vortex": substructure.vortex,
+    return {"substructure": substructure.name, "halos": substructure.halos,
+            "vortex": substructure.vortex,
             "z_lens": substructure.plane.z_lens, "z_source": substructure.plane.z_source,
             "theta_e": substructure.plane.theta_e * u.arcsec}
 
@@ -200,7 +201,8 @@ def make_pair(series, index):
 def truth_rows(series, batch):
     """Return the truth rows of a `PairBatch`."""
     observed = batch.observation
-    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale, "sky": observed.sky_electrons,
+    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale,
+               "sky": observed.sky_electrons,
                "kernel_width": observed.kernel_width,
                "pedestal": observed.pedestal * batch.electrons_per_flux,
                "snr": observed.snr, "flux": batch.truth.sum(dim=(1, 2)),

@@ -116,7 +116,7 @@ def _pixel_positions(wcs, shape, grid, grid_shape):
 def _describe_offset(wcs, shape, grid, grid_shape):
     """Describe the distance between the image centres."""
     first, two = (frame.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
-                for frame, size in ((wcs, shape), (grid, grid_shape)))
+                  for frame, size in ((wcs, shape), (grid, grid_shape)))
     if not hasattr(first, "separation"):
         return ""
     return f" (the centres are {first.separation(two).to_string('arcmin', precision=2)} apart)"
@@ -210,8 +210,9 @@ class _GainFit:
         image, variance, missing = projection.at(shift)
         if missing.all():
             raise ValueError("`hr` must overlap `lr` on the sky, it has no valid pixel there")
-        resampled = _ResampledImage(area * image, area**2 * variance, missing, projection.correlation,
-                     plane.psf, scale)
+        resampled = _ResampledImage(area * image, area**2 * variance, missing,
+                                    projection.correlation,
+                                    plane.psf, scale)
         self.use = (resampled.share >= MIN_COMPARED_LIGHT) & ~plane.mask
         if self.use.sum() < MIN_COMPARED_PIXELS:
             raise ValueError("`hr` must overlap `lr` by more than the PSF of `lr`, only "
@@ -242,7 +243,7 @@ class _GainFit:
         from skimage.registration import phase_cross_correlation
 
         first, two = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
-                    for array in (self.plane.data, self.seen.image))
+                      for array in (self.plane.data, self.seen.image))
         # Do not whiten the spectra: noise would dominate on the finest scales.
         return phase_cross_correlation(first, two, normalization=None)[0][::-1]
 

@@ -126,8 +126,9 @@ def gaussian_spectrum(sides, fwhm, offset):
 SEEING_RADIUS = 4.0  # FWHM at which the seeing profile ends: 0.1 % of its light is outside
 
 
-def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5, depth=None,
-              margin=0, mask=None, unit=None, seed=0):
+def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5,
+                         depth=None,
+                         margin=0, mask=None, unit=None, seed=0):
     r"""
     Simulate the observation of a sharp image by a telescope with larger PSF and pixels.
 
@@ -219,11 +220,12 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
     data, mask = _cut(data, step), _cut(mask, step)
     matcher = PSFMatcher(fill_masked(data, mask), psf, int(np.ceil(SEEING_RADIUS * fwhm)) + step)
     sides = matcher.sides
-    hr, gain_hr = matcher.observe(gaussian_spectrum(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin, "bin")
+    hr, gain_hr = matcher.observe(gaussian_spectrum(sides, TARGET_FWHM * bin, (bin - 1) / 2), bin,
+                                  "bin")
     lr, gain_lr = matcher.observe(
         _moffat_in_pixel(sides, fwhm, beta, step, (step - 1) / 2), step, "seeing")
     own_psf = _psf_on_grid(_moffat_in_pixel(sides, fwhm, beta, step, 0.0), sides, step,
-                       int(np.ceil(SEEING_RADIUS * fwhm / step + 0.5)))
+                           int(np.ceil(SEEING_RADIUS * fwhm / step + 0.5)))
     if flux_convention(unit) == "per-pixel":
         hr, lr = hr * bin**2, lr * step**2
     hr, lr = _trim(hr, margin * scale), _trim(lr, margin)

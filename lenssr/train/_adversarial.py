@@ -26,7 +26,8 @@ def wavelet_details(image: torch.Tensor, octaves: int = N_OCTAVES) -> torch.Tens
 def discriminator_inputs(image: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Return the discriminator inputs: the asinh-scaled image and its wavelet scales."""
     unit = wavelet_details(truth).square().mean(dim=(-2, -1), keepdim=True).sqrt()
-    return torch.cat([asinh_scale(image), torch.asinh(wavelet_details(image) / (unit + MIN_DETAIL_NOISE))], dim=1)
+    return torch.cat([asinh_scale(image),
+                      torch.asinh(wavelet_details(image) / (unit + MIN_DETAIL_NOISE))], dim=1)
 
 
 DISCRIMINATOR_BETAS = (0.5, 0.99)  # of AdamW: longer averages follow the generator too late
@@ -125,10 +126,12 @@ class SRGANTrainer(AdversarialTrainer):
         """Update the discriminator; return the content and adversarial loss of the generator."""
         truth = batch.hr.to(self.device)
         output = self.apply(batch)
-        real, fake = discriminator_inputs(truth, truth), discriminator_inputs(linear_image(output), truth)
+        real, fake = discriminator_inputs(truth, truth), discriminator_inputs(linear_image(output),
+                                                                              truth)
         self.update_discriminator(real, fake)
         real, fake = self.discriminate(real, fake)
-        return balanced_adversarial_loss(self.content(output, batch), real - fake, output, self.options.weight)
+        return balanced_adversarial_loss(self.content(output, batch), real - fake, output,
+                                         self.options.weight)
 
     @staticmethod
     def measure(network, pairs, device):

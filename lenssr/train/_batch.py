@@ -145,7 +145,7 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
         side, cuts = data.size * factor, []
         for image, (y, x), turn in zip(images, corner.tolist(), turns):
             cuts.append(apply_symmetry(image[y * factor: y * factor + side,
-                                      x * factor: x * factor + side], turn))
+                                             x * factor: x * factor + side], turn))
         return (torch.stack(cuts).unsqueeze(1) / unit.reshape(-1, 1, 1, 1)).float()
 
     lr, hr = patches(images[0], 1), patches(images[1], scale)

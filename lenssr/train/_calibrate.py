@@ -161,14 +161,17 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     card = read_card(path)
     draws = find_architecture(card.network["architecture"]).inputs == "residual"
     recipe = _recipe(card, recipe)
-    if recipe.data.catalog is None and config.seed in (recipe.data.seed, recipe.data.validation_seed):
+    if recipe.data.catalog is None and config.seed in (recipe.data.seed,
+                                                       recipe.data.validation_seed):
         raise ValueError("`seed` must be another than those of the training, "
                          f"{recipe.data.seed} and {recipe.data.validation_seed}, got {config.seed}")
     folder = Path(f"{card.name}-calibrated" if folder is None else folder)
-    _check_run_folder(folder, {"weights": card.sha256, "data": asdict(recipe.data), **asdict(config)})
+    _check_run_folder(folder,
+                      {"weights": card.sha256, "data": asdict(recipe.data), **asdict(config)})
     started = time.monotonic()
     with Distributed(device) as distributed:
-        run = (SampleCalibration if draws else _CalibrationRun)(path, card, recipe, config, folder, distributed, progress)
+        run = (SampleCalibration if draws else _CalibrationRun)(path, card, recipe, config, folder,
+                                                                distributed, progress)
         head = None if draws else run.train_head()
         scales = {str(scale): run.calibrate_scale(head, scale) for scale in card.scales}
     data = recipe.data
@@ -187,7 +190,7 @@ def _recipe(card, recipe):
         raise ValueError(f"`recipe` must be given for weights without one in their card, "
                          f"{card.name!r} has none")
     recipe_found = (Recipe.from_dict(card.recipe, f"the recipe of {card.name!r}") if recipe is None
-             else Recipe.read(recipe))
+                    else Recipe.read(recipe))
     return replace(recipe_found, network=card.network)
 
 
@@ -230,26 +233,29 @@ class _CalibrationRun:
         images = open_calibration_images(self.recipe, scale, self.config, held_out, self.progress)
         arrays = restore_images(
             images, self.method, scale, self.folder / f"{part}-x{scale}", held_out,
-            device=str(self.distributed.device), progress=self.progress, label=f"restoring {part} images")
+            device=str(self.distributed.device), progress=self.progress,
+            label=f"restoring {part} images")
         return arrays
 
     def train_head(self):
         """Train the error head; return it in half precision, as stored."""
         config, scales = self.config, self.card.scales
         restored = [self.restore(scale, False) for scale in scales]
-        self.head_config = {"scale": self.card.network["scale"], "conditions": restored[0]["conditions"].shape[1],
-                      "features": config.features, "blocks": config.blocks, "residual": True}
+        self.head_config = {"scale": self.card.network["scale"],
+                            "conditions": restored[0]["conditions"].shape[1],
+                            "features": config.features, "blocks": config.blocks, "residual": True}
         recipe = Recipe(f"{self.card.name}-error",
-                        {"architecture": "error", "weights": self.card.sha256[:16], **self.head_config},
+                        {"architecture": "error", "weights": self.card.sha256[:16],
+                         **self.head_config},
                         self.recipe.data, _training(config))
         n = len(restored[0]["data"])
         parts = [np.arange(n) % VALIDATION_INTERVAL != 0, np.arange(n) % VALIDATION_INTERVAL == 0]
         pairs, validation_pairs = ([ErrorPairs(arrays, part, self.recipe.data.size, config.seed)
-                          for arrays in restored] for part in parts)
+                                    for arrays in restored] for part in parts)
         trainer = ErrorTrainer(recipe, self.folder, self.distributed)
         trainer.resume()
         pairs, validation_pairs = (source[0] if len(source) == 1 else MultiScalePairs(source)
-                         for source in (pairs, validation_pairs))
+                                   for source in (pairs, validation_pairs))
         trainer.set_schedule(pairs)
         run_steps(trainer, pairs, validation_pairs, self.progress)
         return trainer.average.half().float()
@@ -259,14 +265,16 @@ class _CalibrationRun:
         arrays = self.restore(scale, True)
         # Whole images, since a patch full of light has no sky.
         self.features += stored_features(arrays)
-        raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.distributed.device), arrays["std"], arrays["mean"])
+        raw = inflate_isolated_peaks(predict_head_errors(head, arrays, self.distributed.device),
+                                     arrays["std"], arrays["mean"])
         weight = expand_mask(arrays["weight"], scale)
         use = weight > 0
         snr = local_snr(arrays["mean"], 0.0, 1 / np.where(use, weight, 1.0))
         error = arrays["mean"] - arrays["truth"]
         factors, total_std, fractions = cross_validated_factors(error, raw, snr, use, scale)
         correlation = rest_correlation(arrays, total_std, snr, scale)
-        sums, covered = aperture_factors(arrays, total_std, snr, correlation, scale, self.config.seed)
+        sums, covered = aperture_factors(arrays, total_std, snr, correlation, scale,
+                                         self.config.seed)
         return {"factors": factors, "coverage": fractions,
                 "measurement": coverage(error[use], arrays["std"][use], snr[use]),
                 "chi2": chi2_percentiles(arrays["chi2"]),

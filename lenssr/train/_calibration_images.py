@@ -54,7 +54,7 @@ class SceneImages:
         pairs, seed = self.pairs, self.config.seed
         # Indices beyond the last scene are blank skies.
         observed = pairs.observe(np.asarray(indices) % self.scenes, sample_rng(seed, indices),
-                             blank=np.asarray(indices) >= self.scenes)
+                                 blank=np.asarray(indices) >= self.scenes)
         # Without added noise, the noise unit is the noise that was omitted.
         sigma = torch.maximum(observed.sigma, observed.sky_rms.reshape(-1, 1, 1))
         psf = pairs.optics.effective_psf(observed.transfer)
@@ -68,7 +68,8 @@ class SceneImages:
             rng = np.random.default_rng([seed, index, 9])
             known = self.held_out or self.conditioned or rng.random() < self.data.p_psf_known
             known_psf = psf[k].double().numpy() if known else None
-            yield (perturb_observation(cut(observed.lr[k]), cut(sigma[k]), None, known_psf, self.config, rng),
+            yield (perturb_observation(cut(observed.lr[k]), cut(sigma[k]), None, known_psf,
+                                       self.config, rng),
                    cut(observed.hr[k], pairs.scale) + float(observed.pedestal[k]))
 
 
@@ -88,7 +89,8 @@ class CatalogImages:
             plane = parse_image(pair.lr).planes[0]
             truth = np.asarray(pair.truth.get("hr", pair.hr).data, float) * self.pairs.brightness
             rng = np.random.default_rng([self.config.seed, index, 9])
-            image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.config, rng)
+            image = perturb_observation(plane.data, plane.sigma, plane.mask, plane.psf, self.config,
+                                        rng)
             # Add the sky level of the data, which the truth lacks.
             yield image, truth + sky_level(image.data, image.mask, image.noise)
 
@@ -109,7 +111,7 @@ IMAGES_PER_CHUNK = 25  # images that are restored and stored together
 
 
 def restore_images(images, method, scale, folder, probes, *, device=None, progress=False,
-                    label="restoring"):
+                   label="restoring"):
     """Restore images, or read stored restorations."""
     run = RunOptions(scale, device)
 
@@ -123,7 +125,8 @@ def compute_in_chunks(images, folder, make, progress=False, label="restoring"):
     """Compute arrays of images in chunks that are stored on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = []
-    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=label, disable=not progress, delay=2):
+    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=label, disable=not progress,
+                      delay=2):
         path = folder / f"{start:06d}.npz"
         if not path.exists():
             rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
@@ -195,7 +198,7 @@ class SampleCalibration:
         """Compute factors and metrics at a scale."""
         images = open_calibration_images(self.recipe, scale, self.config, True, self.progress)
         arrays = compute_in_chunks(images, self.folder / f"drawn-x{scale}",
-                           lambda *one: self._draw(scale, *one), self.progress, "drawing")
+                                   lambda *one: self._draw(scale, *one), self.progress, "drawing")
         self.features += stored_features(arrays)
         use = arrays["use"] > 0
         planes = arrays["error"], arrays["spread"], arrays["snr"]
@@ -215,7 +218,9 @@ class SampleCalibration:
             inference, _ = self.method.bind(image, run)
         noise = image.noise
         return {"error": (restoration.mean - truth) / noise,
-                "spread": restoration.predictive_std / noise, "std": restoration.measurement_std / noise,
+                "spread": restoration.predictive_std / noise,
+                "std": restoration.measurement_std / noise,
                 "snr": snr_map(inference, image, inference(image)),
                 "use": ~expand_mask(image.mask, scale), "features": feature_array(image),
-                "chi2": np.nan if image.psf is None else DataResidual(image, scale).chi2(restoration.mean)}
+                "chi2": np.nan if image.psf is None
+                else DataResidual(image, scale).chi2(restoration.mean)}

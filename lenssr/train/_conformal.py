@@ -44,7 +44,8 @@ def conformal_factors(error, std, snr, crowd):
     error, counts = np.abs(error), np.bincount(which, minlength=np.prod(shape))
     ends = np.cumsum(counts)
     members = [slice(start, end) for start, end in zip(ends - counts, ends)]
-    known = np.flatnonzero(counts >= MIN_CELL_PIXELS) if counts.max() >= MIN_CELL_PIXELS else [int(counts.argmax())]
+    known = np.flatnonzero(counts >= MIN_CELL_PIXELS) if counts.max() >= MIN_CELL_PIXELS else [
+        int(counts.argmax())]
     nearest = nearest_bins(shape, known)
     factors = np.ones(shape)
     for _ in range(FACTOR_ROUNDS):
@@ -80,7 +81,8 @@ def cross_validated_factors(error, std, snr, use, scale):
     halves = [np.arange(len(std)) % 2 == k for k in range(2)]
     for half, other_half in (halves, halves[::-1]):
         factors = conformal_factors(*(plane[half][use[half]] for plane in planes))
-        sigma[other_half] = std[other_half] * conformal_factor(snr[other_half], crowd[other_half], factors)
+        sigma[other_half] = std[other_half] * conformal_factor(snr[other_half], crowd[other_half],
+                                                               factors)
     fractions = coverage(error[use], sigma[use], snr[use])
     factors = conformal_factors(*(plane[use] for plane in planes))
     return factors, std * conformal_factor(snr, crowd, factors), fractions
@@ -114,9 +116,11 @@ def rest_correlation(arrays, total_std, snr, scale):
     for k, sigma in enumerate(total_std):
         measured = arrays["std"][k]
         prior_fraction = np.sqrt(np.maximum(1 - (measured / sigma) ** 2, 0))
-        error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CORRELATION_CLIP, CORRELATION_CLIP)
+        error = np.clip((arrays["mean"][k] - arrays["truth"][k]) / sigma, -CORRELATION_CLIP,
+                        CORRELATION_CLIP)
         # Limit the measurement error to the total error.
-        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CORRELATION_CLIP, CORRELATION_CLIP)
+        drawn = np.clip(arrays["probe"][k] / np.maximum(measured, sigma), -CORRELATION_CLIP,
+                        CORRELATION_CLIP)
         valid, source = expand_mask(arrays["weight"][k] > 0, scale), snr[k] >= 1
         sky, pairs = autocovariance(error, valid & ~source, MAX_LAG)
         with_error, with_drawn, both = (
@@ -134,7 +138,8 @@ def rest_correlation(arrays, total_std, snr, scale):
 
 def _correlations(sums):
     """Compute both correlations from sums of products and weights."""
-    sums = np.array([np.mean([np.rot90(rotated, k) for rotated in (product, product.T) for k in range(4)], axis=0)
+    sums = np.array([np.mean([np.rot90(rotated, k) for rotated in (product, product.T)
+                              for k in range(4)], axis=0)
                      for product in sums])
     minimum = np.maximum(1e-9 * sums[1::2].max(axis=(1, 2), keepdims=True), 1e-30)
     ratio = sums[::2] / np.maximum(sums[1::2], minimum)
@@ -171,7 +176,8 @@ class _ApertureErrors:
         for k, sigma in enumerate(total_std):
             measured = np.minimum(arrays["std"][k], sigma)
             prior = np.sqrt(sigma**2 - measured**2)
-            known = ErrorCorrelation(arrays["kernels"][k][None], arrays["level"][[k]]).with_component(
+            known = ErrorCorrelation(arrays["kernels"][k][None],
+                                     arrays["level"][[k]]).with_component(
                 prior_error_correlation(card, scale, snr[k], prior))
             valid = expand_mask(arrays["weight"][k] > 0, scale)
             error = arrays["mean"][k] - arrays["truth"][k]
@@ -181,7 +187,8 @@ class _ApertureErrors:
                              sum(parts)**0.5, fraction, size))
         self.image, self.error, self.least, self.std, self.fraction, self.size = np.transpose(rows)
         knots = [np.abs(np.log(np.maximum(values, 1e-9))[:, None] - np.log(at)).argmin(axis=1)
-                 for values, at in ((self.fraction, APERTURE_FRACTIONS), (self.size, APERTURE_AREAS[1:]))]
+                 for values, at in ((self.fraction, APERTURE_FRACTIONS),
+                                    (self.size, APERTURE_AREAS[1:]))]
         self.shape = len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1
         self.cell = np.ravel_multi_index(knots, self.shape)
 
@@ -213,7 +220,8 @@ class _ApertureErrors:
         off = self.error[which] / self.predicted(factors, which, APERTURE_FACTOR_GRID[:, None])
         within = np.stack([(off <= k).mean(axis=1) for k in (1, 2)])
         # Without prior error all factors fit equally well.
-        return APERTURE_FACTOR_GRID[np.argmin(max_deviation(within) + MIN_COVERAGE_GAIN * np.abs(np.log(APERTURE_FACTOR_GRID)))]
+        return APERTURE_FACTOR_GRID[np.argmin(max_deviation(within) + MIN_COVERAGE_GAIN
+                                              * np.abs(np.log(APERTURE_FACTOR_GRID)))]
 
 
 def _apertures(image, valid, rng):
@@ -223,9 +231,11 @@ def _apertures(image, valid, rng):
     shape = image.shape
     peak = np.unravel_index(np.where(valid, image, -np.inf).argmax(), shape)[::-1]
     low, high = np.log(np.minimum(APERTURE_RADIUS_RANGE, min(shape) / 4))
-    for j, radius in enumerate(np.exp(rng.uniform(low, high, N_PEAK_APERTURES + N_RANDOM_APERTURES))):
+    for j, radius in enumerate(np.exp(rng.uniform(low, high,
+                                                  N_PEAK_APERTURES + N_RANDOM_APERTURES))):
         anywhere = radius + rng.random(2) * (np.array(shape[::-1]) - 1 - 2 * radius)
-        mask = CircularAperture(peak if j < N_PEAK_APERTURES else anywhere, radius).to_mask(method="exact")
+        mask = CircularAperture(peak if j < N_PEAK_APERTURES else anywhere,
+                                radius).to_mask(method="exact")
         inside, part = mask.get_overlap_slices(shape)
         weights = np.where(valid[inside], mask.data[part], 0.0)
         if weights.any():

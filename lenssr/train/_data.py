@@ -53,8 +53,9 @@ class GeneratedScenes:
         self.fraction, self.optics = fraction, optics
         needed = optics.n // optics.fine
         if self.network.scale != optics.scale:
-            raise ValueError(f"recipe key `gan_weights` must be weights of scale {optics.scale}, got "
-                             f"{weights!r} of scale {self.network.scale}")
+            raise ValueError(
+                f"recipe key `gan_weights` must be weights of scale {optics.scale}, got "
+                f"{weights!r} of scale {self.network.scale}")
         if needed > self.network.side:
             raise ValueError(f"recipe key `gan_weights` must be weights that make images of "
                              f"{needed} pixels, margins included, got {weights!r} of "
@@ -120,7 +121,8 @@ def draw_arcs(n, *, seed=0, weights="arcs-x2"):
     check_nonnegative_int("seed", seed)
     network, _ = load_network(weights, "arcs")
     seeds = [int(np.random.default_rng([seed, i]).integers(2**31)) for i in range(n)]
-    made = [from_asinh(network(torch.stack([latent(network, s) for s in seeds[k:k + EVALUATION_BATCH]])))
+    made = [from_asinh(network(torch.stack([latent(network, s)
+                                            for s in seeds[k:k + EVALUATION_BATCH]])))
             for k in range(0, n, EVALUATION_BATCH)]
     return torch.cat(made)[:, 0].numpy()
 
@@ -297,13 +299,14 @@ class CachedPairs(Pairs):
         name = "-".join([data.preset, str(scale * fine), str(side), f"seed{self.scene_seed}",
                          *classes, _fingerprint(population, priors)])
         self.bank = SceneCache(cache_folder() / name, self.n, grid, population, self.scene_seed,
-                              priors)
+                               priors)
         self.bank.build(workers=os.cpu_count() or 1, progress=progress)
         self.opened = self.bank.open()
         self.optics = Optics(side, scale, fine)
         self.generated_scenes = None
         if data.gan_fraction and not validation:
-            self.generated_scenes = GeneratedScenes(data.gan_weights, data.gan_fraction, self.optics)
+            self.generated_scenes = GeneratedScenes(data.gan_weights, data.gan_fraction,
+                                                    self.optics)
         self.target_noise = preset.target_noise
         self.data = exact_config(data) if validation else data
         self.instrument = dataclasses.replace(
@@ -326,7 +329,8 @@ class CachedPairs(Pairs):
         # Image networks are conditioned on PSF features, physics networks take the
         # kernel.
         psf = None if self.telescope else self.optics.effective_psf(observed.transfer)
-        batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky_rms, psf, corner, self.data,
+        batch = make_batch(indices, (observed.lr, observed.hr, observed.hr), observed.sky_rms, psf,
+                           corner, self.data,
                            self.scale, draws, self.telescope and _telescope(
                                self.optics, observed, observed.sigma, observed.sky_rms))
         if not self.target_noise:
@@ -373,7 +377,8 @@ class OnlinePairs(Pairs):
         self.series = PairStream(
             data.preset, data.seed, scale=scale, size=data.size,
             substructure=tuple(data.substructure or ("no_sub",)),
-            instrument=dataclasses.replace(instrument, p_correlated_noise=data.p_correlated_noise)).series
+            instrument=dataclasses.replace(instrument,
+                                           p_correlated_noise=data.p_correlated_noise)).series
 
     def batch(self, step, batch, rank=0, world=1):
         numbers = sample_indices(step, batch, rank, world)
@@ -381,10 +386,12 @@ class OnlinePairs(Pairs):
         truth = made.truth * self.scale**2
         hr = truth if made.hr is made.truth else made.hr * self.scale**2
         corner = torch.zeros(len(made.lr), 2, dtype=torch.int64)
-        return make_batch(numbers, (made.lr, hr, truth), made.observation.sky_electrons, made.psf, corner,
+        return make_batch(numbers, (made.lr, hr, truth), made.observation.sky_electrons, made.psf,
+                          corner,
                           self.data, self.scale, sample_rng(self.seed, numbers),
                           self.telescope and _telescope(
-                              self.series.optics, made.observation, made.sigma, made.observation.sky_electrons))
+                              self.series.optics, made.observation, made.sigma,
+                              made.observation.sky_electrons))
 
 
 def _telescope(optics, observed, sigma, sky):

@@ -64,8 +64,8 @@ class ResidualCache:
         self.population, self.band = preset.population, preset.instrument.band
         self.pixel_scale = preset.instrument.pixel_scale
         key = json.dumps({**asdict(data), "base": card.sha256, "validation": validation,
-                            "telescope": preset.instrument.as_dict(), "psf": PSF_RADIUS},
-                           sort_keys=True)
+                          "telescope": preset.instrument.as_dict(), "psf": PSF_RADIUS},
+                         sort_keys=True)
         name = f"{data.preset}-{card.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         self.folder = cache_folder() / name
 
@@ -116,13 +116,16 @@ class ResidualCache:
                 image[y * times: (y + size) * times, x * times: (x + size) * times]
                 for image, (y, x) in zip(images, corners)])[:, None].float()
 
-        sigma = torch.maximum(observed.sigma, observed.sky_rms.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
+        sigma = torch.maximum(observed.sigma,
+                              observed.sky_rms.reshape(-1, 1, 1)) * factor.reshape(-1, 1, 1)
         truth = patches(observed.hr / unit, self.scale)
-        lr, sigma = apply_random_mask(patches(observed.lr / unit), patches(sigma / unit), data.p_masked, draws)
+        lr, sigma = apply_random_mask(patches(observed.lr / unit), patches(sigma / unit),
+                                      data.p_masked, draws)
         kernel = pairs.optics.relative_kernel(observed.transfer).float()
         psf = psf_features(pairs.optics.effective_psf(observed.transfer).float()) * known[:, None]
         correlation = kernel_neighbour_correlation(observed.kernel_width)
-        correlation_known = (correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)).clamp(
+        correlation_known = (correlation + CORRELATION_ERROR * draws.normal()
+                             * (data.noise_error > 0)).clamp(
             0, 1).float()
         batch = Batch(lr, truth, psf, truth, list(indices),
                       (sigma, kernel, correlation_known) if self.physical else None)
@@ -131,8 +134,10 @@ class ResidualCache:
         residual = (lr - seen_mean) / sigma * known.reshape(-1, 1, 1, 1)
         halves = {"data": lr, "weight": 1 / sigma, "residual": residual, "mean": mean,
                   "error": truth - mean}
-        halves = {key: value[:, 0].clamp(-MAX_HALF_VALUE, MAX_HALF_VALUE).half() for key, value in halves.items()}
-        return {**halves, "numbers": torch.cat([psf, self._metadata(indices, correlation_known)], dim=1)}
+        halves = {key: value[:, 0].clamp(-MAX_HALF_VALUE, MAX_HALF_VALUE).half()
+                  for key, value in halves.items()}
+        return {**halves,
+                "numbers": torch.cat([psf, self._metadata(indices, correlation_known)], dim=1)}
 
     def _metadata(self, indices, correlation):
         """Return the `METADATA` values of scenes, NaN if unknown."""
@@ -242,8 +247,10 @@ def noise_levels(batch):
 
     The logarithm of the noise level is normal (Karras et al. 2022, arXiv:2206.00364).
     """
-    quantile = (torch.arange(LATENTS_PER_IMAGE) + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
-    return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
+    quantile = (torch.arange(LATENTS_PER_IMAGE)
+                + torch.rand(batch, LATENTS_PER_IMAGE)) / LATENTS_PER_IMAGE
+    return torch.exp(LOG_SIGMA_MEAN + LOG_SIGMA_STD
+                     * torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4)))
 
 
 class DiffusionTrainer(Trainer):
@@ -274,7 +281,8 @@ class DiffusionTrainer(Trainer):
             features.log_variance, coefficients)
         spread = torch.exp(features.log_variance.detach() / 2)
         image = images.mean + self.network.latent.decode(denoised[smallest] * spread)
-        return loss + training_loss(asinh_scale(image), images.mean + images.error, self.network.scale,
+        return loss + training_loss(asinh_scale(image), images.mean + images.error,
+                                    self.network.scale,
                                     training, self.step, self.distributed.mean)
 
 
@@ -316,7 +324,8 @@ def bounded_likelihood(log_variance, coefficients):
     doi:10.1214/aoms/1177703732).
     """
     square = coefficients.square() * torch.exp(-log_variance)
-    bounded = torch.where(square < OUTLIER_CHI2, square, OUTLIER_CHI2 * (1 + (square.clamp(min=OUTLIER_CHI2) / OUTLIER_CHI2).log()))
+    bounded = torch.where(square < OUTLIER_CHI2, square, OUTLIER_CHI2
+                          * (1 + (square.clamp(min=OUTLIER_CHI2) / OUTLIER_CHI2).log()))
     return (log_variance + bounded).mean() / 2
 
 

@@ -31,7 +31,8 @@ class Distributed(AbstractContextManager):
         if self.begun:
             distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
         is_distributed = distributed.is_available() and distributed.is_initialized()
-        self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size()) if is_distributed
+        self.rank, self.world = ((distributed.get_rank(), distributed.get_world_size())
+                                 if is_distributed
                                  else (0, 1))
         self.local = int(os.environ.get("LOCAL_RANK", 0)) if is_distributed else 0
         if is_distributed and cuda:

@@ -49,17 +49,18 @@ class ErrorPairs(Pairs):
         turns = draws.integers(8).tolist()
         corners = torch.stack([draws.integers(n - self.size + 1) for n in self.sides], 1).tolist()
         conditions = torch.stack([rotate_psf_features(self.arrays["conditions"][i], turn)
-                            for i, turn in zip(indices, turns)])
+                                  for i, turn in zip(indices, turns)])
 
         def patches(name, factor=1):
             side = self.size * factor
             return torch.stack([
                 apply_symmetry(self.arrays[name][i, y * factor: y * factor + side,
-                                         x * factor: x * factor + side], turn)
+                                                 x * factor: x * factor + side], turn)
                 for i, (y, x), turn in zip(indices, corners, turns)])[:, None]
 
         mean, truth = (patches(name, self.scale) for name in ("mean", "truth"))
-        return ErrorBatch(asinh_scale(mean), asinh_scale(patches("data")), patches("weight"), conditions,
+        return ErrorBatch(asinh_scale(mean), asinh_scale(patches("data")), patches("weight"),
+                          conditions,
                           patches("residual"), mean - truth, [int(i) for i in indices])
 
     def batches(self):
@@ -73,7 +74,8 @@ def rotate_psf_features(conditions, turn):
     if len(conditions) != N_PSF_FEATURES:
         return conditions
     signs = torch.tensor(ROTATION_SIGNS, dtype=conditions.dtype) ** (turn % 4)
-    return conditions * signs * torch.tensor(FLIP_SIGNS, dtype=conditions.dtype) if turn >= 4 else conditions * signs
+    return conditions * signs * torch.tensor(
+        FLIP_SIGNS, dtype=conditions.dtype) if turn >= 4 else conditions * signs
 
 
 class ErrorTrainer(Trainer):
@@ -92,7 +94,7 @@ class ErrorTrainer(Trainer):
     def metrics(self, pairs):
         """Measure the mean negative log likelihood over the images, in float32."""
         rows = [(negative_log_likelihood(self.average(*batch.inputs(self.device)).cpu(),
-                                          batch.error).item(), len(batch.indices))
-                 for batch in pairs.batches()]
+                                         batch.error).item(), len(batch.indices))
+                for batch in pairs.batches()]
         values, counts = zip(*rows)
         return {"likelihood": float(np.average(values, weights=counts))}

@@ -137,9 +137,11 @@ def _sweep(trainer, pairs, progress):
     # Losses of different batches differ more than losses of different rates, so that the same
     # batches are measured after each step.
     size = PROBE_BATCHES * trainer.training.batch
-    probe = pairs.batch(0, size if pairs.n is None else min(size, pairs.n // trainer.distributed.world),
+    probe = pairs.batch(0, size if pairs.n is None
+                        else min(size, pairs.n // trainer.distributed.world),
                         trainer.distributed.rank, trainer.distributed.world)
-    for rate in tqdm(np.geomspace(MIN_RATE, MAX_RATE, SWEEP_STEPS).tolist(), disable=not progress, delay=2,
+    for rate in tqdm(np.geomspace(MIN_RATE, MAX_RATE, SWEEP_STEPS).tolist(), disable=not progress,
+                     delay=2,
                      desc="learning rates"):
         try:
             trainer.advance(pairs, rate)

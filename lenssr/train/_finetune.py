@@ -238,7 +238,8 @@ class Adaptation:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)!r}")
         if not 0.5 <= self.stop_accuracy <= 1:
             raise ValueError(f"`stop_accuracy` must be from 0.5 to 1, got {self.stop_accuracy!r}")
-        if self.scenes is not None and 0 < check_nonnegative_int("scenes", self.scenes) < self.batch:
+        if self.scenes is not None and 0 < check_nonnegative_int("scenes",
+                                                                 self.scenes) < self.batch:
             raise ValueError(f"`scenes` must be zero or at min_steps `batch`, {self.batch}, got "
                              f"{self.scenes!r}")
 
@@ -352,7 +353,8 @@ class _AdaptationRun:
     @property
     def aligned(self):
         """True if the accuracy of the discriminator is below the stop accuracy."""
-        return len(self.curve) >= self.config.min_steps and self.accuracy < self.config.stop_accuracy
+        return len(
+            self.curve) >= self.config.min_steps and self.accuracy < self.config.stop_accuracy
 
     def advance(self, step, source, target):
         """Take a step of the discriminator and a step of the encoder."""
@@ -398,7 +400,8 @@ class _AdaptationRun:
 def consistency_chi2(output, batch) -> torch.Tensor:
     """Compute the mean squared residual of data against degraded restorations."""
     sigma, kernel, _ = (part.to(output.device) for part in batch.telescope)
-    predicted = BatchForwardModel(kernel, batch.scale, batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
+    predicted = BatchForwardModel(kernel, batch.scale,
+                                  batch.lr.shape[-2:]).forward(sinh_scale(output.float()))
     residual = (batch.lr.to(output.device) - predicted) / sigma
     edge = min(EDGE_PIXELS, (residual.shape[-1] - 1) // 2)
     inside = residual[..., edge:-edge or None, edge:-edge or None]

@@ -135,8 +135,9 @@ def fit(recipe, folder, *, init=None, device=None, workers=None, progress=True):
 def run_steps(trainer, pairs, validation_pairs, progress, workers=None):
     """Take the remaining steps, with validation, curves and checkpoints."""
     training, distributed = trainer.training, trainer.distributed
-    pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch, distributed.rank, distributed.world,
-                  default_workers(distributed.device) if workers is None else workers)
+    pairs = PrefetchLoader(pairs, range(trainer.step, training.steps), training.batch,
+                           distributed.rank, distributed.world,
+                           default_workers(distributed.device) if workers is None else workers)
     curves = Curves(trainer.folder, trainer.step) if distributed.first else None
     started, saved = time.monotonic() - trainer.seconds, trainer.seconds
     bar = tqdm(total=training.steps, initial=trainer.step, disable=not progress, delay=2,
@@ -161,7 +162,8 @@ def run_steps(trainer, pairs, validation_pairs, progress, workers=None):
 
 def _finish(trainer, validation_pairs, path):
     """Write the selected weights and their card."""
-    network, (trained, row) = {**trainer.recipe.network, **trainer.card_fields}, trainer.select_best()
+    network, (trained, row) = {**trainer.recipe.network,
+                               **trainer.card_fields}, trainer.select_best()
     if hasattr(trained, "collapse") and not network.get("collapsed"):
         trained, network = trained.collapse(), {**network, "collapsed": True}
     metrics = {k: v for k, v in row.items() if k != "step"}

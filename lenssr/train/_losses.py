@@ -21,8 +21,9 @@ K1, K2 = 0.01, 0.03
 def structural_similarity(image, truth, span) -> torch.Tensor:
     """Compute the mean structural similarity of Wang et al. (2004, doi:10.1109/TIP.2003.819861)."""
     if min(truth.shape[-2:]) < 2 * SSIM_RADIUS + 1:
-        raise ValueError(f"the loss ssim needs targets of at least {2 * SSIM_RADIUS + 1} pixels, got "
-                         f"{tuple(truth.shape[-2:])}")
+        raise ValueError(
+            f"the loss ssim needs targets of at least {2 * SSIM_RADIUS + 1} pixels, got "
+            f"{tuple(truth.shape[-2:])}")
     span = torch.as_tensor(span, dtype=truth.dtype, device=truth.device).reshape(-1, 1, 1, 1)
     offset = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=truth.dtype, device=truth.device)
     window = torch.exp(-offset**2 / (2 * SSIM_SIGMA**2))
@@ -55,8 +56,9 @@ def perceptual_error(image, truth, features) -> torch.Tensor:
     2016, arXiv:1603.08155).
     """
     if min(truth.shape[-2:]) < MIN_VGG_SIDE:
-        raise ValueError(f"the loss perceptual needs targets of at least {MIN_VGG_SIDE} pixels, got "
-                         f"{tuple(truth.shape[-2:])}")
+        raise ValueError(
+            f"the loss perceptual needs targets of at least {MIN_VGG_SIDE} pixels, got "
+            f"{tuple(truth.shape[-2:])}")
     network = load_features(features).to(truth.device, truth.dtype)
     # The sky noise is the unit for images without a source.
     scale = PERCEPTUAL_SOFTENING * truth.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1)

@@ -62,7 +62,7 @@ def _check_number(field, value):
     minimum = f"above {low}" if open_low else f"of at least {low}"
     if high < math.inf:
         minimum = (f"from {low} to {high}" if not (open_low or open_high) else
-                 f"{minimum} and below {high}" if open_high else f"{minimum} and up to {high}")
+                   f"{minimum} and below {high}" if open_high else f"{minimum} and up to {high}")
     hint = "" if near is None else f"; the nearest valid value is {near}" if near != field.default \
         else f"; the default is {near}"
     raise ValueError(f"recipe key `{field.name}` must be {what} {minimum}, got {value!r}{hint}")
@@ -152,8 +152,9 @@ class Data:
             raise ValueError("recipe key `gan_weights` must be a name or file of weights, got "
                              f"{self.gan_weights!r}")
         if self.gan_fraction and (self.catalog is not None or self.scenes == 0):
-            raise ValueError("recipe key `gan_fraction` must be 0 for pairs of a catalogue or pairs "
-                             f"without end, got {self.gan_fraction!r}")
+            raise ValueError(
+                "recipe key `gan_fraction` must be 0 for pairs of a catalogue or pairs "
+                f"without end, got {self.gan_fraction!r}")
         if self.substructure is not None:
             names = _names("substructure", self.substructure)
             object.__setattr__(self, "substructure", names)

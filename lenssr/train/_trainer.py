@@ -28,13 +28,14 @@ def warm_start(network, weights, config):
                          f"{card.network['architecture']!r}")
     new_scale, old_scale = config.get("scale"), card.network.get("scale")  # classifiers have none
     if new_scale != old_scale:
-        raise ValueError(f"recipe key `init` must be weights of scale {new_scale}, got {weights!r} of "
-                         f"scale {old_scale}")
+        raise ValueError(
+            f"recipe key `init` must be weights of scale {new_scale}, got {weights!r} of "
+            f"scale {old_scale}")
     try:
         network.load_state_dict(trained.state_dict())
     except RuntimeError as err:
         differences = [f"{key} {card.network.get(key)!r}, not {config.get(key)!r}"
-                 for key in {**config, **card.network} if card.network.get(key) != config.get(key)]
+                       for key in {**config, **card.network} if card.network.get(key) != config.get(key)]
         raise ValueError(f"recipe key `init` must be weights of the recipe's network, got "
                          f"{weights!r} with {'; '.join(differences) or 'other tensors'}") from err
 

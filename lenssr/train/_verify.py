@@ -46,7 +46,8 @@ def evaluate_weights(weights, *, device=None, progress=True):
     with Distributed(device) as distributed:
         trainer = trainer_class(recipe)
         validation_pairs = trainer.open_pairs(recipe, validation=True, progress=progress)
-        metrics = trainer.measure(network.to(distributed.device), validation_pairs, distributed.device)
+        metrics = trainer.measure(network.to(distributed.device), validation_pairs,
+                                  distributed.device)
     return compare_card(card, metrics)
 
 

@@ -83,7 +83,7 @@ def test_distance_is_that_of_scaled_features():
     features = rng.normal(size=(3000, 5)) * [1, 2, 3, 4, 5] + 10 * labels[:, None]
     domain = feature_domain(features, labels, 3)
     assert (domain_distance(features, domain) > domain["distance"]).mean() == pytest.approx(0.005,
-                                                                                     abs=1e-3)
+                                                                                            abs=1e-3)
     away = np.array([[20, 20, 20, 20, 20 + 5 * 5.0]])  # five widths in one of five features
     assert domain_distance(away, domain)[0] == pytest.approx(np.sqrt(5), rel=0.1)
 

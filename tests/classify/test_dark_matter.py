@@ -44,7 +44,8 @@ def batch():
 
 
 def test_sights_of_one_lens(batch):
-    sights = Restorations.with_consistent({"bilinear": restorer_from_method("bilinear")}, ["bilinear"])
+    sights = Restorations.with_consistent({"bilinear": restorer_from_method("bilinear")},
+                                          ["bilinear"])
     seen = sights(batch)
     assert list(seen) == ["HR", "bilinear", "bilinear, data-consistent"]
     images, truths = lens_images(batch)
@@ -165,7 +166,8 @@ def test_images_of_other_weights_are_made_anew(tmp_path):
 
     def seen(way, mark):
         sights = Restorations.with_consistent({"way": way}, ["way"])
-        return _dark_matter._RestoredImages(tmp_path, sights, {"way": mark}, False)(series, 2, "pairs")
+        return _dark_matter._RestoredImages(tmp_path, sights, {"way": mark}, False)(series, 2,
+                                                                                    "pairs")
 
     first = seen(bilinear, "one")
     assert first["way"].max() > 0

@@ -72,7 +72,8 @@ def test_classes_are_those_of_the_scenes(tiny_recipe):
 def test_views_lie_on_each_other(tiny_recipe):
     """Sharp and interpolated images have their light at one place, and about the same."""
     batch = open_pairs(tiny_recipe.pairs(), True).batch(0, 8)
-    sharp, seen = (ClassifierInputs(InputConfig(name), torch.device("cpu"))(batch).double() for name in
+    sharp, seen = (ClassifierInputs(InputConfig(name), torch.device("cpu"))(batch).double()
+                   for name in
                    ("hr", "lr"))
     assert sharp.shape == seen.shape == (8, 1, 32, 32)
     x = torch.arange(32, dtype=torch.float64)

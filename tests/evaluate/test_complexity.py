@@ -52,8 +52,9 @@ def test_attention_counts_once():
 
 def test_network_that_looks_through_the_telescope():
     scales, blocks, features, memory = [2, 3], 1, 6, 2
-    network = build_network("unrolled", scale=scales, iterations=2, blocks=blocks, features=features,
-                    memory=memory).eval()
+    network = build_network("unrolled", scale=scales, iterations=2, blocks=blocks,
+                            features=features,
+                            memory=memory).eval()
     for scale in scales:
         head = 9 * (2 * scale**2 + 1 + 4 + memory) * features
         tail = 9 * features * (scale**2 + memory)

@@ -84,7 +84,7 @@ def test_targets_without_noise_and_targets_nobody_knows_of():
     assert np.isnan(list(noise_floor(prepare_pair(pair)).values())).all()
     pair.truth["target_sigma"] = 0 * u.electron
     assert noise_floor(prepare_pair(pair)) == {"mse": 0, "ssim": 1, "mse_arc": 0, "mse_matched": 0,
-                                    "ssim_matched": 1, "mse_arc_matched": 0}
+                                               "ssim_matched": 1, "mse_arc_matched": 0}
 
 
 def test_a_constant_is_taken_off():

@@ -196,7 +196,8 @@ def test_nothing_to_see():
 def test_real_lens_keeps_its_flux(shared_data):
     folder = shared_data / "hst_slacs0946"
     image, psf = fits.getdata(folder / "data.fits"), fits.getdata(folder / "psf.fits")
-    pair = simulate_observation(image, psf, pixel_scale=0.05, seeing=0.75, snr=100, unit="electron / s")
+    pair = simulate_observation(image, psf, pixel_scale=0.05, seeing=0.75, snr=100,
+                                unit="electron / s")
     assert pair.hr.data.sum() == pytest.approx(image[:280, :280].sum(), rel=2e-3)
     # the blur takes light out of the frame and brings its mirror image in
     assert pair.lr.data.sum() == pytest.approx(pair.hr.data.sum(), rel=5e-3)

@@ -64,10 +64,12 @@ def test_factor_is_that_of_the_errors():
 def test_errors_are_at_least_those_of_the_measurement():
     """What the noise alone does is known, and counts, whatever was found of the whole errors."""
     kernel, level = gaussian(0.8)[None, None].repeat(2, axis=1), np.zeros(1)
-    one, factors = ErrorCorrelation(kernel, level), np.full((1, len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1), 0.9)
+    one, factors = ErrorCorrelation(kernel, level), np.full((1, len(APERTURE_FRACTIONS),
+                                                             len(APERTURE_AREAS) - 1), 0.9)
     weights = CircularAperture((23, 25), 6).to_mask().to_image((SIDE, SIDE))
     stds = [np.full((SIDE, SIDE), std) for std in (MEASUREMENT, REST)]
-    least, whole = one.sum_variance(weights, stds), one.with_component(one).sum_variance(weights, stds)
+    least, whole = one.sum_variance(weights, stds), one.with_component(one).sum_variance(weights,
+                                                                                         stds)
     for factor, found in ((0.9, 0.81 * whole), (0.1, least), (2.0, 4 * whole)):
         rest = ErrorCorrelation(kernel, level, np.full_like(factors, factor))
         assert one.with_component(rest).sum_variance(weights, stds) == pytest.approx(found)
@@ -100,12 +102,15 @@ def test_apertures_are_covered_by_errors_that_are_not_as_they_are_told(amplitude
 
 
 def test_factors_of_sums_are_known_from_one_pixel_on():
-    factors = np.exp(np.random.default_rng(2).normal(size=(len(APERTURE_FRACTIONS), len(APERTURE_AREAS) - 1)))
+    factors = np.exp(np.random.default_rng(2).normal(size=(len(APERTURE_FRACTIONS),
+                                                           len(APERTURE_AREAS) - 1)))
     np.testing.assert_allclose(aperture_sum_factor(APERTURE_FRACTIONS, 1.0, factors), 1)
     for k, size in enumerate(APERTURE_AREAS[1:]):
-        np.testing.assert_allclose(aperture_sum_factor(APERTURE_FRACTIONS, size, factors), factors[:, k])
+        np.testing.assert_allclose(aperture_sum_factor(APERTURE_FRACTIONS, size, factors),
+                                   factors[:, k])
     # Half-way between two, in logarithms.
     middle = np.sqrt(APERTURE_AREAS[1] * APERTURE_AREAS[2])
     np.testing.assert_allclose(aperture_sum_factor(APERTURE_FRACTIONS, middle, factors),
                                np.sqrt(factors[:, 0] * factors[:, 1]))
-    np.testing.assert_allclose(interpolate_factors(([0.0, 1e9],), ((1.0, 4.0),), [2.0, 3.0]), [2, 3])
+    np.testing.assert_allclose(interpolate_factors(([0.0, 1e9],), ((1.0, 4.0),), [2.0, 3.0]),
+                               [2, 3])

@@ -128,7 +128,8 @@ def test_share_of_generated_pairs(mixed):
     truth = torch.ones(400, 1, 1).expand(-1, pairs.optics.n, pairs.optics.n)
     _, points = pairs.generated_scenes.mix(truth, torch.ones(400, 2, 3), _draws(400))
     assert 160 < (points == 0).all(dim=(1, 2)).sum() < 240
-    assert open_pairs(mixed, validation=True).generated_scenes is None and plain.generated_scenes is None
+    assert open_pairs(mixed,
+                      validation=True).generated_scenes is None and plain.generated_scenes is None
 
 
 def test_training_with_generated_pairs(mixed, tmp_path):

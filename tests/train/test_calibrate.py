@@ -203,7 +203,8 @@ def test_psf_that_is_known_with_an_error_is_as_much_wider(factor):
 def test_noise_and_psf_are_known_as_well_as_is_said():
     how = Calibration(psf_wrong=0.5, psf_error=0.05, noise_error=0.1, p_masked=0.5)
     psf, values = gaussian_psf(4.0, 25), np.zeros((16, 16))
-    found = [perturb_observation(values, np.ones((16, 16)), None, psf, how, np.random.default_rng(k))
+    found = [perturb_observation(values, np.ones((16, 16)), None, psf, how,
+                                 np.random.default_rng(k))
              for k in range(200)]
     assert np.std(np.log([image.noise for image in found])) == pytest.approx(0.1, rel=0.2)
     widths = np.array([np.log(psf_fwhm(image.psf) / psf_fwhm(psf)) for image in found])

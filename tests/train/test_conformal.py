@@ -16,7 +16,8 @@ from lenssr.uncertainty import (
 
 
 def test_shares_are_those_of_the_normal_distribution():
-    np.testing.assert_allclose(NORMAL_COVERAGE, stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]), atol=1e-6)
+    np.testing.assert_allclose(NORMAL_COVERAGE, stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]),
+                               atol=1e-6)
 
 
 def pixels(n=400000, seed=0):
@@ -59,7 +60,8 @@ def test_errors_that_are_not_normal_are_shared_out_between_both():
     off = np.abs(error / std)
     alone = np.quantile(off, NORMAL_COVERAGE) / (1, 2)
     assert (min(alone) < np.array(factors)).all() and (np.array(factors) < max(alone)).all()
-    both = coverage(error, std * conformal_factor(snr, crowd, factors), snr)["all"] - NORMAL_COVERAGE
+    both = coverage(error, std * conformal_factor(snr, crowd, factors),
+                    snr)["all"] - NORMAL_COVERAGE
     only = [np.array([np.mean(off <= k * f) for k in (1, 2)]) - NORMAL_COVERAGE for f in alone]
     assert np.abs(both).max() < 0.7 * min(np.abs(one).max() for one in only)
 

@@ -57,7 +57,8 @@ def same(one, other):
 
 def test_every_scene_once_before_any_again():
     for window in (None, 7):
-        orders = [epoch_order(sample_indices(step, 4, 0, 1), 22, 4, 1, window) for step in range(10)]
+        orders = [epoch_order(sample_indices(step, 4, 0, 1), 22, 4, 1, window)
+                  for step in range(10)]
         for epoch in (orders[:5], orders[5:]):
             assert len(set(np.concatenate(epoch))) == 20
         assert not np.array_equal(orders[5], orders[0])
@@ -308,7 +309,8 @@ def test_scales_take_turns(recipe):
 
 def test_correlation_that_is_told_is_that_of_the_noise():
     width = torch.tensor([0.0, 0.4, 0.8])
-    noise = correlate_noise(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)), width)
+    noise = correlate_noise(torch.randn(3, 400, 400, generator=torch.Generator().manual_seed(1)),
+                            width)
     found = (noise[..., 1:] * noise[..., :-1]).mean(dim=(-2, -1))
     np.testing.assert_allclose(found, kernel_neighbour_correlation(width), atol=0.02)
     sky = noise[2].numpy().astype(float)

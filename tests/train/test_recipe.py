@@ -69,7 +69,8 @@ def test_recipe_comes_back_from_its_file(tmp_path, recipe, toml):
     if not path.stem.endswith("-error")], ids=lambda path: path.stem)
 def test_shipped_weights_have_their_recipe_in_the_package(path):
     card = read_card(path)
-    kind = ClassifierRecipe if find_architecture(card.network["architecture"]).inputs == "classifier" else Recipe
+    kind = ClassifierRecipe if find_architecture(
+        card.network["architecture"]).inputs == "classifier" else Recipe
     assert kind.from_dict(card.recipe) == kind.read(card.name.replace("-", "_"))
     # A network that trains wider than it is used is shipped as it is used.
     assert {**card.network, **card.recipe["network"]} == card.network

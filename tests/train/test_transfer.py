@@ -67,7 +67,8 @@ def test_stages_of_finetuning(source, pairs, tmp_path):
 def test_each_stage_can_be_left_out(source, pairs, tmp_path):
     made = finetune(source, pairs, tmp_path, steps=(0, 2), batch=2, size=8, progress=False)
     assert made.parent.name == "all" and not (tmp_path / "upsampler").exists()
-    with pytest.raises(ValueError, match=r"`steps` must be of at min_steps one stage, got \(0, 0\)"):
+    with pytest.raises(ValueError,
+                       match=r"`steps` must be of at min_steps one stage, got \(0, 0\)"):
         finetune(source, pairs, tmp_path, steps=(0, 0))
     with pytest.raises(ValueError, match="`steps` must be two numbers, one for each stage, got 5"):
         finetune(source, pairs, tmp_path, steps=5)
@@ -142,7 +143,8 @@ def test_restored_images_have_to_agree_with_their_data(source, tmp_path):
 def test_adaptation_ends_when_domains_are_one(source, tmp_path):
     # The target domain is the source domain: nobody can tell them apart.
     same = [simulate_pair(size=16, seed=1, index=index) for index in range(40)]
-    made = adapt(source, same, tmp_path, steps=400, min_steps=60, batch=8, size=8, stop_accuracy=0.7,
+    made = adapt(source, same, tmp_path, steps=400, min_steps=60, batch=8, size=8,
+                 stop_accuracy=0.7,
                  progress=False)
     assert read_card(made).steps < 400
 

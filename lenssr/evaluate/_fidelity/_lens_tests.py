@@ -24,8 +24,9 @@ def compare(difference, truth):
 
 # Order, derivative steps and bounds of the parameters of lens, shear and source, in arcsec.
 FIT_PARAMETERS = ("theta_E", "e1", "e2", "x", "y", "gamma1", "gamma2",
-         "R_sersic", "n_sersic", "s1", "s2", "sx", "sy")
-DERIVATIVE_STEPS = np.array([1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-2, 2e-3, 2e-3, 1e-3, 1e-3])
+                  "R_sersic", "n_sersic", "s1", "s2", "sx", "sy")
+DERIVATIVE_STEPS = np.array([1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-2, 2e-3, 2e-3, 1e-3,
+                             1e-3])
 LOWER_BOUNDS = np.array([0.1, -0.7, -0.7, -2, -2, -0.5, -0.5, 0.005, 0.3, -0.7, -0.7, -4, -4])
 UPPER_BOUNDS = np.array([6, 0.7, 0.7, 2, 2, 0.5, 0.5, 3, 8, 0.7, 0.7, 4, 4])
 MAX_FIT_STEPS = 30  # Levenberg-Marquardt steps
@@ -67,13 +68,15 @@ def fit_lens(image, psf, pixel, fine, start):
 
     def slopes(values):
         # Step away from the nearer bound.
-        steps = np.where(values + DERIVATIVE_STEPS > UPPER_BOUNDS, -DERIVATIVE_STEPS, DERIVATIVE_STEPS)
+        steps = np.where(values + DERIVATIVE_STEPS > UPPER_BOUNDS, -DERIVATIVE_STEPS,
+                         DERIVATIVE_STEPS)
         start_residual = misfit(values)
         return np.stack([(misfit(values + step * unit_vector) - start_residual) / step
                          for step, unit_vector in zip(steps, np.eye(len(values)))], axis=1)
 
     inside = np.clip(start, LOWER_BOUNDS + 1e-6, UPPER_BOUNDS - 1e-6)
-    return least_squares(misfit, inside, slopes, bounds=(LOWER_BOUNDS, UPPER_BOUNDS), x_scale=30 * DERIVATIVE_STEPS,
+    return least_squares(misfit, inside, slopes, bounds=(LOWER_BOUNDS, UPPER_BOUNDS),
+                         x_scale=30 * DERIVATIVE_STEPS,
                          max_nfev=MAX_FIT_STEPS, ftol=1e-6, xtol=1e-6).x
 
 
@@ -148,7 +151,8 @@ class Twins(FidelityTest):
             row = {"mass": mass, "contrast": np.abs(true).max() / noise}
             for name, image in (("same", same), ("fresh", fresh), ("false", again)):
                 amplitude_and_correlation = compare(image.image - without.image, true)
-                row |= dict(zip((f"{name}_amplitude", f"{name}_correlation"), amplitude_and_correlation))
+                row |= dict(zip((f"{name}_amplitude", f"{name}_correlation"),
+                                amplitude_and_correlation))
             rows.append(row)
         return rows
 
@@ -186,7 +190,8 @@ class Einstein(FidelityTest):
         (sample,) = samples
         plane = sample.ready.plane
         images = (sample.pair.hr.data, target_psf(), 1), (plane.data, plane.psf, sample.scale)
-        return {name: [_fit_row(sample, *image)] for name, image in zip(LENS_FIT_REFERENCES, images)}
+        return {name: [_fit_row(sample, *image)]
+                for name, image in zip(LENS_FIT_REFERENCES, images)}
 
     def measure(self, restored):
         (restored_pair,) = restored
@@ -195,15 +200,17 @@ class Einstein(FidelityTest):
         return [_fit_row(restored_pair.sample, restored_pair.image, restored_pair.result.psf, 1)]
 
     def tables(self, rows, rng):
-        table_rows, target = [], {line["index"]: line["radius"] for line in rows[LENS_FIT_REFERENCES[0]]}
-        for label in (*LENS_FIT_REFERENCES, *(label for label in rows if label not in LENS_FIT_REFERENCES)):
+        table_rows, target = [], {line["index"]: line["radius"]
+                                  for line in rows[LENS_FIT_REFERENCES[0]]}
+        for label in (*LENS_FIT_REFERENCES,
+                      *(label for label in rows if label not in LENS_FIT_REFERENCES)):
             if not rows[label]:
                 continue
             radius, true, hr = np.transpose([
                 (line["radius"], line["true"], target[line["index"]]) for line in rows[label]])
             ratio, error, scatter, n = robust_statistics(radius / hr)
             table_rows.append({"method": label, "n": n, "to_hr": ratio, "error": error,
-                          "scatter": scatter, "to_truth": robust_statistics(radius / true)[0]})
+                               "scatter": scatter, "to_truth": robust_statistics(radius / true)[0]})
         return {"einstein": make_table(table_rows)}
 
 
@@ -212,6 +219,7 @@ def _fit_row(sample, image, psf, step):
     pixel = sample.pair.truth["instrument"].pixel_scale * step / sample.scale
     true = fit_parameters(sample.pair.truth["scene"])
     # Start near the truth, and at the same point for all images of a lens.
-    start = true + START_PERTURBATION * np.maximum(np.abs(true), 0.1) * sample.rng().standard_normal(13)
+    start = true + START_PERTURBATION * np.maximum(np.abs(true),
+                                                   0.1) * sample.rng().standard_normal(13)
     fit = fit_lens(np.asarray(image, dtype=float), psf, pixel, step * MODEL_SUBPIXELS, start)
     return {"index": sample.index, "radius": fit[0], "true": true[0]}

@@ -57,7 +57,8 @@ def measure_shift(image, truth):
     if not (first.any() and two.any()):
         return np.full(2, np.nan)
     # Do not whiten the spectra: noise would dominate on the finest scales.
-    return -phase_cross_correlation(two, first, upsample_factor=SHIFT_UPSAMPLING, normalization=None)[0][::-1]
+    return -phase_cross_correlation(two, first, upsample_factor=SHIFT_UPSAMPLING,
+                                    normalization=None)[0][::-1]
 
 
 class Flux(FidelityTest):
@@ -67,7 +68,8 @@ class Flux(FidelityTest):
 
     def measure(self, restored):
         (restored_pair,) = restored
-        sample, planes = restored_pair.sample, (restored_pair.image, restored_pair.sample.truth, restored_pair.sample.mask)
+        sample, planes = restored_pair.sample, (restored_pair.image, restored_pair.sample.truth,
+                                                restored_pair.sample.mask)
         row = {0: flux_ratio(*planes)}
         row |= {r: flux_ratio(*planes, sample.brightest, r) for r in APERTURE_RADII}
         return [{"snr": sample.snr, **row}]
@@ -80,8 +82,8 @@ class Flux(FidelityTest):
                 for low, high, where in snr_bins([line["snr"] for line in lines]):
                     ratio, error, scatter, n = robust_statistics(values[where])
                     table_rows.append({"method": label, "aperture": radius, "snr_low": low,
-                                  "snr_high": high, "n": n, "ratio": ratio, "error": error,
-                                  "scatter": scatter})
+                                       "snr_high": high, "n": n, "ratio": ratio, "error": error,
+                                       "scatter": scatter})
         return {"flux": make_table(table_rows)}
 
 
@@ -92,7 +94,8 @@ class Shift(FidelityTest):
 
     def measure(self, restored):
         (restored_pair,) = restored
-        return [{"snr": restored_pair.sample.snr, "shift": measure_shift(restored_pair.image, restored_pair.sample.truth)}]
+        return [{"snr": restored_pair.sample.snr,
+                 "shift": measure_shift(restored_pair.image, restored_pair.sample.truth)}]
 
     def tables(self, rows, rng):
         table_rows = []
@@ -126,8 +129,8 @@ class Transfer(FidelityTest):
                 t, r = transfer_function(np.sum(power, axis=0)) if power else 2 * [
                     np.full(len(FREQUENCIES), np.nan)]
                 table_rows += [{"method": label, "snr_low": min_snr, "n": len(power), "k": k,
-                           "transfer": t_k, "correlation": r_k}
-                          for k, t_k, r_k in zip(FREQUENCIES, t, r)]
+                                "transfer": t_k, "correlation": r_k}
+                               for k, t_k, r_k in zip(FREQUENCIES, t, r)]
         return {"transfer": make_table(table_rows)}
 
 
@@ -170,7 +173,8 @@ class Coverage(FidelityTest):
         for split, names in _pixel_bins(restored_pair).items():
             for name in np.unique(names[~sample.mask]):
                 where = ~sample.mask & (names == name)
-                counts[split, str(name)] = count_within(restored_pair.difference[where], sigma[where])
+                counts[split, str(name)] = count_within(restored_pair.difference[where],
+                                                        sigma[where])
         apertures, errors = _apertures(restored_pair)
         return [{"pixels": counts, "apertures": apertures, "errors": errors}]
 
@@ -242,7 +246,8 @@ def _apertures(restored_pair):
 def _aperture_fluxes(restored_pair, apertures):
     """Measure aperture fluxes and errors, with the error correlation if the result has one."""
     try:
-        return *(quantity.value for quantity in restored_pair.result.aperture_sum(apertures)), "aperture_sum"
+        return *(quantity.value
+                 for quantity in restored_pair.result.aperture_sum(apertures)), "aperture_sum"
     except ValueError:  # error of unknown correlation
         pass
     return *apertures.do_photometry(restored_pair.image, error=restored_pair.sigma), "quadrature"
@@ -266,7 +271,8 @@ class Consistency(FidelityTest):
 
     def measure(self, restored):
         (restored_pair,) = restored
-        return [{"snr": restored_pair.sample.snr, "chi2": restored_pair.result.header.get("SRCHI2", np.nan)}]
+        return [{"snr": restored_pair.sample.snr,
+                 "chi2": restored_pair.result.header.get("SRCHI2", np.nan)}]
 
     def tables(self, rows, rng):
         table_rows = []
@@ -278,9 +284,10 @@ class Consistency(FidelityTest):
             for low, high, where in ((0.0, np.inf, known), *snr_bins(snr)):
                 values = chi2[where & known]
                 median, error, scatter, n = robust_statistics(values)
-                near, above = ((np.mean(np.abs(values - 1) <= MAX_CHI2_DEVIATION), np.mean(values > 1 + MAX_CHI2_DEVIATION))
+                near, above = ((np.mean(np.abs(values - 1) <= MAX_CHI2_DEVIATION),
+                                np.mean(values > 1 + MAX_CHI2_DEVIATION))
                                if n else (np.nan, np.nan))
                 table_rows.append({"method": label, "snr_low": low, "snr_high": high, "n": n,
-                              "chi2": median, "error": error, "scatter": scatter, "near": near,
-                              "above": above})
+                                   "chi2": median, "error": error, "scatter": scatter, "near": near,
+                                   "above": above})
         return {"consistency": make_table(table_rows)}

@@ -100,7 +100,8 @@ def draw_fidelity(result):
     labels = [str(label) for label in result.tables["summary"]["method"]]
     colours = {label: f"C{k}" for k, label in enumerate(labels)}
     rows = -(-len(panels) // N_PANEL_COLUMNS) or 1
-    figure = Figure(figsize=(PANEL_WIDTH * N_PANEL_COLUMNS, PANEL_HEIGHT * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH * N_PANEL_COLUMNS, PANEL_HEIGHT * rows + 0.6),
+                    layout="constrained")
     axes = figure.subplots(rows, N_PANEL_COLUMNS, squeeze=False).ravel()
     for axis in axes[len(panels):]:
         axis.set_axis_off()
@@ -326,7 +327,8 @@ class Fidelity:
         for row in table:
             if row["method"] == method and row["of"] == "galaxies" and not np.ma.is_masked(
                     row["a"]):
-                curve = CorrectionCurve(*(float(row[key]) for key in ("a", "b", "a_error", "b_error")))
+                curve = CorrectionCurve(*(float(row[key])
+                                          for key in ("a", "b", "a_error", "b_error")))
                 return curve.correct(e, snr)
         raise ValueError("`method` must be one of which there is a correction curve, "
                          f"got {method!r}")
@@ -340,8 +342,6 @@ class Fidelity:
         figure : `~matplotlib.figure.Figure`
             The figure.
         """
-
-
         return draw_fidelity(self)
 
     def write(self, folder, *, overwrite=False):
@@ -362,8 +362,9 @@ class Fidelity:
         """
         paths = files(folder, self.name, self.tables)
         check_overwrite(paths.values(), overwrite)
-        write_tables_and_figure({paths[name]: table for name, table in self.tables.items()}, self.figure(),
-                     paths["figure"])
+        write_tables_and_figure({paths[name]: table for name, table in self.tables.items()},
+                                self.figure(),
+                                paths["figure"])
 
 
 def files(folder, name, tables):

@@ -22,7 +22,8 @@ from lenssr.methods import make_method
 class MethodRunner:
     """Methods of a fidelity run, called through `lenssr.superresolve`."""
 
-    def __init__(self, names, weights, scale, device=None, psf_scale_error=1.0, noise_scale_error=1.0):
+    def __init__(self, names, weights, scale, device=None, psf_scale_error=1.0,
+                 noise_scale_error=1.0):
         self.scale, self.device = scale, device
         self.psf_scale_error, self.noise_scale_error = psf_scale_error, noise_scale_error
         self.methods, self.not_run, self.notes = {}, {}, WarningSummary()
@@ -79,8 +80,9 @@ class MethodRunner:
             conditions["psf"] = widened_psf(sample.ready.plane.psf, self.psf_scale_error)
         if self.noise_scale_error != 1:
             if lr.uncertainty is None:
-                raise ValueError("`noise_scale_error` must be 1 for pairs without an uncertainty, got "
-                                 f"{self.noise_scale_error}")
+                raise ValueError(
+                    "`noise_scale_error` must be 1 for pairs without an uncertainty, got "
+                    f"{self.noise_scale_error}")
             sigma = lr.uncertainty.represent_as(StdDevUncertainty).array
             conditions["uncertainty"] = StdDevUncertainty(self.noise_scale_error * sigma)
         return conditions
@@ -95,7 +97,8 @@ PARTS = tuple(_PARTS)
 
 
 def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, seed=2, scale=None,
-             psf=None, psf_scale_error=1.0, noise_scale_error=1.0, name=None, out=None, overwrite=False,
+             psf=None, psf_scale_error=1.0, noise_scale_error=1.0, name=None, out=None,
+             overwrite=False,
              device=None, progress=False):
     """
     Test the results of methods as astronomical measurements.
@@ -179,7 +182,8 @@ def fidelity(pairs="hsc-hst", methods=None, *, weights=(), parts=PARTS, n=100, s
     experiment = find_experiment(pairs, n=n, seed=seed, scale=scale, name=name, training=0)
     if out is not None:
         check_overwrite([files(out, experiment.name, ())["figure"]], overwrite)
-    run = _FidelityRun(MethodRunner(names, weights, experiment.scale, device, **conditions), seed, progress)
+    run = _FidelityRun(MethodRunner(names, weights, experiment.scale, device, **conditions), seed,
+                       progress)
     run.on_pairs(chosen, experiment, psf)
     run.on_scenes(chosen, experiment, n, psf)
     result = run.result(chosen, experiment)
@@ -284,7 +288,8 @@ class _FidelityRun:
 
         return {
             "source": experiment.source, "preset": experiment.preset, "seed": self.seed,
-            "psf_scale_error": self.restorer.psf_scale_error, "noise_scale_error": self.restorer.noise_scale_error,
+            "psf_scale_error": self.restorer.psf_scale_error,
+            "noise_scale_error": self.restorer.noise_scale_error,
             "n": self.n_pairs, "images": self.count, "scale": experiment.scale,
             "not_run": dict(self.restorer.not_run),
             "notes": self.restorer.notes.messages(self.count),

@@ -192,7 +192,8 @@ def find_scene_config(experiment, psf=None):
     """Return the `SceneConfig` of an `Experiment`."""
     if experiment.preset is not None:
         preset = find_preset(experiment.preset)
-        return SceneConfig(_plain(preset.instrument), preset.population, preset.size, experiment.scale)
+        return SceneConfig(_plain(preset.instrument), preset.population, preset.size,
+                           experiment.scale)
     pair = next(iter(experiment.test()))
     instrument = pair.truth.get("instrument")
     if instrument is None:
@@ -248,8 +249,9 @@ def blanks(site, n, seed):
         instrument = replace(site.instrument, p_correlated_noise=float(lag > 0),
                              kernel_width=2 * (_width(lag),))
         count = -(-n // 4) if lag else n
-        yield from _group_pairs(site.observe([SceneModel("empty")] * count, seed, BLANK_SIDE, instrument),
-                          name, lag=lag)
+        yield from _group_pairs(site.observe([SceneModel("empty")] * count, seed, BLANK_SIDE,
+                                             instrument),
+                                name, lag=lag)
 
 
 def _width(lag):
@@ -270,7 +272,8 @@ def lens_population(site):
     """Return a population of smooth lenses without lens light that fit into the image."""
     most = MAX_RADIUS_FRACTION * site.size * site.instrument.pixel_scale
     low, high = site.population.theta_e
-    return replace(site.population, scene_fractions=(1, 0, 0, 0, 0, 0), mass_model="SIE", lens_light=0.0,
+    return replace(site.population, scene_fractions=(1, 0, 0, 0, 0, 0), mass_model="SIE",
+                   lens_light=0.0,
                    neighbours=0.0, clumpy=0.0, real_sources=0.0,
                    theta_e=(min(low, most / 2), min(high, most)))
 

@@ -97,7 +97,7 @@ class Shape(FidelityTest):
             for of in sorted({line["of"] for line in lines}):
                 part = [line for line in lines if line["of"] == of]
                 arrays = [np.array([line[key] for line in part])
-                         for key in ("true", "found", "snr")]
+                          for key in ("true", "found", "snr")]
                 names = {"method": label, "of": of}
                 slopes += [names | row for row in _slopes(*arrays, rng)]
                 curves.append(names | {"n": len(part)} | vars(_curve(*arrays, rng)))
@@ -122,4 +122,5 @@ def _slopes(true, measured, snr, rng):
 
 def _curve(true, measured, snr, rng):
     use = ~np.isnan(measured[:, 0]) & (snr > 0)
-    return fit_curve(true[use], measured[use], snr[use], rng) if use.any() else CorrectionCurve(*[np.nan] * 4)
+    return fit_curve(true[use], measured[use], snr[use],
+                     rng) if use.any() else CorrectionCurve(*[np.nan] * 4)

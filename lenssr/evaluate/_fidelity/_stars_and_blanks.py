@@ -73,7 +73,8 @@ class Stars(FidelityTest):
         stars_measured = measure_stars(restored_pair.image, positions, width)
         return [{"fwhm": fwhm, "declared": declared["fwhm"][0], "shift": position - true,
                  "e": e - declared["e"][0]}
-                for fwhm, position, true, e in zip(stars_measured["fwhm"], stars_measured["place"], positions, stars_measured["e"])]
+                for fwhm, position, true, e in zip(stars_measured["fwhm"], stars_measured["place"],
+                                                   positions, stars_measured["e"])]
 
     def tables(self, rows, rng):
         table_rows = []
@@ -87,7 +88,8 @@ class Stars(FidelityTest):
                    "scatter": scatter}
             row |= dict(zip(("e1", "e2"), (robust_statistics(e)[0] for e in values["e"].T)))
             for name, shift in zip(("dx", "dy"), values["shift"].T):
-                row[name], row[f"{name}_error"], row[f"{name}_scatter"], _ = robust_statistics(shift)
+                row[name], row[f"{name}_error"], row[f"{name}_scatter"], _ = robust_statistics(
+                    shift)
             table_rows.append(row)
         return {"stars": make_table(table_rows)}
 
@@ -114,7 +116,7 @@ class Blank(FidelityTest):
                          for key in ("pixels", "by_uncertainty", "by_scatter", "by_input")}
                 rate, limit = rate_limits(total["by_uncertainty"], total["pixels"])
                 table_rows.append({"method": label, "noise": name, "lag": lag,
-                              "pixels": total.pop("pixels"),
-                              "by_uncertainty": total.pop("by_uncertainty"), "per_million": rate,
-                              "limit": limit, **total})
+                                   "pixels": total.pop("pixels"),
+                                   "by_uncertainty": total.pop("by_uncertainty"), "per_million": rate,
+                                   "limit": limit, **total})
         return {"blank": make_table(table_rows)}

@@ -62,7 +62,7 @@ def _gains(images):
 
 
 BEST_VALUE = dict.fromkeys(("psnr", "psnr_of_mean", "ssim", "psnr_arc", "removed", "psnr_matched",
-                      "ssim_matched", "psnr_arc_matched", "removed_matched"), "max")
+                            "ssim_matched", "psnr_arc_matched", "removed_matched"), "max")
 BEST_VALUE["mse"] = "min"
 IMAGE_TABLE_SUFFIX = "-images"  # suffix of the table with a row for each image
 MAX_FIGURE_BYTES = 4_000_000  # larger figures are scaled down
@@ -79,11 +79,12 @@ def benchmark_page(subject, title=None):
         studies = _from_folder(Path(subject))
     title = title or "Benchmark: " + ", ".join(studies)
     ids = {name: f"study{k}" for k, name in enumerate(studies)}
-    links = element("nav", definition_list([element("a", name, href=f"#{key}") for name, key in ids.items()]),
-                aria_label="On this page") if len(studies) > 1 else None
+    links = element("nav", definition_list([element("a", name, href=f"#{key}")
+                                            for name, key in ids.items()]),
+                    aria_label="On this page") if len(studies) > 1 else None
     parts = [html_section(name, *studies[name], id=key) for name, key in ids.items()]
     return html_page(title, element("header", element("h1", title), links) + element("main", *parts)
-                + footer())
+                     + footer())
 
 
 def _from_folder(folder):
@@ -113,13 +114,15 @@ def _study(result, figure):
     """Return the section of a `Benchmark`."""
     meta = result.summary.meta
     parts = [element("p", meta["source"]), definition_list(condition_lines(meta))]
-    parts += [html_table(part, name, BEST_VALUE, companions=("truth",)) for name, part in layout(result.summary)]
+    parts += [html_table(part, name, BEST_VALUE, companions=("truth",))
+              for name, part in layout(result.summary)]
     parts += [_embed_figure(*gains_figure(result.images)), figure]
-    for heading, lines_by_name in (("Not run", {name: [text] for name, text in meta["not_run"].items()}),
-                           ("Warned", meta["notes"])):
+    for heading, lines_by_name in (("Not run",
+                                    {name: [text] for name, text in meta["not_run"].items()}),
+                                   ("Warned", meta["notes"])):
         if lines_by_name:
             parts += [element("h3", heading), definition_list([f"{name}: {text}" for name, texts in
-                                                   lines_by_name.items() for text in texts])]
+                                                               lines_by_name.items() for text in texts])]
     every = html_table(result.images, "A row for each image and method")
     return [*parts, element("details", element("summary", "Each image"), every)]
 
@@ -132,8 +135,9 @@ def _caption(result):
 def _conditions(meta):
     """Return the header entries of a table that fit on a line."""
     texts = {str(key): str(value) for key, value in meta.items() if not key.startswith("__")}
-    return definition_list({key: text if len(text) <= MAX_TEXT_LENGTH else text[:MAX_TEXT_LENGTH] + " …"
-                    for key, text in texts.items()}) if texts else None
+    return definition_list({key: text if len(text) <= MAX_TEXT_LENGTH
+                            else text[:MAX_TEXT_LENGTH] + " …"
+                            for key, text in texts.items()}) if texts else None
 
 
 def _embed_figure(figure, caption):
@@ -161,5 +165,6 @@ def _downscale(path):
 
 
 def _plot_section(png, caption):
-    return element("figure", element("img", src=data_uri("image/png", png), alt=caption, class_="plot"),
-               element("figcaption", caption))
+    return element("figure",
+                   element("img", src=data_uri("image/png", png), alt=caption, class_="plot"),
+                   element("figcaption", caption))

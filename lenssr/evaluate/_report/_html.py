@@ -50,7 +50,7 @@ def definition_list(items):
     """Make a list, or a definition list from a dict."""
     if isinstance(items, dict):
         return element("dl", *(element("div", element("dt", key), element("dd", value))
-                           for key, value in items.items()))
+                               for key, value in items.items()))
     return element("ul", *(element("li", item) for item in items))
 
 
@@ -64,16 +64,18 @@ def html_table(rows, caption, best=None, companions=()):
     columns = [_numbers(rows[name], (best or {}).get(name), takes_part) if _numeric(rows[name])
                else _texts(rows[name], heads=name == rows.colnames[0]) for name in rows.colnames]
     head = [element("th", name, _unit(rows[name].unit), scope="col",
-                class_=None if _numeric(rows[name]) else "text") for name in rows.colnames]
+                    class_=None if _numeric(rows[name]) else "text") for name in rows.colnames]
     body = [element("tr", *cells) for cells in zip(*columns)]
-    made = element("div", element("table", element("caption", caption), element("thead", element("tr", *head)),
-                          element("tbody", *body), class_="sortable"),
-               class_="wide", tabindex=0, role="region", aria_label=caption)
+    made = element("div", element("table", element("caption", caption),
+                                  element("thead", element("tr", *head)),
+                                  element("tbody", *body), class_="sortable"),
+                   class_="wide", tabindex=0, role="region", aria_label=caption)
     descriptions = {name: rows[name].info.description for name in rows.colnames
-            if rows[name].info.description}
+                    if rows[name].info.description}
     if not descriptions:
         return made
-    return Html(made + element("details", element("summary", "What the columns mean"), definition_list(descriptions)))
+    return Html(made + element("details", element("summary", "What the columns mean"),
+                               definition_list(descriptions)))
 
 
 def _numeric(column):
@@ -105,7 +107,7 @@ def _numbers(column, best, takes_part):
             continue
         text = format(int(value) if form == "d" else float(value), form).replace("-", "−")
         cells.append(element("td", element("strong", text) if takes and value == top else text,
-                         data_value=repr(float(value))))
+                             data_value=repr(float(value))))
     return cells
 
 
@@ -137,7 +139,7 @@ def html_page(title, body, data=None):
 
 STRETCHES = ("asinh", "linear", "log")
 COLOUR_MAPS = {"flux": "magma", "std": "viridis", "sigma": "RdBu_r", "chi2": "RdBu_r",
-           "share": "cividis"}
+               "share": "cividis"}
 N_COLOURS = 255  # colours of an image; one more marks missing pixels
 MISSING_COLOUR = (128, 128, 128)
 COLOUR_LIMITS = {"sigma": (-6.0, 6.0), "chi2": (0.0, 2.0), "share": (0.0, 1.0)}
@@ -159,7 +161,8 @@ class ColourScale:
     def picture(self, layer, stretch):
         """Encode a map as PNG with the first row at the bottom."""
         levels = np.ma.filled(self.norms[stretch](layer.factor * layer.values), np.nan)
-        index = np.where(np.isfinite(layer.values), np.clip(levels, 0, 1) * (N_COLOURS - 1), N_COLOURS)
+        index = np.where(np.isfinite(layer.values), np.clip(levels, 0, 1) * (N_COLOURS - 1),
+                         N_COLOURS)
         return data_uri("image/png", indexed_png(np.rint(index)[::-1], self._palette()))
 
     def ramp(self):
@@ -213,10 +216,11 @@ def _norms(group, layers, image):
         low = factor * sky_level(image.data, image.mask, image.noise) - STRETCH_MIN * noise
     # The results have the higher peaks and set the stretch; the input sets the noise.
     finite_values = np.concatenate([layer.values[np.isfinite(layer.values)] for layer in layers
-                           if layer.group == group and layer.repeat == 1])
+                                    if layer.group == group and layer.repeat == 1])
     minimum = low + (2 * STRETCH_MIN * noise or 1e-12)
     most = max(float(finite_values.max(initial=minimum)), minimum)
-    high = max(float(np.percentile(finite_values, LINEAR_PERCENTILE)), minimum) if len(finite_values) else most
+    high = max(float(np.percentile(finite_values, LINEAR_PERCENTILE)),
+               minimum) if len(finite_values) else most
     soft = min(STRETCH_LINEAR * noise / (most - low), 1.0) if noise else 0.1
     return {"asinh": ImageNormalize(vmin=low, vmax=most, stretch=AsinhStretch(soft), clip=True),
             "linear": ImageNormalize(vmin=low, vmax=high, stretch=LinearStretch(), clip=True),
@@ -268,7 +272,8 @@ def viewer_section(sky, window):
         "Compare", element("div", element("div", stage, element(
             "input", type="range", id="slider", min=0, max=100, value=50, step=0.5,
             aria_label="Place of the slider, per cent from the left"), _keys(), class_="left"),
-            element("div", _controls(), _colour_bars(), _readout(), class_="right"), class_="split"),
+            element("div", _controls(), _colour_bars(), _readout(), class_="right"),
+            class_="split"),
         id="compare", hidden=True)
 
 
@@ -279,21 +284,23 @@ def _ratio(window):
 
 def _controls():
     stretches = [element("label", element("input", type="radio", name="stretch", value=name,
-                                  checked=k == 0), name) for k, name in enumerate(STRETCHES)]
+                                          checked=k == 0), name) for k, name in enumerate(STRETCHES)]
     return element("div", element("label", "Left", element("select", id="left")),
-               element("label", "Right", element("select", id="right")),
-               element("fieldset", element("legend", "Stretch"), *stretches, id="stretches"),
-               element("button", "Blink", id="blink", type="button", aria_pressed="false"),
-               class_="controls")
+                   element("label", "Right", element("select", id="right")),
+                   element("fieldset", element("legend", "Stretch"), *stretches, id="stretches"),
+                   element("button", "Blink", id="blink", type="button", aria_pressed="false"),
+                   class_="controls")
 
 
 def _colour_bars():
-    return element("div", *(element("div", id=name) for name in ("leftbar", "rightbar")), class_="bars")
+    return element("div", *(element("div", id=name) for name in ("leftbar", "rightbar")),
+                   class_="bars")
 
 
 def _readout():
-    return element("div", element("table", element("caption", "At the cursor"), element("tbody", id="readout")),
-               class_="readout", aria_live="polite")
+    return element("div", element("table", element("caption", "At the cursor"),
+                                  element("tbody", id="readout")),
+                   class_="readout", aria_live="polite")
 
 
 def _keys():
@@ -309,7 +316,7 @@ def _ruler(sky, window):
     length = max(n * power for n in (1, 2, 5) if n * power <= most)
     fraction = length / (window.fine_shape[1] * sky.pixel)
     return element("div", element("span", f"{length:g}″" if length < 60 else f"{length / 60:.3g}′"),
-               class_="ruler", style=f"width:{100 * fraction:.2f}%")
+                   class_="ruler", style=f"width:{100 * fraction:.2f}%")
 
 
 def _compass(sky):

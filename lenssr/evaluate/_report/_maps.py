@@ -40,7 +40,8 @@ def split_result(subject):
         raise ValueError("`subject` must be a result of the declared resolution (SRPSF 'target'), "
                          f"got SRPSF {result.header.get('SRPSF')!r}")
     level = sky_level(image.data, image.mask, image.noise)
-    return split_image(image, np.nan_to_num(result.data) / subject.flux_factor - level, subject.scale, level)
+    return split_image(image, np.nan_to_num(result.data) / subject.flux_factor - level,
+                       subject.scale, level)
 
 
 def split_image(image, values, scale, level=0.0):
@@ -94,10 +95,12 @@ def check_table(subject, pixel=None):
     """Tabulate checks, a row for the input and for each result."""
     image = subject.image
     rows = [_check_row("input", image.psf, subject.scale) | {"flux": 1.0, "χ²": np.nan}]
-    total = float((image.data * ~image.mask).sum()) * subject.flux_factor * subject.scale**2 or np.nan
+    total = float((image.data
+                   * ~image.mask).sum()) * subject.flux_factor * subject.scale**2 or np.nan
     for restored in subject.results:
         rows.append(_check_row(restored.name, restored.psf) | {
-            "flux": float((restored.data * ~subject.mask).sum()) / total, "χ²": mean_chi2(subject, restored)})
+            "flux": float((restored.data * ~subject.mask).sum()) / total,
+            "χ²": mean_chi2(subject, restored)})
     if subject.truth is not None:
         rows[0] |= dict.fromkeys(("PSNR", "SSIM", *COVERAGE_LABELS.values()), np.nan)
         for row, restored in zip(rows[1:], subject.results):
@@ -147,8 +150,9 @@ def _describe_checks(table, pixel):
                "less where it follows their noise", ".3f", None),
         "PSNR": ("peak of the truth over the rms error", ".2f", "dB"),
         "SSIM": ("structural similarity, windows of 7 x 7 pixels", ".4f", None),
-        COVERAGE_LABELS[1]: ("pixels whose error is within the uncertainty: 68.3 if that is the whole "
-                    "error, and Gaussian", ".1f", "%"),
+        COVERAGE_LABELS[1]: (
+            "pixels whose error is within the uncertainty: 68.3 if that is the whole "
+            "error, and Gaussian", ".1f", "%"),
         COVERAGE_LABELS[2]: ("within twice that: 95.4 if it is", ".1f", "%")}
     for name in table.colnames[1:]:
         column = table[name]
@@ -158,9 +162,10 @@ def _describe_checks(table, pixel):
     return table
 
 
-CALIBRATION_TEXTS = {"measurement": "what the noise of the data does to it, and not the whole error",
-               "predictive": "how far it may be from the truth, on images like those that its "
-                             "card names"}
+CALIBRATION_TEXTS = {
+    "measurement": "what the noise of the data does to it, and not the whole error",
+    "predictive": "how far it may be from the truth, on images like those that its "
+    "card names"}
 """What is said of an uncertainty by its card SRCALIB."""
 
 
@@ -192,11 +197,12 @@ def _images(subject):
     per = "" if subject.flux_factor == 1 else " per input pixel"
     drawn = per and ", drawn in what is left for an output pixel, as the others are"
     yield PageMap("Input", f"What the telescope saw, each pixel as {scale} × {scale}{drawn}.",
-                np.where(image.mask, np.nan, image.data), "flux", unit + per, scale, subject.flux_factor)
+                  np.where(image.mask, np.nan, image.data), "flux", unit + per, scale,
+                  subject.flux_factor)
     for k, result in enumerate(subject.results):
         name = f"Result, {result.name}" if k == 0 else result.name
         yield PageMap(name, f"Restored by {result.name}." if k == 0 else "For comparison.",
-                    result.values, "flux", unit)
+                      result.values, "flux", unit)
     if subject.truth is not None:
         yield PageMap("Truth", "What the result ought to be.", subject.truth, "flux", unit)
 
@@ -206,15 +212,15 @@ def _errors(subject):
         noise = expand_mask(subject.image.sigma * subject.flux_factor, subject.scale)
         for result in subject.results:
             yield PageMap(f"{result.name} − truth",
-                        "In units of the noise of the input, per area: the same for all methods.",
-                        (result.values - subject.truth) / noise, "sigma", "σ")
+                          "In units of the noise of the input, per area: the same for all methods.",
+                          (result.values - subject.truth) / noise, "sigma", "σ")
     for result in subject.results:
         residual = data_residual(subject, result)
         if residual is not None:
             yield PageMap(f"Input − {result.name}",
-                        "The result brought back to the resolution and the pixels of the input: "
-                        "what the data say against it, in units of their noise.",
-                        residual, "sigma", "σ", subject.scale)
+                          "The result brought back to the resolution and the pixels of the input: "
+                          "what the data say against it, in units of their noise.",
+                          residual, "sigma", "σ", subject.scale)
 
 
 def _maps(subject):
@@ -223,20 +229,22 @@ def _maps(subject):
     if predictive is not None:
         kind = str(result.header.get("SRCALIB", "unknown"))
         yield PageMap("Uncertainty", "Standard deviation of the result's error: "
-                    f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", predictive, "std", unit)
-    if measured is not None and (predictive is None or not np.allclose(predictive, measured, equal_nan=True)):
+                      f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", predictive, "std",
+                      unit)
+    if measured is not None and (predictive is None
+                                 or not np.allclose(predictive, measured, equal_nan=True)):
         yield PageMap("Measurement error", "What the noise of the data alone gives each pixel.",
-                    measured, "std", unit)
+                      measured, "std", unit)
     if (prior := result.maps.get("prior_std")) is not None:
         yield PageMap("Prior error", "What the data do not determine, and the prior filled in.",
-                    prior, "std", unit)
+                      prior, "std", unit)
     if (chi2 := result.maps.get("consistency")) is not None:
         repeat = subject.scale if chi2.shape == subject.image.shape else 1
         yield PageMap("Consistency", "Reduced χ² of the result, brought back to the data: one "
-                    "where it explains them.", chi2, "chi2", "χ² per datum", repeat)
+                      "where it explains them.", chi2, "chi2", "χ² per datum", repeat)
     if subject.prior is not None:
         yield PageMap("Prior share", "Share of each value that the data do not determine: 0 is "
-                    "measured, 1 is imagined.", subject.prior, "share", "share")
+                      "measured, 1 is imagined.", subject.prior, "share", "share")
 
 
 def _text(unit):

@@ -205,7 +205,8 @@ def match_result(result, data, overrides):
                          f"got {len(parsed.planes)}")
     scale = _scale(parsed.planes[0].shape, result.shape[-2:])
     kind = result.meta.get("SRFLUX") or flux_convention(result.unit)
-    flux_factor = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit, result.unit)
+    flux_factor = (scale**-2 if kind == "per-pixel" else 1.0) * _factor("data", parsed.unit,
+                                                                        result.unit)
     return MatchedResult(result, parsed, scale, flux_factor)
 
 
@@ -225,9 +226,11 @@ def gather_page(matched, *, truth=None, compare=(), prior_map=None, plane=0):
     if truth is not None:
         truth = _truth(truth, plane, result)
     if prior_map is not None:
-        prior_map = _matching_plane("prior_map", np.asarray(prior_map, dtype=float), plane, result.shape)
-    return PageData(image, results, truth, prior_map, scale, flux_factor, result.unit, result.wcs, plane,
-                   matched.planes)
+        prior_map = _matching_plane("prior_map", np.asarray(prior_map, dtype=float), plane,
+                                    result.shape)
+    return PageData(image, results, truth, prior_map, scale, flux_factor, result.unit, result.wcs,
+                    plane,
+                    matched.planes)
 
 
 def _open_result(name, image):
@@ -297,7 +300,7 @@ def _plane(name, image, plane, result):
     data = factor * _select_plane(np.asarray(image.data, dtype=float), plane)
     psf = None if image.psf is None else _select_plane(np.asarray(image.psf, dtype=float), plane)
     return RestoredPlane(name, data, _select_plane(mask, plane) | ~np.isfinite(data), maps, psf,
-                    header_from(image.meta))
+                         header_from(image.meta))
 
 
 def _select_plane(array, plane):

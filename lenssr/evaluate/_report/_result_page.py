@@ -65,8 +65,9 @@ CARD_MEANINGS = {
 }
 RESULT_CARDS = re.compile(r"SR(?!WARN\d|WCS)[A-Z0-9]+")
 WARNING_CARDS = re.compile(r"SRWARN\d+")
-OBSERVATION_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2", "BAND",
-          "DATE-OBS", "EXPTIME")
+OBSERVATION_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2",
+                     "BAND",
+                     "DATE-OBS", "EXPTIME")
 
 
 def card_table(headers):
@@ -108,7 +109,8 @@ def apertures(subject, centre, pixel=None):
     area = scale**2 * subject.flux_factor
     table = Table({"radius": radii * scale * (pixel or 1)}, masked=True)
     table["radius"].unit = u.arcsec if pixel else u.pix
-    table["input"], table["error"] = _sums(result_circles, area * image.data, image.mask, area * image.sigma)
+    table["input"], table["error"] = _sums(result_circles, area * image.data, image.mask,
+                                           area * image.sigma)
     (table["result"],) = _sums(fine, subject.result.data, subject.mask)
     if subject.truth is not None:
         (table["truth"],) = _sums(fine, subject.truth, subject.mask | np.isnan(subject.truth))
@@ -161,8 +163,9 @@ def _describe_apertures(table, subject):
     return table
 
 
-CAVEAT_TEXT = (" Every pixel of a super-resolved image is an estimate: what the data do not determine "
-          "comes from the method, and two skies that differ only there give the same data.")
+CAVEAT_TEXT = (
+    " Every pixel of a super-resolved image is an estimate: what the data do not determine "
+    "comes from the method, and two skies that differ only there give the same data.")
 
 
 def result_page(subject, window, title, file, warned):
@@ -191,7 +194,7 @@ def _head(title, subject, window, sky, checks):
         texts.append(f"Shown: {window.fine_shape[1]} × {window.fine_shape[0]} pixels of it, from "
                      f"({x}, {y}) on; the checks are of the whole.")
     return element("header", element("h1", title), element("p", " ".join(texts), class_="lead"),
-               element("div", definition_list(_stats(checks)), class_="stats"))
+                   element("div", definition_list(_stats(checks)), class_="stats"))
 
 
 def _stats(checks):
@@ -204,7 +207,7 @@ def _stats(checks):
     before, after = (text(k, "FWHM on the sky" if sky else "FWHM", ".2f", "″" if sky else " px")
                      for k in (0, 1))
     metrics = {"χ² per datum": text(1, "χ²", ".3f"), "Flux / input": text(1, "flux", ".4f"),
-             "PSF": f"{before} → {after}" if before and after else after}
+               "PSF": f"{before} → {after}" if before and after else after}
     if "PSNR" in checks.colnames:
         metrics |= {"PSNR": text(1, "PSNR", ".2f", " dB"), "SSIM": text(1, "SSIM", ".4f")}
     return {name: value for name, value in metrics.items() if value is not None}
@@ -231,16 +234,17 @@ def _map_figure(layer, scale):
     stretch = "" if scale.alike else f", {first} stretch"
     alt = f"{layer.name}: {nx} × {ny} pixels, from {low:.3g} to {high:.3g} {scale.unit}{stretch}"
     return element("figure", element("img", src=scale.picture(layer, first), alt=alt, class_="map",
-                             width=nx * layer.repeat, height=ny * layer.repeat),
-               _bar(layer, scale, first),
-               element("figcaption", element("strong", layer.name), " ", layer.about), id=layer.key)
+                                     width=nx * layer.repeat, height=ny * layer.repeat),
+                   _bar(layer, scale, first),
+                   element("figcaption", element("strong", layer.name), " ", layer.about), id=layer.key)
 
 
 def _bar(layer, scale, stretch):
     marks = [element("span", text, style=f"left:{100 * at:.1f}%")
              for text, at in scale.ticks(stretch)]
-    return element("div", element("img", src=scale.ramp(), alt=""), element("div", *marks, class_="ticks"),
-               element("span", scale.unit, class_="unit"), class_="bar")
+    return element("div", element("img", src=scale.ramp(), alt=""),
+                   element("div", *marks, class_="ticks"),
+                   element("span", scale.unit, class_="unit"), class_="bar")
 
 
 def _checks(subject, window, sky, checks):
@@ -249,8 +253,9 @@ def _checks(subject, window, sky, checks):
     x, y = (to_fine_pixel(c, subject.scale) for c in window.centre)
     return html_section(
         "Checks", html_table(checks, "Resolution, flux, agreement with the data"
-                        + (" and with the truth" if subject.truth is not None else ""), best),
-        html_table(flux, f"Flux in circles about pixel ({x:.1f}, {y:.1f}) of the result"), id="checks")
+                             + (" and with the truth" if subject.truth is not None else ""), best),
+        html_table(flux, f"Flux in circles about pixel ({x:.1f}, {y:.1f}) of the result"),
+        id="checks")
 
 
 def _provenance(subject):
@@ -354,7 +359,7 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
         raise OSError(f"`path` must be in a folder that is there, got {str(path)!r}")
     plane, size = check_nonnegative_int("plane", plane), check_positive_int("size", size)
     overrides = {"hdu": hdu, "psf": psf, "uncertainty": uncertainty, "mask": mask, "wcs": wcs,
-             "unit": unit}
+                 "unit": unit}
     if _is_benchmark(subject):
         of_result = {"data": data, "truth": truth, "compare": compare, "prior_map": prior_map,
                      "center": center, **overrides}
@@ -364,8 +369,9 @@ def report(path, subject, data=None, *, truth=None, compare=(), prior_map=None, 
         text = benchmark_page(subject, title)
     else:
         with record_warnings() as caught:
-            page_data = gather_page(match_result(subject, data, overrides), truth=truth, compare=compare,
-                           prior_map=None if prior_map is True else prior_map, plane=plane)
+            page_data = gather_page(match_result(subject, data, overrides), truth=truth,
+                                    compare=compare,
+                                    prior_map=None if prior_map is True else prior_map, plane=plane)
             if prior_map is True:
                 page_data.prior = split_result(page_data).prior_fraction
             window = page_cutout(page_data, center, size)

@@ -9,7 +9,8 @@ from lenssr.uncertainty import NORMAL_COVERAGE
 
 
 def test_expected_is_the_normal_distribution():
-    assert NORMAL_COVERAGE == pytest.approx(stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]), abs=1e-4)
+    assert NORMAL_COVERAGE == pytest.approx(stats.norm.cdf([1, 2]) - stats.norm.cdf([-1, -2]),
+                                            abs=1e-4)
 
 
 @pytest.mark.parametrize("truth", [0.5, 1.0, 1.6])
