@@ -141,9 +141,9 @@ def test_one_clear_error(name):
 def test_files(tmp_path):
     path = tmp_path / "lens.fits"
     fits.PrimaryHDU(NOISE).writeto(path)
-    whole = path.read_bytes()
-    for content in (whole[:-1000], whole[:100], b"", b"\x00" * 5000,
-                    whole.replace(b"  12 ", b" 120 ")):
+    full = path.read_bytes()
+    for content in (full[:-1000], full[:100], b"", b"\x00" * 5000,
+                    full.replace(b"  12 ", b" 120 ")):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="`data` must be a readable FITS file, .*lens.fits"):
             superresolve(path, **GOOD)

@@ -1,6 +1,7 @@
 """The front door: flux, sky, mask, noise and cards arrive at the other end."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from photutils.aperture import CircularAperture, aperture_photometry
 from photutils.centroids import centroid_2dg
 from scipy import ndimage
 
-from lenssr import LensSRWarning, SuperResolvedImage, superresolve
+from lenssr import LensSRWarning, SuperResolvedImage, register_method, superresolve
 from lenssr.image import RescaledWCS, check_tile, gaussian_psf, parse_image, target_psf, tiles
+from lenssr.methods import unregister_method
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos")
 CLASSICAL = (*INTERPOLATIONS, "richardson_lucy", "wiener")
@@ -86,9 +88,9 @@ def test_units_of_surface_brightness(unit, method):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", np.int32])
 def test_type_of_the_result(dtype):
     result = restore((100 * NOISE + 1000).astype(dtype))
-    wanted = np.float32 if np.dtype(dtype).itemsize == 4 and dtype != np.int32 else np.float64
+    expected = np.float32 if np.dtype(dtype).itemsize == 4 and dtype != np.int32 else np.float64
     for array in (result.data, result.uncertainty.array, result.measurement_std):
-        assert array.dtype == wanted and array.dtype.isnative
+        assert array.dtype == expected and array.dtype.isnative
 
 
 def test_the_user_has_the_last_word_on_flux():
@@ -119,14 +121,14 @@ def test_class_in_class_out(kind, unit):
     """
     image = CCDData(NOISE, unit=unit, uncertainty=kind(np.full(SHAPE, 3.0 ** KINDS[kind])))
     result = superresolve(image, "bilinear")
-    share = 0.25 if unit == "electron" else 1.0
-    sigma = share * 3 * (9 / 16 + 1 / 16)
+    fraction = 0.25 if unit == "electron" else 1.0
+    sigma = fraction * 3 * (9 / 16 + 1 / 16)
     assert type(result.uncertainty) is kind
     assert result.uncertainty.unit == u.Unit(unit) ** KINDS[kind]
     np.testing.assert_allclose(result.measurement_std[2:-2, 2:-2], sigma)
     np.testing.assert_allclose(result.uncertainty.array[2:-2, 2:-2], sigma ** KINDS[kind])
     # the corner is a copy of its pixel
-    assert result.measurement_std[0, 0] == pytest.approx(share * 3)
+    assert result.measurement_std[0, 0] == pytest.approx(fraction * 3)
     np.testing.assert_allclose(result.uncertainty.represent_as(StdDevUncertainty).array,
                                result.measurement_std)
 
@@ -143,11 +145,11 @@ def test_faint_units_do_not_overflow():
 def test_errors_are_those_of_noise():
     """The exact error of an interpolation against the scatter of 150 noisy images."""
     sigma = RNG.uniform(0.5, 3, SHAPE)
-    found = restore(NOISE, "lanczos", uncertainty=sigma, psf=None).measurement_std
+    result = restore(NOISE, "lanczos", uncertainty=sigma, psf=None).measurement_std
     noisy = [restore(RNG.normal(0, sigma), "lanczos", uncertainty=sigma, psf=None).data
              for _ in range(150)]
-    np.testing.assert_allclose(np.std(noisy, axis=0), found, rtol=0.3)
-    assert np.mean(np.std(noisy, axis=0) / found) == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(np.std(noisy, axis=0), result, rtol=0.3)
+    assert np.mean(np.std(noisy, axis=0) / result) == pytest.approx(1, abs=0.02)
 
 
 def test_estimated_noise():
@@ -216,8 +218,8 @@ def test_a_star_stays_where_it_is(method, scale):
     result = superresolve(image, method, scale=scale, **OPTIONS.get(method, {}))
     y, x = np.unravel_index(result.data.argmax(), result.shape)
     centroid = centroid_2dg(result.data[y - 7: y + 8, x - 7: x + 8]) + [x - 7, y - 7]
-    true, found = image.wcs.pixel_to_world(22.7, 20.3), result.wcs.pixel_to_world(*centroid)
-    assert true.separation(found) < 0.02 * (0.1 / scale) * u.arcsec
+    true, measured = image.wcs.pixel_to_world(22.7, 20.3), result.wcs.pixel_to_world(*centroid)
+    assert true.separation(measured) < 0.02 * (0.1 / scale) * u.arcsec
     # and in pixels, without the WCS
     expected = [(22.7 + 0.5) * scale - 0.5, (20.3 + 0.5) * scale - 0.5]
     np.testing.assert_allclose(centroid, expected, atol=0.02)
@@ -254,12 +256,15 @@ def test_gwcs():
     assert result.header["EQUINOX"] == 2000 and "CRPIX1" not in result.header
 
 
-def test_a_wcs_that_cannot_be_carried_fails_before_the_work(monkeypatch):
+def test_a_wcs_that_cannot_be_carried_fails_before_the_work():
     image = NDData(np.zeros((4, *SHAPE)), wcs=SlicedLowLevelWCS(tan(3).swapaxes(0, 2), np.s_[:]))
-    monkeypatch.setattr("lenssr.methods._interpolate.Interpolate.restore",
-                        lambda *args: pytest.fail("worked"))
-    with pytest.raises(ValueError, match="`wcs` must have its celestial axes along the last two"):
-        restore(image)
+    register_method("failing", lambda: SimpleNamespace(
+        restore=lambda *args: pytest.fail("the method was applied")), overwrite=True)
+    try:
+        with pytest.raises(ValueError, match="`wcs` must have its celestial axes along the last"):
+            restore(image, "failing")
+    finally:
+        unregister_method("failing")
 
 
 def headed():
@@ -316,10 +321,10 @@ def test_cards(holder, tmp_path):
 
 def test_our_own_cards():
     result = restore(NOISE, "richardson_lucy", seed=5, scale=3)
-    wanted = {"SRMETHOD": "richardson_lucy", "SRSCALE": 3, "SRWEIGHT": "none", "SRSEED": 5,
+    expected = {"SRMETHOD": "richardson_lucy", "SRSCALE": 3, "SRWEIGHT": "none", "SRSEED": 5,
               "SRCALIB": "measurement", "SRNOISE": "given", "SRFLUX": "per-pixel",
               "SRPSF": "target", "SRNITER": 8, "SRNPROBE": 2}
-    assert {key: result.header[key] for key in wanted} == wanted
+    assert {key: result.header[key] for key in expected} == expected
     assert result.header["SRVERS"]
     # nothing is said of an earlier run that is not true of this one
     again = superresolve(result, "bilinear")
@@ -389,9 +394,9 @@ def test_cube_without_psf_and_of_one_psf():
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_tiles_change_nothing(method):
     image = RNG.normal(0, 1, (40, 33))
-    whole, tiled = (restore(image, method, tile=tile, seed=3) for tile in (None, 11))
-    np.testing.assert_allclose(tiled.data, whole.data, atol=1e-5)
-    np.testing.assert_allclose(tiled.measurement_std, whole.measurement_std, atol=1e-5)
+    full, tiled = (restore(image, method, tile=tile, seed=3) for tile in (None, 11))
+    np.testing.assert_allclose(tiled.data, full.data, atol=1e-5)
+    np.testing.assert_allclose(tiled.measurement_std, full.measurement_std, atol=1e-5)
 
 
 def test_tiles_cover_the_plane_once():
@@ -454,10 +459,10 @@ def test_real_files_there_and_back(name, shared_data, tmp_path):
     np.testing.assert_array_equal(back.data, result.data)
     ny, nx = parsed.shape
     y, x = RNG.uniform(-0.5, [[ny - 0.5], [nx - 0.5]], (2, 100))
-    true, beside = parsed.wcs.pixel_to_world(x, y), parsed.wcs.pixel_to_world(x + 1, y)
+    true, companion = parsed.wcs.pixel_to_world(x, y), parsed.wcs.pixel_to_world(x + 1, y)
     for wcs in (result.wcs, back.wcs):
-        found = wcs.pixel_to_world(2 * x + 0.5, 2 * y + 0.5)
-        assert (true.separation(found) < 1e-6 * true.separation(beside)).all()
+        measured = wcs.pixel_to_world(2 * x + 0.5, 2 * y + 0.5)
+        assert (true.separation(measured) < 1e-6 * true.separation(companion)).all()
     # cards: only those of the sky, of the pixels, and of the layout have gone
     gone = set(parsed.header) - set(result.header)
     cards = set(back.wcs.to_header(relax=True)) if back.wcs is not None else set()
@@ -481,12 +486,12 @@ def test_the_header_keeps_what_was_warned_of(tmp_path):
     bad[3, 4] = np.nan
     with pytest.warns(LensSRWarning) as caught:
         result = superresolve(bad, "bilinear")
-    assert {each.filename for each in caught} == {__file__}
-    told = list(dict.fromkeys(str(each.message) for each in caught))
-    assert len(told) == 3 and any(len(text) > 68 for text in told)
+    assert {item.filename for item in caught} == {__file__}
+    records = list(dict.fromkeys(str(item.message) for item in caught))
+    assert len(records) == 3 and any(len(text) > 68 for text in records)
     result.write(tmp_path / "warned.fits")
     header = SuperResolvedImage.read(tmp_path / "warned.fits").header
-    assert [header[f"SRWARN{k}"] for k in (1, 2, 3)] == told and "SRWARN4" not in header
+    assert [header[f"SRWARN{k}"] for k in (1, 2, 3)] == records and "SRWARN4" not in header
     again = restore(result, uncertainty=1.0, psf=None, mask=np.zeros(result.shape, bool))
     assert not [key for key in again.header if key.startswith("SRWARN")]
 

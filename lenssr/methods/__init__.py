@@ -12,7 +12,7 @@ _INTERNAL = {
     "._consistency": [
         "DataResidual", "RegularisedInverse", "check_consistency", "chi2_range",
         "discrepancy_variance"],
-    "._diffusion": ["DEFAULT_SAMPLES"],
+    "._diffusion": ["DEFAULT_SAMPLES", "check_memory"],
     "._error_prediction": ["image_features", "normalized_residual", "snr_map"],
     "._interpolate": ["Interpolate"],
     "._lens_model": ["LensEquation"],

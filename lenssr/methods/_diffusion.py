@@ -54,9 +54,10 @@ def free_memory():
         return None
 
 
-def check_memory(n, shape):
+def check_memory(n, shape, free=None):
     """Raise `ValueError` if ``n`` samples of a shape exceed the free memory."""
-    free, sample_bytes = free_memory(), BYTES_PER_PIXEL * shape[0] * shape[1]
+    free = free_memory() if free is None else free
+    sample_bytes = BYTES_PER_PIXEL * shape[0] * shape[1]
     if free is not None and n * sample_bytes > MEMORY_FRACTION * free:
         maximum = int(MEMORY_FRACTION * free / sample_bytes)
         raise ValueError(

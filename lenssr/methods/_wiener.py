@@ -37,12 +37,14 @@ class Wiener:
     the median is bounded near the edge of the frame.
     """
 
+    spectrum = None  # result of `fit_spectrum` to use; by default fitted to each image
+
     def restore(self, image, run):
         """Restore one plane."""
         require_psf(image, "Wiener deconvolution")
         valid = ~image.mask
         noise = np.mean(image.sigma[valid] ** 2)
-        spectrum = fit_spectrum(image.data, image.psf, noise, run.scale)
+        spectrum = self.spectrum or fit_spectrum(image.data, image.psf, noise, run.scale)
         kernel = wiener_kernel(spectrum, image.psf, noise, run.scale)
         level = np.median(image.data[valid])
         # Standard error of a median of Gaussian noise.

@@ -46,9 +46,6 @@ def calibrated_chi2_range(calibration, scale):
 
 def conformal_factor(snr, crowd, factors):
     """Interpolate calibration factors, shape ``(5, 5)``, in S/N and crowding."""
-    factors = np.asarray(factors, float)
-    if factors.ndim == 1:
-        factors = np.repeat(factors[:, None], len(CROWDING_KNOTS), axis=1)
     return interpolate_factors((snr, crowd), (SNR_KNOTS, CROWDING_KNOTS), factors)
 
 

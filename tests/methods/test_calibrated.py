@@ -42,10 +42,10 @@ CORRELATION = {name: to_quadrant(np.exp(-LAG / length)) for name, length in (("f
 pytestmark = pytest.mark.filterwarnings("ignore:the result.*has a reduced chi2")
 
 
-def head_of(scale, told, seed=1):
+def head_of(scale, caught, seed=1):
     """A head that was not trained, and says something."""
     torch.manual_seed(seed)
-    head = ErrorHead(scale, told, features=4, blocks=1, residual=True)
+    head = ErrorHead(scale, caught, features=4, blocks=1, residual=True)
     with torch.no_grad():
         for tail in head.tails.values():
             tail.weight += 0.2 * torch.randn_like(tail.weight)
@@ -55,17 +55,17 @@ def head_of(scale, told, seed=1):
 
 def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     """Weights with a calibration, in a folder."""
-    sizes, told = NETWORKS[name]
+    config, caught = NETWORKS[name]
     folder.mkdir(exist_ok=True)
     torch.manual_seed(2)
     plain = folder / "small.safetensors"
-    save_network(plain, build_network(**sizes), name="small", network=sizes)
-    head = head_of(sizes["scale"], told)
-    scales = sizes["scale"] if isinstance(sizes["scale"], list) else [sizes["scale"]]
+    save_network(plain, build_network(**config), name="small", network=config)
+    head = head_of(config["scale"], caught)
+    scales = config["scale"] if isinstance(config["scale"], list) else [config["scale"]]
     return save_calibrated(plain, folder, head, {
         "on": "hsc-hst", "domain": domain, "scales": {
             str(s): {"factors": factors, "correlation": CORRELATION} for s in scales},
-        "head": dict(scale=sizes["scale"], conditions=told, features=4, blocks=1, residual=True)})
+        "head": dict(scale=config["scale"], conditions=caught, features=4, blocks=1, residual=True)})
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -113,21 +113,21 @@ def test_sums_have_whole_errors_too(weights):
 
 def test_tiles_change_nothing(weights):
     image = plane()
-    whole, tiled = (restore(weights, image, tile) for tile in (None, 16))
-    assert whole.predictive_std.shape == whole.mean.shape
-    np.testing.assert_allclose(tiled.predictive_std, whole.predictive_std, rtol=2e-3)
+    full, tiled = (restore(weights, image, tile) for tile in (None, 16))
+    assert full.predictive_std.shape == full.mean.shape
+    np.testing.assert_allclose(tiled.predictive_std, full.predictive_std, rtol=2e-3)
 
 
 def test_halo_is_how_far_the_head_sees():
     head, rng = head_of(2, 5).double().eval(), torch.Generator().manual_seed(0)
     planes = [torch.randn(1, 1, 40 * k, 40 * k, generator=rng, dtype=torch.float64)
               for k in (2, 1, 1)]
-    told = torch.ones(1, 5, dtype=torch.float64)
+    caught = torch.ones(1, 5, dtype=torch.float64)
     planes.append(torch.randn(1, 1, 40, 40, generator=rng, dtype=torch.float64))
-    before = head(*planes[:3], told, planes[3])
+    before = head(*planes[:3], caught, planes[3])
     for k, plane_ in enumerate(planes):
         plane_[..., : 20 * (2 if k == 0 else 1)] += 1.0
-    differs = head(*planes[:3], told, planes[3]) != before
+    differs = head(*planes[:3], caught, planes[3]) != before
     changed = differs.any(dim=-2)[0, 0].nonzero().max().item()
     # The last column of the output that sees the change is in the last input pixel that does.
     assert 20 <= changed // 2 <= 19 + head.halo
@@ -137,7 +137,7 @@ def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
     low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[[1e-9] * 5] * 5)
     high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[[1e9] * 5] * 5)
     image = plane()
-    cut, free = (restore(each, image) for each in (low, high))
+    cut, free = (restore(item, image) for item in (low, high))
     np.testing.assert_array_equal(cut.predictive_std, cut.measurement_std)
     assert (free.predictive_std > free.measurement_std).all()
     assert (free.measurement_std > cut.measurement_std).all()
@@ -162,8 +162,8 @@ def test_doubt_raises_errors_of_what_stands_out(weights, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / path.name).with_suffix(".json").write_text(json.dumps(card))
     image = plane()
-    plain, raised = (restore((name, each), image, probes=4)
-                     for each in (path, tmp_path / path.name))
+    plain, raised = (restore((name, item), image, probes=4)
+                     for item in (path, tmp_path / path.name))
     np.testing.assert_array_equal(raised.mean, plain.mean)
     assert (raised.predictive_std >= plain.predictive_std).all()
     more = raised.predictive_std > 1.001 * plain.predictive_std
@@ -176,17 +176,17 @@ def test_doubt_raises_errors_of_what_stands_out(weights, tmp_path):
 def test_images_of_any_size(weights, shape):
     rng = np.random.default_rng(0)
     image = LensImage(rng.normal(size=shape), np.ones(shape), np.zeros(shape, bool), PSF, 1.0)
-    found = restore(weights, image)
-    assert np.isfinite(found.predictive_std).all() and (found.predictive_std > 0).all()
+    result = restore(weights, image)
+    assert np.isfinite(result.predictive_std).all() and (result.predictive_std > 0).all()
 
 
 def test_error_goes_with_the_unit(weights):
     name, path = weights
     image = plane((40, 40))
-    one, other = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path, n_probes=2,
+    first, second = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path, n_probes=2,
                                uncertainty=factor * image.sigma)
                   for factor, unit in ((1.0, u.adu), (1e-3, u.nJy)))
-    np.testing.assert_allclose(1e3 * other.uncertainty.array, one.uncertainty.array, rtol=1e-4)
+    np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=1e-4)
 
 
 def test_result_says_what_its_error_is(weights):
@@ -211,13 +211,13 @@ def test_network_without_a_calibration_is_as_before(tmp_path):
     plain.with_suffix(".json").write_text(json.dumps(card))
     assert read_card(plain).calibration == {} and load_error_head(plain) is None
     image = dict(psf=PSF, uncertainty=0.5, n_probes=2)
-    one, other = (superresolve(plane((20, 20)).data * u.adu, "fast", weights=file, **image)
+    first, second = (superresolve(plane((20, 20)).data * u.adu, "fast", weights=file, **image)
                   for file in (plain, path))
-    assert one.header["SRCALIB"] == "measurement" and "SRINFLAT" not in one.header
-    assert one.prior_std is None
-    np.testing.assert_array_equal(one.uncertainty.array, one.measurement_std)
-    np.testing.assert_array_equal(one.data, other.data)
-    assert (other.measurement_std <= one.measurement_std).all()
+    assert first.header["SRCALIB"] == "measurement" and "SRINFLAT" not in first.header
+    assert first.prior_std is None
+    np.testing.assert_array_equal(first.uncertainty.array, first.measurement_std)
+    np.testing.assert_array_equal(first.data, second.data)
+    assert (second.measurement_std <= first.measurement_std).all()
 
 
 def test_card_and_head_come_back(tmp_path):
@@ -225,43 +225,37 @@ def test_card_and_head_come_back(tmp_path):
     card, head = read_card(path), load_error_head(path)
     assert card.calibration["scales"]["2"]["factors"] == FACTORS
     assert card.calibration["parameters"] == sum(p.numel() for p in head.parameters())
-    told = head_of(2, 5).state_dict()
+    caught = head_of(2, 5).state_dict()
     for name, value in head.state_dict().items():
-        torch.testing.assert_close(value, told[name].half().float(), rtol=0, atol=0)
+        torch.testing.assert_close(value, caught[name].half().float(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("change", "words"), [
+@pytest.mark.parametrize(("change", "message"), [
     (lambda file: file.unlink(), "has a calibration, and small-error.safetensors is not beside"),
     (lambda file: file.write_bytes(file.read_bytes()[:-2]), "small-error.safetensors is damaged"),
 ])
-def test_damaged_head(tmp_path, change, words):
+def test_damaged_head(tmp_path, change, message):
     path = calibrated(tmp_path, "fast")
     change(error_file(path))
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         restore(("fast", path), plane())
 
 
 def test_factor_is_that_of_the_cell_and_smooth_between():
-    places = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS, indexing="ij")
-    np.testing.assert_allclose(conformal_factor(*places, FACTORS), FACTORS)
+    positions = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS, indexing="ij")
+    np.testing.assert_allclose(conformal_factor(*positions, FACTORS), FACTORS)
     ends = conformal_factor(np.array([0.0, 1e9]), np.array([0.0, 1.0]), FACTORS)
     np.testing.assert_allclose(ends, [1.5, 7.0])
-    middle = [np.sqrt([knots[1] * knots[2]]) for knots in (SNR_KNOTS, CROWDING_KNOTS)]
-    found = conformal_factor(*middle, FACTORS)
-    np.testing.assert_allclose(found, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
-
-
-def test_factors_of_earlier_cards_are_those_of_any_crowding():
-    places = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS)
-    np.testing.assert_allclose(conformal_factor(*places, [1.5, 2.0, 2.5, 3.0, 3.5]),
-                               [[1.5, 2.0, 2.5, 3.0, 3.5]] * 5)
+    centre = [np.sqrt([knots[1] * knots[2]]) for knots in (SNR_KNOTS, CROWDING_KNOTS)]
+    result = conformal_factor(*centre, FACTORS)
+    np.testing.assert_allclose(result, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
 
 
 def test_likelihood_is_least_at_the_mean_square():
     error = torch.randn(100000, generator=torch.Generator().manual_seed(0)) * 3
     tried = torch.linspace(1, 4, 301)
-    found = [negative_log_likelihood(torch.full_like(error, t), error).item() for t in tried]
-    assert tried[int(np.argmin(found))].exp().item() == pytest.approx(9, rel=0.02)
+    result = [negative_log_likelihood(torch.full_like(error, t), error).item() for t in tried]
+    assert tried[int(np.argmin(result))].exp().item() == pytest.approx(9, rel=0.02)
 
 
 def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
@@ -293,9 +287,9 @@ def test_inside_the_domain_all_is_silent(domain):
     (sky(peak=3000.0), r"the peak over the noise is 3e\+03, outside"),
 ])
 def test_outside_the_domain_is_told_with_its_range(domain, image, words):
-    with pytest.warns(lenssr.LensSRWarning, match=words) as told:
+    with pytest.warns(lenssr.LensSRWarning, match=words) as caught:
         assert domain_inflation(image_features(image), domain) > 1
-    assert all("errors are multiplied by" in str(w.message) for w in told)
+    assert all("errors are multiplied by" in str(w.message) for w in caught)
 
 
 def test_saturated_and_correlated_images_are_told(domain):
@@ -308,9 +302,9 @@ def test_saturated_and_correlated_images_are_told(domain):
     for data, words in ((flat, "as bright as the brightest"), (negative, "far below the sky"),
                         (smooth + image.data - sky(peak=0.0).data, "correlation of the noise")):
         bad = LensImage(data, image.sigma, image.mask, image.psf, 1.0)
-        with pytest.warns(lenssr.LensSRWarning) as told:
+        with pytest.warns(lenssr.LensSRWarning) as caught:
             assert domain_inflation(image_features(bad), domain) > 1
-        assert any(words in str(w.message) for w in told)
+        assert any(words in str(w.message) for w in caught)
 
 
 @pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")
@@ -326,10 +320,10 @@ def test_errors_of_an_image_outside_are_larger(tmp_path, domain):
     inside = calibrated(tmp_path / "in", "fast")
     outside = calibrated(tmp_path / "out", "fast", {**ANYTHING, "psf_fwhm": [1.0, 2.0]})
     image = sky()
-    one = restore(("fast", inside), image)
+    first = restore(("fast", inside), image)
     with pytest.warns(lenssr.LensSRWarning, match="the FWHM of the PSF in pixels is 3.99"):
-        other = restore(("fast", outside), image)
-    factor = other.metadata["inflation"]
+        second = restore(("fast", outside), image)
+    factor = second.metadata["inflation"]
     assert factor == pytest.approx(2.0, abs=0.02)  # from 2 to 4 is as far as from 1 to 2
-    np.testing.assert_allclose(other.predictive_std, factor * one.predictive_std, rtol=1e-3)
-    assert (other.measurement_std >= one.measurement_std).all()
+    np.testing.assert_allclose(second.predictive_std, factor * first.predictive_std, rtol=1e-3)
+    assert (second.measurement_std >= first.measurement_std).all()

@@ -29,11 +29,11 @@ def fine(shape, scale=2, width=3.0, at=(20.3, 21.8), flux=3000.0):
     return flux * np.exp(-(y[:, None] ** 2 + x**2) / 2 / width**2) / (2 * np.pi * width**2)
 
 
-def observed(sharp, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
+def observed(scene, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
     """What the telescope makes of it, with noise, as a `LensImage`."""
-    shape = tuple(n // scale for n in sharp.shape)
+    shape = tuple(n // scale for n in scene.shape)
     plane = parse_image(np.zeros(shape), uncertainty=sigma, psf=psf, unit="adu").planes[0]
-    data = DataResidual(plane, scale).operator.forward(sharp)
+    data = DataResidual(plane, scale).operator.forward(scene)
     data = data + np.random.default_rng(seed).normal(0, sigma, shape)
     return parse_image(data, uncertainty=sigma, psf=psf, unit="adu", mask=mask).planes[0]
 
@@ -58,67 +58,67 @@ def method():
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_noise_about_the_right_answer(scale):
-    sharp = fine(SHAPE, scale)
-    misfit = DataResidual(observed(sharp, scale=scale), scale)
-    assert misfit.chi2(sharp) == pytest.approx(1, abs=4 * np.sqrt(2 / np.prod(SHAPE)))
-    found = misfit.chi2_map(sharp)
-    assert found.shape == sharp.shape and np.mean(found) == pytest.approx(1, abs=0.15)
+    scene = fine(SHAPE, scale)
+    residual = DataResidual(observed(scene, scale=scale), scale)
+    assert residual.chi2(scene) == pytest.approx(1, abs=4 * np.sqrt(2 / np.prod(SHAPE)))
+    result = residual.chi2_map(scene)
+    assert result.shape == scene.shape and np.mean(result) == pytest.approx(1, abs=0.15)
     # the scatter that its documentation states
-    assert np.std(found) == pytest.approx(np.sqrt(2 * np.sum(PSF**2)), rel=0.35)
+    assert np.std(result) == pytest.approx(np.sqrt(2 * np.sum(PSF**2)), rel=0.35)
 
 
 def test_without_blur_each_pixel_is_its_own_datum():
     """A PSF of one pixel, the same scale: the map is the squared residual itself."""
     plane = parse_image(np.random.default_rng(1).normal(0, 3, (9, 11)), uncertainty=1.5,
                         psf=gaussian_psf(0.1, 3), unit="adu").planes[0]
-    misfit = DataResidual(plane, 1)
-    sharp = np.full(plane.shape, 0.5)  # what no blur changes
+    residual = DataResidual(plane, 1)
+    scene = np.full(plane.shape, 0.5)  # what no blur changes
     squares = ((plane.data - 0.5) / 1.5) ** 2
-    np.testing.assert_allclose(misfit.chi2_map(sharp), squares, rtol=1e-9, atol=1e-12)
-    assert misfit.chi2(sharp) == pytest.approx(squares.mean())
+    np.testing.assert_allclose(residual.chi2_map(scene), squares, rtol=1e-9, atol=1e-12)
+    assert residual.chi2(scene) == pytest.approx(squares.mean())
 
 
 def test_a_wrong_place_is_found_where_it_is():
-    sharp = fine(SHAPE)
-    wrong = sharp + fine(SHAPE, at=(8, 33), width=1.0, flux=200.0)
-    found = DataResidual(observed(sharp), 2).chi2_map(wrong)
-    y, x = np.unravel_index(np.argmax(found), found.shape)
+    scene = fine(SHAPE)
+    wrong = scene + fine(SHAPE, at=(8, 33), width=1.0, flux=200.0)
+    result = DataResidual(observed(scene), 2).chi2_map(wrong)
+    y, x = np.unravel_index(np.argmax(result), result.shape)
     assert np.hypot(y - 16.5, x - 66.5) < 3
-    assert np.median(found) < 1.2
+    assert np.median(result) < 1.2
 
 
 def test_masked_data_do_not_count():
-    sharp, mask = fine(SHAPE), np.zeros(SHAPE, bool)
+    scene, mask = fine(SHAPE), np.zeros(SHAPE, bool)
     mask[5:20, 6:21] = True   # wider than the PSF
-    clean, image = DataResidual(observed(sharp), 2), observed(sharp, mask=mask)
+    clean, image = DataResidual(observed(scene), 2), observed(scene, mask=mask)
     image.data[mask] = 1e6
-    misfit = DataResidual(image, 2)
-    assert misfit.count == mask.size - 225
-    squares = clean.residual(sharp)[~mask] ** 2
-    assert misfit.chi2(sharp) == pytest.approx(squares.mean())
-    found, hole = misfit.chi2_map(sharp), np.isnan(misfit.chi2_map(sharp))
+    data_residual = DataResidual(image, 2)
+    assert data_residual.count == mask.size - 225
+    squares = clean.residual(scene)[~mask] ** 2
+    assert data_residual.chi2(scene) == pytest.approx(squares.mean())
+    result, hole = data_residual.chi2_map(scene), np.isnan(data_residual.chi2_map(scene))
     assert hole[20:28, 22:30].all() and not hole[~expand_mask(mask, 2)].any()
-    far = np.s_[60:, :]
-    np.testing.assert_allclose(found[far], clean.chi2_map(sharp)[far], rtol=1e-9)
+    distant = np.s_[60:, :]
+    np.testing.assert_allclose(result[distant], clean.chi2_map(scene)[distant], rtol=1e-9)
 
 
 @pytest.mark.parametrize("flux", [0.0, 3e3, 3e5])
 def test_light_from_beyond_the_image_is_not_held_against_a_result(flux):
     """Cut out of a larger image, with a source just outside; what is inside is right."""
-    whole = fine((60, 60), at=(29.2, 33.1)) + fine((60, 60), at=(11.5, 25.0), width=1.0, flux=flux)
-    image = observed(whole, seed=3)
-    rows, sharp = slice(14, 54), whole[28:108]
+    full = fine((60, 60), at=(29.2, 33.1)) + fine((60, 60), at=(11.5, 25.0), width=1.0, flux=flux)
+    image = observed(full, seed=3)
+    rows, scene = slice(14, 54), full[28:108]
     part = parse_image(image.data[rows], uncertainty=SIGMA, psf=PSF, unit="adu").planes[0]
-    misfit = DataResidual(part, 2)
-    assert misfit.chi2(sharp) == pytest.approx(1, abs=3.5 * np.sqrt(2 / misfit.count))
+    data_residual = DataResidual(part, 2)
+    assert data_residual.chi2(scene) == pytest.approx(1, abs=3.5 * np.sqrt(2 / data_residual.count))
     # Little is left out, far from what shines, and none of it where nothing does.
-    left_out = misfit.weight == 0
+    left_out = data_residual.weight == 0
     assert left_out.mean() < 0.1 and not left_out[12:].any()
     assert left_out.any() == (flux > 0)
-    assert np.isfinite(misfit.chi2_map(sharp)).all()
+    assert np.isfinite(data_residual.chi2_map(scene)).all()
     if flux == 3e5:
-        naive = misfit.residual(sharp) + 0.0
-        naive[left_out] = ((part.data - misfit.operator.forward(sharp)) / SIGMA)[left_out]
+        naive = data_residual.residual(scene) + 0.0
+        naive[left_out] = ((part.data - data_residual.operator.forward(scene)) / SIGMA)[left_out]
         assert np.mean(naive**2) > 10
 
 
@@ -131,14 +131,14 @@ def test_range():
 @pytest.mark.parametrize("unit", ["nJy", "MJy/sr"])
 def test_superresolve_fills_it(unit, tmp_path):
     """In either kind of unit; through a file, and through slices; and the second time."""
-    sharp = fine(SHAPE)
-    plane = observed(sharp)
+    scene = fine(SHAPE)
+    plane = observed(scene)
     image = plane.data * u.Unit(unit)
     result = superresolve(image, "wiener", psf=PSF, uncertainty=SIGMA)
-    share = 0.25 if unit == "nJy" else 1
-    wanted = DataResidual(plane, 2)
-    np.testing.assert_allclose(result.consistency, wanted.chi2_map(result.data / share), rtol=1e-6)
-    assert result.header["SRCHI2"] == pytest.approx(wanted.chi2(result.data / share), rel=1e-4)
+    fraction = 0.25 if unit == "nJy" else 1
+    expected = DataResidual(plane, 2)
+    np.testing.assert_allclose(result.consistency, expected.chi2_map(result.data / fraction), rtol=1e-6)
+    assert result.header["SRCHI2"] == pytest.approx(expected.chi2(result.data / fraction), rel=1e-4)
     assert "SRCHI2IN" not in result.header
     result.write(tmp_path / "result.fits")
     back = SuperResolvedImage.read(tmp_path / "result.fits")
@@ -155,12 +155,12 @@ def test_cubes_have_a_map_for_each_band():
     psf = [gaussian_psf(3.0), gaussian_psf(3.5)]
     cube = superresolve(np.stack([p.data for p in planes]), "wiener", psf=psf, unit="adu",
                         uncertainty=SIGMA)
-    alone = [superresolve(p.data, "wiener", psf=each, unit="adu", uncertainty=SIGMA)
-             for p, each in zip(planes, psf)]
-    for k, each in enumerate(alone):
-        np.testing.assert_allclose(cube.consistency[k], each.consistency, rtol=1e-9)
+    alone = [superresolve(p.data, "wiener", psf=item, unit="adu", uncertainty=SIGMA)
+             for p, item in zip(planes, psf)]
+    for k, item in enumerate(alone):
+        np.testing.assert_allclose(cube.consistency[k], item.consistency, rtol=1e-9)
     np.testing.assert_array_equal(cube[1, ::2, 3:].consistency, cube.consistency[1, ::2, 3:])
-    pooled = np.mean([each.header["SRCHI2"] for each in alone])
+    pooled = np.mean([item.header["SRCHI2"] for item in alone])
     assert cube.header["SRCHI2"] == pytest.approx(pooled, rel=1e-4)
 
 
@@ -180,19 +180,19 @@ def test_nothing_is_said_without_a_resolution(method):
 
 
 def test_who_contradicts_the_data_is_told_of(method):
-    sharp = fine(SHAPE)
-    given = {"psf": PSF, "unit": "adu", "uncertainty": SIGMA}
+    scene = fine(SHAPE)
+    options = {"psf": PSF, "unit": "adu", "uncertainty": SIGMA}
     with pytest.warns(LensSRWarning, match=r"reduced chi2 of .* expected 0.37 to 1.33: it contr"):
-        result = superresolve(observed(sharp).data, method(lambda image: 0.8 * sharp), **given)
+        result = superresolve(observed(scene).data, method(lambda image: 0.8 * scene), **options)
     assert "contradicts" in result.header["SRWARN1"] and result.header["SRCHI2"] > 1.33
     with pytest.warns(LensSRWarning, match="it follows the noise of the data, or the noise is overestimated"):
-        superresolve(observed(sharp, sigma=1.0).data, method(lambda image: sharp), **given)
+        superresolve(observed(scene, sigma=1.0).data, method(lambda image: scene), **options)
     with pytest.warns(LensSRWarning, match="of plane 1 has a reduced chi2"):
-        superresolve(np.stack([observed(f * sharp, k).data for k, f in enumerate((1, 0.8))]),
-                     method(lambda image: sharp), **given)
+        superresolve(np.stack([observed(f * scene, k).data for k, f in enumerate((1, 0.8))]),
+                     method(lambda image: scene), **options)
     with pytest.warns(LensSRWarning, match="expected 0.03 to 0.23"):
-        superresolve(observed(sharp).data, method(lambda image: sharp, chi2_range=(0.165, 0.1)),
-                     **given)
+        superresolve(observed(scene).data, method(lambda image: scene, chi2_range=(0.165, 0.1)),
+                     **options)
 
 
 def filled():
@@ -200,13 +200,13 @@ def filled():
     return pytest.warns(LensSRWarning, match="1 masked pixels were filled")
 
 
-def dense(misfit, shape):
+def dense(residual, shape):
     """Matrix of the telescope, column by column."""
     columns = []
     for k in range(np.prod(shape)):
         image = np.zeros(shape)
         image.flat[k] = 1
-        columns.append(misfit.operator.forward(image).ravel())
+        columns.append(residual.operator.forward(image).ravel())
     return np.array(columns).T
 
 
@@ -218,107 +218,107 @@ def small():
     mask[2, 3] = True
     plane = parse_image(rng.normal(0, 9, shape), uncertainty=rng.uniform(1, 3, shape),
                         psf=gaussian_psf(2.0, 5), unit="adu", mask=mask).planes[0]
-    misfit = DataResidual(plane, 2)
-    return misfit, dense(misfit, (14, 16))
+    residual = DataResidual(plane, 2)
+    return residual, dense(residual, (14, 16))
 
 
 @pytest.mark.parametrize("varying", [False, True])
 def test_regularised_inverse_is_that_of_dense_algebra(small, varying):
-    misfit, matrix = small
+    data_residual, matrix = small
     variance = np.random.default_rng(6).uniform(1, 50, (14, 16)) if varying else 30.0
-    residual = misfit.residual(np.zeros((14, 16)))
-    found = RegularisedInverse(misfit, variance)(residual)
-    valid = misfit.weight.ravel() > 0
+    residual = data_residual.residual(np.zeros((14, 16)))
+    result = RegularisedInverse(data_residual, variance)(residual)
+    valid = data_residual.weight.ravel() > 0
     a, v = matrix[valid], np.broadcast_to(variance, (14, 16)).ravel()
-    noise = misfit.image.sigma.ravel()[valid] ** 2
+    noise = data_residual.image.sigma.ravel()[valid] ** 2
     gain = v[:, None] * a.T @ np.linalg.inv(a * v @ a.T + np.diag(noise))
-    wanted = gain @ misfit.image.data.ravel()[valid]
-    np.testing.assert_allclose(found.ravel(), wanted, atol=1e-5 * np.abs(wanted).max())
+    expected = gain @ data_residual.image.data.ravel()[valid]
+    np.testing.assert_allclose(result.ravel(), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_it_is_the_nearest_on_the_noise_ball(method, small):
     """By the conditions of Karush, Kuhn and Tucker: the change is along the gradient of chi2."""
-    misfit, matrix = small
+    data_residual, matrix = small
     start = np.full((14, 16), 4.0)
     with filled(), pytest.warns(LensSRWarning, match="cannot be run on noise realisations"):
         result = superresolve(
-            misfit.image.data, method(lambda image: start), psf=misfit.image.psf, unit="K",
-            uncertainty=misfit.image.sigma, mask=misfit.image.mask, data_consistent=True)
-    assert misfit.chi2(result.data) == pytest.approx(1, abs=2e-4)
+            data_residual.image.data, method(lambda image: start), psf=data_residual.image.psf, unit="K",
+            uncertainty=data_residual.image.sigma, mask=data_residual.image.mask, data_consistent=True)
+    assert data_residual.chi2(result.data) == pytest.approx(1, abs=2e-4)
     assert result.header["SRCHI2"] == pytest.approx(1, abs=2e-4)
-    assert result.header["SRCHI2IN"] == pytest.approx(misfit.chi2(start), rel=1e-4)
+    assert result.header["SRCHI2IN"] == pytest.approx(data_residual.chi2(start), rel=1e-4)
     change = (result.data - start).ravel()
-    gradient = matrix.T @ (misfit.residual(result.data) * misfit.weight).ravel()
+    gradient = matrix.T @ (data_residual.residual(result.data) * data_residual.weight).ravel()
     cosine = change @ gradient / np.linalg.norm(change) / np.linalg.norm(gradient)
     assert cosine == pytest.approx(1, abs=1e-6)
 
 
 def test_it_is_the_nearest_in_units_of_its_predicted_errors(method, small):
     """The same, with pixels whose errors are said to be small kept the more."""
-    misfit, matrix = small
+    data_residual, matrix = small
     start, std = np.full((14, 16), 4.0), np.random.default_rng(7).uniform(1, 9, (14, 16))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LensSRWarning)
         result = superresolve(
-            misfit.image.data, method(lambda image: start, predictive_std=std), unit="K",
-            psf=misfit.image.psf, uncertainty=misfit.image.sigma, mask=misfit.image.mask,
+            data_residual.image.data, method(lambda image: start, predictive_std=std), unit="K",
+            psf=data_residual.image.psf, uncertainty=data_residual.image.sigma, mask=data_residual.image.mask,
             data_consistent=True)
-    assert misfit.chi2(result.data) == pytest.approx(1, abs=2e-4)
+    assert data_residual.chi2(result.data) == pytest.approx(1, abs=2e-4)
     change = (result.data - start).ravel() / std.ravel() ** 2
-    gradient = matrix.T @ (misfit.residual(result.data) * misfit.weight).ravel()
+    gradient = matrix.T @ (data_residual.residual(result.data) * data_residual.weight).ravel()
     cosine = change @ gradient / np.linalg.norm(change) / np.linalg.norm(gradient)
     assert cosine == pytest.approx(1, abs=1e-6)
 
 
 def test_where_no_error_is_predicted_the_data_still_count(method, small):
     """Errors that leave nothing free where the data contradict: then all pixels count alike."""
-    misfit, _ = small
+    residual, _ = small
     std = np.full((14, 16), 1e-6)
     std[0, 0] = 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LensSRWarning)
-        found = [superresolve(
-            misfit.image.data, method(lambda image: np.full((14, 16), 4.0), predictive_std=each),
-            unit="K", psf=misfit.image.psf, uncertainty=misfit.image.sigma,
-            mask=misfit.image.mask, data_consistent=True).data
-            for each in (std, np.ones((14, 16)))]
-    assert misfit.chi2(found[0]) == pytest.approx(1, abs=2e-4)
-    np.testing.assert_allclose(*found, atol=1e-3)
+        result = [superresolve(
+            residual.image.data, method(lambda image: np.full((14, 16), 4.0), predictive_std=item),
+            unit="K", psf=residual.image.psf, uncertainty=residual.image.sigma,
+            mask=residual.image.mask, data_consistent=True).data
+            for item in (std, np.ones((14, 16)))]
+    assert residual.chi2(result[0]) == pytest.approx(1, abs=2e-4)
+    np.testing.assert_allclose(*result, atol=1e-3)
 
 
 def test_a_wrong_result_is_brought_to_the_data(method):
     """A source in the wrong place and one too many: chi2 of one, flux kept, and nearer to truth."""
-    sharp = fine(SHAPE)
+    scene = fine(SHAPE)
     wrong = fine(SHAPE, at=(20.8, 21.3)) + fine(SHAPE, at=(8, 33), width=1.5, flux=300.0)
-    image, given = observed(sharp), {"psf": PSF, "unit": "K", "uncertainty": SIGMA}
+    image, options = observed(scene), {"psf": PSF, "unit": "K", "uncertainty": SIGMA}
     with pytest.warns(LensSRWarning, match="contradicts"):
-        before = superresolve(image.data, method(lambda image: wrong), **given)
+        before = superresolve(image.data, method(lambda image: wrong), **options)
     assert before.header["SRCHI2"] > 1.5
     after = superresolve(image.data, method(lambda image: wrong, estimator=True),
-                         data_consistent=True, **given)
+                         data_consistent=True, **options)
     assert after.header["SRCHI2"] == pytest.approx(1, abs=1e-3)
-    truth, noise = sharp.sum() / 4, SIGMA * np.sqrt(np.prod(SHAPE))
+    truth, noise = scene.sum() / 4, SIGMA * np.sqrt(np.prod(SHAPE))
     assert abs(before.data.sum() / 4 - truth) > 2.5 * noise
     assert abs(after.data.sum() / 4 - truth) < 2 * noise
-    errors = [np.sqrt(np.mean((each.data - sharp) ** 2)) for each in (before, after)]
+    errors = [np.sqrt(np.mean((item.data - scene) ** 2)) for item in (before, after)]
     assert errors[1] < 0.65 * errors[0]
 
 
 def test_results_within_the_noise_ball_stay(method):
-    sharp = fine(SHAPE)
-    image = observed(sharp, seed=3)
-    assert DataResidual(image, 2).chi2(sharp) < 1
-    given = {"psf": PSF, "unit": "K", "uncertainty": SIGMA, "data_consistent": True}
-    result = superresolve(image.data, method(lambda image: sharp), **given)
-    np.testing.assert_array_equal(result.data, sharp)
+    scene = fine(SHAPE)
+    image = observed(scene, seed=3)
+    assert DataResidual(image, 2).chi2(scene) < 1
+    options = {"psf": PSF, "unit": "K", "uncertainty": SIGMA, "data_consistent": True}
+    result = superresolve(image.data, method(lambda image: scene), **options)
+    np.testing.assert_array_equal(result.data, scene)
     np.testing.assert_array_equal(result.measurement_std, 1)
     assert result.header["SRCHI2"] == result.header["SRCHI2IN"] < 1
 
 
 def test_measurement_error_of_what_was_moved(method, small):
     """Of a method that ignores the data it is that of the correction, by dense algebra."""
-    misfit, matrix = small
-    start, image = np.full((14, 16), 4.0), misfit.image
+    data_residual, matrix = small
+    start, image = np.full((14, 16), 4.0), data_residual.image
 
     def restore(image):
         return start
@@ -329,21 +329,21 @@ def test_measurement_error_of_what_was_moved(method, small):
                               mask=image.mask, data_consistent=True)
     # the multiplier, from the change and its direction
     change = result.data - start
-    gradient = misfit.operator.adjoint(misfit.residual(result.data) * misfit.weight)
+    gradient = data_residual.operator.adjoint(data_residual.residual(result.data) * data_residual.weight)
     mu = np.sum(change * gradient) / np.sum(gradient**2)
-    valid = misfit.weight.ravel() > 0
+    valid = data_residual.weight.ravel() > 0
     a, noise = matrix[valid], image.sigma.ravel()[valid] ** 2
     gain = mu * a.T @ np.linalg.inv(mu * a @ a.T + np.diag(noise))
     variance = np.diag(gain * noise @ gain.T).reshape(14, 16)
-    wanted = np.sqrt(ndimage.gaussian_filter(variance, 1))  # as the estimate is smoothed
-    np.testing.assert_allclose(result.measurement_std, wanted, rtol=0.2)
-    assert np.mean(result.measurement_std) == pytest.approx(np.mean(wanted), rel=0.04)
+    expected = np.sqrt(ndimage.gaussian_filter(variance, 1))  # as the estimate is smoothed
+    np.testing.assert_allclose(result.measurement_std, expected, rtol=0.2)
+    assert np.mean(result.measurement_std) == pytest.approx(np.mean(expected), rel=0.04)
     assert result.correlation.kernels.shape == (1, 2, 49, 49) and result.header["SRNPROBE"] == 64
 
 
 def test_a_predictive_error_is_kept_and_told_of(method, small):
-    misfit, _ = small
-    image, start = misfit.image, np.zeros((14, 16))
+    residual, _ = small
+    image, start = residual.image, np.zeros((14, 16))
     with filled(), pytest.warns(LensSRWarning, match="calibrated on uncorrected results"):
         result = superresolve(
             image.data, method(lambda image: start, estimator=True, predictive_std=start + 5,
@@ -356,15 +356,15 @@ def test_a_predictive_error_is_kept_and_told_of(method, small):
 
 def test_what_no_correction_can_explain_is_left_alone(method):
     """A noise that is four times the stated one: only its smooth part could be followed."""
-    sharp = fine(SHAPE)
-    image = observed(sharp, sigma=4 * SIGMA)
+    scene = fine(SHAPE)
+    image = observed(scene, sigma=4 * SIGMA)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = superresolve(image.data, method(lambda image: sharp), psf=PSF, unit="K",
+        result = superresolve(image.data, method(lambda image: scene), psf=PSF, unit="K",
                               uncertainty=SIGMA, data_consistent=True)
-    told = [str(each.message) for each in caught]
-    assert len(told) == 2 and "does not change the result" in told[0] and "contrad" in told[1]
-    np.testing.assert_array_equal(result.data, sharp)
+    records = [str(item.message) for item in caught]
+    assert len(records) == 2 and "does not change the result" in records[0] and "contrad" in records[1]
+    np.testing.assert_array_equal(result.data, scene)
 
 
 @pytest.mark.parametrize("name", ["wiener", "richardson_lucy"])
@@ -372,11 +372,11 @@ def test_methods_go_through_the_correction(name):
     """A PSF that is too broad makes them wrong; what comes out has errors and a correlation."""
     image = observed(fine(SHAPE, width=1.5, flux=9000), psf=gaussian_psf(2.2))
     options = {"n_iter": 6, "n_probes": 4} if name == "richardson_lucy" else {}
-    given = {"psf": gaussian_psf(2.2), "unit": "K", "uncertainty": 0.7 * SIGMA, **options}
+    provided = {"psf": gaussian_psf(2.2), "unit": "K", "uncertainty": 0.7 * SIGMA, **options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LensSRWarning)
-        plain = superresolve(image.data, name, **given)
-    moved = superresolve(image.data, name, data_consistent=True, **given)
+        plain = superresolve(image.data, name, **provided)
+    moved = superresolve(image.data, name, data_consistent=True, **provided)
     assert plain.header["SRCHI2"] > 1
     assert moved.header["SRCHI2"] == pytest.approx(1, abs=1e-3)
     assert moved.measurement_std.mean() > plain.measurement_std.mean()
@@ -385,8 +385,8 @@ def test_methods_go_through_the_correction(name):
 
 def test_bad_arguments(method):
     image = observed(fine(SHAPE)).data
-    given = {"unit": "adu", "uncertainty": SIGMA, "data_consistent": True}
+    options = {"unit": "adu", "uncertainty": SIGMA, "data_consistent": True}
     with pytest.raises(ValueError, match="`psf` must be given for `data_consistent`, got None"):
-        superresolve(image, method(lambda image: fine(SHAPE)), **given)
+        superresolve(image, method(lambda image: fine(SHAPE)), **options)
     with pytest.raises(ValueError, match="`data_consistent` must be False for method 'bilinear'"):
-        superresolve(image, "bilinear", psf=PSF, **given)
+        superresolve(image, "bilinear", psf=PSF, **options)

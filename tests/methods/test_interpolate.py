@@ -64,8 +64,8 @@ def test_flux_and_constants(kind, scale, shape):
     mean = method.restore(plane(data), run).mean
     assert mean.shape == (shape[0] * scale, shape[1] * scale)
     np.testing.assert_allclose(mean.sum() / scale**2, data.sum(), rtol=1e-12)
-    constant = method.restore(plane(np.full(shape, 7.0)), run).mean
-    np.testing.assert_allclose(constant, 7, rtol=1e-13)
+    flat = method.restore(plane(np.full(shape, 7.0)), run).mean
+    np.testing.assert_allclose(flat, 7, rtol=1e-13)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -130,8 +130,8 @@ def test_valid_pixel_among_masked_ones_is_missing_at_its_corners():
     missing = Interpolate("bilinear").restore(plane(np.ones((7, 7)), mask=mask), RunOptions(4)).mask
     # bilinear weights of the centre: 7/8 and 5/8 of a pixel, squared or multiplied
     expected = np.ones((28, 28), bool)
-    own = np.array([5, 7, 7, 5]) / 8
-    expected[12:16, 12:16] = 1 - np.multiply.outer(own, own) > 0.5
+    input_psf = np.array([5, 7, 7, 5]) / 8
+    expected[12:16, 12:16] = 1 - np.multiply.outer(input_psf, input_psf) > 0.5
     np.testing.assert_array_equal(missing, expected)
 
 

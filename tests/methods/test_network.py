@@ -40,22 +40,22 @@ def plane(shape=(100, 90), noise=0.5, bright=300.0):
 
 def test_tiles_change_nothing(weights):
     image = plane()
-    whole, tiled = (make_method("rcan", 2, {"weights": weights, "n_probes": 1}).restore(
+    full, tiled = (make_method("rcan", 2, {"weights": weights, "n_probes": 1}).restore(
         image, RunOptions(2, tile=tile)) for tile in (None, 16))
-    assert np.abs(whole.mean - tiled.mean).max() < 1e-5 * image.noise
-    assert np.abs(whole.measurement_std - tiled.measurement_std).max() < 1e-5 * image.noise
+    assert np.abs(full.mean - tiled.mean).max() < 1e-5 * image.noise
+    assert np.abs(full.measurement_std - tiled.measurement_std).max() < 1e-5 * image.noise
 
 
 def test_noise_units(weights):
     # The same sky in other units, with a sky that was not subtracted.
     data = plane().data
-    one, other = (superresolve(values * unit, "rcan", psf=PSF, uncertainty=noise,
+    first, second = (superresolve(values * unit, "rcan", psf=PSF, uncertainty=noise,
                                weights=weights, n_probes=2)
                   for values, unit, noise in ((data, u.adu, 0.5),
                                               (1e-3 * data + 7, u.nJy, 5e-4)))
     # The level of the sky is estimated, to a fraction of its noise.
-    np.testing.assert_allclose(1e3 * (other.data - 7 / 4), one.data, rtol=0, atol=0.02)
-    np.testing.assert_allclose(1e3 * other.uncertainty.array, one.uncertainty.array, rtol=0.05)
+    np.testing.assert_allclose(1e3 * (second.data - 7 / 4), first.data, rtol=0, atol=0.02)
+    np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=0.05)
 
 
 def test_masked_value_is_never_seen(weights):
@@ -83,10 +83,10 @@ def test_header_names_the_weights(weights):
 
 
 def test_seed_repeats(weights):
-    one, two, three = (superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5,
+    first, two, three = (superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5,
                                     weights=weights, n_probes=2, seed=s) for s in (1, 1, 2))
-    np.testing.assert_array_equal(one.uncertainty.array, two.uncertainty.array)
-    assert np.abs(one.uncertainty.array - three.uncertainty.array).max() > 0
+    np.testing.assert_array_equal(first.uncertainty.array, two.uncertainty.array)
+    assert np.abs(first.uncertainty.array - three.uncertainty.array).max() > 0
 
 
 def test_probes_follow_the_noise(weights):
@@ -131,7 +131,7 @@ def damaged(weights, tmp_path, change):
     return path
 
 
-@pytest.mark.parametrize(("change", "words"), [
+@pytest.mark.parametrize(("change", "message"), [
     (lambda c, card: (c[:-9], card), "is damaged: its sha256"),
     (lambda c, card: (c, None), "has no card"),
     (lambda c, card: (c, "{"), "is not a card"),
@@ -140,9 +140,9 @@ def damaged(weights, tmp_path, change):
     (lambda c, card: (c, {**card, "network": {**SIZES, "architecture": "x"}}),
      "must be of architecture 'rcan'"),
 ])
-def test_bad_weights(weights, tmp_path, change, words):
+def test_bad_weights(weights, tmp_path, change, message):
     path = damaged(weights, tmp_path, change)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5, weights=path)
 
 
@@ -151,13 +151,13 @@ def test_no_such_weights():
         load_network("nowhere")
 
 
-@pytest.mark.parametrize(("options", "words"), [
+@pytest.mark.parametrize(("options", "message"), [
     ({"n_probes": 0}, "`n_probes` must be a positive integer, got 0"),
     ({"precision": "int8"}, "`precision` must be one of"),
     ({"weight": "x"}, "unknown option `weight`.*did you mean `weights`"),
 ])
-def test_bad_options(options, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
         make_method("rcan", 2, options)
 
 
@@ -192,12 +192,12 @@ def test_network_with_weights_of_ones_own(name, tmp_path):
     if row["scales"] == "none":
         with pytest.raises(ValueError, match=f"`weights` must be given for method '{name}'"):
             superresolve(np.eye(12), name, **image)
-    sizes = dict(architecture=name, channels=1, scale=3, conditions=5)
+    config = dict(architecture=name, channels=1, scale=3, conditions=5)
     small = {"srcnn": dict(features=(8, 4)), "edsr": dict(blocks=1, features=8),
              "rdn": dict(blocks=1, layers=2, growth=8, features=8), "fast": dict(blocks=1),
              "srresnet": dict(blocks=1, features=8), "srgan": dict(blocks=1, features=8)}.get(
                  name, dict(d=4, s=2, m=1))
     path = tmp_path / "own.safetensors"
-    save_network(path, build_network(**sizes, **small), name="own", network={**sizes, **small})
+    save_network(path, build_network(**config, **small), name="own", network={**config, **small})
     result = superresolve(np.eye(12), name, scale=3, weights=path, n_probes=1, **image)
     assert result.shape == (36, 36) and np.isfinite(result.data).all()

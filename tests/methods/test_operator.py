@@ -24,11 +24,11 @@ def test_definition(scale, shape):
     kernel = oversample_psf(psf, scale)
     scene = rng.random([scale * n for n in shape])
     expected = np.zeros(shape)
-    place = [(np.arange(n) + 0.5) / scale - 0.5 for n in scene.shape]
+    position = [(np.arange(n) + 0.5) / scale - 0.5 for n in scene.shape]
     for i, j in np.ndindex(*shape):
         for a, b in np.ndindex(*scene.shape):
-            row = round((i - place[0][a] + 5 / 2) * scale - 0.5)
-            column = round((j - place[1][b] + 3 / 2) * scale - 0.5)
+            row = round((i - position[0][a] + 5 / 2) * scale - 0.5)
+            column = round((j - position[1][b] + 3 / 2) * scale - 0.5)
             if 0 <= row < kernel.shape[0] and 0 <= column < kernel.shape[1]:
                 expected[i, j] += kernel[row, column] * scene[a, b]
     np.testing.assert_allclose(PSFConvolution(psf, scale, shape).forward(scene), expected, rtol=1e-12)
@@ -70,19 +70,19 @@ def test_degraded_gaussian_is_the_broader_gaussian(scale):
     """A source at the declared resolution is seen as it is through the whole PSF."""
     n, y, x, source, psf = 41, 20.2, 19.6, 1.5, 3.0
     fine = (np.arange(scale * n) + 0.5) / scale - 0.5
-    sharp = gaussian(np.hypot(source, 2 / scale), fine - y, fine - x)
+    scene = gaussian(np.hypot(source, 2 / scale), fine - y, fine - x)
     coarse = np.arange(n)
     expected = gaussian(np.hypot(source, psf), coarse - y, coarse - x)
-    seen = ForwardModel(gaussian_psf(psf, 31), scale, (n, n)).forward(sharp)
+    seen = ForwardModel(gaussian_psf(psf, 31), scale, (n, n)).forward(scene)
     np.testing.assert_allclose(seen, expected, atol=5e-4 * expected.max())
 
 
 def test_degrade_keeps_a_constant_and_agrees_with_the_simulator():
     pair = simulate_pair("hsc-hst", seed=4, index=3, size=64)
-    sharp = np.asarray(pair.hr.data) * 4
+    scene = np.asarray(pair.hr.data) * 4
     operator = ForwardModel(np.asarray(pair.lr.psf), 2, pair.lr.shape)
-    np.testing.assert_allclose(operator.forward(np.ones(sharp.shape)), 1, rtol=1e-12)
-    residual = (np.asarray(pair.lr.data) - operator.forward(sharp)) / pair.lr.uncertainty.array
+    np.testing.assert_allclose(operator.forward(np.ones(scene.shape)), 1, rtol=1e-12)
+    residual = (np.asarray(pair.lr.data) - operator.forward(scene)) / pair.lr.uncertainty.array
     inner = residual[12:-12, 12:-12]
     # 40 x 40 pixels: the chi-squared per pixel scatters by 0.035.
     assert abs(np.mean(inner**2) - 1) < 0.12
@@ -92,9 +92,9 @@ def test_degrade_keeps_a_constant_and_agrees_with_the_simulator():
 def test_tiles_agree(tile):
     rng = np.random.default_rng(4)
     psf, scene, data = rng.random((9, 9)), rng.random((66, 90)), rng.random((33, 45))
-    whole, tiled = PSFConvolution(psf, 2, data.shape), PSFConvolution(psf, 2, data.shape, tile)
-    np.testing.assert_allclose(tiled.forward(scene), whole.forward(scene), rtol=1e-12)
-    np.testing.assert_allclose(tiled.adjoint(data), whole.adjoint(data), rtol=1e-12)
+    full, tiled = PSFConvolution(psf, 2, data.shape), PSFConvolution(psf, 2, data.shape, tile)
+    np.testing.assert_allclose(tiled.forward(scene), full.forward(scene), rtol=1e-12)
+    np.testing.assert_allclose(tiled.adjoint(data), full.adjoint(data), rtol=1e-12)
 
 
 @pytest.mark.parametrize("tile", [None, 10])

@@ -61,11 +61,11 @@ def test_closed_form(posterior, sampler):
     error = np.linalg.solve(covariance, samples.mean(0) - mean) @ (samples.mean(0) - mean) * DRAWS
     # Chi-squared of as many degrees of freedom as there are pixels, and four times its scatter.
     assert error < len(mean) + 4 * np.sqrt(2 * len(mean))
-    found = np.cov(samples.T)
-    assert np.abs(np.diag(found) / np.diag(covariance) - 1).max() < 4.5 * np.sqrt(2 / DRAWS)
+    result = np.cov(samples.T)
+    assert np.abs(np.diag(result) / np.diag(covariance) - 1).max() < 4.5 * np.sqrt(2 / DRAWS)
     # Of all directions, the badly determined ones and the well determined ones.
     values, vectors = np.linalg.eigh(covariance)
-    ratio = np.einsum("ik,ij,jk->k", vectors, found, vectors) / values
+    ratio = np.einsum("ik,ij,jk->k", vectors, result, vectors) / values
     assert np.abs(ratio - 1).max() < 4.5 * np.sqrt(2 / DRAWS)
 
 
@@ -125,5 +125,5 @@ def test_spectrum_is_that_of_the_field():
     # One wave: all variance in the directions of its cells.
     power = np.full((32, 32), 1e-12)
     power[2, 3] = power[-2, -3] = 1.0
-    found = latent_variances(power, 4)
-    assert found[:2].sum() > 0.999 * found.sum()
+    result = latent_variances(power, 4)
+    assert result[:2].sum() > 0.999 * result.sum()

@@ -44,10 +44,10 @@ def test_tiles_change_nothing(weights, scale):
     image = plane()
     method = make_method("unrolled", scale, {"weights": weights, "n_probes": 1,
                                              "precision": "float64"})
-    whole, tiled = (method.restore(image, RunOptions(scale, tile=tile)) for tile in (None, 32))
-    assert whole.mean.shape == (90 * scale, 80 * scale)
-    assert np.abs(whole.mean - tiled.mean).max() < 1e-9 * image.noise
-    assert np.abs(whole.measurement_std - tiled.measurement_std).max() < 1e-9 * image.noise
+    full, tiled = (method.restore(image, RunOptions(scale, tile=tile)) for tile in (None, 32))
+    assert full.mean.shape == (90 * scale, 80 * scale)
+    assert np.abs(full.mean - tiled.mean).max() < 1e-9 * image.noise
+    assert np.abs(full.measurement_std - tiled.measurement_std).max() < 1e-9 * image.noise
 
 
 def test_noise_and_psf_count(weights):
@@ -59,13 +59,13 @@ def test_noise_and_psf_count(weights):
 
     sigma = np.full(data.shape, 0.5)
     sigma[:, 40:] = 2.0
-    one = restored(correlation=0.0)
-    assert one.header["SRNCORR"] == 0
-    for other in (restored(gaussian_psf(3.6), correlation=0.0), restored(correlation=0.5),
+    first = restored(correlation=0.0)
+    assert first.header["SRNCORR"] == 0
+    for second in (restored(gaussian_psf(3.6), correlation=0.0), restored(correlation=0.5),
                   restored(uncertainty=sigma, correlation=0.0)):
-        assert np.abs(other.data - one.data).max() > 1e-3
+        assert np.abs(second.data - first.data).max() > 1e-3
     # White noise is found to be white.
-    np.testing.assert_array_equal(restored().data, one.data)
+    np.testing.assert_array_equal(restored().data, first.data)
 
 
 def test_what_it_needs(weights):

@@ -42,8 +42,8 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
     used = weight > 0
     assert used.sum() > 20 and not (used & image.mask).any()
     # All that the Gaussian PSF sends to the middle is of the image.
-    middle = (slice(4, 5), slice(3, 5))
-    np.testing.assert_allclose(1 / weight[middle], image.sigma[middle] * (1 + 2 * correlation),
+    centre = (slice(4, 5), slice(3, 5))
+    np.testing.assert_allclose(1 / weight[centre], image.sigma[centre] * (1 + 2 * correlation),
                                rtol=1e-3)
     mean, covariance = posterior(image, std, matrix, used, 1 / np.where(used, weight, 1))
     drawn = np.array([update(std * rng.standard_normal(FINE), k).ravel() for k in range(3000)])
@@ -58,6 +58,6 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
 def test_a_sample_is_moved_by_its_number(case):
     image, std, _ = case
     update = KalmanUpdate(image, RunOptions(2, seed=4), std, 0.0)
-    one, same, other = (update(np.zeros(FINE), k) for k in (3, 3, 4))
-    np.testing.assert_array_equal(one, same)
-    assert np.abs(one - other).max() > 0.1
+    first, same, second = (update(np.zeros(FINE), k) for k in (3, 3, 4))
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - second).max() > 0.1
