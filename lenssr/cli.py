@@ -67,8 +67,8 @@ def _parser():
                  "--psf 0.7arcsec")
     sr.add_argument("input", metavar="IN.fits")
     sr.add_argument("output", metavar="OUT.fits")
-    sr.add_argument("--method", help="a name that `lenssr methods` lists (default: unrolled where "
-                    "the PSF is known, else rcan)")
+    sr.add_argument("--method", help="name from `lenssr methods` (default: unrolled with a PSF, "
+                                     "rcan without)")
     sr.add_argument("--scale", type=int, default=2, help="default: %(default)s")
     sr.add_argument("--psf", help="FITS file, or FWHM such as 0.7arcsec or 3pix")
     sr.add_argument("--unit", help="unit of the image, where BUNIT is missing or wrong")
@@ -97,9 +97,9 @@ def _parser():
     simulate.add_argument("--substructure", nargs="+", default=["no_sub", "cdm", "axion"],
                           metavar="CLASS", help="classes of dark matter, which take turns "
                           "(default: no_sub cdm axion)")
-    simulate.add_argument("--instrument", help="a telescope by name, in place of the preset's")
+    simulate.add_argument("--instrument", help="name of a telescope that replaces the preset's")
     simulate.add_argument("--population", metavar="FILE.toml",
-                          help="priors, in place of the preset's")
+                          help="priors that replace the preset's")
     simulate.add_argument("--scale", type=int, default=2, help="default: %(default)s")
     simulate.add_argument("--size", type=int, help="side of the observed image, pixels")
     simulate.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -121,9 +121,12 @@ def _parser():
         "lenssr benchmark clean noisy --n 100 --out scores --weights net.safetensors=mine")
     bench.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="clean, noisy or "
                        "observed, which are all by default; a preset; a folder of pairs")
-    bench.add_argument("--experiment", choices=("dark-matter",), help="does super-resolution help "
-                       "to tell what dark matter is: trains classifiers and networks for it, which "
-                       "takes hours; a preset (default: classification), --n, --out, --device and "
+    bench.add_argument("--experiment", choices=("dark-matter",), help="run the dark-matter "
+                                                                      "experiment, which trains "
+                                                                      "classifiers and networks "
+                                                                      "for hours; a preset "
+                                                                      "(default: classification), "
+                                                                      "--n, --out, --device and "
                        "--overwrite go with it")
     bench.add_argument("--n", type=int, help="number of pairs (default: 100; of dark-matter: "
                        "1800)")
@@ -137,11 +140,11 @@ def _parser():
     bench.add_argument("--seed", type=int, default=2, help="default: %(default)s")
     bench.add_argument("--training", type=int, default=200, help="pairs that the linear filter "
                        "learns from (default: %(default)s)")
-    bench.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
+    bench.add_argument("--psf", help="FITS file, or FWHM such as 2pix, for pairs without a PSF")
     bench.add_argument("--assumed-snr", type=float, default=22.0, help="peak over noise of inputs "
                        "without an uncertainty (default: %(default)s)")
-    bench.add_argument("--data-range", type=float, help="one range for all, in place of the peak "
-                       "of each truth")
+    bench.add_argument("--data-range", type=float, help="data range of all pairs, in place of the "
+                                                        "peak of each truth")
     bench.add_argument("--device", help="torch device")
     bench.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
@@ -150,13 +153,13 @@ def _parser():
         "lenssr report lens.html sharp.fits --input lens.fits --compare other.fits=other")
     page.add_argument("output", metavar="OUT.html")
     page.add_argument("result", nargs="?", metavar="RESULT.fits",
-                      help="what `lenssr superresolve` wrote")
+                      help="result of `lenssr superresolve`")
     page.add_argument("--input", metavar="IN.fits", help="the image that was restored")
-    page.add_argument("--truth", metavar="HR.fits", help="what it ought to be")
+    page.add_argument("--truth", metavar="HR.fits", help="truth on the grid of the result")
     page.add_argument("--compare", action="append", default=[], metavar="OTHER.fits[=NAME]",
                       help="a further result of the same image; may be repeated")
     page.add_argument("--benchmark", metavar="FOLDER",
-                      help="a folder of tables and figures, in place of a result")
+                      help="folder of tables and figures in place of a result")
     page.add_argument("--psf", help="PSF of the input: FITS file, or FWHM such as 0.7arcsec")
     page.add_argument("--unit", help="unit of the input, where BUNIT is missing or wrong")
     page.add_argument("--hdu", help="number or name of the HDU of the input")
@@ -164,15 +167,15 @@ def _parser():
                       help="which plane of a cube (default: %(default)s)")
     page.add_argument("--center", type=float, nargs=2, metavar=("X", "Y"), help="pixel of the "
                       "result about which apertures lie and large images are cut")
-    page.add_argument("--size", type=int, default=512, help="pixels along each axis that are "
-                      "shown at most (default: %(default)s)")
-    page.add_argument("--prior-map", action="store_true", help="add the share of each pixel that "
-                      "the data do not determine")
+    page.add_argument("--size", type=int, default=512, help="largest number of pixels along each "
+                                                            "axis (default: %(default)s)")
+    page.add_argument("--prior-map", action="store_true", help="add the map of the fraction that "
+                                                               "the prior determines")
     page.add_argument("--title", help="title of the page")
     page.add_argument("--overwrite", action="store_true", help="replace OUT.html")
 
     trust = command(
-        "fidelity", _fidelity, "measure how far results can be trusted as measurements",
+        "fidelity", _fidelity, "test results as astronomical measurements",
         "lenssr fidelity hsc-hst --n 100 --methods richardson_lucy rcan --out trust")
     trust.add_argument("pairs", nargs="?", default="hsc-hst", metavar="PAIRS", help="a preset, "
                        "clean, noisy or observed, or a folder of pairs (default: %(default)s)")
@@ -188,13 +191,11 @@ def _parser():
                        "(default: all)")
     trust.add_argument("--scale", type=int, help="default: 2, or that of a folder")
     trust.add_argument("--seed", type=int, default=2, help="default: %(default)s")
-    trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, of pairs without one")
+    trust.add_argument("--psf", help="FITS file, or FWHM such as 2pix, for pairs without a PSF")
     trust.add_argument("--psf-scale-error", type=float, default=1.0, metavar="FACTOR",
-                       help="width of the "
-                       "PSF that methods are told, over what it is (default: %(default)s)")
+                       help="factor of the PSF width that methods get (default: %(default)s)")
     trust.add_argument("--noise-scale-error", type=float, default=1.0, metavar="FACTOR",
-                       help="noise that "
-                       "methods are told, over what it is (default: %(default)s)")
+                       help="factor of the noise that methods get (default: %(default)s)")
     trust.add_argument("--device", help="torch device")
     trust.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
@@ -205,8 +206,9 @@ def _parser():
                        help="folder for checkpoint, curve, weights and card")
     train.add_argument("--init", metavar="WEIGHTS", help="weights to begin with: a .safetensors "
                        "file, or name of shipped ones")
-    train.add_argument("--find-lr", action="store_true", help="try learning rates in place of "
-                       "training; lr.csv and lr.png go to FOLDER, if there is one")
+    train.add_argument("--find-lr", action="store_true", help="run a learning-rate range test in "
+                                                              "place of a training; FOLDER gets "
+                                                              "lr.csv and lr.png")
     train.add_argument("--device", help="torch device")
     _add_workers(train)
 
@@ -220,8 +222,7 @@ def _parser():
     tune.add_argument("--steps", type=int, nargs=2, default=[500, 1500], metavar="N",
                       help="steps of the up-sampling part alone, and of all (default: 500 1500)")
     tune.add_argument("--adapt", action="store_true",
-                      help="use no targets: make the features of the images those of simulated "
-                           "ones (ADDA)")
+                      help="use no targets: adapt the features to simulated images (ADDA)")
     tune.add_argument("--device", help="torch device")
 
     calibrate = command("calibrate", _calibrate, "learn the errors of a network, so that its "
@@ -231,8 +232,8 @@ def _parser():
                            help="name of weights in the package, or a .safetensors file")
     calibrate.add_argument("--out", metavar="FOLDER", help="folder for the run and the calibrated "
                            "weights (default: NAME-calibrated)")
-    calibrate.add_argument("--recipe", metavar="RECIPE", help="whose [data] say what images it is "
-                           "calibrated on, in place of that in the card")
+    calibrate.add_argument("--recipe", metavar="RECIPE", help="recipe whose [data] replaces that "
+                                                              "of the card")
     calibrate.add_argument("--images", type=int, help="images that the errors are learnt from "
                            "(default: 5000)")
     calibrate.add_argument("--held-out", type=int, metavar="N", help="images of unseen scenes that "
@@ -241,10 +242,10 @@ def _parser():
     calibrate.add_argument("--seed", type=int, help="default: 5")
     calibrate.add_argument("--device", help="torch device")
 
-    what = command("classify", _classify, "tell what dark matter is in sharp images of lenses",
+    what = command("classify", _classify, "classify the dark matter in images of lenses",
                    "lenssr classify sharp.fits other.fits --out table.ecsv")
-    what.add_argument("images", nargs="+", metavar="IMAGE", help="FITS images, such as `lenssr "
-                      "superresolve` writes; or one folder of a catalogue of pairs")
+    what.add_argument("images", nargs="+", metavar="IMAGE", help="FITS images, or one folder of a "
+                                                                 "catalogue of pairs")
     what.add_argument("--classifier", default="classifier-resnet18", metavar="WEIGHTS",
                       help="a .safetensors file, or name of shipped ones: "
                       "classifier-resnet18-sr-all for images that rcan-all restored (default: "
@@ -263,7 +264,7 @@ def _parser():
     teach.add_argument("--device", help="torch device")
     _add_workers(teach)
 
-    evaluate = command("evaluate", _evaluate, "measure the figures on the card of weights again",
+    evaluate = command("evaluate", _evaluate, "measure the metrics in the card of weights again",
                        "lenssr evaluate rcan-x2")
     evaluate.add_argument("weights", metavar="WEIGHTS",
                           help=".safetensors file with its card, or name of shipped weights")
@@ -272,9 +273,9 @@ def _parser():
 
 
 def _add_workers(parser):
-    parser.add_argument("--workers", type=int, help="processes that make batches ahead (default: "
-                        "as many as there are cores, but one, up to eight, where a GPU trains, "
-                        "none elsewhere)")
+    parser.add_argument("--workers", type=int, help="worker processes that prepare batches "
+                                                    "(default: up to eight for a GPU, none for a "
+                                                    "CPU)")
 
 
 def _demo(options):

@@ -232,13 +232,14 @@ def _warn_domain(table, judge, unknown):
     outside = int(table["out_of_domain"].sum())
     by = f", restored by {Path(inputs['weights']).stem}" if inputs["input"] == "sr" else ""
     if by and unknown:
-        warnings.warn(f"headers of {unknown} of {len(table)} images do not tell what restored "
+        warnings.warn(f"headers of {unknown} of {len(table)} images do not state which weights "
+                      "restored "
                       f"them; {judge.card.name} says something of those{by} alone",
                       LensSRWarning, stacklevel=3)
     if outside:
         warnings.warn(f"{outside} of {len(table)} images {'is' if outside == 1 else 'are'} unlike "
                       f"those that {judge.card.name} was trained on, of the preset "
-                      f"{table.meta['trained_on']}{by}: their probabilities mean nothing",
+                      f"{table.meta['trained_on']}{by}: their probabilities are meaningless",
                       LensSRWarning, stacklevel=3)
 
 
@@ -259,7 +260,7 @@ def _batches(data, hdu, mask):
         return
     is_list = _is_list_of_images(data)
     if is_list and mask is not None:
-        raise ValueError("`mask` must be left out for several images, which carry their own")
+        raise ValueError("`mask` must be None for several images, which have masks of their own")
     for k, item in enumerate(data if is_list else [data]):
         values, restored_by = _plane(item, hdu, mask, f" {k}" if is_list else "")
         yield values[None], restored_by
@@ -290,8 +291,8 @@ def _plane(data, hdu, mask, which):
             f"`data` must be an image with sides of {MIN_IMAGE_SIDE} to {MAX_IMAGE_SIDE} pixels, "
             f"got{which} {image.shape[0]} x {image.shape[1]}")
     if image.mask.all():
-        raise ValueError(f"`mask` must leave pixels to look at, got image{which} with none")
+        raise ValueError(f"`mask` must leave valid pixels, got image{which} with none")
     values = image.data - sky_level(image.data, image.mask, image.noise)
     if not values[~image.mask].max() > 0:
-        raise ValueError(f"`data` must show light above its sky, got image{which} without")
+        raise ValueError(f"`data` must have flux above the sky, got image{which} without")
     return values, parsed.header.get("SRWEIGHT")

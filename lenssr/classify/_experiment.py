@@ -36,7 +36,7 @@ from lenssr.train import Recipe, fit, recipe_difference
 from lenssr.weights import find_weights, is_shipped, read_card, shipped_weights
 
 CONSISTENT_SUFFIX = ", data-consistent"
-"""What is added to the label of a way whose images are moved to agree with the data."""
+"""Suffix of the label of data-consistent restorations."""
 
 
 def lens_images(batch):
@@ -117,10 +117,10 @@ class Restorations:
 
 
 RESTORERS = {"all": CLASSES, "cdm": ("cdm",), "no_sub": ("no_sub",), "random": ("random",)}
-"""On what substructure networks that restore are trained: a name, and classes."""
+"""Restorers by name, and the substructure classes of their training."""
 
 RESTORER_RECIPE, CLASSIFIER_RECIPE = "rcan_all", "classifier_resnet18"
-"""Recipes: of the one that has seen all classes, and of the one that has seen sharp images."""
+"""Recipes of the restorer of all classes, and of the classifier of sharp images."""
 INPUT_SETTINGS = {"hr": (0.4, 1, 1), "lr": (2.0, 2, 4), "sr": (2.0, 2, 4)}
 """Of a classifier that begins with the weights of that of sharp images: steps over its steps,
 cycles of the rate, and scenes over its scenes. In what telescopes see it has to learn
@@ -195,8 +195,8 @@ def check_recipe(path, recipe):
     """Raise `ValueError` unless weights were trained by a recipe, apart from folder names."""
     difference = other_recipe(path, recipe)
     if difference:
-        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} was "
-                         f"made by another one: {difference}")
+        raise ValueError(f"`runs` must be new or hold trainings of the same recipes; {path} has "
+                         f"another recipe: {difference}")
 
 
 def other_recipe(path, recipe):
@@ -232,7 +232,7 @@ TRAINED_ON = {"LR": ("bilinear", "bilinear, unmatched"),
                      "unrolled", "HR"),
               "SR of cdm": ("RCAN of cdm",), "LR, unmatched": ("bilinear", "bilinear, unmatched"),
               "HR, physical": ("HR", "HR, physical")}
-"""What else than all ways a classifier is shown, what it was trained on first."""
+"""Restorations that a classifier is tested on, its training images first."""
 
 
 def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification", seed=TEST_SEED,
@@ -294,7 +294,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     check_positive_number("effort", effort)
     find_preset(preset)
     if seed in (1, 3):
-        raise ValueError(f"`seed` must be another than those of the training, 1 and 3, got {seed}")
+        raise ValueError(f"`seed` must differ from the seeds of the training, 1 and 3, got {seed}")
     for name, names, known in (("classifiers", classifiers, CLASSIFIERS),
                                ("restorers", restorers, RESTORERS)):
         for item in names:

@@ -67,7 +67,7 @@ def bootstrap(figure, labels, *arrays, seed=0, resamples=N_RESAMPLES, level=CONF
 FALSE_POSITIVE_RATE = 0.05  # of smooth lenses in sharp images
 ROC_GRID = np.linspace(0, 1, 101)
 PEAK_SNR_BINS = {"below_50": (0, 50), "50_to_100": (50, 100), "above_100": (100, np.inf)}
-"""Of the peak of an observed image over its noise, by what accuracies in them are called."""
+"""Bins of the peak signal-to-noise ratio of the observed image."""
 
 
 def scores_table(verdicts, labels, classes, distances, snr, seed=0):
@@ -143,7 +143,7 @@ TABLE_SUFFIXES = {"scores": "scores", "confusion": "confusion", "curves": "roc",
 PRINTED_COLUMNS = ("accuracy", "accuracy_low", "accuracy_high", "calibration_error",
                    "out_of_domain")
 LINE_STYLES = {"HR": "-", "bilinear": ":", "RCAN of all": "--", "RCAN of cdm": "-."}
-"""Ways of which curves are drawn, and how; a classifier has its colour."""
+"""Line styles of the restorations whose curves are drawn."""
 
 
 def file_names(preset):

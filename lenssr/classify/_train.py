@@ -74,8 +74,8 @@ class InputConfig:
     def __post_init__(self):
         check_fields(self)
         if (self.weights is None) != (self.input != "sr"):
-            raise ValueError("recipe key `weights` must be given for the input 'sr', and for no "
-                             f"other, got {self.weights!r} for {self.input!r}")
+            raise ValueError("recipe key `weights` must be given for the input 'sr' only, got "
+                             "{self.weights!r} for {self.input!r}")
         weights = self.class_weights
         if weights is None:
             return

@@ -220,9 +220,7 @@ def method_names(methods):
 
 
 def from_registry(name, scale, shape, device):
-    """
-    Return the `BenchmarkMethod` of a method name; raise `ValueError` for an unsupported scale.
-    """
+    """Return the `BenchmarkMethod` of a name; raise `ValueError` for an unsupported scale."""
     made = make_method(name, scale, {})
     if hasattr(made, "n_probes"):
         # One noise probe, whose error is not used.
@@ -355,7 +353,7 @@ class Measurement:
             if restored is not None:
                 model.add(restored)
         if not model.filter.n_pairs:
-            raise ValueError("no pair is left from which it could learn")
+            raise ValueError("there is no training pair")
         return BenchmarkMethod(name, model, parameters=float(model.filter.weights.size + 1),
                                macs=float(model.filter.weights.size * np.prod(shape)))
 
@@ -476,8 +474,8 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     for pair in tqdm(experiment.test(), experiment.name, experiment.size, disable=not progress):
         measured.take(ready(pair))
     if not measured.n_pairs:
-        raise ValueError("`pairs` must hold a pair on which there is something to see, got "
-                         f"{measured.left_out} on which there is not")
+        raise ValueError("`pairs` must hold a pair with a visible source, got "
+                         f"{measured.left_out} without")
     images = measured.table()
     summary = summarize_images(images, measured.entrants, int(np.prod(measured.shape)))
     summary.meta = _conditions(measured, images, seed, assumed_snr, data_range, device)

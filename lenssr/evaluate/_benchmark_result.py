@@ -19,13 +19,13 @@ SUMMARY_COLUMNS = {
     "psnr_of_mean": "PSNR of the mean square error of all images",
     "ssim": "mean structural similarity, windows of 7 x 7 pixels",
     "psnr_arc": "mean PSNR of the bright pixels",
-    "removed": "share of the excess of bilinear interpolation over the floor that is gone",
+    "removed": "removed fraction of the excess error of bilinear interpolation",
     "psnr_matched": "mean of the PSNRs after a fitted constant was taken off",
     "ssim_matched": "the same of SSIM",
     "psnr_arc_matched": "the same of the PSNR of the bright pixels",
-    "removed_matched": "the same of the share that is gone",
+    "removed_matched": "scatter of the removed fraction",
 }
-"""Columns against the target and against the truth, and what they hold."""
+"""Columns of the metrics against target and truth, with descriptions."""
 
 COST_COLUMNS = {
     "parameters": "trained values",
@@ -154,8 +154,8 @@ def draw_benchmark(result):
         drawn = _pair(axes[2 * k: 2 * k + 2], pair, images, labels, titles=k == 0)
     above.colorbar(drawn, ax=axes[:, -1], location="right", shrink=0.5, label=(
         "(result - truth) / noise of the input"))
-    above.suptitle(f"{result.name}: results on one stretch, and what they got wrong; a fitted "
-                   "constant was taken off", fontsize="medium")
+    above.suptitle(f"{result.name}: results with one stretch, and residuals after a fitted "
+                   "constant", fontsize="medium")
     _chart(below.subplots(), result, labels)
     return figure
 
@@ -311,7 +311,7 @@ def check_files(folder, name, overwrite):
 def condition_lines(meta):
     """Return the conditions of a benchmark as lines of text."""
     ny, nx = meta["shape"]
-    omitted = f"; {meta['left_out']} left out, with nothing to see" if meta["left_out"] else ""
+    omitted = f"; {meta['left_out']} omitted without a visible source" if meta["left_out"] else ""
     yield (f"{meta['n']} pairs of {ny} x {nx} pixels, {meta['scale']} times finer, seed "
            f"{meta['seed']}{omitted}")
     yield f"data range: {meta['data_range']}"
@@ -320,7 +320,7 @@ def condition_lines(meta):
     floor = meta["floor"]
     if floor["mse"]:
         ssim = "" if floor["ssim"] is None else f", SSIM {floor['ssim']:.4f}"
-        yield (f"floor, what the truth scores against the target: MSE {floor['mse']:.3e}, "
+        yield (f"noise floor, truth against target: MSE {floor['mse']:.3e}, "
                f"PSNR {floor['psnr_of_mean']:.2f} dB{ssim}")
     yield f"arc: {meta['arc']}"
     yield f"time: of one estimate, {meta['threads']} threads, {meta['device']}"

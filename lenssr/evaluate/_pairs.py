@@ -108,7 +108,8 @@ def prepare_pair(pair, *, psf=None, assumed_snr=22.0, data_range="peak", min_snr
         bright = min(bright, ARC_SIGMA * plane.noise)
     return EvaluationPair(plane, span, target / span, None if truth is None else truth / span,
                           noise,
-                          mask, best - middle > bright, noise_from, [str(w.message) for w in caught])
+                          mask, best - middle > bright, noise_from,
+                          [str(w.message) for w in caught])
 
 
 def _area(pair):
@@ -179,7 +180,7 @@ def find_experiment(pairs, *, n, seed, scale, training, name=None):
             pairs = list(islice(pairs, n + (0 if chosen else training)))
         experiment = _explicit_experiment(name or "pairs", pairs, n, seed, training)
     if scale not in (None, experiment.scale):
-        raise ValueError(f"`scale` must be that of the pairs, {experiment.scale}, got {scale}")
+        raise ValueError(f"`scale` must be the scale of the pairs, {experiment.scale}, got {scale}")
     return experiment
 
 

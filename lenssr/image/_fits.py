@@ -42,7 +42,7 @@ def open_fits(source, name="data"):
     if is_path:
         source = os.path.expanduser(source)
         if not os.path.isfile(source):
-            raise FileNotFoundError(f"`{name}` must be a FITS file, there is none at {what}")
+            raise FileNotFoundError(f"`{name}` must be a FITS file, got no file at {what}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

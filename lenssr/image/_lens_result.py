@@ -76,7 +76,7 @@ def solution_hdus(solution, plane):
     for axis, coordinate in enumerate(solution.origin, 1):
         # Linear WCS of the source plane, not a sky WCS.
         source.header[f"CRPIX{axis}"] = (1.0, "first pixel")
-        source.header[f"CRVAL{axis}"] = (coordinate + 1, "its place in FITS pixels of the image")
+        source.header[f"CRVAL{axis}"] = (coordinate + 1, "position in FITS pixels of the image")
         source.header[f"CDELT{axis}"] = (solution.step, "pixels of the image")
         source.header[f"CTYPE{axis}"] = f"PIXEL{axis}"
     rows = [(k, *at, *behind) for k, (curve, caustic) in enumerate(

@@ -320,7 +320,7 @@ def _values(data):
 
 def _checked_weight(weight, values):
     if weight.shape != values.shape:
-        raise ValueError(f"the weights beside `data` must have its shape {values.shape}, "
+        raise ValueError(f"the weights of `data` must have its shape {values.shape}, "
                          f"got {weight.shape}")
     return weight
 

@@ -415,7 +415,7 @@ RESULT_CARDS = {
     "sampler": ("SRSAMPLR", "sampler of the diffusion"),
     "n_steps": ("SRSTEPS", "denoising steps of a sample"),
     "power_slope": ("SRSLOPE", "slope of the fitted power spectrum"),
-    "has_lens": ("SRLENS", "whether a lens was found"),
+    "has_lens": ("SRLENS", "whether the fit includes a lens"),
     "log_odds": ("SRLODDS", "ln evidence ratio, lens to light alone"),
     "theta_e": ("SRTHETAE", "[pix] Einstein radius"),
     "theta_e_error": ("SRTHETER", "[pix] standard deviation of SRTHETAE"),

@@ -137,7 +137,7 @@ def flux_convention(unit, flux="auto"):
         per_area = any(powers.get(area, 0) < 0 for area in (u.rad, u.sr, u.beam))
         return "surface-brightness" if per_area or unit.is_equivalent(u.K) else "per-pixel"
     reason = "no unit" if unit is None else f"the unit {str(unit)!r}"
-    warnings.warn(f"the image has {reason}: its values are taken as flux per pixel "
-                  "(say flux='per-pixel' or flux='surface-brightness')",
+    warnings.warn(f"the image has {reason}: its values count as flux per pixel (set "
+                  "flux='per-pixel' or flux='surface-brightness')",
                   LensSRWarning, stacklevel=2)
     return "per-pixel"

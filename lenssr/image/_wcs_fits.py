@@ -251,7 +251,7 @@ def _make_wcs(header, hdulist, naxis):
 
 def _wcs_error(reason):
     """Return the error message for a header without a valid WCS."""
-    return f"`header` declares a WCS, but none can be made from it: {' '.join(reason.split())}"
+    return f"`header` declares a WCS, but it is not valid: {' '.join(reason.split())}"
 
 
 def _check_repair(item, header):
@@ -280,7 +280,7 @@ def _check_tables(header, hdulist):
     declared = [f"D2IMDIS{i}" for i in (1, 2) if f"D2IMDIS{i}" in header]
     declared += ["AXISCORR"] if "AXISCORR" in header else []
     if declared and (hdulist is None or "D2IMARR" not in hdulist):
-        raise ValueError(_wcs_error(f"{declared[0]} wants a look-up table in an extension D2IMARR"))
+        raise ValueError(_wcs_error(f"{declared[0]} needs a look-up table in an extension D2IMARR"))
 
 
 def wcs_to_fits(wcs):

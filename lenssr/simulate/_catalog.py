@@ -94,7 +94,7 @@ class DamagedChunk(ValueError):
         self.chunk = chunk
         super().__init__(f"chunk {chunk} of {what} (pairs {start} to {stop - 1}) is damaged: "
                          f"{' '.join(str(err).split()) or type(err).__name__}; remake({chunk}) of "
-                         "the catalogue makes it again alone")
+                         "the catalogue simulates it again")
 
 
 PRIOR_CLASSES = {kind.__name__: kind for kind in (Subhalos, Vortex, RandomField)}
@@ -221,7 +221,7 @@ def open_catalog(path, *, pixel_scale=None):
     if (path / "HR").is_dir() and (path / "LR").is_dir():
         return FolderCatalog(path, pixel_scale)
     if pixel_scale is not None:
-        raise ValueError("`pixel_scale` must be left out for a catalogue that has its own, got "
+        raise ValueError("`pixel_scale` must be None for a catalogue with pixel scales, got "
                          f"{pixel_scale!r}")
     if not (path / "manifest.json").exists() and any(path.glob("lr-*.fits")):
         return FitsCatalog(path)
@@ -356,8 +356,9 @@ class Catalog:
         if "population" in manifest["own"]:
             tree = dict(manifest["population"])
             if tree.pop("class") != "Population":
-                raise ValueError("`remake` must know how the scenes are drawn, got a catalogue of "
-                                 f"the class {manifest['population']['class']!r}; delete the chunk's "
+                raise ValueError("`remake` needs the class of the population, got a catalogue of "
+                                 "the class {manifest['population']['class']!r}; delete the "
+                                 "chunk's "
                                  "file in truths and call simulate_catalog as before")
             options["population"] = Population(**{
                 k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()})

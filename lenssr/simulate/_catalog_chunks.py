@@ -180,7 +180,8 @@ def prepare_folder(path, spec):
     other_files = [] if not path.exists() else [
         p.name for p in path.iterdir() if p.name not in ("arrays.zarr", ".manifest.json.part")]
     if other_files:
-        raise ValueError(f"`path` must be a new or empty folder or that of this catalogue, got "
+        raise ValueError("`path` must be a new or empty folder, or the folder of this catalogue, "
+                         "got "
                          f"{str(path)!r}, which holds {sorted(other_files)[0]!r}")
     path.mkdir(parents=True, exist_ok=True)
     create_arrays(path, spec)
@@ -199,7 +200,7 @@ def read_manifest(path):
     if version != FORMAT_VERSION:
         raise ValueError(
             f"`path` must be a catalogue of format {FORMAT_VERSION}, got {str(path)!r} of "
-            f"format {version!r}, which another version of lenssr made")
+            f"format {version!r}, from another version of lenssr")
     return manifest
 
 
@@ -218,7 +219,7 @@ def _compare_manifests(path, old_manifest, new_manifest):
                if new_manifest["versions"].get(name) != old]
     if changed:
         warnings.warn(f"a part of the catalogue {str(path)!r} was made with {'; '.join(changed)}: "
-                      "pairs of the two may differ in their last digits, or more",
+                      "pairs of both versions may differ",
                       LensSRWarning, stacklevel=4)
 
 

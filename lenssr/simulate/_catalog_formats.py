@@ -36,8 +36,8 @@ def _scale(path, low, high):
     sides = {b / a for a, b in zip(low, high)}
     scale = int(next(iter(sides)))
     if sides != {float(scale)} or scale < 1:
-        raise ValueError("`path` must hold images of high resolution whose sides are the same "
-                         f"multiple of those of low, got {tuple(high)} and {tuple(low)} in "
+        raise ValueError("`path` must hold high-resolution images with a multiple of the "
+                         "low-resolution sides, got {tuple(high)} and {tuple(low)} in "
                          f"{str(path)!r}")
     return scale
 
@@ -67,7 +67,7 @@ class _FolderImages:
     def _checked(self, file):
         image = self._read(file)
         if image.shape != self.shape[1:]:
-            raise ValueError(f"{file} must have the shape of the others {self.shape[1:]}, "
+            raise ValueError(f"{file} must have the shape of the other images {self.shape[1:]}, "
                              f"got {image.shape}")
         return image
 

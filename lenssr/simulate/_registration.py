@@ -53,7 +53,7 @@ class ProjectedImage:
         self.area = abs(np.linalg.det(matrix))
         steps = np.linalg.svd(matrix, compute_uv=False)
         if MAX_PIXEL_RATIO * steps.min() < 1:
-            raise ValueError("`hr` must have pixels no larger than those of the output, got "
+            raise ValueError("`hr` must have pixels no larger than the output pixels, got "
                              f"{1 / steps.min():.2f} times as large")
         # Cut the surroundings of the output, since survey images are large.
         reach = int(np.ceil(TARGET_RADIUS * TARGET_FWHM * steps.max()))
@@ -102,7 +102,7 @@ def _pixel_positions(wcs, shape, grid, grid_shape):
             warnings.filterwarnings("ignore", ".*converge")
             positions = np.array(pixel_to_pixel(grid, wcs, x, y))
     except ValueError as err:
-        raise ValueError("`hr` must have a WCS with the world coordinates of that of `lr`: "
+        raise ValueError("`hr` must have a WCS with the world coordinates of `lr`: "
                          f"{err}") from err
     sides = np.array(shape[::-1])[:, None, None]
     with np.errstate(invalid="ignore"):
@@ -266,12 +266,12 @@ def register(projection, plane, scale, area=1.0, free=True):
         best = fit(shift)
     else:
         if free:
-            raise ValueError("`hr` must show sources that `lr` shows, too: no shift was found "
-                             f"that fits best, within {MAX_REGISTRATION_STEPS} steps")
+            raise ValueError("`hr` must share sources with `lr`: the registration did not "
+                             "converge within {MAX_REGISTRATION_STEPS} steps")
     errors = _errors(best.solve(best.columns(free))[0], np.where(
         best.use, best.difference / best.noise, 0.0), best.use)
     if not best.gain > MIN_GAIN_SIGNIFICANCE * errors[0]:
-        raise ValueError("`hr` must show sources that `lr` shows, too: the gain between them is "
+        raise ValueError("`hr` must share sources with `lr`: the gain between the images is "
                          f"{best.gain:.3g} +- {errors[0]:.2g}")
     return Registration(shift, errors[2:] if free else np.zeros(2), float(best.gain),
                         float(errors[0]), float(best.pedestal), float(errors[1]),

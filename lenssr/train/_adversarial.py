@@ -157,8 +157,8 @@ class ArcImages(CachedPairs):
         scale, side = recipe.network["scale"], recipe.network["side"]
         super().__init__(recipe.data, scale, validation, progress, recipe.training.seed)
         if self.optics.n // self.optics.fine != side:
-            raise ValueError(f"recipe key `side` must be {self.optics.n // self.optics.fine}, that "
-                             f"of the scenes with their margins in output pixels, got {side}")
+            raise ValueError(f"recipe key `side` must be {self.optics.n // self.optics.fine}, the "
+                             f"side of the scenes with margins in output pixels, got {side}")
 
     def take(self, indices, draws):
         """Return the `ArcBatch` of scenes, with random symmetries."""

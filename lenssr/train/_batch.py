@@ -34,9 +34,7 @@ def apply_random_mask(images, sigma, probability, draws):
 
 
 def random_mask(shape, rng):
-    """
-    Draw a mask of bad pixels, columns and cosmic rays; at least half of the pixels stay valid.
-    """
+    """Draw a mask of bad pixels, columns and cosmic rays; half of the pixels stay valid."""
     mask = rng.random(shape) < np.exp(rng.uniform(*np.log(BAD_PIXEL_FRACTION)))
     y, x = np.indices(shape)
     for _ in range(rng.integers(MAX_COSMIC_RAYS + 1)):

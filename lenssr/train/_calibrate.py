@@ -163,7 +163,7 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     recipe = _recipe(card, recipe)
     if recipe.data.catalog is None and config.seed in (recipe.data.seed,
                                                        recipe.data.validation_seed):
-        raise ValueError("`seed` must be another than those of the training, "
+        raise ValueError("`seed` must differ from the seeds of the training, "
                          f"{recipe.data.seed} and {recipe.data.validation_seed}, got {config.seed}")
     folder = Path(f"{card.name}-calibrated" if folder is None else folder)
     _check_run_folder(folder,
@@ -202,8 +202,8 @@ def _check_run_folder(folder, fields):
         stored = json.loads(note.read_text())
         changed = [key for key in fields if stored.get(key) != fields[key]]
         if changed:
-            raise ValueError(f"`folder` must be new or of the same calibration; {folder} was made "
-                             f"with another `{changed[0]}`, {stored.get(changed[0])!r}")
+            raise ValueError(f"`folder` must be new or hold the same calibration; {folder} has "
+                             f"another `{changed[0]}`, {stored.get(changed[0])!r}")
         return
     with atomic_write(note) as tmp_path:
         tmp_path.write_text(json.dumps(fields, indent=1) + "\n")

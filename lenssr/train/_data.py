@@ -57,7 +57,7 @@ class GeneratedScenes:
                 f"recipe key `gan_weights` must be weights of scale {optics.scale}, got "
                 f"{weights!r} of scale {self.network.scale}")
         if needed > self.network.side:
-            raise ValueError(f"recipe key `gan_weights` must be weights that make images of "
+            raise ValueError(f"recipe key `gan_weights` must generate images of "
                              f"{needed} pixels, margins included, got {weights!r} of "
                              f"{self.network.side}")
 
@@ -137,11 +137,12 @@ class CatalogPairs(Pairs):
     def __init__(self, data, scale, validation=False, seed=0, telescope=False):
         catalog = open_catalog(data.catalog)
         if catalog.scale != scale:
-            raise ValueError(f"`catalog` must hold pairs of scale {scale}, which the network has; "
+            raise ValueError(f"`catalog` must hold pairs of scale {scale}, the scale of the "
+                             "network; "
                              f"{data.catalog} holds those of {catalog.scale}")
         if telescope and "psf" not in catalog.arrays:
-            raise ValueError("`catalog` must hold the PSFs of its images for a network that looks "
-                             f"through them, {data.catalog} has none")
+            raise ValueError("`catalog` must hold the PSFs of its images for a physics network, "
+                             "{data.catalog} has none")
         self.sides, self.telescope, self.kernels = catalog.lr.shape[1:], telescope, {}
         if data.size > min(self.sides):
             raise ValueError(f"recipe key `size` must be at most {min(self.sides)}, the side of "
@@ -154,7 +155,7 @@ class CatalogPairs(Pairs):
                              f"{len(catalog)} in {data.catalog}")
         if (data.fold + 1) * held > len(catalog):
             raise ValueError(f"recipe key `fold` must be below {len(catalog) // held}, the number "
-                             f"of shares of {held} pairs, got {data.fold}")
+                             f"of folds of {held} pairs, got {data.fold}")
         masks = split(len(catalog), held, data.fold, data.validation_seed)
         self.chosen = masks[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
@@ -177,8 +178,8 @@ class CatalogPairs(Pairs):
         what = "flux per pixel" if is_per_pixel else "surface brightness"
         if not self.validation:  # warn once
             warnings.warn(f"the catalogue {data.catalog} has no unit: its values are taken as "
-                          f"{what}, since targets sum up to {ratio:.2g} times the images (the "
-                          "recipe key `flux` tells)", LensSRWarning, stacklevel=2)
+                          f"{what}, since targets sum up to {ratio:.2g} times the images (set the "
+                          "recipe key `flux`)", LensSRWarning, stacklevel=2)
         return is_per_pixel
 
     def take(self, positions, draws):

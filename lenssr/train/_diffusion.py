@@ -54,7 +54,7 @@ class ResidualCache:
                              f"scales {', '.join(map(str, card.scales))}")
         if data.catalog is not None or data.scenes == 0:
             raise ValueError("recipe keys `catalog` and `scenes` must be left out and positive: "
-                             "residuals are those of rendered scenes")
+                             "residuals need rendered scenes")
         self.physical = find_architecture(card.network["architecture"]).inputs == "physics"
         self.scale, self.sha256, self.progress = card.scales[0], card.sha256, progress
         self.pairs = CachedPairs(data, self.scale, validation, progress)
@@ -236,7 +236,7 @@ def open_residuals(recipe, validation=False, progress=False):
     """Return the `ResidualPairs` of a recipe."""
     bank = ResidualCache(recipe.data, recipe.network["base"], validation, progress)
     if bank.scale != recipe.network["scale"]:
-        raise ValueError(f"recipe key `scale` must be that of `base`, {bank.scale}, got "
+        raise ValueError(f"recipe key `scale` must be the scale of `base`, {bank.scale}, got "
                          f"{recipe.network['scale']!r}")
     return ResidualPairs(bank, recipe.training.seed, validation)
 

@@ -85,8 +85,8 @@ def load_features(features):
     else:
         network = _vgg19(_read_tensors(features))
     if not callable(getattr(network, "features", None)):
-        raise ValueError("recipe key `features` must be weights of a network with maps of "
-                         f"features, such as a classifier, {features!r} are of "
+        raise ValueError("recipe key `features` must be weights of a network with feature maps, "
+                         "for example a classifier, {features!r} are of "
                          f"{type(network).__name__}")
     return network.eval().requires_grad_(False)
 
@@ -137,7 +137,7 @@ def _vgg19(state):
     try:
         network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
     except (RuntimeError, AttributeError) as err:
-        raise ValueError("recipe key `features`: the weights are not those of torchvision's vgg19: "
+        raise ValueError("recipe key `features`: the weights are not from torchvision's vgg19: "
                          f"{' '.join(str(err).split())[:200]}") from err
     return network
 
@@ -182,10 +182,10 @@ LOSSES = ("composite", *PIXEL_LOSSES, *(f"{name}_linear" for name in PIXEL_LOSSE
 """Names of the losses that a recipe may weigh."""
 
 RESIDUAL_LOSS = "residual"
-"""That which compares with the data in place of the target, of networks that can say it."""
+"""Loss against the data in place of the target, for networks that predict the data."""
 
 CONSISTENCY_LOSS = "consistency"
-"""That which does so beside the target, of networks that look through the telescope."""
+"""Loss against the data beside the target, for physics networks."""
 
 
 def training_loss(output, truth, scale, training, step=0, mean=lambda x: x) -> torch.Tensor:

@@ -127,4 +127,4 @@ class Muon(torch.optim.AdamW):
 
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}
-"""By the names that recipes know."""
+"""Optimisers by their names in recipes."""

@@ -392,8 +392,7 @@ class Recipe:
             raise ValueError("recipe key `channels` must be 1, which the pairs have, got "
                              f"{self.network['channels']!r}")
         if self.data.scenes == 0 and self.data.catalog is None and self.training.epochs is not None:
-            raise ValueError("recipe key `epochs` must be left out where `scenes` is 0 and pairs "
-                             "have no end; give `steps`")
+            raise ValueError("recipe key `epochs` must be omitted for `scenes` = 0; give `steps`")
 
     @classmethod
     def read(cls, source):

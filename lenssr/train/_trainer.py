@@ -35,7 +35,8 @@ def warm_start(network, weights, config):
         network.load_state_dict(trained.state_dict())
     except RuntimeError as err:
         differences = [f"{key} {card.network.get(key)!r}, not {config.get(key)!r}"
-                       for key in {**config, **card.network} if card.network.get(key) != config.get(key)]
+                       for key in {**config, **card.network}
+                       if card.network.get(key) != config.get(key)]
         raise ValueError(f"recipe key `init` must be weights of the recipe's network, got "
                          f"{weights!r} with {'; '.join(differences) or 'other tensors'}") from err
 
@@ -166,12 +167,12 @@ class Trainer:
             raise ValueError(f"`folder` holds a checkpoint that cannot be read, {self.checkpoint}: "
                              f"{' '.join(str(err).split())[:200]}") from err
         if recipe != self.recipe:
-            raise ValueError(f"`folder` must be new or of the same recipe; {self.checkpoint} "
-                             f"was made by another one: "
+            raise ValueError(f"`folder` must be new or hold the same recipe; {self.checkpoint} "
+                             f"has another recipe: "
                              f"{recipe_difference(recipe.as_dict(), self.recipe.as_dict())}")
         if state.get("world", 1) != self.distributed.world:
-            warnings.warn(f"the run goes on with {self.distributed.world} processes in place of "
-                          f"{state['world']}: it is not the one that it would have been",
+            warnings.warn(f"the run continues with {self.distributed.world} processes in place of "
+                          f"{state['world']}: results differ from an uninterrupted run",
                           LensSRWarning, stacklevel=2)
         self.load_state_dict(state)
 

@@ -58,7 +58,8 @@ def _psnr(image, truth, peak):
 REDRAW_SECONDS = 10.0  # between two drawings of the figure
 PANEL_LABELS = {"loss": "loss", "psnr": "PSNR (dB)", "flux_ratio": "flux / true flux",
                 "likelihood": "-log likelihood", "power_error": "mean |T(k) - 1|",
-                "spread": "spread / true spread", "accuracy": "accuracy", "entropy": "cross-entropy"}
+                "spread": "spread / true spread", "accuracy": "accuracy",
+                "entropy": "cross-entropy"}
 
 
 class Curves:

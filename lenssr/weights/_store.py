@@ -256,7 +256,8 @@ def load_error_head(weights):
         return None
     head_path = error_file(path)
     if not head_path.is_file():
-        raise ValueError(f"`weights`: the card of {path} has a calibration, and {head_path.name} is "
+        raise ValueError(f"`weights`: the card of {path} has a calibration, and {head_path.name} "
+                         "is "
                          "not beside it")
     try:
         head = ErrorHead(**calibration["head"])

@@ -343,7 +343,7 @@ def test_networks_that_saw_the_pairs_are_told(tmp_path):
     (dict(n=0), "`n` must be a positive integer, got 0"),
     (dict(training=-1), "`training` must be a non-negative integer"),
     (dict(seed=0.5), "`seed` must be a non-negative integer"),
-    (dict(scale=3), "`scale` must be that of the pairs, 2, got 3"),
+    (dict(scale=3), "`scale` must be the scale of the pairs, 2, got 3"),
     (dict(data_range=0), "`data_range` must be a positive number"),
     (dict(assumed_snr=-1), "`assumed_snr` must be a positive number"),
     (dict(weights={"bilinear": "x"}), "`weights` must have labels that no method has"),

@@ -245,7 +245,7 @@ def spoilt(value):
     (Gaussian2D(1 * u.Jy, 0 * u.deg, 0 * u.deg, 1 * u.deg, 1 * u.deg), TypeError,
      "must be a model that can be evaluated at pixel coordinates, got Gaussian2D"),
     (Const2D(0), ValueError, "must have a positive sum, got 0"),
-    ("no/such/psf.fits", FileNotFoundError, "must be a FITS file, there is none at 'no/such"),
+    ("no/such/psf.fits", FileNotFoundError, "must be a FITS file, got no file at 'no/such"),
     (io.BytesIO(b"not FITS" * 1000), ValueError, "must be a readable FITS file, the file is"),
     (fits.HDUList([fits.PrimaryHDU()]), ValueError, "must be a file with an image, got one with"),
     (fits.ImageHDU(), ValueError, "must have pixels, the HDU '' has an empty data section"),

@@ -390,7 +390,7 @@ def test_damaged_files(kind, stored, tmp_path):
 
 @pytest.mark.parametrize("path", ["no/such.fits", "https://archive.org/lens.fits", "", "."])
 def test_no_such_file(path):
-    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, there is none at '"):
+    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, got no file at '"):
         parse_image(path)
 
 

@@ -346,7 +346,7 @@ def test_a_sky_that_no_file_can_hold(path):
 
 
 @pytest.mark.parametrize(("content", "error", "message"), [
-    (None, FileNotFoundError, "must be a FITS file, there is none at"),
+    (None, FileNotFoundError, "must be a FITS file, got no file at"),
     (b"text", ValueError, "must be a readable FITS file"),
     (fits.HDUList([fits.PrimaryHDU()]), ValueError, "must be .* without an image and BUNIT"),
     (fits.HDUList([fits.PrimaryHDU(np.ones((2, 2)))]), ValueError, "must be .* without an image")])

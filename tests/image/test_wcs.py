@@ -586,7 +586,7 @@ def test_no_wcs_is_none():
         ({"PV1_99": 1.0}, "Invalid parameter number"),
         ({"CPDIS1": "POLYNOMIAL"}, "Polynomial distortion is not implemented"),
         ({"CPDIS1": "LOOKUP"}, "HDUList is required"),
-        ({"D2IMDIS1": "LOOKUP"}, "D2IMDIS1 wants a look-up table in an extension D2IMARR"),
+        ({"D2IMDIS1": "LOOKUP"}, "D2IMDIS1 needs a look-up table in an extension D2IMARR"),
         ({"AXISCORR": 1}, "AXISCORR wants a look-up table"),
         ({"SRWCSEXT": "WCSASDF"}, "SRWCSEXT wants an extension WCSASDF"),
     ],

@@ -127,7 +127,8 @@ def test_point_has_the_target_resolution():
     profile = grid.point_profile("x", position)[0]
     assert float(profile.sum()) / 2 == pytest.approx(1.0, abs=1e-3)
     h = 1e-6
-    change = (grid.point_profile("x", position + h) - grid.point_profile("x", position - h)) / (2 * h)
+    change = (grid.point_profile("x", position + h) - grid.point_profile("x", position - h)) / (2
+                                                                                                * h)
     torch.testing.assert_close(grid.point_derivative("x", position), change, rtol=1e-5, atol=1e-6)
 
 

@@ -36,7 +36,8 @@ FACTORS = [[row * column for column in (1.0, 1.1, 1.3, 1.6, 2.0)]
            for row in (1.5, 2.0, 2.5, 3.0, 3.5)]  # by signal to noise, and crowding
 ANYTHING = {name: [-1e9, 1e9] for name in DOMAIN_FEATURES}
 LAG = np.hypot(*np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1])
-CORRELATION = {name: to_quadrant(np.exp(-LAG / length)) for name, length in (("faint", 3), ("bright", 1))}
+CORRELATION = {name: to_quadrant(np.exp(-LAG / length))
+               for name, length in (("faint", 3), ("bright", 1))}
 
 # Networks that were never trained contradict the data.
 pytestmark = pytest.mark.filterwarnings("ignore:the result.*has a reduced chi2")
@@ -105,7 +106,8 @@ def test_sums_have_whole_errors_too(weights):
                                  np.sqrt(np.maximum(std**2 - level**2, 0))),
                                 result.correlation.kernels[k]):
             amplitude = (weight * part)[weight > 0]
-            variance += amplitude @ kernel[MAX_LAG + lags[..., 0], MAX_LAG + lags[..., 1]] @ amplitude
+            variance += amplitude @ kernel[MAX_LAG + lags[..., 0],
+                                           MAX_LAG + lags[..., 1]] @ amplitude
     assert error == pytest.approx(np.sqrt(variance), rel=0.02)
     np.testing.assert_allclose(result.correlation.kernels[1, 0], np.exp(-LAG / 3), atol=1e-4)
     assert error > aperture.do_photometry(result.data, error=result.uncertainty.array)[1][0]
@@ -271,7 +273,8 @@ def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
 def domain():
     """That of sixty images of one kind."""
     rng = np.random.default_rng(1)
-    return feature_envelope([image_features(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5), seed=k))
+    return feature_envelope([image_features(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5),
+                                                seed=k))
                   for k in range(60)])
 
 
@@ -309,7 +312,8 @@ def test_saturated_and_correlated_images_are_told(domain):
 
 @pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")
 def test_factor_grows_with_the_distance(domain):
-    factors = [domain_inflation(image_features(sky(width=width)), domain) for width in (4.0, 6.0, 8.0, 12.0)]
+    factors = [domain_inflation(image_features(sky(width=width)), domain)
+               for width in (4.0, 6.0, 8.0, 12.0)]
     assert factors[0] == 1 and (np.diff(factors) > 0).all()
     # One more for each width of the range, in the logarithm.
     low, high = np.log(domain["psf_fwhm"])

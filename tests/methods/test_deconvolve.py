@@ -192,7 +192,8 @@ def test_richardson_lucy_errors_are_those_of_repeated_observations():
     first = observe(truth, noise, psf, seed=100)
     claimed = RichardsonLucy(n_iter=20, n_probes=16).restore(first, RunOptions(2)).measurement_std
     method = RichardsonLucy(n_iter=20, n_probes=1)
-    results = [method.restore(observe(truth, noise, psf, seed=k), RunOptions(2)).mean for k in range(40)]
+    results = [method.restore(observe(truth, noise, psf, seed=k), RunOptions(2)).mean
+               for k in range(40)]
     source = np.kron(truth > truth.max() / 4, np.ones((2, 2), bool))
     ratio = claimed[source] / np.std(results, axis=0)[source]
     np.testing.assert_allclose(np.median(ratio), 1, atol=0.15)

@@ -31,7 +31,8 @@ def test_definition(scale, shape):
             column = round((j - position[1][b] + 3 / 2) * scale - 0.5)
             if 0 <= row < kernel.shape[0] and 0 <= column < kernel.shape[1]:
                 expected[i, j] += kernel[row, column] * scene[a, b]
-    np.testing.assert_allclose(PSFConvolution(psf, scale, shape).forward(scene), expected, rtol=1e-12)
+    np.testing.assert_allclose(PSFConvolution(psf, scale, shape).forward(scene), expected,
+                               rtol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [2, 3])

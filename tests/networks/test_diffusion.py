@@ -14,7 +14,8 @@ from lenssr.networks import (
 
 def small(scale=2, **sizes):
     torch.manual_seed(1)
-    network = build_network("diffusion", base="none", scale=scale, features=8, blocks=2, depth=1, **sizes)
+    network = build_network("diffusion", base="none", scale=scale, features=8, blocks=2, depth=1,
+                            **sizes)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -24,7 +25,8 @@ def small(scale=2, **sizes):
 def observed(network, n=2, side=24):
     torch.manual_seed(2)
     planes = [10 * torch.randn(n, 1, side * network.scale, side * network.scale),
-              *(torch.randn(n, 1, side, side) for _ in range(3)), torch.randn(n, N_METADATA_CHANNELS)]
+              *(torch.randn(n, 1, side, side) for _ in range(3)),
+              torch.randn(n, N_METADATA_CHANNELS)]
     return [plane.double() for plane in planes]
 
 
@@ -52,7 +54,8 @@ def test_whitening_is_undone(scale):
     network = small(scale)
     planes = observed(network)
     features = network.encode(*planes)
-    assert torch.allclose(network.decode_latent(network.encode_residual(planes[0], features), features),
+    assert torch.allclose(network.decode_latent(network.encode_residual(planes[0], features),
+                                                features),
                           planes[0], atol=1e-4)
 
 
@@ -94,7 +97,8 @@ def test_what_is_not_known_is_told_as_such():
     numbers = torch.full((2, 5 + len(METADATA)), torch.nan)
     numbers[:, :5] = 0.0
     told = encode_metadata(numbers)
-    assert told.shape == (2, N_METADATA_CHANNELS) and torch.equal(told, torch.zeros(2, N_METADATA_CHANNELS))
+    assert told.shape == (2, N_METADATA_CHANNELS) and torch.equal(
+        told, torch.zeros(2, N_METADATA_CHANNELS))
     numbers[0, 5 + list(METADATA).index("pixel_scale")] = 0.168
     told = encode_metadata(numbers)
     # In the middle of its range, and known.

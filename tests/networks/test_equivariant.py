@@ -29,7 +29,8 @@ def network(name="fsrcnn_equivariant", **sizes):
 
 def turned(conditions, k):
     """Conditions of the turned image, from the PSF's own definition: see the test below."""
-    signs = torch.tensor([[t ** (k % 4) * f ** (k // 4) for t, f in zip(ROTATION_SIGNS, FLIP_SIGNS)]])
+    signs = torch.tensor([[t ** (k % 4) * f ** (k // 4)
+                           for t, f in zip(ROTATION_SIGNS, FLIP_SIGNS)]])
     return conditions * signs
 
 
@@ -47,7 +48,8 @@ def test_a_turned_image_gives_the_turned_result(k, scale, skip):
     net = network(scale=scale, channels=2, skip=skip)
     x, told = torch.randn(1, 2, 11, 14), torch.randn(1, N_PSF_FEATURES)
     with torch.inference_mode():
-        straight, other = apply_symmetry(net(x, told), k), net(apply_symmetry(x, k), turned(told, k))
+        straight, other = apply_symmetry(net(x, told), k), net(apply_symmetry(x, k),
+                                                               turned(told, k))
     assert (other - straight).abs().max() < 1e-5 * straight.abs().max()
 
 
@@ -68,7 +70,8 @@ def test_a_convolution_moves_channels_with_the_turn(k):
     conv = GroupConv(2, 3, 3)
     corners = torch.arange(9).reshape(3, 3)
     moved = [next(g for g in range(N_SYMMETRIES)
-                  if torch.equal(apply_symmetry(corners, g), apply_symmetry(apply_symmetry(corners, h), k)))
+                  if torch.equal(apply_symmetry(corners, g),
+                                 apply_symmetry(apply_symmetry(corners, h), k)))
              for h in range(N_SYMMETRIES)]
 
     def move(field):

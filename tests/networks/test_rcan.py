@@ -17,7 +17,8 @@ def count(network):
 def test_published_size():
     # Ten groups of twenty blocks of 64 features, three colours, twice the size: the published
     # table gives 15.4 million without the constant layers that shift the mean colour.
-    network = build_network("rcan", channels=3, scale=2, groups=10, blocks=20, features=64, reduction=16)
+    network = build_network("rcan", channels=3, scale=2, groups=10, blocks=20, features=64,
+                            reduction=16)
     conv = 9 * 64 * 64 + 64
     attention = (64 * 4 + 4) + (4 * 64 + 64)
     body = 10 * (20 * (2 * conv + attention) + conv) + conv
@@ -63,7 +64,8 @@ def test_local_mean_is_a_moving_average():
 
 def test_nothing_beyond_the_halo():
     torch.manual_seed(0)
-    network = build_network("rcan", groups=2, blocks=2, features=8, reduction=4, window=4).eval().double()
+    network = build_network("rcan", groups=2, blocks=2, features=8, reduction=4,
+                            window=4).eval().double()
     x = torch.rand(1, 1, 2 * network.halo + 9, 64, dtype=torch.float64)
     changed = x.clone()
     changed[..., 0, :] += 100.0
@@ -99,7 +101,8 @@ def test_psf_in_numbers():
 
 def test_conditions_reach_the_output():
     torch.manual_seed(0)
-    network = build_network("rcan", groups=1, blocks=1, features=8, reduction=4, conditions=5).eval()
+    network = build_network("rcan", groups=1, blocks=1, features=8, reduction=4,
+                            conditions=5).eval()
     image = torch.rand(1, 1, 8, 8)
     narrow, wide = (psf_features(torch.from_numpy(gaussian_psf(f)).float()[None])
                     for f in (3.0, 5.0))

@@ -394,7 +394,7 @@ def test_bad_folders_of_deeplense(catalog, tmp_path):
     with pytest.raises(ValueError, match="sample_6.npy is not an image in numpy's format"):
         found[5]
     np.save(tmp_path / "LR" / "sample_7.npy", np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="must have the shape of the others"):
+    with pytest.raises(ValueError, match="must have the shape of the other images"):
         found[6]
     with pytest.raises(ValueError, match="`pixel_scale` must be a positive number, got 0"):
         open_catalog(tmp_path, pixel_scale=0)

@@ -119,7 +119,7 @@ def test_folder_of_another_calibration(weights, whole, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"seed": 1}, "`seed` must be another than those of the training, 1 and 3, got 1"),
+    ({"seed": 1}, "`seed` must differ from the seeds of the training, 1 and 3, got 1"),
     ({"steps": 0}, "`steps` must be a positive integer, got 0"),
     ({"noise_error": -0.1}, "`noise_error` must be from 0 to 0.5, got -0.1"),
     ({"blank": -1}, "`blank` must be"),

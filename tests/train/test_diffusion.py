@@ -164,7 +164,7 @@ def test_resumed_to_the_bit(tiny, tmp_path, values):
 
 @pytest.mark.parametrize("change,message", [
     ({"network": {"base": "unrolled"}}, "recipe key `base` must be weights of one scale"),
-    ({"network": {"scale": 3}}, "recipe key `scale` must be that of `base`, 2, got 3"),
+    ({"network": {"scale": 3}}, "recipe key `scale` must be the scale of `base`, 2, got 3"),
     ({"data": {"scenes": 0}}, "recipe keys `catalog` and `scenes`"),
 ])
 def test_bad_recipes(tiny, tmp_path, change, message):

@@ -11,17 +11,17 @@ from lenssr.evaluate._fidelity._shapes import CorrectionCurve
 from lenssr.uncertainty import NORMAL_COVERAGE
 
 SUMMARY = {
-    "coverage_1": (".4f", "", "share of pixels within one sigma"),
-    "coverage_2": (".4f", "", "share of pixels within two sigma"),
+    "coverage_1": (".4f", "", "fraction of pixels within one sigma"),
+    "coverage_2": (".4f", "", "fraction of pixels within two sigma"),
     "flux_bias": (".4f", "", "median of flux over true flux, less one"),
     "shift": (".4f", "pix", "length of the median shift"),
     "slope": (".3f", "", "slope of recovered on true ellipticity, single galaxies, S/N above 40"),
     "corrected": (".3f", "", "the same after the correction"),
-    "psf": (".4f", "", "FWHM of stars over that of the declared PSF"),
+    "psf": (".4f", "", "FWHM of stars over FWHM of the declared PSF"),
     "excess": (".3f", "", "largest transfer T(k) where the correlation r(k) is below a half"),
     "false": (".2f", "", "sources in 1e6 blank pixels, 5 sigma, white noise"),
     "subhalo": (".3f", "", "correlation with the true difference, 1e10 solar masses, same noise"),
-    "einstein": (".4f", "", "Einstein radius over that of the target"),
+    "einstein": (".4f", "", "Einstein radius over target value"),
     **{name: COLUMNS[name] for name in ("chi2", "near")},
 }
 """Columns: format, unit, description."""
@@ -237,19 +237,19 @@ def _bars(table, value, error=None, limit=None, **known):
 
 
 _PANELS = (
-    ("flux", _plot_flux, "flux / true flux, whole image"),
+    ("flux", _plot_flux, "flux / true flux, entire image"),
     ("shift", _plot_shift, "median shift"),
     ("shape", _plot_shape, "slope of ellipticity (dashed: curve of the correction)"),
     ("transfer", _plot_transfer, "transfer T(k) and correlation r(k) (dotted), S/N above 40"),
-    ("coverage", _plot_coverage, "share of pixels within 1 (full) and 2 (open) sigma"),
-    ("apertures", _apertures, "share of apertures within 1 and 2 (dotted) sigma"),
+    ("coverage", _plot_coverage, "fraction of pixels within 1 (full) and 2 (open) sigma"),
+    ("apertures", _apertures, "fraction of apertures within 1 and 2 (dotted) sigma"),
     ("stars", _bars("stars", "ratio", "scatter"), "FWHM of stars / declared (bar: scatter)"),
     ("blank", _bars("blank", "per_million", limit="limit", noise="white"),
      "false sources in $10^6$ blank pixels (bar: limit)"),
     ("twins", _bars("twins", "correlation", mass=1e10),
      r"difference by a subhalo of $10^{10}\,M_\odot$: correlation"),
     ("einstein", _bars("einstein", "to_hr", "scatter"),
-     "Einstein radius / that of the target (bar: scatter)"),
+     "Einstein radius / target value (bar: scatter)"),
     ("consistency", _bars("consistency", "chi2", "scatter", snr_low=0.0),
      r"reduced $\chi^2$ against the data (bar: scatter)"),
 )
@@ -330,8 +330,7 @@ class Fidelity:
                 curve = CorrectionCurve(*(float(row[key])
                                           for key in ("a", "b", "a_error", "b_error")))
                 return curve.correct(e, snr)
-        raise ValueError("`method` must be one of which there is a correction curve, "
-                         f"got {method!r}")
+        raise ValueError("`method` must have a correction curve, got {method!r}")
 
     def figure(self):
         """

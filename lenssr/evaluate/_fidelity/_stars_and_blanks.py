@@ -117,6 +117,7 @@ class Blank(FidelityTest):
                 rate, limit = rate_limits(total["by_uncertainty"], total["pixels"])
                 table_rows.append({"method": label, "noise": name, "lag": lag,
                                    "pixels": total.pop("pixels"),
-                                   "by_uncertainty": total.pop("by_uncertainty"), "per_million": rate,
+                                   "by_uncertainty": total.pop("by_uncertainty"),
+                                   "per_million": rate,
                                    "limit": limit, **total})
         return {"blank": make_table(table_rows)}

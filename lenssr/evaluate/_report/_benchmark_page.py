@@ -122,14 +122,15 @@ def _study(result, figure):
                                    ("Warned", meta["notes"])):
         if lines_by_name:
             parts += [element("h3", heading), definition_list([f"{name}: {text}" for name, texts in
-                                                               lines_by_name.items() for text in texts])]
+                                                               lines_by_name.items()
+                                                               for text in texts])]
     every = html_table(result.images, "A row for each image and method")
     return [*parts, element("details", element("summary", "Each image"), every)]
 
 
 def _caption(result):
-    return (f"{result.name}: some pairs as observed, by every method, and as they are, with what "
-            "each got wrong below; and the PSNR of all methods")
+    return (f"{result.name}: pairs as observed, restored by every method, and true, with "
+            "residuals below; and the PSNR of all methods")
 
 
 def _conditions(meta):

@@ -267,11 +267,11 @@ def viewer_section(sky, window):
         element("span", id="rightname", class_="name"),
         *(() if sky is None else (_ruler(sky, window), _compass(sky))),
         id="stage", tabindex=0, role="application", style=_ratio(window),
-        aria_label="Two maps, one over the other. Arrow keys move the slider, space blinks.")
+        aria_label="Two maps on top of each other. Arrow keys move the slider, space blinks.")
     return html_section(
         "Compare", element("div", element("div", stage, element(
             "input", type="range", id="slider", min=0, max=100, value=50, step=0.5,
-            aria_label="Place of the slider, per cent from the left"), _keys(), class_="left"),
+            aria_label="Position of the slider, per cent from the left"), _keys(), class_="left"),
             element("div", _controls(), _colour_bars(), _readout(), class_="right"),
             class_="split"),
         id="compare", hidden=True)
@@ -284,7 +284,8 @@ def _ratio(window):
 
 def _controls():
     stretches = [element("label", element("input", type="radio", name="stretch", value=name,
-                                          checked=k == 0), name) for k, name in enumerate(STRETCHES)]
+                                          checked=k == 0), name)
+                 for k, name in enumerate(STRETCHES)]
     return element("div", element("label", "Left", element("select", id="left")),
                    element("label", "Right", element("select", id="right")),
                    element("fieldset", element("legend", "Stretch"), *stretches, id="stretches"),

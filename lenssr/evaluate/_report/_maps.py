@@ -144,15 +144,15 @@ def _describe_checks(table, pixel):
     about = {
         "FWHM": ("full width at half maximum of the PSF, output pixels", ".2f", "pix"),
         "FWHM on the sky": ("the same as an angle", ".3f", "arcsec"),
-        "flux": ("total flux over that of the input", ".4f", None),
+        "flux": ("total flux over total flux of the input", ".4f", None),
         "χ²": ("mean square of the input minus the result at the input's resolution, over the "
                "noise: one where the result explains the data, more where it contradicts them, "
                "less where it follows their noise", ".3f", None),
         "PSNR": ("peak of the truth over the rms error", ".2f", "dB"),
         "SSIM": ("structural similarity, windows of 7 x 7 pixels", ".4f", None),
         COVERAGE_LABELS[1]: (
-            "pixels whose error is within the uncertainty: 68.3 if that is the whole "
-            "error, and Gaussian", ".1f", "%"),
+            "pixels with an error within the uncertainty: 68.3 for a Gaussian total error", ".1f",
+            "%"),
         COVERAGE_LABELS[2]: ("within twice that: 95.4 if it is", ".1f", "%")}
     for name in table.colnames[1:]:
         column = table[name]
@@ -163,10 +163,9 @@ def _describe_checks(table, pixel):
 
 
 CALIBRATION_TEXTS = {
-    "measurement": "what the noise of the data does to it, and not the whole error",
-    "predictive": "how far it may be from the truth, on images like those that its "
-    "card names"}
-"""What is said of an uncertainty by its card SRCALIB."""
+    "measurement": "measurement noise only, not the total error",
+    "predictive": "total error, calibrated on images of the training domain"}
+"""Descriptions of an uncertainty by its card SRCALIB."""
 
 
 @dataclass
@@ -195,7 +194,7 @@ def page_maps(subject, window):
 def _images(subject):
     image, scale, unit = subject.image, subject.scale, _text(subject.unit)
     per = "" if subject.flux_factor == 1 else " per input pixel"
-    drawn = per and ", drawn in what is left for an output pixel, as the others are"
+    drawn = per and ", drawn per output pixel"
     yield PageMap("Input", f"What the telescope saw, each pixel as {scale} × {scale}{drawn}.",
                   np.where(image.mask, np.nan, image.data), "flux", unit + per, scale,
                   subject.flux_factor)
@@ -218,8 +217,8 @@ def _errors(subject):
         residual = data_residual(subject, result)
         if residual is not None:
             yield PageMap(f"Input − {result.name}",
-                          "The result brought back to the resolution and the pixels of the input: "
-                          "what the data say against it, in units of their noise.",
+                          "Residual of the data against the result at the resolution and on the "
+                          "pixels of the input, in units of the noise.",
                           residual, "sigma", "σ", subject.scale)
 
 
@@ -229,7 +228,8 @@ def _maps(subject):
     if predictive is not None:
         kind = str(result.header.get("SRCALIB", "unknown"))
         yield PageMap("Uncertainty", "Standard deviation of the result's error: "
-                      f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", predictive, "std",
+                      f"{CALIBRATION_TEXTS.get(kind, f'SRCALIB says {kind!r}')}.", predictive,
+                      "std",
                       unit)
     if measured is not None and (predictive is None
                                  or not np.allclose(predictive, measured, equal_nan=True)):

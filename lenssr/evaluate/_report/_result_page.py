@@ -47,10 +47,10 @@ CARD_MEANINGS = {
     "SRVERS": "version of lenssr",
     "SRWEIGHT": "first digits of the SHA-256 of the trained weights",
     "SRWNAME": "name of the trained weights",
-    "SRCALIB": "what the uncertainty holds; measurement: the noise of the data alone, which is "
-               "not the whole error; predictive: the whole error",
+    "SRCALIB": "type of the uncertainty; measurement: noise of the data alone; predictive: total "
+               "error",
     "SRCALON": "simulated images of the calibration",
-    "SRINFLAT": "what errors were multiplied by, for an image unlike those of the training",
+    "SRINFLAT": "factor of the errors for an image outside the training domain",
     "SRNOISE": "whether the noise of the input was given, or estimated from its sky",
     "SRFLUX": "per-pixel: fluxes, divided among the finer pixels; surface-brightness: values "
               "per area, kept",
@@ -61,7 +61,7 @@ CARD_MEANINGS = {
     "SRCHI2IN": "the same before the result was moved to agree with the data",
     "SRNCORR": "correlation of the noise of neighbouring pixels",
     "SRNITER": "iterations of Richardson-Lucy",
-    "SRNPROBE": "draws of noise from which the measurement error was found",
+    "SRNPROBE": "noise probes of the measurement error",
 }
 RESULT_CARDS = re.compile(r"SR(?!WARN\d|WCS)[A-Z0-9]+")
 WARNING_CARDS = re.compile(r"SRWARN\d+")
@@ -147,14 +147,15 @@ def _sums(circles, data, mask, sigma=None):
 
 
 def _describe_apertures(table, subject):
-    about = {"radius": "of the circle", "input": "flux in the input, the sum over output pixels",
-             "error": "of that, its pixels being independent",
+    about = {"radius": "radius of the circle", "input": "flux in the input, summed over output pixels",
+             "error": "error of the input flux for independent pixels",
              "result": f"flux in the result by {subject.result.name}, at its own resolution: a "
-                       "sharper image has more in a small circle",
+                       "sharper image has more flux in a small circle",
              "truth": "flux in the truth"}
-    about |= {f"{restored.name} / input": "flux of the result at the resolution of the input, over "
-              "that of the input" if subject.degrades(restored) else "flux of the result over that "
-              "of the input" for restored in subject.results}
+    at_input = "flux of the result at the resolution of the input, over the flux of the input"
+    about |= {f"{restored.name} / input": at_input if subject.degrades(restored)
+              else "flux of the result over the flux of the input"
+              for restored in subject.results}
     for name in table.colnames:
         table[name].info.description = about[name]
         table[name].info.format = ".3f" if name == "radius" else ".4f" if "/" in name else ".4g"
@@ -164,8 +165,8 @@ def _describe_apertures(table, subject):
 
 
 CAVEAT_TEXT = (
-    " Every pixel of a super-resolved image is an estimate: what the data do not determine "
-    "comes from the method, and two skies that differ only there give the same data.")
+    " Every pixel of a super-resolved image is an estimate. The part that the data do not "
+    "determine comes from the prior of the method.")
 
 
 def result_page(subject, window, title, file, warned):
@@ -192,7 +193,7 @@ def _head(title, subject, window, sky, checks):
     if not window.whole:
         y, x = window.fine_start
         texts.append(f"Shown: {window.fine_shape[1]} × {window.fine_shape[0]} pixels of it, from "
-                     f"({x}, {y}) on; the checks are of the whole.")
+                     f"({x}, {y}) on; the checks use the entire image.")
     return element("header", element("h1", title), element("p", " ".join(texts), class_="lead"),
                    element("div", definition_list(_stats(checks)), class_="stats"))
 
@@ -236,7 +237,8 @@ def _map_figure(layer, scale):
     return element("figure", element("img", src=scale.picture(layer, first), alt=alt, class_="map",
                                      width=nx * layer.repeat, height=ny * layer.repeat),
                    _bar(layer, scale, first),
-                   element("figcaption", element("strong", layer.name), " ", layer.about), id=layer.key)
+                   element("figcaption", element("strong", layer.name), " ", layer.about),
+                   id=layer.key)
 
 
 def _bar(layer, scale, stretch):
@@ -265,7 +267,7 @@ def _provenance(subject):
         parts.append(html_table(cards, "Cards that lenssr wrote into the header"))
     if source := source_cards(subject.result.header):
         parts += [element("h3", "The observation"), definition_list(source)]
-    return html_section("How it was made", *parts, id="made") if parts else None
+    return html_section("Provenance", *parts, id="made") if parts else None
 
 
 def _data(layers, scales, sky, window):

@@ -275,7 +275,7 @@ def test_figure_and_correction():
     result = fidelity(make_pairs(1), ["fine"], parts=["shape", "flux"], n=36)
     axes = [axis for axis in result.figure().axes if axis.get_title()]
     assert [axis.get_title() for axis in axes] == [
-        "flux / true flux, whole image", "slope of ellipticity (dashed: curve of the correction)"]
+        "flux / true flux, entire image", "slope of ellipticity (dashed: curve of the correction)"]
     row = rows(result, "correction", "fine", of="galaxies")[0]
     e = result.correct_ellipticity([0.1, -0.2], 50.0, "fine")
     assert e == pytest.approx(np.array([0.1, -0.2]) * (row["a"] + row["b"] / 2500))
@@ -309,7 +309,7 @@ def test_einstein_radii():
     (dict(psf_scale_error=0), "`psf_scale_error` must be a positive number, got 0"),
     (dict(noise_scale_error=-1), "`noise_scale_error` must be a positive number"),
     (dict(seed=-1), "`seed` must be a non-negative integer"),
-    (dict(scale=3), "`scale` must be that of the pairs, 2, got 3"),
+    (dict(scale=3), "`scale` must be the scale of the pairs, 2, got 3"),
     (dict(weights={"bilinear": "x"}), "`weights` must have labels that no method has"),
 ])
 def test_errors_name_the_argument(options, message):
