@@ -1,4 +1,4 @@
-"""Bad input: one clear error that names the argument, or a right result with a warning."""
+"""Bad input: an error that names the argument, or a right result with a warning."""
 
 import io
 import warnings
@@ -193,7 +193,7 @@ def test_a_psf_that_does_not_fit(method):
 
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_one_valid_pixel(method):
-    """What is left is a fill of it, and masked."""
+    """The other pixels are filled and masked."""
     data = np.full((5, 5), np.nan)
     data[2, 2] = 3.0
     with pytest.warns(LensSRWarning, match="24 masked pixels were filled"):
@@ -216,7 +216,7 @@ def test_small_images_without_errors(method):
 @NOISELESS
 @pytest.mark.parametrize("method", CLASSICAL)
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1e30])
-def test_extreme_but_honest_values(method, value):
+def test_extreme_values(method, value):
     data = value * (1 + 0.1 * NOISE)
     sigma = 0.1 * value or 1.0
     result = superresolve(data, method, unit="nJy", psf=PSF, uncertainty=sigma,
@@ -245,7 +245,7 @@ def test_pixels_without_weight():
 
 
 def test_a_mask_that_the_uncertainty_needs():
-    """What is masked may have any error, as pipelines write -1 there."""
+    """Masked pixels may have any error; pipelines write -1."""
     sigma = spoilt(-1.0, np.ones(SHAPE))
     with pytest.warns(LensSRWarning, match="1 masked pixels"):
         result = superresolve(NOISE, **{**GOOD, "uncertainty": sigma}, mask=sigma < 0)

@@ -1,4 +1,4 @@
-"""The front door: flux, sky, mask, noise and cards arrive at the other end."""
+"""Flux, sky, mask, noise and header cards of `superresolve`."""
 
 import warnings
 from types import SimpleNamespace
@@ -93,7 +93,7 @@ def test_type_of_the_result(dtype):
         assert array.dtype == expected and array.dtype.isnative
 
 
-def test_the_user_has_the_last_word_on_flux():
+def test_user_flux_convention_has_priority():
     for flux, unit, value in (("surface-brightness", "electron", 7), ("per-pixel", "MJy/sr", 1.75)):
         result = restore(np.full(SHAPE, 7.0), unit=unit, flux=flux)
         np.testing.assert_allclose(result.data, value)
@@ -142,7 +142,7 @@ def test_faint_units_do_not_overflow():
     np.testing.assert_allclose(result.uncertainty.array ** -0.5, result.measurement_std, rtol=1e-5)
 
 
-def test_errors_are_those_of_noise():
+def test_errors_agree_with_noise():
     """The exact error of an interpolation against the scatter of 150 noisy images."""
     sigma = RNG.uniform(0.5, 3, SHAPE)
     result = restore(NOISE, "lanczos", uncertainty=sigma, psf=None).measurement_std
@@ -170,7 +170,7 @@ MASK[4:6, 7] = MASK[0, 0] = MASK[9:12, 12:15] = True
 @IDEAL
 @pytest.mark.filterwarnings("ignore:.*masked pixels were filled")
 @pytest.mark.parametrize("method", CLASSICAL)
-def test_what_is_masked_never_counts(method):
+def test_masked_values_have_no_effect(method):
     """Bit for bit."""
     star = NOISE + 200 * gaussian_psf(2.5, 13)[:, :13].sum() * np.outer(
         np.exp(-0.5 * (np.arange(13) - 6.0) ** 2), np.exp(-0.5 * (np.arange(16) - 7.3) ** 2))
@@ -211,7 +211,7 @@ def star(y, x, shape=(41, 45), fwhm=4.0):
 @IDEAL
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("method", CLASSICAL)
-def test_a_star_stays_where_it_is(method, scale):
+def test_position_of_a_star(method, scale):
     """On the sky, to 0.02 output pixels: half-pixel shifts are the classic error."""
     image = CCDData(star(20.3, 22.7), unit="nJy", wcs=tan(), psf=gaussian_psf(4.0, 21),
                     uncertainty=StdDevUncertainty(np.full((41, 45), 1.0)))
@@ -225,7 +225,7 @@ def test_a_star_stays_where_it_is(method, scale):
     np.testing.assert_allclose(centroid, expected, atol=0.02)
 
 
-def test_other_wcs():
+def test_ape14_wcs():
     """A crop of a cube is an APE-14 WCS and no FITS WCS; it is wrapped, or cut out."""
     plane = SlicedLowLevelWCS(tan(3), np.s_[0, 2:, 3:])
     for image in (NDData(NOISE, wcs=plane, unit="nJy"), NOISE):
@@ -256,7 +256,7 @@ def test_gwcs():
     assert result.header["EQUINOX"] == 2000 and "CRPIX1" not in result.header
 
 
-def test_a_wcs_that_cannot_be_carried_fails_before_the_work():
+def test_a_wcs_that_cannot_be_rescaled_fails_early():
     image = NDData(np.zeros((4, *SHAPE)), wcs=SlicedLowLevelWCS(tan(3).swapaxes(0, 2), np.s_[:]))
     register_method("failing", lambda: SimpleNamespace(
         restore=lambda *args: pytest.fail("the method was applied")), overwrite=True)
@@ -319,7 +319,7 @@ def test_cards(holder, tmp_path):
     assert SuperResolvedImage.read(tmp_path / "y.fits").header == new
 
 
-def test_our_own_cards():
+def test_result_cards():
     result = restore(NOISE, "richardson_lucy", seed=5, scale=3)
     expected = {"SRMETHOD": "richardson_lucy", "SRSCALE": 3, "SRWEIGHT": "none", "SRSEED": 5,
               "SRCALIB": "measurement", "SRNOISE": "given", "SRFLUX": "per-pixel",
@@ -335,7 +335,7 @@ def test_our_own_cards():
 
 
 def test_a_header_without_a_wcs_keeps_its_equinox():
-    """It goes with the coordinates of the target, say, in other cards."""
+    """It may belong to the target coordinates in other cards."""
     header = fits.Header([("RA_TARG", 150.0), ("EQUINOX", 2000.0), ("RADESYS", "ICRS")])
     result = restore(fits.PrimaryHDU(NOISE, header))
     assert result.wcs is None and result.header["EQUINOX"] == 2000
@@ -345,7 +345,7 @@ def test_a_header_without_a_wcs_keeps_its_equinox():
 @IDEAL
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_psf_of_the_result(method):
-    """A star comes out with the PSF that the result declares."""
+    """A restored star has the PSF of the result."""
     psf = gaussian_psf(4.0, 25)
     result = restore(np.pad(1e5 * psf, 8), method, psf=psf)
     if method not in INTERPOLATIONS:
@@ -422,8 +422,8 @@ def test_the_same_seed_gives_the_same_result():
     assert [result.header["SRSEED"] for result in results] == [0, 0, 7, 7]
 
 
-def test_warnings_are_ours(tmp_path):
-    """Nothing else is said of a FITS file that lacks everything."""
+def test_warnings_are_lenssr_warnings(tmp_path):
+    """A minimal FITS file emits no other warning."""
     header = tan().to_header()
     header.update({"DATE-OBS": "01/02/99", "MJD-OBS": 51210.0})
     fits.PrimaryHDU(RNG.normal(0, 1, (20, 20)), header).writeto(tmp_path / "x.fits")
@@ -448,8 +448,8 @@ WCS_FILES = ["1904-66_TAN.fits", "astropy_dist_lookup.fits.gz", "astropy_m13_ric
 
 @pytest.mark.filterwarnings("ignore::lenssr.LensSRWarning")
 @pytest.mark.parametrize("name", WCS_FILES)
-def test_real_files_there_and_back(name, shared_data, tmp_path):
-    """All that a real file has, after super-resolving, writing and reading."""
+def test_real_files_round_trip(name, shared_data, tmp_path):
+    """Contents of a real file after super-resolving, writing and reading."""
     path = shared_data / "wcs" / name
     parsed = parse_image(path, uncertainty=1.0)
     result = superresolve(path, "bilinear", uncertainty=1.0)
@@ -480,8 +480,8 @@ def test_real_cube_of_bands(shared_data):
         "no uncertain", "the image ha", "`psf` was re"}
 
 
-def test_the_header_keeps_what_was_warned_of(tmp_path):
-    """Each once, whole in a file, gone from the next result; told to whoever called, too."""
+def test_the_header_keeps_warnings(tmp_path):
+    """Each once, complete in a file, absent from the next result, and emitted to the caller."""
     bad = NOISE.copy()
     bad[3, 4] = np.nan
     with pytest.warns(LensSRWarning) as caught:
@@ -497,7 +497,7 @@ def test_the_header_keeps_what_was_warned_of(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:the image has no unit")
-def test_warnings_that_nobody_wants_to_see_are_kept_all_the_same():
+def test_filtered_warnings_are_kept():
     for _ in range(2):
         result = superresolve(NOISE, "bilinear", uncertainty=1.0)
         assert result.header["SRWARN1"].startswith("the image has no unit")
@@ -509,8 +509,8 @@ def test_warnings_can_still_be_errors():
         superresolve(NOISE, "bilinear", uncertainty=1.0)
 
 
-def test_method_of_those_who_name_none():
-    """Through the telescope where that is known, else by the network that guesses it."""
+def test_default_method():
+    """A physics network if the PSF is known, else an image network."""
     image = dict(uncertainty=1.0, unit="adu")
     result = superresolve(NOISE, psf=gaussian_psf(3.0), n_probes=1, **image)
     assert result.header["SRMETHOD"] == "unrolled" and result.header["SRCALIB"] == "predictive"

@@ -1,4 +1,4 @@
-"""Whole errors of networks: never too small, exact in tiles, and larger beyond the training."""
+"""Predicted total errors of networks: lower bound, tiles, and the training domain."""
 
 import json
 import warnings
@@ -39,12 +39,12 @@ LAG = np.hypot(*np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1])
 CORRELATION = {name: to_quadrant(np.exp(-LAG / length))
                for name, length in (("faint", 3), ("bright", 1))}
 
-# Networks that were never trained contradict the data.
+# Untrained networks disagree with the data.
 pytestmark = pytest.mark.filterwarnings("ignore:the result.*has a reduced chi2")
 
 
 def head_of(scale, caught, seed=1):
-    """A head that was not trained, and says something."""
+    """Make an error head with random weights."""
     torch.manual_seed(seed)
     head = ErrorHead(scale, caught, features=4, blocks=1, residual=True)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def head_of(scale, caught, seed=1):
 
 
 def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
-    """Weights with a calibration, in a folder."""
+    """Write calibrated weights to a folder."""
     config, caught = NETWORKS[name]
     folder.mkdir(exist_ok=True)
     torch.manual_seed(2)
@@ -89,7 +89,7 @@ def restore(weights, image, tile=None, scale=2, probes=1):
 
 
 @pytest.mark.filterwarnings("ignore:.*masked pixels were filled")
-def test_sums_have_whole_errors_too(weights):
+def test_sums_have_total_errors(weights):
     image, (name, path) = plane(), weights
     result = superresolve(image.data * u.adu, name, psf=PSF, uncertainty=image.sigma,
                           mask=image.mask, weights=path, n_probes=1)
@@ -120,7 +120,7 @@ def test_tiles_change_nothing(weights):
     np.testing.assert_allclose(tiled.predictive_std, full.predictive_std, rtol=2e-3)
 
 
-def test_halo_is_how_far_the_head_sees():
+def test_halo_is_the_field_of_view_of_the_head():
     head, rng = head_of(2, 5).double().eval(), torch.Generator().manual_seed(0)
     planes = [torch.randn(1, 1, 40 * k, 40 * k, generator=rng, dtype=torch.float64)
               for k in (2, 1, 1)]
@@ -135,7 +135,7 @@ def test_halo_is_how_far_the_head_sees():
     assert 20 <= changed // 2 <= 19 + head.halo
 
 
-def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
+def test_measurement_error_is_at_most_the_total_error(weights, tmp_path):
     low = weights[0], calibrated(tmp_path / "low", weights[0], factors=[[1e-9] * 5] * 5)
     high = weights[0], calibrated(tmp_path / "high", weights[0], factors=[[1e9] * 5] * 5)
     image = plane()
@@ -148,7 +148,7 @@ def test_error_of_the_measurement_is_never_above_the_whole(weights, tmp_path):
     np.testing.assert_array_equal(more.predictive_std, free.predictive_std)
 
 
-def test_doubt_by_hand():
+def test_inflation_of_isolated_peaks_by_hand():
     std, measured = np.full(5, 2.0), np.array([8.0, 8.0, 8.0, 8.0, 1.0])
     value = np.array([3.9, 5.0, 6.0, -60.0, 60.0])
     # Nothing stands out below two; from three on it is the mean of the logarithms.
@@ -156,7 +156,7 @@ def test_doubt_by_hand():
     np.testing.assert_allclose(inflate_isolated_peaks(std, measured, value), expected)
 
 
-def test_doubt_raises_errors_of_what_stands_out(weights, tmp_path):
+def test_inflation_raises_errors_of_isolated_peaks(weights, tmp_path):
     name, path = weights
     card = json.loads(path.with_suffix(".json").read_text())
     card["calibration"]["inflate_isolated_peaks"] = True
@@ -182,7 +182,7 @@ def test_images_of_any_size(weights, shape):
     assert np.isfinite(result.predictive_std).all() and (result.predictive_std > 0).all()
 
 
-def test_error_goes_with_the_unit(weights):
+def test_error_scales_with_the_unit(weights):
     name, path = weights
     image = plane((40, 40))
     first, second = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path, n_probes=2,
@@ -191,7 +191,7 @@ def test_error_goes_with_the_unit(weights):
     np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=1e-4)
 
 
-def test_result_says_what_its_error_is(weights):
+def test_header_names_the_error(weights):
     name, path = weights
     data = np.stack([plane((20, 20)).data] * 2)
     result = superresolve(data * u.adu, name, psf=PSF, uncertainty=0.5, weights=path, n_probes=1)
@@ -203,7 +203,7 @@ def test_result_says_what_its_error_is(weights):
                                result.uncertainty.array, rtol=1e-5)
 
 
-def test_network_without_a_calibration_is_as_before(tmp_path):
+def test_network_without_a_calibration(tmp_path):
     path = calibrated(tmp_path, "fast")
     plain = tmp_path / "plain.safetensors"
     plain.write_bytes(path.read_bytes())
@@ -243,7 +243,7 @@ def test_damaged_head(tmp_path, change, message):
         restore(("fast", path), plane())
 
 
-def test_factor_is_that_of_the_cell_and_smooth_between():
+def test_factor_equals_the_cell_and_is_smooth_between():
     positions = np.meshgrid(SNR_KNOTS, CROWDING_KNOTS, indexing="ij")
     np.testing.assert_allclose(conformal_factor(*positions, FACTORS), FACTORS)
     ends = conformal_factor(np.array([0.0, 1e9]), np.array([0.0, 1.0]), FACTORS)
@@ -253,7 +253,7 @@ def test_factor_is_that_of_the_cell_and_smooth_between():
     np.testing.assert_allclose(result, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
 
 
-def test_likelihood_is_least_at_the_mean_square():
+def test_likelihood_is_minimal_at_the_mean_square():
     error = torch.randn(100000, generator=torch.Generator().manual_seed(0)) * 3
     tried = torch.linspace(1, 4, 301)
     result = [negative_log_likelihood(torch.full_like(error, t), error).item() for t in tried]
@@ -271,14 +271,14 @@ def sky(shape=(60, 60), peak=100.0, width=4.0, seed=0):
 
 @pytest.fixture(scope="module")
 def domain():
-    """That of sixty images of one kind."""
+    """Feature ranges of sixty images of one type."""
     rng = np.random.default_rng(1)
     return feature_envelope([image_features(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5),
                                                 seed=k))
                   for k in range(60)])
 
 
-def test_inside_the_domain_all_is_silent(domain):
+def test_no_warning_inside_the_domain(domain):
     for k in range(200, 220):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -289,13 +289,13 @@ def test_inside_the_domain_all_is_silent(domain):
     (sky(width=9.0), "the FWHM of the PSF in pixels is 9.02, outside the range"),
     (sky(peak=3000.0), r"the peak over the noise is 3e\+03, outside"),
 ])
-def test_outside_the_domain_is_told_with_its_range(domain, image, words):
+def test_warning_outside_the_domain_has_the_range(domain, image, words):
     with pytest.warns(lenssr.LensSRWarning, match=words) as caught:
         assert domain_inflation(image_features(image), domain) > 1
     assert all("errors are multiplied by" in str(w.message) for w in caught)
 
 
-def test_saturated_and_correlated_images_are_told(domain):
+def test_saturated_and_correlated_images_warn(domain):
     image = sky()
     flat = np.minimum(image.data, 70.0)
     smooth = np.random.default_rng(1).normal(size=(62, 62))

@@ -1,4 +1,4 @@
-"""Results against their data: closed forms, and the correction against dense algebra."""
+"""Consistency of results with their data, and the correction, against dense algebra."""
 
 import warnings
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def fine(shape, scale=2, width=3.0, at=(20.3, 21.8), flux=3000.0):
 
 
 def observed(scene, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
-    """What the telescope makes of it, with noise, as a `LensImage`."""
+    """Observe a scene with noise, as a `LensImage`."""
     shape = tuple(n // scale for n in scene.shape)
     plane = parse_image(np.zeros(shape), uncertainty=sigma, psf=psf, unit="adu").planes[0]
     data = DataResidual(plane, scale).operator.forward(scene)
@@ -40,7 +40,7 @@ def observed(scene, seed=0, psf=PSF, scale=2, mask=None, sigma=SIGMA):
 
 @pytest.fixture
 def method():
-    """Registers methods that return what a function makes of the image, for the test alone."""
+    """Register methods that return a function of the image, for one test."""
     def add(function, estimator=False, **fields):
         def restore(image, run):
             mean = function(image)
@@ -78,7 +78,7 @@ def test_without_blur_each_pixel_is_its_own_datum():
     assert residual.chi2(scene) == pytest.approx(squares.mean())
 
 
-def test_a_wrong_place_is_found_where_it_is():
+def test_chi2_map_locates_a_wrong_position():
     scene = fine(SHAPE)
     wrong = scene + fine(SHAPE, at=(8, 33), width=1.0, flux=200.0)
     result = DataResidual(observed(scene), 2).chi2_map(wrong)
@@ -103,7 +103,7 @@ def test_masked_data_do_not_count():
 
 
 @pytest.mark.parametrize("flux", [0.0, 3e3, 3e5])
-def test_light_from_beyond_the_image_is_not_held_against_a_result(flux):
+def test_stray_light_from_outside_does_not_count(flux):
     """Cut out of a larger image, with a source just outside; what is inside is right."""
     full = fine((60, 60), at=(29.2, 33.1)) + fine((60, 60), at=(11.5, 25.0), width=1.0, flux=flux)
     image = observed(full, seed=3)
@@ -129,7 +129,7 @@ def test_range():
 
 
 @pytest.mark.parametrize("unit", ["nJy", "MJy/sr"])
-def test_superresolve_fills_it(unit, tmp_path):
+def test_superresolve_adds_the_map(unit, tmp_path):
     """In either kind of unit; through a file, and through slices; and the second time."""
     scene = fine(SHAPE)
     plane = observed(scene)
@@ -170,7 +170,7 @@ def test_single_precision_stays():
     assert result.consistency.dtype == np.float32
 
 
-def test_nothing_is_said_without_a_resolution(method):
+def test_no_map_without_a_resolution(method):
     image = observed(fine(SHAPE)).data
     for function, psf in ((None, PSF), (lambda image: fine(SHAPE), None),
                           (lambda image: fine(SHAPE) * np.nan, PSF)):
@@ -179,7 +179,7 @@ def test_nothing_is_said_without_a_resolution(method):
         assert result.consistency is None and "SRCHI2" not in result.header
 
 
-def test_who_contradicts_the_data_is_told_of(method):
+def test_disagreement_with_the_data_warns(method):
     scene = fine(SHAPE)
     options = {"psf": PSF, "unit": "adu", "uncertainty": SIGMA}
     with pytest.warns(LensSRWarning, match=r"reduced chi2 of .* expected 0.37 to 1.33: it contr"):
@@ -196,7 +196,7 @@ def test_who_contradicts_the_data_is_told_of(method):
 
 
 def filled():
-    """What is always told of masked pixels."""
+    """Context that expects the warning of masked pixels."""
     return pytest.warns(LensSRWarning, match="1 masked pixels were filled")
 
 
@@ -223,7 +223,7 @@ def small():
 
 
 @pytest.mark.parametrize("varying", [False, True])
-def test_regularised_inverse_is_that_of_dense_algebra(small, varying):
+def test_regularised_inverse_agrees_with_dense_algebra(small, varying):
     data_residual, matrix = small
     variance = np.random.default_rng(6).uniform(1, 50, (14, 16)) if varying else 30.0
     residual = data_residual.residual(np.zeros((14, 16)))
@@ -236,7 +236,7 @@ def test_regularised_inverse_is_that_of_dense_algebra(small, varying):
     np.testing.assert_allclose(result.ravel(), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_it_is_the_nearest_on_the_noise_ball(method, small):
+def test_correction_is_the_nearest_on_the_noise_ball(method, small):
     """By the conditions of Karush, Kuhn and Tucker: the change is along the gradient of chi2."""
     data_residual, matrix = small
     start = np.full((14, 16), 4.0)
@@ -253,7 +253,7 @@ def test_it_is_the_nearest_on_the_noise_ball(method, small):
     assert cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_it_is_the_nearest_in_units_of_its_predicted_errors(method, small):
+def test_correction_is_the_nearest_in_units_of_predicted_errors(method, small):
     """The same, with pixels whose errors are said to be small kept the more."""
     data_residual, matrix = small
     start, std = np.full((14, 16), 4.0), np.random.default_rng(7).uniform(1, 9, (14, 16))
@@ -286,7 +286,7 @@ def test_where_no_error_is_predicted_the_data_still_count(method, small):
     np.testing.assert_allclose(*result, atol=1e-3)
 
 
-def test_a_wrong_result_is_brought_to_the_data(method):
+def test_a_wrong_result_is_corrected(method):
     """A source in the wrong place and one too many: chi2 of one, flux kept, and nearer to truth."""
     scene = fine(SHAPE)
     wrong = fine(SHAPE, at=(20.8, 21.3)) + fine(SHAPE, at=(8, 33), width=1.5, flux=300.0)
@@ -304,7 +304,7 @@ def test_a_wrong_result_is_brought_to_the_data(method):
     assert errors[1] < 0.65 * errors[0]
 
 
-def test_results_within_the_noise_ball_stay(method):
+def test_results_within_the_noise_ball_are_unchanged(method):
     scene = fine(SHAPE)
     image = observed(scene, seed=3)
     assert DataResidual(image, 2).chi2(scene) < 1
@@ -315,8 +315,8 @@ def test_results_within_the_noise_ball_stay(method):
     assert result.header["SRCHI2"] == result.header["SRCHI2IN"] < 1
 
 
-def test_measurement_error_of_what_was_moved(method, small):
-    """Of a method that ignores the data it is that of the correction, by dense algebra."""
+def test_measurement_error_of_a_corrected_result(method, small):
+    """A method that ignores the data has the error of the correction, by dense algebra."""
     data_residual, matrix = small
     start, image = np.full((14, 16), 4.0), data_residual.image
 
@@ -341,7 +341,7 @@ def test_measurement_error_of_what_was_moved(method, small):
     assert result.correlation.kernels.shape == (1, 2, 49, 49) and result.header["SRNPROBE"] == 64
 
 
-def test_a_predictive_error_is_kept_and_told_of(method, small):
+def test_a_predictive_error_is_kept_with_a_warning(method, small):
     residual, _ = small
     image, start = residual.image, np.zeros((14, 16))
     with filled(), pytest.warns(LensSRWarning, match="calibrated on uncorrected results"):
@@ -354,7 +354,7 @@ def test_a_predictive_error_is_kept_and_told_of(method, small):
     assert not np.allclose(result.samples, 1)
 
 
-def test_what_no_correction_can_explain_is_left_alone(method):
+def test_result_without_a_possible_correction_is_unchanged(method):
     """A noise that is four times the stated one: only its smooth part could be followed."""
     scene = fine(SHAPE)
     image = observed(scene, sigma=4 * SIGMA)
@@ -368,7 +368,7 @@ def test_what_no_correction_can_explain_is_left_alone(method):
 
 
 @pytest.mark.parametrize("name", ["wiener", "richardson_lucy"])
-def test_methods_go_through_the_correction(name):
+def test_correction_of_methods(name):
     """A PSF that is too broad makes them wrong; what comes out has errors and a correlation."""
     image = observed(fine(SHAPE, width=1.5, flux=9000), psf=gaussian_psf(2.2))
     options = {"n_iter": 6, "n_probes": 4} if name == "richardson_lucy" else {}

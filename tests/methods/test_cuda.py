@@ -1,4 +1,4 @@
-"""Methods on a GPU give what they give on processors, to single precision."""
+"""Methods on a GPU agree with a CPU to single precision."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Wiener and Richardson-Lucy against closed forms and known sources."""
+"""Wiener and Richardson-Lucy deconvolution against closed forms and known sources."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def measure(image):
 @pytest.mark.parametrize(
     ("method", "tolerance"), [(RichardsonLucy(n_iter=300, n_probes=1), 0.06), (Wiener(), 0.12)]
 )
-def test_gaussian_source_has_its_own_width_and_the_targets(method, tolerance, scale):
+def test_gaussian_source_has_the_width_of_source_and_target(method, tolerance, scale):
     """A linear filter must widen what noise hides, hence its tolerance."""
     source = 3.0
     image = blob(source, psf=3.0, snr=2000)
@@ -72,7 +72,7 @@ def test_point_source_reaches_the_declared_resolution():
 
 
 def test_point_source_is_sharpened_by_wiener():
-    """It keeps flux and place, and is half as wide as the seven output pixels of the PSF."""
+    """It keeps flux and position, and is half as wide as the seven output pixels of the PSF."""
     image = blob(source=0, psf=3.5, snr=1000)
     # without the noise that it declares, which moves the centre by 0.014 pixels
     image = replace(image, data=1e4 * gaussian(33, 3.5, 16.3, 15.6))
@@ -103,8 +103,8 @@ def periodic_transfer(psf, scale, n):
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
-def test_wiener_reaches_the_least_error_of_a_random_field(noise):
-    """The closed form: sum of |G|^2 S minus what the data tell of it."""
+def test_wiener_reaches_the_minimum_error_of_a_random_field(noise):
+    """The closed form: sum of |G|^2 S minus the part that the data determine."""
     n, scale = 160, 2
     psf = gaussian_psf(3.0, 17)
     scene, power, k2 = random_field(n, scale, 4.0, 0.05, 3.0, seed=5)
@@ -130,7 +130,7 @@ def test_wiener_reaches_the_least_error_of_a_random_field(noise):
     np.testing.assert_allclose(np.mean(error**2), minimum, rtol=0.1)
 
 
-def test_spectrum_is_found_again():
+def test_spectrum_is_recovered():
     n, scale = 256, 2
     psf = gaussian_psf(2.5, 15)
     scene, *_ = random_field(n, scale, 6.0, 0.06, 3.0, seed=6)
@@ -144,7 +144,7 @@ def test_spectrum_is_found_again():
     np.testing.assert_allclose(result, 6 - 1.5 * np.log1p((k / 0.06) ** 2), atol=0.15)
 
 
-def test_wiener_errors_are_those_of_repeated_observations():
+def test_wiener_errors_agree_with_repeated_observations():
     """With the filter fixed; half the pixels lie where it reaches over the edge."""
     image = blob(n=46, snr=50)
     wiener = Wiener()
@@ -185,8 +185,8 @@ def test_probes_of_a_linear_map():
         monte_carlo_error(lambda p: p.data, image, n_probes=0)
 
 
-def test_richardson_lucy_errors_are_those_of_repeated_observations():
-    """Where the source is; the number of iterations is the same for all."""
+def test_richardson_lucy_errors_agree_with_repeated_observations():
+    """On the source; the number of iterations is the same for all."""
     truth = 1e4 * gaussian(19, np.hypot(2, 3), 9.2, 9)
     noise, psf = truth.max() / 50, gaussian_psf(3.0, 13)
     first = observe(truth, noise, psf, seed=100)
@@ -252,7 +252,7 @@ def test_masked_values_do_not_reach_richardson_lucy():
 
 
 def test_source_outside_the_frame_darkens_nothing():
-    """Half a source on the edge comes out as the half that it is."""
+    """Half a source on the edge is restored as half a source."""
     image = blob(source=3, psf=3, snr=1000, x=0.0)
     result = FAST.restore(image, RunOptions(2)).mean
     truth = 4e4 * gaussian(66, np.hypot(6, 2), 33.1, 0.5)
@@ -268,7 +268,7 @@ def test_target_is_declared(method):
 
 
 @pytest.mark.parametrize("method", [RichardsonLucy(), Wiener()])
-def test_what_cannot_be_deconvolved(method):
+def test_images_that_cannot_be_deconvolved(method):
     image = blob()
     with pytest.raises(ValueError, match="`psf` must be given"):
         method.restore(replace(image, psf=None), RunOptions(2))

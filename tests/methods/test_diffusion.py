@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Weights of a small network that does something, though nothing useful."""
+    """Weights of a small untrained network."""
     torch.manual_seed(2)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     config = {**SIZES, "base_sha256": read_card(find_weights(BASE)).sha256}
@@ -59,7 +59,7 @@ def test_mean_and_spread(weights):
     assert (result.measurement_std <= result.predictive_std).all()
 
 
-def test_samples_are_their_seed_and_number(weights):
+def test_samples_depend_on_seed_and_number(weights):
     few, many, second = drawn(weights, 3), drawn(weights, 5), drawn(weights, 3, seed=1)
     assert np.allclose(few.samples, many.samples[:3], atol=1e-4)
     assert np.array_equal(few.samples, drawn(weights, 3).samples)
@@ -84,7 +84,7 @@ def test_tiles_change_nothing(weights, sampler):
 
 @pytest.mark.slow
 def test_no_seams(weights):
-    """The spread at the borders of tiles is that of anywhere else."""
+    """The spread is the same at the borders of tiles."""
     data = plane((512, 512), masked=0.0)
     flat = LensImage(np.zeros((512, 512)), data.sigma, data.mask, PSF, 1.0)
     samples = drawn(weights, 3, flat, tile=128, steps=3).samples
@@ -118,7 +118,7 @@ def test_too_many_to_keep(weights):
     assert drawn(weights, 40, plane((16, 16)), keep_samples=False, steps=2).samples is None
 
 
-def test_front_door(weights):
+def test_superresolve(weights):
     image = CCDData(plane(masked=0.0).data, unit="nJy", uncertainty=StdDevUncertainty(
         np.ones((37, 40))), meta={"FILTER": "i", "ZLENS": 0.5})
     options = dict(method="diffusion", psf=PSF, weights=weights, n_probes=1, steps=3)
@@ -166,7 +166,7 @@ def test_bad_options(weights, options, message):
         make_method("diffusion", 2, {"weights": weights, **options})
 
 
-def test_base_must_be_the_one(weights, tmp_path):
+def test_base_weights_must_match(weights, tmp_path):
     network = build_network(**{**SIZES, "base_sha256": "0" * 64})
     path = tmp_path / "other.safetensors"
     save_network(path, network, name="other", network={**SIZES, "base_sha256": "0" * 64})

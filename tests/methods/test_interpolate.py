@@ -21,7 +21,7 @@ def plane(data, sigma=1.0, mask=None, psf=None):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bilinear_is_scikit_images(scale):
+def test_bilinear_agrees_with_scikit_image(scale):
     """Borders included."""
     data = np.random.default_rng(1).normal(size=(13, 20))
     expected = resize(data, (13 * scale, 20 * scale), order=1, mode="symmetric")
@@ -34,7 +34,7 @@ def test_bilinear_is_scikit_images(scale):
     ("kind", "filter_"),
     [("bicubic", Image.Resampling.BICUBIC), ("lanczos", Image.Resampling.LANCZOS)],
 )
-def test_cubic_and_lanczos_are_pillows(kind, filter_, scale):
+def test_cubic_and_lanczos_agree_with_pillow(kind, filter_, scale):
     """In the interior: Pillow does not reflect at the borders, and is of single precision."""
     data = np.random.default_rng(2).normal(size=(16, 21))
     size = (21 * scale, 16 * scale)
@@ -46,7 +46,7 @@ def test_cubic_and_lanczos_are_pillows(kind, filter_, scale):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pixel_centres(kind):
-    """A well-sampled scene is found where the convention of pixel centres puts it."""
+    """Positions of a well-sampled scene follow the convention of pixel centres."""
     scale, n = 3, 40
     grid = np.arange(n)
     data = np.exp(-((grid[:, None] - 18.3) ** 2 + (grid - 21.6) ** 2) / 2 / 2.5**2)
@@ -71,7 +71,7 @@ def test_flux_and_constants(kind, scale, shape):
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_are_the_diagonal_of_the_propagated_covariance(kind, scale):
-    """J S J^T, with J found by sending one pixel at a time through."""
+    """J S J^T, with J from the responses to single pixels."""
     sigma = np.random.default_rng(4).uniform(0.5, 2, (6, 7))
     method, run = Interpolate(kind), RunOptions(scale)
     pixels = np.eye(42).reshape(42, 6, 7)
@@ -113,7 +113,7 @@ def test_no_psf_gives_none():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_pixels(kind):
+def test_masked_pixels(kind):
     mask = np.zeros((12, 12), bool)
     mask[5, 6] = mask[8:11, 2:5] = True
     missing = Interpolate(kind).restore(plane(np.ones((12, 12)), mask=mask), RunOptions(2)).mask
@@ -123,7 +123,7 @@ def test_missing_pixels(kind):
     np.testing.assert_array_equal(missing, parent)
 
 
-def test_valid_pixel_among_masked_ones_is_missing_at_its_corners():
+def test_valid_pixel_among_masked_pixels_is_masked_at_its_corners():
     """Three of four quarters of the weight are on masked pixels there: 7/16 is left."""
     mask = np.ones((7, 7), bool)
     mask[3, 3] = False

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Weights of a small network that was never trained."""
+    """Weights of a small untrained network."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_network(path, build_network(**SIZES), name="small", network=SIZES)
@@ -58,7 +58,7 @@ def test_noise_units(weights):
     np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=0.05)
 
 
-def test_masked_value_is_never_seen(weights):
+def test_masked_values_have_no_effect(weights):
     data, mask = plane().data, np.zeros((100, 90), bool)
     mask[40:43, 50] = True
     results = []
@@ -181,7 +181,7 @@ def test_psf_outside_the_training_warns(weights, fwhm):
 
 @pytest.mark.parametrize("name", ["srcnn", "fsrcnn", "fsrcnn_equivariant", "fsrcnn_hybrid", "edsr",
                                   "rdn", "srresnet", "srgan", "fast"])
-def test_network_with_weights_of_ones_own(name, tmp_path):
+def test_network_with_user_weights(name, tmp_path):
     from lenssr.networks import build_network
     from lenssr.weights import save_network
 

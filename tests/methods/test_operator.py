@@ -1,4 +1,4 @@
-"""The observation as an operator: its definition, its adjoint, its tiles."""
+"""Forward model: definition, adjoint and tiles."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def gaussian(fwhm, y, x):
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (6, 8)])
 @pytest.mark.parametrize("scale", [1, 2, 3])
 def test_definition(scale, shape):
-    """y_i = sum_j P(u_i - u_j) x_j, summed as it is written."""
+    """y_i = sum_j P(u_i - u_j) x_j, as a direct sum."""
     rng = np.random.default_rng(2)
     psf = rng.random((5, 3))
     kernel = oversample_psf(psf, scale)
@@ -58,7 +58,7 @@ def test_adjoint(shape, tile):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (17, 30)])
-def test_degrade_adjoint(shape):
+def test_forward_model_adjoint(shape):
     rng = np.random.default_rng(3)
     operator = ForwardModel(gaussian_psf(3.0, 7), 2, shape, tile=8)
     image, data = rng.normal(size=[2 * n for n in shape]), rng.normal(size=shape)
@@ -67,8 +67,8 @@ def test_degrade_adjoint(shape):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_degraded_gaussian_is_the_broader_gaussian(scale):
-    """A source at the declared resolution is seen as it is through the whole PSF."""
+def test_forward_model_of_a_gaussian(scale):
+    """A source at the target resolution is observed with the full PSF."""
     n, y, x, source, psf = 41, 20.2, 19.6, 1.5, 3.0
     fine = (np.arange(scale * n) + 0.5) / scale - 0.5
     scene = gaussian(np.hypot(source, 2 / scale), fine - y, fine - x)
@@ -78,7 +78,7 @@ def test_degraded_gaussian_is_the_broader_gaussian(scale):
     np.testing.assert_allclose(seen, expected, atol=5e-4 * expected.max())
 
 
-def test_degrade_keeps_a_constant_and_agrees_with_the_simulator():
+def test_forward_model_keeps_a_constant_and_agrees_with_the_simulator():
     pair = simulate_pair("hsc-hst", seed=4, index=3, size=64)
     scene = np.asarray(pair.hr.data) * 4
     operator = ForwardModel(np.asarray(pair.lr.psf), 2, pair.lr.shape)
@@ -99,7 +99,7 @@ def test_tiles_agree(tile):
 
 
 @pytest.mark.parametrize("tile", [None, 10])
-def test_convolution_is_scipys(tile):
+def test_convolution_agrees_with_scipy(tile):
     rng = np.random.default_rng(5)
     image, kernel = rng.normal(size=(24, 31)), rng.normal(size=(5, 7))
     expected = signal.convolve2d(image, kernel, mode="same")

@@ -69,7 +69,7 @@ def test_closed_form(posterior, sampler):
     assert np.abs(ratio - 1).max() < 4.5 * np.sqrt(2 / DRAWS)
 
 
-def test_few_steps_agree_with_all(posterior):
+def test_few_steps_agree_with_many(posterior):
     few = drawn(posterior, "dpm", np.geomspace(60, 0.01, 28), seed=1)
     full = drawn(posterior, "ddpm", np.geomspace(60, 0.01, 400), seed=2)
     std = full.std(0)
@@ -77,7 +77,7 @@ def test_few_steps_agree_with_all(posterior):
     assert abs(few.std(0).mean() / std.mean() - 1) < 0.015
 
 
-def test_gain_is_what_happens():
+def test_gain_agrees_with_samples():
     # One direction, with nothing but the sampler between start and end.
     variance, levels = 0.3, [10.0, 1.0, 0.4, 0.1]
     for sampler, first in (("dpm", False), ("ddim", True)):
@@ -117,7 +117,7 @@ def test_faint_images_take_fewer_steps():
     assert len(dynamic_schedule(latent_spectrum(image(4), 2, 4, 50, 0.0), steps=7)) == 7
 
 
-def test_spectrum_is_that_of_the_field():
+def test_spectrum_of_the_field():
     # White errors stay white, whatever the basis of the cells.
     from lenssr.methods import latent_variances
 

@@ -1,4 +1,4 @@
-"""Networks that look through the telescope, as methods."""
+"""Physics networks as methods."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the result has a reduced chi2")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Weights of a small network that does something, though nothing useful."""
+    """Weights of a small untrained network."""
     torch.manual_seed(2)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     network = build_network(**SIZES)
@@ -68,7 +68,7 @@ def test_noise_and_psf_count(weights):
     np.testing.assert_array_equal(restored().data, first.data)
 
 
-def test_what_it_needs(weights):
+def test_psf_is_required(weights):
     data = plane().data * u.adu
     with pytest.raises(ValueError, match="`psf` must be given for method 'unrolled', got None"):
         superresolve(data, "unrolled", uncertainty=0.5, weights=weights)
@@ -76,7 +76,7 @@ def test_what_it_needs(weights):
         superresolve(data, "unrolled", psf=PSF, weights=weights, correlation=2)
 
 
-def test_rims_of_psfs_are_cut_where_they_hold_no_light():
+def test_faint_rims_of_psfs_are_cropped():
     assert truncate_psf(gaussian_psf(2.0, 41)).shape == (9, 9)
     assert truncate_psf(gaussian_psf(6.0, 41)).shape == (17, 17)
     wide = gaussian_psf(20.0, 61)

@@ -1,4 +1,4 @@
-"""Posterior samples that are moved by an ensemble Kalman filter: against dense algebra."""
+"""Ensemble Kalman update of posterior samples against dense algebra."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def posterior(image, std, matrix, used, noise):
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
-def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
+def test_prior_samples_become_posterior_samples(case, correlation):
     image, std, matrix = case
     update = KalmanUpdate(image, RunOptions(2, seed=4), std, correlation)
     rng = np.random.default_rng(5)
@@ -55,7 +55,7 @@ def test_draws_of_a_prior_become_draws_of_the_posterior(case, correlation):
     assert np.var(drawn @ best) == pytest.approx(best @ covariance @ best, rel=0.12)
 
 
-def test_a_sample_is_moved_by_its_number(case):
+def test_update_depends_on_the_number_of_the_sample(case):
     image, std, _ = case
     update = KalmanUpdate(image, RunOptions(2, seed=4), std, 0.0)
     first, same, second = (update(np.zeros(FINE), k) for k in (3, 3, 4))
