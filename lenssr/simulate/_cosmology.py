@@ -191,7 +191,7 @@ class LensPlane:
 
 
 def find_cosmology(cosmology):
-    """Return a cosmology itself, or the `astropy.cosmology` of a name; `None` is Planck18."""
+    """Return the `astropy.cosmology` of a name (`None`: Planck18); return others unchanged."""
     if not isinstance(cosmology, str | None):
         return cosmology
     from astropy.cosmology import realizations
@@ -229,7 +229,7 @@ def _distances(z_lens, z_source, cosmology):
 
 @lru_cache(maxsize=1024)
 def _named_distances(z_lens, z_source, name):
-    # Each lens asks several times, and lenses of fixed redshifts share the distances.
+    # Cached, because a lens needs them several times and lenses often have fixed redshifts.
     return _integrated_distances(z_lens, z_source, find_cosmology(name))
 
 

@@ -4,7 +4,7 @@ Observation of scenes: PSF, pixels and noise, for batches in torch.
 A scene is a grid of point fluxes, so that both images of a pair are exact sums over it: the target
 with its Gaussian PSF sampled at the pixel centres, the observed image with optics and pixel
 response. Convolutions are computed in Fourier space. Fluxes are per fine-grid area of one input
-pixel: a constant scene has the same constant value in both images.
+pixel: a constant scene has one constant value in both images.
 """
 
 import math
@@ -204,7 +204,7 @@ def observe_batch(instrument, optics, scenes, points, draws):
     """
     Observe a batch under conditions drawn from the ranges of an instrument.
 
-    ``scenes`` and ``points`` are those of `Optics.transform`; ``draws`` is a `BatchRandom` or a
+    ``scenes`` and ``points`` are the input of `Optics.transform`; ``draws`` is a `BatchRandom` or a
     `SeriesRandom`. Returns an `ObservedBatch`.
     """
     transfer, fwhm = _draw_psf(instrument, optics, draws)

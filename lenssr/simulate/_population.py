@@ -79,7 +79,7 @@ class SceneModel:
         return scene
 
     def add_sersic(self, x, y, flux, *shape, sign=1.0, **ellipticity):
-        """Add an unlensed Sersic profile; the arguments are those of `sersic_parameters`."""
+        """Add an unlensed Sersic profile with the arguments of `sersic_parameters`."""
         kwargs = sersic_parameters(x, y, flux, *shape, **ellipticity)
         self.light_models.append("SERSIC_ELLIPSE")
         self.light_kwargs.append({**kwargs, "amp": sign * kwargs["amp"]})
@@ -157,7 +157,7 @@ class Population:
     neighbours : float
         Fraction of scenes that have other galaxies and stars, 1.5 on average; default 0.35.
     subtraction_residuals : float
-        Fraction of the subtracted lens galaxies that leave rings, holes and a core, of up to a
+        Fraction of the subtracted lens galaxies that leave rings, dark gaps and a core, of up to a
         tenth of the flux; default 0.
     cosmology : str
         Name of a cosmology of `astropy.cosmology`; default ``"Planck18"``.
@@ -411,7 +411,7 @@ def sersic_parameters(x, y, flux, radius, index, e1=0.0, e2=0.0):
 
 
 def _add_subtraction_residuals(scene, rng, center, radius, shape):
-    """Add rings, holes and cores, the residual of a galaxy that is not a Sersic profile."""
+    """Add rings, dark gaps and cores, the residual of a galaxy that is not a Sersic profile."""
     for _ in range(rng.integers(1, 4)):
         sign = 1.0 if rng.random() < 0.5 else -1.0
         flux, inner = _log_uniform(rng, 0.003, 0.1), radius * _log_uniform(rng, 0.05, 0.6)

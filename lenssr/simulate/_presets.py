@@ -43,8 +43,9 @@ _DEEPLENSE = Population(
 
 # Content of the public DeepLense sets (their documentation states a slope of -1.9 and a mean
 # number): always 25 point masses of dN/dm ~ m^-0.9, uniform in radius.
-_PUBLIC = {**CLASS_PRIORS, "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
-           "wdm": Subhalos(slope=-0.9, positions="radius", half_mode_mass=5e8), "axion": Vortex()}
+_DEEPLENSE_PRIORS = {**CLASS_PRIORS, "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
+                     "wdm": Subhalos(slope=-0.9, positions="radius", half_mode_mass=5e8),
+                     "axion": Vortex()}
 
 # DeepLense model I: 150 pixels of 0.05 arcsec, a Gaussian PSF of 0.087 arcsec, peak S/N of 22.
 _MODEL_1 = _gaussian(0.1, 0.087, snr=(22, 22), depth=(100, 100))
@@ -56,8 +57,8 @@ _MODEL_2 = _gaussian(0.202, 0.16, snr=(20, 200), depth=(50, 500))
 # 2014MNRAS.442.2017V: 0.0076 +0.0208 -0.0052). Halos below 1e7 solar masses are left out: no
 # image shows them, and they are ten times as many.
 _HALOS = dict(mass_fraction=0.005, mass_range=(1e7, 1e10), profile="tnfw")
-_PHYSICAL = {**CLASS_PRIORS, "cdm": Subhalos(**_HALOS),
-             "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
+_PHYSICAL_PRIORS = {**CLASS_PRIORS, "cdm": Subhalos(**_HALOS),
+                    "wdm": Subhalos(**_HALOS, half_mode_mass=5e8)}
 
 # Varied lenses with arcs, for the classification of dark matter.
 _VARIED = replace(_DEEPLENSE, sigma_v=(230, 290), ellipticity=0.1, mean_ellipticity=(0, 0),
@@ -83,22 +84,22 @@ _PRESETS = {
     # Subaru HSC Wide: 0.168 arcsec pixels, seeing of 0.5-0.85 arcsec (2018PASJ...70S...4A).
     "hsc-hst": Preset(Population(), Instrument()),
     # A network needs the PSF and the noise of a telescope in pixels only. These ranges cover all
-    # telescopes: PSFs of 1.2 to 6 pixels, resampled or not, and lenses as large in pixels as
-    # those of Euclid and of DES.
+    # telescopes: PSFs of 1.2 to 6 pixels, resampled or not, and lenses as large in pixels as in
+    # images of Euclid and of DES.
     "any-telescope": Preset(
         Population(theta_e=(0.4, 3.0), source_radius=(0.05, 0.8), lens_radius=(0.2, 2.0),
                    real_sources=0.25, subtraction_residuals=0.7),
         Instrument(seeing=(0.2, 1.0), beta=(2.2, 60.0), ellipticity=0.06, snr=(3, 1000),
                    p_correlated_noise=0.4, kernel_width=(0.3, 1.0))),
-    "deeplense-1": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC),
-    "deeplense-2": Preset(_DEEPLENSE, _MODEL_2, 32, _PUBLIC),
-    "deeplense-clean": Preset(_DEEPLENSE, replace(_MODEL_1, noiseless=True), 75, _PUBLIC),
-    "deeplense-noisy": Preset(_DEEPLENSE, _MODEL_1, 75, _PUBLIC, target_noise=0.03),
-    "classification": Preset(_VARIED, _MODEL_2, 32, _PUBLIC),
+    "deeplense-1": Preset(_DEEPLENSE, _MODEL_1, 75, _DEEPLENSE_PRIORS),
+    "deeplense-2": Preset(_DEEPLENSE, _MODEL_2, 32, _DEEPLENSE_PRIORS),
+    "deeplense-clean": Preset(_DEEPLENSE, replace(_MODEL_1, noiseless=True), 75, _DEEPLENSE_PRIORS),
+    "deeplense-noisy": Preset(_DEEPLENSE, _MODEL_1, 75, _DEEPLENSE_PRIORS, target_noise=0.03),
+    "classification": Preset(_VARIED, _MODEL_2, 32, _DEEPLENSE_PRIORS),
     # The mass of the substructure is added to the lens, as in the public sets.
     "classification-unmatched": Preset(replace(_VARIED, conserve_mass=False), _MODEL_2, 32,
-                                       _PUBLIC),
-    "classification-physical": Preset(_VARIED, _MODEL_2, 32, _PHYSICAL),
+                                       _DEEPLENSE_PRIORS),
+    "classification-physical": Preset(_VARIED, _MODEL_2, 32, _PHYSICAL_PRIORS),
     "observed-like": _observed,
     # Lensed galaxies only, for generators of arcs.
     "arcs": Preset(Population(scene_fractions=_LENSES_ONLY, lens_light=0.0, neighbours=0.0),

@@ -62,8 +62,8 @@ class PairSeries:
     """
     Series of pairs; each pair depends on the seed and its index only.
 
-    The options are those of `simulate_pair`. Several classes of ``substructure`` take turns along
-    the series.
+    The options equal the options of `simulate_pair`. Several classes of ``substructure`` take turns
+    along the series.
     """
 
     def __init__(self, preset="hsc-hst", *, substructure="cdm", instrument=None, population=None,
@@ -154,8 +154,8 @@ class PairStream(IterableDataset):
     Series of simulated pairs as a data set of torch.
 
     Blocks of 32 pairs are distributed over the workers of a `~torch.utils.data.DataLoader` and
-    the ranks of `torch.distributed`, without repetition. The pairs equal those of a catalogue with
-    the same seed and classes.
+    the ranks of `torch.distributed`, without repetition. The pairs equal the pairs of a catalogue
+    with this seed and these classes.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class PairStream(IterableDataset):
     start, n : int
         Index of the first pair, and number of pairs; by default 0 and without end.
     rank, world_size : int, optional
-        Rank of this process and number of processes; by default those of `torch.distributed`.
+        Rank of this process and number of processes; by default as in `torch.distributed`.
     engine : {"torch", "lenstronomy"}
         Renderer of the scenes.
     **options

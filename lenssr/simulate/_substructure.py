@@ -83,7 +83,7 @@ class Substructure:
 
 
 def parse_substructure(substructure, priors=CLASS_PRIORS):
-    """Return the prior of a class name, `None` for ``no_sub``, or a given prior itself."""
+    """Return the prior of a class name (`None` for ``no_sub``); return a prior unchanged."""
     if isinstance(substructure, SubstructurePrior):
         return substructure
     if not isinstance(substructure, str) or substructure not in priors:

@@ -51,21 +51,7 @@ class SubstructurePrior(ABC):
         """
 
     def ring_convergence(self, plane, fields):
-        """
-        Return the mean convergence of the substructure on the Einstein ring.
-
-        Parameters
-        ----------
-        plane : `LensPlane`
-            Position, Einstein radius and redshifts of the lens.
-        fields : dict
-            Attributes that `draw` returned.
-
-        Returns
-        -------
-        convergence : float
-            Mean over the ring and over the positions of the substructure.
-        """
+        """Return the convergence of ``fields`` averaged over the Einstein ring and positions."""
         return 0.0
 
 
@@ -389,7 +375,7 @@ def truncated_nfw(mass, plane, truncation):
     Return ``Rs``, ``alpha_Rs`` and ``r_trunc`` (arcsec) of lenstronomy's ``TNFW``.
 
     ``mass`` is the total mass in solar masses, ``truncation`` the truncation radius in R200.
-    R200 and concentration are those of the untruncated halo of this mass.
+    R200 and the concentration refer to the untruncated halo of this mass.
     """
     amplitude, power, growth = CONCENTRATION
     concentration = (amplitude * (mass * plane.h / 2e12) ** power * (1 + plane.z_lens) ** growth)
