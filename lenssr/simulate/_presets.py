@@ -43,7 +43,8 @@ _DEEPLENSE = Population(
 
 # Content of the public DeepLense sets (their documentation states a slope of -1.9 and a mean
 # number): always 25 point masses of dN/dm ~ m^-0.9, uniform in radius.
-_DEEPLENSE_PRIORS = {**CLASS_PRIORS, "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
+_DEEPLENSE_PRIORS = {**CLASS_PRIORS,
+                     "cdm": Subhalos(slope=-0.9, counts="fixed", positions="radius"),
                      "wdm": Subhalos(slope=-0.9, positions="radius", half_mode_mass=5e8),
                      "axion": Vortex()}
 
