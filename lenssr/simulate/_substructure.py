@@ -120,13 +120,9 @@ def add_substructure(scene, prior, z_lens, z_source, rng, cosmology=None, conser
     scene.substructure = Substructure(prior.name, plane, **fields)
 
 
-def wave_mass(plane, kwargs):
-    """
-    Return the mean outward deflection (arcsec) of a ``WAVE`` on the Einstein ring.
-
-    The mean over a circle of the outward component of a plane wave is a Bessel function of the
-    radius.
-    """
+def _wave_deflection(plane, kwargs):
+    """Return the mean outward deflection (arcsec) of a ``WAVE`` on the Einstein ring."""
+    # The mean over a circle of the outward component of a plane wave is a Bessel function.
     from scipy.special import j1
 
     kx, ky = kwargs["k_x"], kwargs["k_y"]
@@ -146,7 +142,7 @@ def _mass_within(models, kwargs, plane):
             length = np.hypot(kw["x2"] - kw["x1"], kw["y2"] - kw["y1"])
             total += kw["theta_E"] ** 2 * min(1.0, 2 * plane.theta_e / max(length, 1e-12))
         elif model == "WAVE":
-            total += plane.theta_e * wave_mass(plane, kw)
+            total += plane.theta_e * _wave_deflection(plane, kw)
         else:
             extended.append((model, kw))
     if extended:
