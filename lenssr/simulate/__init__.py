@@ -23,8 +23,7 @@ _PUBLIC = {
 }
 # Interface for the other packages of lenssr, not part of the public API.
 _INTERNAL = {
-    "._catalog": ["Catalog", "DamagedChunk"],
-    "._catalog_chunks": ["CHUNK_SIZE"],
+    "._catalog": ["DamagedChunk"],
     "._observe": [
         "BatchRandom", "Optics", "PSF_RADIUS", "SeriesRandom", "correlate_noise",
         "kernel_neighbour_correlation", "moffat", "observe_batch"],

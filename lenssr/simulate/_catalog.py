@@ -14,10 +14,10 @@ from lenssr._validation import check_index, check_nonnegative_int, check_positiv
 from lenssr.simulate._catalog_chunks import (
     CHUNK_SIZE,
     CatalogSpec,
+    LazyArray,
     is_made,
     make_chunk,
     merge_truths,
-    pair_count,
     prepare_folder,
     read_manifest,
     require_zarr,
@@ -25,6 +25,7 @@ from lenssr.simulate._catalog_chunks import (
     scene_part,
     truth_part,
 )
+from lenssr.simulate._catalog_formats import FitsCatalog, FolderCatalog, export
 from lenssr.simulate._instrument import Defects, Instrument
 from lenssr.simulate._pair import TRUTH_COLUMNS, assemble_pair
 from lenssr.simulate._population import Population, SceneModel
@@ -33,76 +34,23 @@ from lenssr.simulate._substructure import CLASSES
 from lenssr.simulate._substructure_priors import RandomField, Subhalos, Vortex
 
 
-class LazyArray:
-    """Array of a catalogue on disk; indexing reads the necessary chunks."""
-
-    def __init__(self, array, name):
-        self.array, self.name = array, name
-        self.shape, self.dtype = array.shape, array.dtype
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __repr__(self):
-        return f"<LazyArray {self.name!r}, shape {self.shape}, {self.dtype}>"
-
-    def __getitem__(self, key):
-        first = key[0] if isinstance(key, tuple) else key
-        try:
-            indices = np.arange(len(self))[first]
-        except IndexError as err:
-            raise IndexError(f"index {first!r} is out of range for {len(self)} pairs") from err
-        # Read chunk by chunk, so that damaged and missing chunks are named; zarr reads
-        # missing chunks as zeros.
-        chunks = np.unique(indices // CHUNK_SIZE)
-        parts = {chunk: self._read(int(chunk)) for chunk in chunks}
-        if np.ndim(indices) == 0:
-            values = parts[int(chunks[0])][indices % CHUNK_SIZE]
-        else:
-            values = np.empty((len(indices), *self.shape[1:]), self.dtype)
-            for chunk, part in parts.items():
-                in_chunk = indices // CHUNK_SIZE == chunk
-                values[in_chunk] = part[indices[in_chunk] % CHUNK_SIZE]
-        if not isinstance(key, tuple):
-            return values
-        return values[key[1:] if np.ndim(indices) == 0 else (slice(None), *key[1:])]
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks of an array, freed with it
-    def _read(self, chunk):
-        start = chunk * CHUNK_SIZE
-        stop = min(start + CHUNK_SIZE, len(self))
-        key = self.array.metadata.encode_chunk_key((chunk, *(0 for _ in self.shape[1:])))
-        file = self.array.store.root / self.array.path / key
-        try:
-            if not file.exists():
-                raise FileNotFoundError("its file is missing")
-            return self.array[start:stop]
-        except Exception as err:
-            raise DamagedChunk(chunk, start, stop, f"`{self.name}`", err) from err
-
-
 class DamagedChunk(ValueError):
-    """Error for a chunk that cannot be read, with the call that remakes it."""
+    """Error for a chunk that cannot be read, with the call that repairs it."""
 
-    def __init__(self, chunk, start, stop, what, err):
+    def __init__(self, chunk, indices, part, err):
         self.chunk = chunk
-        super().__init__(f"chunk {chunk} of {what} (pairs {start} to {stop - 1}) is damaged: "
-                         f"{' '.join(str(err).split()) or type(err).__name__}; remake({chunk}) of "
-                         "the catalogue simulates it again")
+        super().__init__(f"chunk {chunk} of {part} (pairs {indices[0]} to {indices[-1]}) is "
+                         f"damaged: {' '.join(str(err).split()) or type(err).__name__}; "
+                         f"remake({chunk}) of the catalogue repairs it")
 
 
-PRIOR_CLASSES = {kind.__name__: kind for kind in (Subhalos, Vortex, RandomField)}
+PRIOR_CLASSES = {prior.__name__: prior for prior in (Subhalos, Vortex, RandomField)}
 
 
 def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrument=None,
                      population=None, scale=2, size=None, target_noise=None, seed=0,
-                     engine="lenstronomy", workers=1, client=None, progress=True):
+                     engine="lenstronomy", workers=1, client=None, chunk_size=CHUNK_SIZE,
+                     progress=True):
     """
     Simulate a catalogue of pairs, or resume an interrupted simulation.
 
@@ -127,6 +75,8 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
         ``if __name__ == "__main__":`` guard.
     client : `dask.distributed.Client`, optional
         Dask cluster in place of worker processes; its workers must reach ``path``.
+    chunk_size : int
+        Number of pairs that are simulated and stored together.
     progress : bool
         Whether to show a progress bar.
 
@@ -153,8 +103,8 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
     -----
     The folder holds ``manifest.json`` (options and versions), ``arrays.zarr`` (Zarr group with
     ``lr``, ``sigma``, ``hr``, ``psf`` and, if necessary, ``mask`` and the noise-free ``truth``),
-    ``truths.ecsv`` (a row for each pair) and ``scenes`` (gzipped JSON). Chunks of 256 pairs are
-    complete or absent, so that an interrupted run loses the current chunks only.
+    ``truths.ecsv`` (a row for each pair) and ``scenes`` (gzipped JSON). Chunks of pairs are
+    complete or absent: an interrupted run loses the current chunks only.
 
     Examples
     --------
@@ -165,35 +115,38 @@ def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrum
     >>> len(catalog)
     3
     """
-    spec = CatalogSpec(check_positive_int("n", n), dict(
+    options = dict(
         preset=preset, substructure=substructure, instrument=instrument, population=population,
-        scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine))
+        scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine)
+    spec = CatalogSpec(check_positive_int("n", n), options,
+                       check_positive_int("chunk_size", chunk_size))
     workers = check_positive_int("workers", workers)
     require_zarr()
     path = Path(path)
     prepare_folder(path, spec)
     missing = [chunk for chunk in range(spec.n_chunks) if not is_made(path, chunk)]
-    with tqdm(total=spec.n, initial=spec.n - pair_count(missing, spec), unit="pair",
-              desc="simulating", disable=not progress, delay=1) as bar:
+    n_made = spec.n - sum(len(spec.indices(chunk)) for chunk in missing)
+    with tqdm(total=spec.n, initial=n_made, unit="pair", desc="simulating",
+              disable=not progress, delay=1) as bar:
         for chunk in run_chunks(path, spec, missing, workers, client):
-            bar.update(pair_count([chunk], spec))
+            bar.update(len(spec.indices(chunk)))
     merge_truths(path, spec.n_chunks)
     return Catalog(path)
 
 
 def open_catalog(path, *, pixel_scale=None):
     """
-    Open a catalogue of pairs, which is read lazily.
+    Open a catalogue of pairs for lazy reading.
 
     Parameters
     ----------
     path : path-like
-        Folder of `simulate_catalog`; or folder of FITS files as from `write_pairs`; or folder in
-        the layout of DeepLense, with arrays ``*.npy`` in ``HR`` and ``LR``, matched by the numbers
-        in their names.
+        Folder of `simulate_catalog`, folder of FITS files of `write_pairs`, or folder in the
+        DeepLense layout: arrays ``*.npy`` in ``HR`` and ``LR``, paired by the numbers in their
+        names.
     pixel_scale : float, optional
-        Side of the low-resolution pixels in arcsec for the layout of DeepLense, whose pairs have no
-        WCS without it.
+        Side of the low-resolution pixels in arcsec, for the DeepLense layout only. Without it,
+        pairs in this layout have no WCS.
 
     Returns
     -------
@@ -215,13 +168,11 @@ def open_catalog(path, *, pixel_scale=None):
     ...     len(open_catalog(folder))
     1
     """
-    from lenssr.simulate._catalog_formats import FitsCatalog, FolderCatalog
-
     path = Path(path)
     if (path / "HR").is_dir() and (path / "LR").is_dir():
         return FolderCatalog(path, pixel_scale)
     if pixel_scale is not None:
-        raise ValueError("`pixel_scale` must be None for a catalogue with pixel scales, got "
+        raise ValueError("`pixel_scale` must be None for a catalogue that has a pixel scale, got "
                          f"{pixel_scale!r}")
     if not (path / "manifest.json").exists() and any(path.glob("lr-*.fits")):
         return FitsCatalog(path)
@@ -229,7 +180,7 @@ def open_catalog(path, *, pixel_scale=None):
 
 
 class Catalog:
-    """Catalogue of simulated pairs."""
+    """Catalogue of `simulate_catalog`: a sequence of `LensPair`, with arrays and truth table."""
 
     unit = u.electron
 
@@ -241,15 +192,20 @@ class Catalog:
         if not self.path.is_dir():
             raise ValueError(f"`path` must be the folder of a catalogue, got {str(path)!r}")
         self.manifest = read_manifest(self.path)
-        self.n_chunks = -(-self.manifest["n"] // CHUNK_SIZE)
+        # Options are read from the manifest when a chunk is simulated again.
+        spec = CatalogSpec(self.manifest["n"], {}, self.manifest["chunk_size"])
+        self.chunk_size, self.n_chunks, self._indices = spec.chunk_size, spec.n_chunks, spec.indices
         made = sum(is_made(self.path, chunk) for chunk in range(self.n_chunks))
         if made < self.n_chunks or not (self.path / "truths.ecsv").exists():
             raise ValueError(f"`path` must be a complete catalogue, got {str(path)!r} with {made} "
-                             f"of {self.n_chunks} chunks; the same call of simulate_catalog goes "
-                             "on with it")
+                             f"of {self.n_chunks} chunks; the same call of simulate_catalog "
+                             "completes it")
         group = zarr.open_group(self.path / "arrays.zarr", mode="r")
-        self.arrays = {name: LazyArray(array, name) for name, array in sorted(group.arrays())}
-        self.lr, self.hr = self.arrays["lr"], self.arrays["hr"]
+        self.arrays = {
+            name: LazyArray(name, array.shape, array.dtype, self.chunk_size,
+                            functools.partial(self._read_chunk, array, name))
+            for name, array in sorted(group.arrays())}
+        self.lr, self.hr, self._recent = self.arrays["lr"], self.arrays["hr"], {}
 
     def __len__(self):
         return self.manifest["n"]
@@ -259,13 +215,13 @@ class Catalog:
 
     def __getitem__(self, index):
         index = check_index(index, len(self))
-        chunk, row = divmod(index, CHUNK_SIZE)
+        chunk, row = divmod(index, self.chunk_size)
         images = {name: array[index] for name, array in self.arrays.items()}
-        scenes, rows = self._chunk(chunk)
-        mask, tree = images.pop("mask", None), scenes[row]
-        galaxies = self._galaxies if tree["galaxy"] else None
+        scenes, rows = self._truths(chunk)
+        mask, scene = images.pop("mask", None), scenes[row]
+        galaxies = self._galaxies if scene["galaxy"] else None
         return assemble_pair({k: v.astype(float) for k, v in images.items()},
-                             SceneModel.from_dict(tree, galaxies), rows[row], self, mask)
+                             SceneModel.from_dict(scene, galaxies), rows[row], self, mask)
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
@@ -288,15 +244,17 @@ class Catalog:
     @functools.cached_property
     def instrument(self):
         """`Instrument` of the catalogue, without measured PSFs and skies of the user."""
-        if "instrument" not in self.manifest["own"]:
+        if "instrument" not in self.manifest["custom"]:
             return find_preset(self.preset).instrument
-        tree = {k: tuple(map(float, v)) if isinstance(v, list) else v
-                for k, v in self.manifest["instrument"].items()}
-        tree["beta"] = _to_numbers(tree["beta"])
-        tree["sky_brightness"] = float(tree["sky_brightness"])
-        if tree["defects"] is not None:
-            tree["defects"] = Defects(**tree["defects"])
-        return Instrument(**tree)
+        fields = {k: tuple(map(float, v)) if isinstance(v, list) else v
+                  for k, v in self.manifest["instrument"].items()}
+        # JSON has no infinity, which is stored as text.
+        beta = fields["beta"]
+        fields["beta"] = (math.inf, math.inf) if isinstance(beta, str) else tuple(map(float, beta))
+        fields["sky_brightness"] = float(fields["sky_brightness"])
+        if fields["defects"] is not None:
+            fields["defects"] = Defects(**fields["defects"])
+        return Instrument(**fields)
 
     @functools.cached_property
     def table(self):
@@ -311,84 +269,102 @@ class Catalog:
 
         return {stamp.name: stamp.image for stamp in galaxy_stamps()}
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - two chunks of a catalogue, freed with it
-    def _chunk(self, chunk):
+    def _read_chunk(self, array, name, chunk):
+        """Read the items of a chunk from a Zarr array."""
+        indices = self._indices(chunk)
+        key = array.metadata.encode_chunk_key((chunk, *(0 for _ in array.shape[1:])))
+        try:
+            # Zarr reads missing chunks as zeros.
+            if not (array.store.root / array.path / key).exists():
+                raise FileNotFoundError("its file is missing")
+            return array[indices.start: indices.stop]
+        except Exception as err:  # codecs raise errors of many types
+            raise DamagedChunk(chunk, indices, f"`{name}`", err) from err
+
+    def _truths(self, chunk):
+        """Return the scenes and the truth rows of a chunk; keep one chunk in memory."""
         from astropy.table import Table
 
+        if chunk in self._recent:
+            return self._recent[chunk]
+        indices = self._indices(chunk)
         try:
             scenes = json.loads(gzip.decompress(scene_part(self.path, chunk).read_bytes()))
             table = Table.read(truth_part(self.path, chunk), format="ascii.ecsv")
-            rows = [{name: _plain(value) for name, value in zip(table.colnames, row)
+            rows = [{name: _to_scalar(value) for name, value in zip(table.colnames, row)
                      if name in TRUTH_COLUMNS} for row in table.iterrows()]
-            if not len(scenes) == len(rows) == min(CHUNK_SIZE, len(self) - chunk * CHUNK_SIZE):
+            if not len(scenes) == len(rows) == len(indices):
                 raise ValueError(f"it holds {len(scenes)} scenes and {len(rows)} rows")
-        except Exception as err:
-            start = chunk * CHUNK_SIZE
-            raise DamagedChunk(chunk, start, min(start + CHUNK_SIZE, len(self)), "the truths",
-                               err) from err
+        except Exception as err:  # damaged text raises errors of many types
+            raise DamagedChunk(chunk, indices, "the truths", err) from err
+        self._recent = {chunk: (scenes, rows)}
         return scenes, rows
 
     def damaged(self):
-        """Read all chunks and return the numbers of damaged chunks."""
+        """Read all chunks and return the numbers of the damaged chunks."""
         damaged_chunks = []
         for chunk in range(self.n_chunks):
             try:
                 for array in self.arrays.values():
-                    array[chunk * CHUNK_SIZE]
-                self._chunk(chunk)
+                    array[self._indices(chunk)[0]]
+                self._truths(chunk)
             except DamagedChunk:
                 damaged_chunks.append(chunk)
         return damaged_chunks
 
     def remake(self, chunk):
-        """Simulate one chunk again."""
+        """Simulate a chunk again and replace it."""
         if check_nonnegative_int("chunk", chunk) >= self.n_chunks:
             raise ValueError(f"`chunk` must be below {self.n_chunks}, got {chunk}")
         make_chunk(self.path, self._spec(), chunk)
         merge_truths(self.path, self.n_chunks)
         self.__dict__.pop("table", None)
-        self._chunk.cache_clear()
+        self._recent = {}
         for array in self.arrays.values():
-            array._read.cache_clear()
-
-    def _spec(self):
-        manifest, options = self.manifest, {}
-        if "population" in manifest["own"]:
-            tree = dict(manifest["population"])
-            if tree.pop("class") != "Population":
-                raise ValueError("`remake` needs the class of the population, got a catalogue of "
-                                 "the class {manifest['population']['class']!r}; delete the "
-                                 "chunk's "
-                                 "file in truths and call simulate_catalog as before")
-            options["population"] = Population(**{
-                k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()})
-        if "instrument" in manifest["own"]:
-            options["instrument"] = self.instrument
-        classes = tuple(c if isinstance(c, str) else _prior(c) for c in manifest["substructure"])
-        fields = {k: manifest[k]
-                  for k in ("preset", "scale", "size", "target_noise", "seed", "engine")}
-        return CatalogSpec(len(self), dict(substructure=classes, **options, **fields))
+            array.forget()
 
     def export(self, path, layout="fits", *, scaled=True):
-        """Write the pairs as files."""
-        from lenssr.simulate._catalog_formats import export
+        """
+        Write the pairs as files of one of two layouts.
 
+        ``layout`` is ``"fits"`` for the files of `write_pairs` and the truth table, or
+        ``"deeplense"`` for arrays in the folders ``LR`` and ``HR``, ``scaled`` to the range from
+        0 to 1.
+        """
         export(self, path, layout, scaled)
 
+    def _spec(self):
+        """Return the `CatalogSpec` of the manifest."""
+        manifest = self.manifest
+        options = {name: manifest[name] for name in (
+            "preset", "scale", "size", "target_noise", "seed", "engine")}
+        options["substructure"] = tuple(
+            c if isinstance(c, str) else _prior(c) for c in manifest["substructure"])
+        if "instrument" in manifest["custom"]:
+            options["instrument"] = self.instrument
+        if "population" in manifest["custom"]:
+            fields = _lists_to_tuples(manifest["population"])
+            name = fields.pop("class")
+            if name != Population.__name__:
+                raise ValueError("`remake` needs scenes of the class Population, got a catalogue "
+                                 f"of the class {name!r}; delete the chunk's file in truths and "
+                                 "repeat the call of simulate_catalog")
+            options["population"] = Population(**fields)
+        return CatalogSpec(len(self), options, self.chunk_size)
 
-def _to_numbers(value):
-    # JSON has no infinity, so that it is written as text.
-    if isinstance(value, str):
-        return (math.inf, math.inf)
-    return tuple(map(float, value))
+
+def _prior(fields):
+    """Return the prior of dark-matter substructure of a manifest."""
+    fields = _lists_to_tuples(fields)
+    return PRIOR_CLASSES[fields.pop("class")](**fields)
 
 
-def _prior(tree):
-    tree = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
-    return PRIOR_CLASSES[tree.pop("class")](**tree)
+def _lists_to_tuples(fields):
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
 
 
-def _plain(value):
+def _to_scalar(value):
+    """Return a table entry as a Python scalar; a masked entry is an empty string."""
     if np.ma.is_masked(value):
         return ""
     return value.item() if hasattr(value, "item") else value

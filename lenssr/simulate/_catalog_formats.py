@@ -11,101 +11,77 @@ from astropy.table import Table
 from lenssr._io import atomic_write
 from lenssr._pair import LensPair
 from lenssr._validation import check_index, check_positive_number
+from lenssr.simulate._catalog_chunks import LazyArray
 from lenssr.simulate._pair import make_ccd
 
 
-def _file_number(path):
-    """Return the numbers in a file name, for sorting."""
+def _number(path):
+    """Return the numbers in a file name and the name, for sorting."""
     return [int(digits) for digits in re.findall(r"\d+", path.stem)], path.stem
 
 
-def _check_pairs(path, low, high):
-    """Raise `ValueError` unless both folders hold files of the same numbers."""
-    if not low or len(low) != len(high):
-        raise ValueError(f"`path` must hold as many images of low as of high resolution, got "
-                         f"{len(low)} and {len(high)} in {str(path)!r}")
-    for low_file, high_file in zip(low, high):
-        if _file_number(low_file)[0] != _file_number(high_file)[0]:
-            raise ValueError("`path` must hold pairs of files of the same number, got "
-                             f"{low_file.relative_to(path)} and {high_file.relative_to(path)} in "
-                             f"{str(path)!r}")
+class _FileCatalog:
+    """Catalogue of one file per image: paired files, scale and table."""
 
+    chunk_size = None
 
-def _scale(path, low, high):
-    """Return the ratio of the image sizes of both folders."""
-    sides = {b / a for a, b in zip(low, high)}
-    scale = int(next(iter(sides)))
-    if sides != {float(scale)} or scale < 1:
-        raise ValueError("`path` must hold high-resolution images with a multiple of the "
-                         "low-resolution sides, got {tuple(high)} and {tuple(low)} in "
-                         f"{str(path)!r}")
-    return scale
-
-
-class _FolderImages:
-    """Images of a folder as a lazily read array."""
-
-    def __init__(self, files):
-        self.files = files
-        first = self._read(files[0])
-        self.shape, self.dtype = (len(files), *first.shape), first.dtype
+    def __init__(self, path, patterns):
+        self.path = Path(path)
+        self.low, self.high = (sorted(self.path.glob(p), key=_number) for p in patterns)
+        if not self.low or len(self.low) != len(self.high):
+            raise ValueError("`path` must hold as many images of low as of high resolution, got "
+                             f"{len(self.low)} and {len(self.high)} in {str(path)!r}")
+        for low, high in zip(self.low, self.high):
+            if _number(low)[0] != _number(high)[0]:
+                raise ValueError("`path` must hold pairs of files of the same number, got "
+                                 f"{low.relative_to(path)} and {high.relative_to(path)} in "
+                                 f"{str(path)!r}")
+        self.table = Table({"index": np.arange(len(self.low)), "lr": [f.name for f in self.low],
+                            "hr": [f.name for f in self.high]})
 
     def __len__(self):
-        return len(self.files)
+        return len(self.low)
 
-    def __getitem__(self, key):
-        first, remaining_key = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        indices = np.arange(len(self))[first]
-        if np.ndim(indices) == 0:
-            return self._checked(self.files[indices])[remaining_key]
-        images = np.stack([self._checked(self.files[i]) for i in indices])
-        return images[(slice(None), *remaining_key)]
+    def __repr__(self):
+        return f"<{type(self).__name__} {str(self.path)!r}: {len(self)} pairs>"
 
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self[:], dtype=dtype)
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
 
-    def _checked(self, file):
-        image = self._read(file)
-        if image.shape != self.shape[1:]:
-            raise ValueError(f"{file} must have the shape of the other images {self.shape[1:]}, "
-                             f"got {image.shape}")
-        return image
+    @property
+    def lr(self):
+        """Low-resolution images, shape ``(n, ny, nx)``."""
+        return self.arrays["lr"]
 
-    @staticmethod
-    def _read(file):
-        try:
-            image = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as err:
-            raise ValueError(f"{file} is not an image in numpy's format: {err}") from err
-        image = image.squeeze()
-        if image.ndim != 2:
-            raise ValueError(f"{file} must hold one image of one channel, got shape {image.shape}")
-        return image
+    @property
+    def hr(self):
+        """High-resolution images, shape ``(n, scale * ny, scale * nx)``."""
+        return self.arrays["hr"]
+
+    def _find_scale(self):
+        """Return the integer ratio of the image sides, or raise `ValueError`."""
+        low, high = self.lr.shape[1:], self.hr.shape[1:]
+        ratios = {b / a for a, b in zip(low, high)}
+        scale = int(next(iter(ratios)))
+        if ratios != {float(scale)} or scale < 1:
+            raise ValueError("`path` must hold images of high resolution whose sides are one "
+                             f"multiple of the sides at low resolution, got {tuple(high)} and "
+                             f"{tuple(low)} in {str(self.path)!r}")
+        return scale
 
 
-class FolderCatalog:
-    """Catalogue in the layout of DeepLense."""
+class FolderCatalog(_FileCatalog):
+    """Catalogue in the DeepLense layout: ``*.npy`` files in the folders ``LR`` and ``HR``."""
 
     unit = None
 
     def __init__(self, path, pixel_scale=None):
-        self.path = Path(path)
-        self.pixel_scale = None if pixel_scale is None else check_positive_number("pixel_scale",
-                                                                                  pixel_scale)
-        low, high = (sorted((self.path / name).glob("*.npy"), key=_file_number)
-                     for name in ("LR", "HR"))
-        _check_pairs(self.path, low, high)
-        self.lr, self.hr = _FolderImages(low), _FolderImages(high)
-        self.arrays = {"lr": self.lr, "hr": self.hr}
-        self.scale = _scale(self.path, self.lr.shape[1:], self.hr.shape[1:])
-        self.table = Table({"index": np.arange(len(low)), "lr": [f.name for f in low],
-                            "hr": [f.name for f in high]})
-
-    def __len__(self):
-        return len(self.lr)
-
-    def __repr__(self):
-        return f"<FolderCatalog {str(self.path)!r}: {len(self)} pairs>"
+        super().__init__(path, ("LR/*.npy", "HR/*.npy"))
+        self.pixel_scale = pixel_scale
+        if pixel_scale is not None:
+            self.pixel_scale = check_positive_number("pixel_scale", pixel_scale)
+        self.arrays = {"lr": _file_array("lr", self.low), "hr": _file_array("hr", self.high)}
+        self.scale = self._find_scale()
 
     def __getitem__(self, index):
         index, images = check_index(index, len(self)), []
@@ -115,67 +91,74 @@ class FolderCatalog:
                                    unit=u.dimensionless_unscaled))
         return LensPair(*images, {"index": index})
 
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
+
+def _file_array(name, files):
+    """Return the images of ``.npy`` files as a `LazyArray` with the shape of the first image."""
+    first = _read_npy(files[0])
+
+    def read(index):
+        image = _read_npy(files[index])
+        if image.shape != first.shape:
+            raise ValueError(f"{files[index]} must have the shape {first.shape} of the first "
+                             f"image, got {image.shape}")
+        return image[None]
+
+    return LazyArray(name, (len(files), *first.shape), first.dtype, 1, read)
 
 
-class FitsCatalog:
-    """Catalogue of FITS files ``lr-000000.fits`` and ``hr-000000.fits``."""
+def _read_npy(file):
+    """Return the image of a ``.npy`` file, shape ``(ny, nx)``."""
+    try:
+        image = np.load(file, allow_pickle=False).squeeze()
+    except (OSError, ValueError, EOFError) as err:
+        raise ValueError(f"{file} is not an image in numpy's format: {err}") from err
+    if image.ndim != 2:
+        raise ValueError(f"{file} must hold one image of one channel, got shape {image.shape}")
+    return image
+
+
+class FitsCatalog(_FileCatalog):
+    """Catalogue of FITS files ``lr-000000.fits`` and ``hr-000000.fits``, read into memory."""
 
     def __init__(self, path):
-        self.path = Path(path)
-        low, high = (sorted(self.path.glob(f"{name}-*.fits"), key=_file_number)
-                     for name in ("lr", "hr"))
-        _check_pairs(self.path, low, high)
+        super().__init__(path, ("lr-*.fits", "hr-*.fits"))
         self.pairs = [LensPair(*(CCDData.read(file) for file in files), {"index": k})
-                      for k, files in enumerate(zip(low, high))]
+                      for k, files in enumerate(zip(self.low, self.high))]
         self.arrays = {"lr": self._stack("data", "lr"), "hr": self._stack("data", "hr")}
-        self.lr, self.hr = self.arrays["lr"], self.arrays["hr"]
-        self.unit = self.pairs[0].hr.unit
-        self.scale = _scale(self.path, self.lr.shape[1:], self.hr.shape[1:])
-        for name, what in (("sigma", "uncertainty"), ("psf", "psf")):
-            present = [getattr(pair.lr, what) is not None for pair in self.pairs]
+        self.unit, self.scale = self.pairs[0].hr.unit, self._find_scale()
+        for name, attribute in (("sigma", "uncertainty"), ("psf", "psf")):
+            present = [getattr(pair.lr, attribute) is not None for pair in self.pairs]
             if any(present) and not all(present):
-                raise ValueError(f"`path` must hold images that all have {what} or none, "
-                                 f"{low[present.index(False)]} has none")
+                raise ValueError(f"`path` must hold images that all have {attribute} or none, "
+                                 f"{self.low[present.index(False)]} has none")
             if all(present):
-                self.arrays[name] = self._stack(what, "lr")
+                self.arrays[name] = self._stack(attribute, "lr")
         if any(pair.lr.mask is not None for pair in self.pairs):
             self.arrays["mask"] = np.stack([
                 np.zeros(pair.lr.shape, bool) if pair.lr.mask is None else pair.lr.mask
                 for pair in self.pairs])
-        self.table = Table({"index": np.arange(len(low)), "lr": [f.name for f in low],
-                            "hr": [f.name for f in high]})
-
-    def _stack(self, what, which):
-        planes = [getattr(getattr(pair, which), what) for pair in self.pairs]
-        if what == "uncertainty":
-            planes = [plane.represent_as(StdDevUncertainty).array for plane in planes]
-        sides = {plane.shape for plane in planes}
-        if what == "psf" and len(sides) > 1:
-            # Pad PSFs of several sizes to the largest.
-            side = [max(s[k] for s in sides) for k in (0, 1)]
-            planes = [np.pad(p, [((n - m) // 2,) * 2 for n, m in zip(side, p.shape)])
-                      for p in planes]
-        elif len(sides) > 1:
-            raise ValueError(f"`path` must hold images of one size in {which}, got "
-                             f"{sorted(sides)} in {str(self.path)!r}")
-        return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
-
-    def __len__(self):
-        return len(self.pairs)
-
-    def __repr__(self):
-        return f"<FitsCatalog {str(self.path)!r}: {len(self)} pairs>"
 
     def __getitem__(self, index):
         return self.pairs[check_index(index, len(self))]
 
-    def __iter__(self):
-        return iter(self.pairs)
+    def _stack(self, attribute, name):
+        """Return an attribute of all images ``lr`` or ``hr`` as a float32 array."""
+        planes = [getattr(getattr(pair, name), attribute) for pair in self.pairs]
+        if attribute == "uncertainty":
+            planes = [plane.represent_as(StdDevUncertainty).array for plane in planes]
+        shapes = {plane.shape for plane in planes}
+        if attribute == "psf":
+            # Pad PSFs of several sizes to the largest.
+            side = [max(shape[k] for shape in shapes) for k in (0, 1)]
+            planes = [np.pad(p, [((n - m) // 2,) * 2 for n, m in zip(side, p.shape)])
+                      for p in planes]
+        elif len(shapes) > 1:
+            raise ValueError(f"`path` must hold images of one size in {name}, got "
+                             f"{sorted(shapes)} in {str(self.path)!r}")
+        return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
 
 
-LAYOUTS = ("fits", "deeplense")
+LAYOUTS = ("fits", "deeplense")  # layouts of exported catalogues
 
 
 def write_pairs(pairs, path):
@@ -210,6 +193,7 @@ def write_pairs(pairs, path):
 
 
 def _new_folder(path):
+    """Create a folder; raise `ValueError` unless it is new or empty."""
     path = Path(path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"`path` must be a new or empty folder, got {str(path)!r}")
@@ -218,7 +202,7 @@ def _new_folder(path):
 
 
 def export(catalog, path, layout, scaled):
-    """Write the pairs of a catalogue as files."""
+    """Write the pairs of a catalogue as files of a layout, ``"fits"`` or ``"deeplense"``."""
     if layout not in LAYOUTS:
         raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     path = Path(path)

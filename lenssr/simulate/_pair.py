@@ -1,4 +1,4 @@
-"""Simulated pairs of images, and the columns of the truth table."""
+"""Simulated pairs of images, and rows of the truth table."""
 
 import numpy as np
 from astropy import units as u
@@ -8,77 +8,76 @@ from astropy.wcs import WCS
 from lenssr._pair import LensPair
 from lenssr._validation import check_nonnegative_int
 from lenssr.image import target_psf
+from lenssr.simulate._population import sersic_parameters
 from lenssr.simulate._series import PairSeries
+from lenssr.simulate._substructure import Substructure
 
+# Columns of the truth table: unit and description.
 TRUTH_COLUMNS = {
     "scene_type": (None, "type of scene"),
-    "substructure": (None, "class of dark substructure"),
+    "substructure": (None, "class of dark-matter substructure"),
     "z_lens": (None, "redshift of the lens"),
     "z_source": (None, "redshift of the source"),
-    "theta_e": (u.arcsec, "Einstein radius of all the mass"),
-    "theta_e_macro": (u.arcsec, "the same without substructure"),
-    "gamma": (None, "logarithmic slope of the mass"),
-    "e1": (None, "ellipticity of the mass, along the axes"),
-    "e2": (None, "ellipticity of the mass, along the diagonals"),
-    "x_lens": (u.arcsec, "position of the lens along x, from the centre"),
-    "y_lens": (u.arcsec, "position of the lens along y, from the centre"),
+    "theta_e": (u.arcsec, "Einstein radius of the total mass"),
+    "theta_e_macro": (u.arcsec, "Einstein radius of the smooth lens, without substructure"),
+    "gamma": (None, "logarithmic slope of the lens mass"),
+    "e1": (None, "ellipticity of the lens mass, along the axes"),
+    "e2": (None, "ellipticity of the lens mass, along the diagonals"),
+    "x_lens": (u.arcsec, "position of the lens along x, from the image centre"),
+    "y_lens": (u.arcsec, "position of the lens along y, from the image centre"),
     "gamma1": (None, "external shear, along the axes"),
     "gamma2": (None, "external shear, along the diagonals"),
-    "x_source": (u.arcsec, "position of the source along x"),
-    "y_source": (u.arcsec, "position of the source along y"),
-    "source_radius": (u.arcsec, "half-light radius of the source's main profile"),
-    "source_index": (None, "its Sersic index"),
-    "source_clumps": (None, "further profiles of the source"),
-    "galaxy": (None, "real galaxy that the source is an image of"),
+    "x_source": (u.arcsec, "position of the source along x, from the image centre"),
+    "y_source": (u.arcsec, "position of the source along y, from the image centre"),
+    "source_radius": (u.arcsec, "half-light radius of the main profile of the source"),
+    "source_index": (None, "Sersic index of the main profile of the source"),
+    "source_clumps": (None, "number of further profiles of the source"),
+    "galaxy": (None, "real galaxy whose image is the source"),
     "quasar_flux": (u.electron, "flux of the lensed point source, before lensing"),
-    "lens_flux": (u.electron, "flux of unlensed profiles"),
-    "star_flux": (u.electron, "flux of unlensed points"),
+    "lens_flux": (u.electron, "flux of profiles that are not lensed"),
+    "star_flux": (u.electron, "flux of point sources that are not lensed"),
     "halos": (None, "number of subhalos"),
-    "halo_mass": (u.Msun, "mass of all subhalos"),
-    "halo_mass_max": (u.Msun, "mass of the largest"),
+    "halo_mass": (u.Msun, "total mass of the subhalos"),
+    "halo_mass_max": (u.Msun, "mass of the most massive subhalo"),
     "vortex_mass": (u.Msun, "mass of the vortex"),
-    "axion_mass": (u.eV, "mass of the axion, times the speed of light squared"),
+    "axion_mass": (u.eV, "rest energy of the axion"),
     "vortex_length": (u.arcsec, "length of the vortex"),
-    "vortex_angle": (u.rad, "its position angle, from x to y"),
+    "vortex_angle": (u.rad, "position angle of the vortex, from x to y"),
     "seeing": (u.arcsec, "FWHM of the optics"),
-    "sky": (u.electron, "noise of the sky in a pixel"),
+    "sky": (u.electron, "sky noise of a pixel"),
     "kernel_width": (u.pix, "width of the kernel that correlates the noise"),
     "pedestal": (u.electron, "constant added to the observed image"),
-    "snr": (None, "peak of the observed image over the noise of the sky"),
-    "flux": (u.electron, "flux in the target, without noise"),
+    "snr": (None, "peak of the noise-free observed image over the sky noise"),
+    "flux": (u.electron, "flux in the noise-free target"),
     "target_sigma": (u.electron, "noise of the target"),
 }
-"""Columns of a table of truths: unit and description."""
 
 
 def lens_truth(model):
-    """Return the truths of the lens: substructure class, halos, vortex, redshifts and radius."""
-    from lenssr.simulate._substructure import Substructure
-
-    substructure = model.substructure
-    if substructure is None:
-        nothing = Substructure("no_sub", None)
-        return {"substructure": nothing.name, "halos": nothing.halos, "vortex": None,
-                "z_lens": np.nan, "z_source": np.nan, "theta_e": np.nan * u.arcsec}
+    """Return class, halos and vortex of the substructure, redshifts, and Einstein radius."""
+    z_lens = z_source = theta_e = np.nan
+    substructure = Substructure("no_sub", None)
+    if model.substructure is not None:
+        substructure, plane = model.substructure, model.substructure.plane
+        z_lens, z_source, theta_e = plane.z_lens, plane.z_source, plane.theta_e
     return {"substructure": substructure.name, "halos": substructure.halos,
-            "vortex": substructure.vortex,
-            "z_lens": substructure.plane.z_lens, "z_source": substructure.plane.z_source,
-            "theta_e": substructure.plane.theta_e * u.arcsec}
+            "vortex": substructure.vortex, "z_lens": z_lens, "z_source": z_source,
+            "theta_e": theta_e * u.arcsec}
 
 
-def truth_row(model, unit, **observed):
-    """Make a row of the truth table."""
+def truth_row(model, electrons_per_flux, **observed):
+    """Return a row of the truth table for a `SceneModel`."""
     row = {name: np.nan for name in TRUTH_COLUMNS}
     row |= {"scene_type": model.scene_type, "substructure": "no_sub", "galaxy": model.galaxy,
             "source_clumps": 0, "halos": 0, "halo_mass": 0.0,
-            "lens_flux": unit * sum(map(sersic_flux, model.light_kwargs)),
-            "star_flux": unit * sum(flux for *_, flux in model.points), **observed}
+            "lens_flux": electrons_per_flux * sum(map(sersic_flux, model.light_kwargs)),
+            "star_flux": electrons_per_flux * sum(flux for *_, flux in model.points), **observed}
     if model.lens_models:
-        row |= _lens_columns(model, unit)
+        row |= _lens_columns(model, electrons_per_flux)
     return row
 
 
-def _lens_columns(model, unit):
+def _lens_columns(model, electrons_per_flux):
     lens_params, shear = model.lens_kwargs[:2]
     source = model.source_kwargs[0]
     row = {"theta_e_macro": lens_params["theta_E"], "gamma": lens_params.get("gamma", 2.0),
@@ -89,28 +88,26 @@ def _lens_columns(model, unit):
            "source_index": source.get("n_sersic", np.nan),
            "source_clumps": len(model.source_kwargs) - 1}
     if model.quasar is not None:
-        row["quasar_flux"] = unit * model.quasar["flux"]
+        row["quasar_flux"] = electrons_per_flux * model.quasar["flux"]
     substructure = model.substructure
     if substructure is not None:
         row |= {"substructure": substructure.name, "theta_e": substructure.plane.theta_e,
                 "z_lens": substructure.plane.z_lens, "z_source": substructure.plane.z_source,
                 "halos": len(substructure.mass), "halo_mass": substructure.mass.sum(),
                 "halo_mass_max": substructure.mass.max() if len(substructure.mass) else np.nan}
-        if substructure.vortex is not None:
-            step = (substructure.vortex.end - substructure.vortex.start).to_value(u.arcsec)
-            row |= {"vortex_mass": substructure.vortex.mass.to_value(u.Msun),
-                    "axion_mass": substructure.vortex.axion_mass.to_value(u.eV),
-                    "vortex_length": np.hypot(*step),
-                    "vortex_angle": np.arctan2(step[1], step[0]) % np.pi}
+        vortex = substructure.vortex
+        if vortex is not None:
+            dx, dy = (vortex.end - vortex.start).to_value(u.arcsec)
+            row |= {"vortex_mass": vortex.mass.to_value(u.Msun),
+                    "axion_mass": vortex.axion_mass.to_value(u.eV),
+                    "vortex_length": np.hypot(dx, dy), "vortex_angle": np.arctan2(dy, dx) % np.pi}
     return row
 
 
 def sersic_flux(kwargs):
-    """Compute the total flux of a profile from `sersic_parameters`."""
-    from lenssr.simulate._population import sersic_parameters
-
-    unit = sersic_parameters(0.0, 0.0, 1.0, kwargs["R_sersic"], kwargs["n_sersic"])["amp"]
-    return kwargs["amp"] / unit
+    """Return the total flux of a profile, the inverse of `sersic_parameters`."""
+    amplitude = sersic_parameters(0.0, 0.0, 1.0, kwargs["R_sersic"], kwargs["n_sersic"])["amp"]
+    return kwargs["amp"] / amplitude
 
 
 def make_ccd(data, pixel_scale, *, sigma=None, psf=None, unit=u.electron, mask=None):
@@ -180,8 +177,6 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
     >>> pair.lr.unit
     Unit("electron")
     """
-    from lenssr.simulate._series import PairSeries
-
     series = PairSeries(
         preset, substructure=(substructure,), instrument=instrument, population=population,
         scale=scale, size=size, target_noise=target_noise, seed=seed, engine=engine)
@@ -189,7 +184,7 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
 
 
 def make_pair(series, index):
-    """Return the `LensPair` of an index of a series."""
+    """Simulate the `LensPair` of an index of a series."""
     batch = series.batch([index])
     images = {name: getattr(batch, name)[0].double().cpu().numpy()
               for name in ("lr", "sigma", "hr", "truth", "psf")}
@@ -200,20 +195,20 @@ def make_pair(series, index):
 
 def truth_rows(series, batch):
     """Return the truth rows of a `PairBatch`."""
-    observed = batch.observation
-    columns = {"seeing": observed.fwhm * series.instrument.pixel_scale,
-               "sky": observed.sky_electrons,
-               "kernel_width": observed.kernel_width,
-               "pedestal": observed.pedestal * batch.electrons_per_flux,
-               "snr": observed.snr, "flux": batch.truth.sum(dim=(1, 2)),
+    observation = batch.observation
+    columns = {"seeing": observation.fwhm * series.instrument.pixel_scale,
+               "sky": observation.sky_electrons, "kernel_width": observation.kernel_width,
+               "pedestal": observation.pedestal * batch.electrons_per_flux, "snr": observation.snr,
+               "flux": batch.truth.sum(dim=(1, 2)),
                "target_sigma": batch.hr_sigma}
     columns = {name: column.tolist() for name, column in columns.items()}
-    return [truth_row(model, unit, **{name: column[k] for name, column in columns.items()})
-            for k, (model, unit) in enumerate(zip(batch.models, batch.electrons_per_flux.tolist()))]
+    factors = batch.electrons_per_flux.tolist()
+    return [truth_row(model, factor, **{name: column[k] for name, column in columns.items()})
+            for k, (model, factor) in enumerate(zip(batch.models, factors))]
 
 
 def assemble_pair(images, model, row, series, mask=None):
-    """Make a `LensPair` from arrays."""
+    """Make a `LensPair` from arrays, a `SceneModel` and a row of the truth table."""
     instrument, noise = series.instrument, row["target_sigma"]
     pixel = instrument.pixel_scale
     lr = make_ccd(images["lr"], pixel, psf=images["psf"],
@@ -232,7 +227,7 @@ def assemble_pair(images, model, row, series, mask=None):
 
 
 class SceneSeries(PairSeries):
-    """Series of pairs of given scenes."""
+    """Series of pairs of scenes that the caller provides."""
 
     def __init__(self, scenes, instrument, size, *, scale=2, seed=0):
         super().__init__(substructure="no_sub", instrument=instrument, scale=scale, size=size,

@@ -19,10 +19,8 @@ from lenssr.networks import (
     psf_features,
 )
 from lenssr.simulate import (
-    CHUNK_SIZE,
     SUBPIXELS,
     BatchRandom,
-    Catalog,
     Grid,
     Optics,
     PairStream,
@@ -160,7 +158,7 @@ class CatalogPairs(Pairs):
         self.chosen = masks[1 if validation else 0]
         self.n, self.validation_seed = len(self.chosen), data.validation_seed
         # Single files are read in any order, arrays chunk by chunk.
-        self.window = CHUNK_SIZE if isinstance(catalog, Catalog) else None
+        self.window = catalog.chunk_size
         self.brightness = scale**2 if self._per_pixel(data) else 1
         self.data = exact_config(data) if validation else data
         self.units, self.levels = np.full(len(catalog), np.nan), np.zeros(len(catalog))
