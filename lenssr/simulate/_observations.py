@@ -32,15 +32,15 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     r"""
     Make a pair from two images of one field by two telescopes.
 
-    The sharp image is convolved to the target resolution, a Gaussian with a FWHM of two output
-    pixels, interpolated to the output grid, registered, and scaled to the gain and sky level of the
-    other image.
+    The high-resolution image is convolved to the target resolution, a Gaussian with a FWHM of two
+    output pixels, interpolated to the output grid, registered, and scaled to the gain and the sky
+    level of the low-resolution image.
 
     Parameters
     ----------
     lr, hr : object
-        Low-resolution and sharp image of the same field, 2-D, in any form of `lenssr.superresolve`,
-        each with a WCS. Uncertainties, masks and PSFs are used; unknown noise is estimated from the
+        Low- and high-resolution image of a field, 2-D, in any form of `lenssr.superresolve`, each
+        with a WCS. Uncertainties, masks and PSFs are used; unknown noise is estimated from the
         sky.
     scale : int
         Output pixels per pixel of ``lr``.
@@ -50,7 +50,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     flux : {"auto", "per-pixel", "surface-brightness"}
         Flux convention of ``lr`` if its unit does not determine it.
     align : bool
-        Whether to fit a shift between the images; without, the WCSs are exact.
+        Fit a shift between the images. Otherwise the WCSs are taken as exact.
 
     Returns
     -------
@@ -78,8 +78,9 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     Raises
     ------
     ValueError
-        If an argument is out of range; an image has no celestial WCS or no PSF; ``hr`` is less
-        sharp than ``lr`` or the output; or the images have no overlap or no common source.
+        If an argument is out of range; an image has no celestial WCS or no PSF; the PSF of ``hr``
+        is wider than the PSF of ``lr`` or of the output; or the images have no overlap or no common
+        source.
     TypeError
         If an argument is not an image.
 
@@ -117,8 +118,7 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
     grid = rescale_wcs(low.wcs, scale)
     shape = tuple(scale * n for n in plane.shape)
     projection = ProjectedImage(high.planes[0], high.wcs, grid, shape,
-                                margin=MAX_WCS_OFFSET * scale,
-                                noise_given=high.noise_given)
+                                margin=MAX_WCS_OFFSET * scale, noise_given=high.noise_given)
     # Convert to flux per pixel of `lr`, or surface brightness, with one gain for both images.
     area = projection.area * scale**2 if per_pixel else 1.0
     fit = register(projection, plane, scale, area, align)
@@ -147,18 +147,18 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
          "chi2": float(np.nanmean(residual**2)),
          "chi2_lr": float(np.nanmean((fit.difference / plane.sigma) ** 2)),
          "pixels": int(np.isfinite(residual).sum()), "residual": residual,
-         "noise_gain": projection.gain, "correlation": projection.correlation})
+         "noise_gain": projection.noise_gain, "correlation": projection.correlation})
 
 
 def _parse_observation(name, image, psf):
-    """Parse an image; warnings and errors name its argument."""
+    """Parse an image; name the argument in warnings and errors of the parser."""
     names = {"`data`": f"`{name}`", "`psf`": f"`{name}_psf`"}
-    names |= {f"`{part}`": f"the {word} of `{name}`" for part, word in (
+    names |= {f"`{part}`": f"the {label} of `{name}`" for part, label in (
         ("mask", "mask"), ("uncertainty", "uncertainty"), ("wcs", "WCS"), ("unit", "unit"))}
 
     def named(message):
-        for word, new_name in names.items():
-            message = message.replace(word, new_name)
+        for parsed_name, argument in names.items():
+            message = message.replace(parsed_name, argument)
         return message
 
     with warnings.catch_warnings(record=True) as caught:
@@ -181,9 +181,9 @@ def _parse_observation(name, image, psf):
 
 
 def _check_sharper(low, high):
-    """Raise `ValueError` unless the second image is sharper on the sky."""
-    blurred, fine = ((psf_fwhm(plane.planes[0].psf) * pixel_scale(plane.wcs, plane.shape))
+    """Raise `ValueError` unless the PSF of the second image is narrower on the sky."""
+    fwhm_low, fwhm_high = ((psf_fwhm(plane.planes[0].psf) * pixel_scale(plane.wcs, plane.shape))
                      .to_value(u.arcsec) for plane in (low, high))
-    if not fine < blurred:
-        raise ValueError(f"`hr` must be sharper than `lr`, got a PSF of FWHM {fine:.3g} arcsec for "
-                         f"`hr` and {blurred:.3g} arcsec for `lr` (are they swapped?)")
+    if not fwhm_high < fwhm_low:
+        raise ValueError(f"`hr` must be sharper than `lr`, got a PSF of FWHM {fwhm_high:.3g} "
+                         f"arcsec for `hr` and {fwhm_low:.3g} arcsec for `lr` (are they swapped?)")

@@ -1,4 +1,4 @@
-"""Projection of a sharp image on the output grid, and registration of two images."""
+"""Projection of a high-resolution image on the output grid, and registration of two images."""
 
 import warnings
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from lenssr.uncertainty import autocovariance, sky_correlation
 
 TARGET_RADIUS = 2.5  # FWHM at which the target PSF ends
 SPLINE_SAMPLES = 5.0  # pixels per FWHM for which cubic splines are exact to 1e-4 of the peak
-MAX_PIXEL_RATIO = 1.05  # sharp pixels over output pixels: one, with rounding
+MAX_PIXEL_RATIO = 1.05  # side of a high-resolution pixel over an output pixel, with rounding
 NOISE_LAGS = 8  # output pixels beyond which the noise is independent
 MIN_VALID_LIGHT = 0.9  # fraction of the light of an output pixel from valid pixels
 
 
 class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
-    """WCS of an image whose content was shifted."""
+    """WCS of an image whose content was shifted by ``(x, y)`` pixels."""
 
     def __init__(self, wcs, shift):
         super().__init__(wcs)
@@ -44,7 +44,12 @@ class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
 
 class ProjectedImage:
-    """Sharp image at the target PSF on the output grid."""
+    """
+    High-resolution image at the target PSF on the output grid.
+
+    ``area`` is the number of high-resolution pixels per output pixel. ``noise_gain`` is the
+    standard deviation of unit white noise, ``correlation`` the noise correlation by lag ``(y, x)``.
+    """
 
     def __init__(self, plane, wcs, grid, shape, *, margin=0, noise_given=True):
         self.grid, self.shape = grid, shape
@@ -55,7 +60,7 @@ class ProjectedImage:
         if MAX_PIXEL_RATIO * steps.min() < 1:
             raise ValueError("`hr` must have pixels no larger than the output pixels, got "
                              f"{1 / steps.min():.2f} times as large")
-        # Cut the surroundings of the output, since survey images are large.
+        # Survey images are large: keep the output and its surroundings.
         reach = int(np.ceil(TARGET_RADIUS * TARGET_FWHM * steps.max()))
         cut = _bounding_box(positions, inside, plane, reach + int(margin * steps.max()))
         data, sigma, mask = (array[cut] for array in (plane.data, plane.sigma, plane.mask))
@@ -64,26 +69,29 @@ class ProjectedImage:
         matcher = PSFMatcher(data, plane.psf, reach)
         target = _gaussian(matcher.frequencies, matrix)
         kernel = matcher.kernel(target, "`hr` must be sharper, or `scale` smaller")
-        self.gain = matcher.white_gain(kernel)
+        self.noise_gain = matcher.white_noise_gain(kernel)
         correlation, excess = sky_correlation(data, mask)
         self.correlation = _resample_autocovariance(
             matcher.autocovariance(kernel, correlation), matrix)
-        more = self.correlation[NOISE_LAGS, NOISE_LAGS] / self.gain**2
+        # Correlated noise is amplified more than the white noise of `PSFMatcher.variance`.
+        amplification = self.correlation[NOISE_LAGS, NOISE_LAGS] / self.noise_gain**2
         self.correlation /= self.correlation[NOISE_LAGS, NOISE_LAGS]
-        self._image = matcher.finer(kernel, self.factor)
-        more *= 1.0 if noise_given else excess**2
-        self._maps = np.stack([more * matcher.variance(kernel, sigma),
-                               matcher.share(target, ~mask)])
+        self._image = matcher.oversample(kernel, self.factor)
+        amplification *= 1.0 if noise_given else excess**2
+        self._maps = np.stack([amplification * matcher.variance(kernel, sigma),
+                               matcher.valid_light(target, ~mask)])
 
     def at(self, shift):
-        """Return the image at a shift."""
+        """Return image, variance and mask on the output grid, at a shift in output pixels."""
         target = ShiftedWCS(self.grid.low_level_wcs, shift)
-        image = self._on(target, self._image, rescale_wcs(self.wcs, self.factor), "bicubic")
-        variance, light_fraction = self._on(target, self._maps, self.wcs, "bilinear")
+        fine_wcs = rescale_wcs(self.wcs, self.factor)
+        image = self._interpolate(target, self._image, fine_wcs, "bicubic")
+        variance, light_fraction = self._interpolate(target, self._maps, self.wcs, "bilinear")
         missing = ~(np.isfinite(image) & (light_fraction >= MIN_VALID_LIGHT))
         return image, variance, missing
 
-    def _on(self, target, array, wcs, order):
+    def _interpolate(self, target, array, wcs, order):
+        """Interpolate an array with a WCS to the output grid."""
         from reproject import reproject_interp
 
         shape = array.shape[:-2] + tuple(self.shape)
@@ -95,7 +103,7 @@ class ProjectedImage:
 
 
 def _pixel_positions(wcs, shape, grid, grid_shape):
-    """Return the sharp pixels ``(x, y)`` of the output pixels, and which lie inside."""
+    """Return the high-resolution pixels ``(x, y)`` of all output pixels, and a mask inside."""
     y, x = np.indices(grid_shape, dtype=float)
     try:
         with warnings.catch_warnings():
@@ -108,29 +116,30 @@ def _pixel_positions(wcs, shape, grid, grid_shape):
     with np.errstate(invalid="ignore"):
         inside = ((positions > -0.5) & (positions < sides - 0.5)).all(axis=0)
     if not inside.any():
-        raise ValueError("`hr` must overlap `lr` on the sky, their WCSs have no pixel in common"
+        raise ValueError("`hr` must overlap `lr` on the sky, their WCSs share no pixel"
                          + _describe_offset(wcs, shape, grid, grid_shape))
     return positions, inside
 
 
 def _describe_offset(wcs, shape, grid, grid_shape):
     """Describe the distance between the image centres."""
-    first, two = (frame.pixel_to_world(*((n - 1) / 2 for n in size[::-1]))
-                  for frame, size in ((wcs, shape), (grid, grid_shape)))
-    if not hasattr(first, "separation"):
+    centre, grid_centre = (frame.pixel_to_world(*((n - 1) / 2 for n in sides[::-1]))
+                           for frame, sides in ((wcs, shape), (grid, grid_shape)))
+    if not hasattr(centre, "separation"):
         return ""
-    return f" (the centres are {first.separation(two).to_string('arcmin', precision=2)} apart)"
+    distance = centre.separation(grid_centre).to_string("arcmin", precision=2)
+    return f" (the centres are {distance} apart)"
 
 
 def _jacobian(wcs, grid, position):
-    """Return sharp pixels per output pixel, ``(2, 2)``, at an output pixel ``(x, y)``."""
+    """Return the derivatives, ``(2, 2)``, of high-resolution pixels by output pixels."""
     steps = position + np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    right, left_pixel, up, down = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
-    return np.stack([right - left_pixel, up - down], axis=1)
+    right, left, upper, lower = np.transpose(pixel_to_pixel(grid, wcs, *steps.T))
+    return np.stack([right - left, upper - lower], axis=1)
 
 
 def _bounding_box(positions, inside, plane, reach):
-    """Return the part of the sharp image within ``reach`` of the output."""
+    """Return the slices of the high-resolution image within ``reach`` pixels of the output."""
     slices = []
     for position, n in zip(positions[::-1], plane.shape):
         ends = position[inside].min(), position[inside].max()
@@ -142,30 +151,33 @@ def _resample_autocovariance(covariance, matrix):
     """Resample an autocovariance to lags of output pixels."""
     y, x = np.mgrid[-NOISE_LAGS: NOISE_LAGS + 1, -NOISE_LAGS: NOISE_LAGS + 1]
     x, y = np.tensordot(matrix, np.stack([x, y]), 1)
-    middle = [n // 2 for n in covariance.shape]
-    # Outside the frame the image is zero.
-    return ndimage.map_coordinates(covariance, [y + middle[0], x + middle[1]], order=3)
+    cy, cx = (n // 2 for n in covariance.shape)
+    return ndimage.map_coordinates(covariance, [y + cy, x + cx], order=3)
 
 
 def _gaussian(frequencies, matrix):
-    """Return the spectrum of the target Gaussian on the sharp pixels."""
+    """Return the transfer function of the target PSF on high-resolution pixels."""
     fy, fx = frequencies
     sigma = TARGET_FWHM / FWHM_PER_SIGMA
-    along = [matrix[0, i] * fx + matrix[1, i] * fy for i in range(2)]
-    return np.exp(-2 * (np.pi * sigma) ** 2 * (along[0] ** 2 + along[1] ** 2))
+    kx, ky = (matrix[0, i] * fx + matrix[1, i] * fy for i in range(2))  # cycles per output pixel
+    return np.exp(-2 * (np.pi * sigma) ** 2 * (kx**2 + ky**2))
 
 
 MIN_COMPARED_LIGHT = 0.95  # fraction of the light of a pixel from valid pixels
 MIN_COMPARED_PIXELS = 25  # pixels needed for a comparison
-# Iterations, and output pixels of the last shift.
-MAX_REGISTRATION_STEPS, REGISTRATION_TOLERANCE = 30, 1e-3
+MAX_REGISTRATION_STEPS = 30
+REGISTRATION_TOLERANCE = 1e-3  # output pixels of the last step
 MIN_GAIN_SIGNIFICANCE = 5.0  # standard deviations of the gain
 RESIDUAL_LAGS = 6  # pixels within which residuals may be correlated
 
 
 @dataclass
 class Registration:
-    """Registration ``gain * sharp + pedestal``, shifted by ``shift``."""
+    """
+    Fit of ``gain * hr + pedestal``, shifted by ``shift`` output pixels ``(x, y)``, to ``lr``.
+
+    ``difference`` (NaN for pixels that were not compared) and ``noise`` have the shape of ``lr``.
+    """
 
     shift: np.ndarray
     shift_error: np.ndarray
@@ -177,8 +189,8 @@ class Registration:
     noise: np.ndarray
 
 
-class _ResampledImage:
-    """Sharp image at the PSF and on the pixels of the other telescope."""
+class _DegradedImage:
+    """Projected image, with variance and fraction of valid light, at the PSF and pixels of `lr`."""
 
     def __init__(self, image, variance, missing, correlation, psf, scale):
         self.scale = scale
@@ -189,113 +201,121 @@ class _ResampledImage:
         offset = np.exp(1j * np.pi * (scale - 1) * (fy + fx))
         target = psf_spectrum(resampled_psf(psf, scale), self.matcher.sides) * offset
         self.kernel = self.matcher.kernel(target, "`scale` must be larger for this `lr_psf`")
-        self.share = self.matcher.share(target, ~missing, scale)
+        self.valid_light = self.matcher.valid_light(target, ~missing, scale)
         self.image = self.matcher.apply(self.kernel, scale)
         covariance = fft.ifftshift(self.matcher.autocovariance(self.kernel, correlation))[0, 0]
-        more = covariance / self.matcher.white_gain(self.kernel) ** 2
+        amplification = covariance / self.matcher.white_noise_gain(self.kernel) ** 2
         sigma = np.sqrt(np.where(missing, np.median(variance[~missing]), variance))
         self.variance = np.maximum(
-            more * self.matcher.variance(self.kernel, sigma)[::scale, ::scale], 0.0)
+            amplification * self.matcher.variance(self.kernel, sigma)[::scale, ::scale], 0.0)
 
     def slopes(self):
-        """Return derivatives along ``x`` and ``y`` per output pixel."""
+        """Return the derivatives of the image along ``x`` and ``y`` per output pixel."""
         fy, fx = self.matcher.frequencies
         return [self.matcher.apply(2j * np.pi * f * self.kernel, self.scale) for f in (fx, fy)]
 
 
 class _GainFit:
-    """Fit of gain and pedestal at one shift."""
+    """Least-squares fit of gain and pedestal at a fixed shift."""
 
     def __init__(self, projection, plane, scale, area, shift):
         image, variance, missing = projection.at(shift)
         if missing.all():
-            raise ValueError("`hr` must overlap `lr` on the sky, it has no valid pixel there")
-        resampled = _ResampledImage(area * image, area**2 * variance, missing,
-                                    projection.correlation,
-                                    plane.psf, scale)
-        self.use = (resampled.share >= MIN_COMPARED_LIGHT) & ~plane.mask
+            raise ValueError("`hr` must have valid pixels in the area of `lr`, got none")
+        degraded = _DegradedImage(area * image, area**2 * variance, missing,
+                                  projection.correlation, plane.psf, scale)
+        self.use = (degraded.valid_light >= MIN_COMPARED_LIGHT) & ~plane.mask
         if self.use.sum() < MIN_COMPARED_PIXELS:
             raise ValueError("`hr` must overlap `lr` by more than the PSF of `lr`, only "
                              f"{self.use.sum()} pixels of `lr` can be compared")
-        self.plane, self.seen, self.gain = plane, resampled, 0.0
-        for _ in range(3):  # the gain scales the noise of the sharp image
-            self.noise = np.sqrt(plane.sigma**2 + self.gain**2 * resampled.variance)
-            self.gain, self.pedestal = self.solve([resampled.image, np.ones(plane.shape)])[1]
-        self.difference = plane.data - self.gain * resampled.image - self.pedestal
-        self.misfit = np.mean((self.difference / self.noise)[self.use] ** 2)
+        self.plane, self.degraded, self.gain = plane, degraded, 0.0
+        for _ in range(3):  # the gain scales the noise of the degraded image
+            self.noise = np.sqrt(plane.sigma**2 + self.gain**2 * degraded.variance)
+            self.gain, self.pedestal = self.solve([degraded.image, np.ones(plane.shape)])[1]
+        self.difference = plane.data - self.gain * degraded.image - self.pedestal
+        self.chi2 = np.mean((self.difference / self.noise)[self.use] ** 2)
 
     def solve(self, columns):
-        """Return noise-weighted columns and their coefficients."""
+        """Return the columns over the noise, and their least-squares coefficients."""
         weight = self.use / self.noise
         columns = np.stack([weight * column for column in columns])
         flat = columns.reshape(len(columns), -1)
-        size = np.linalg.norm(flat, axis=1)
-        answer = np.linalg.lstsq((flat / size[:, None]).T, (weight * self.plane.data).ravel())[0]
-        return columns, answer / size
+        norm = np.linalg.norm(flat, axis=1)
+        solution = np.linalg.lstsq((flat / norm[:, None]).T, (weight * self.plane.data).ravel())[0]
+        return columns, solution / norm
 
-    def columns(self, free):
-        """Return derivatives by gain, pedestal and, if ``free``, shift."""
-        columns = [self.seen.image, np.ones(self.plane.shape)]
-        return columns + [-self.gain * slope for slope in self.seen.slopes()] * free
+    def derivatives(self, fit_shift):
+        """Return derivatives by gain, pedestal and, if ``fit_shift``, both shifts."""
+        columns = [self.degraded.image, np.ones(self.plane.shape)]
+        return columns + [-self.gain * slope for slope in self.degraded.slopes()] * fit_shift
 
-    def guess(self):
-        """Estimate the shift ``(x, y)`` in pixels by cross-correlation."""
+    def guess_shift(self):
+        """Estimate the shift ``(x, y)`` in pixels of `lr` by cross-correlation."""
         from skimage.registration import phase_cross_correlation
 
-        first, two = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
-                      for array in (self.plane.data, self.seen.image))
-        # Do not whiten the spectra: noise would dominate on the finest scales.
-        return phase_cross_correlation(first, two, normalization=None)[0][::-1]
+        images = (np.where(self.use, array - np.median(array[self.use]), 0.0) / self.noise
+                  for array in (self.plane.data, self.degraded.image))
+        # Spectra are not whitened: noise would dominate on the finest scales.
+        return phase_cross_correlation(*images, normalization=None)[0][::-1]
 
 
-def register(projection, plane, scale, area=1.0, free=True):
-    """Fit shift, gain and pedestal between a projected sharp image and another image."""
+def register(projection, plane, scale, area=1.0, fit_shift=True):
+    """
+    Fit the gain, the pedestal and, if ``fit_shift``, the shift of a `ProjectedImage` to ``plane``.
+
+    The projected image is multiplied by ``area``. Shifts are found by Gauss-Newton steps.
+    """
     def fit(shift):
         return _GainFit(projection, plane, scale, area, shift)
 
     shift = np.zeros(2)
     best = fit(shift)
-    if free:
+    if fit_shift:
         shift, best = _best_start(fit, best, scale)
-    for _ in range(MAX_REGISTRATION_STEPS * free):
-        step = best.solve(best.columns(free))[1][2:]
-        length = np.hypot(*step)
-        if length < REGISTRATION_TOLERANCE:
-            break
-        shift = shift + step * min(1.0, scale / length)
-        best = fit(shift)
-    else:
-        if free:
-            raise ValueError("`hr` must share sources with `lr`: the registration did not "
-                             "converge within {MAX_REGISTRATION_STEPS} steps")
-    errors = _errors(best.solve(best.columns(free))[0], np.where(
-        best.use, best.difference / best.noise, 0.0), best.use)
+        shift, best = _refine_shift(fit, shift, best, scale)
+    residual = np.where(best.use, best.difference / best.noise, 0.0)
+    errors = _errors(best.solve(best.derivatives(fit_shift))[0], residual, best.use)
     if not best.gain > MIN_GAIN_SIGNIFICANCE * errors[0]:
         raise ValueError("`hr` must share sources with `lr`: the gain between the images is "
                          f"{best.gain:.3g} +- {errors[0]:.2g}")
-    return Registration(shift, errors[2:] if free else np.zeros(2), float(best.gain),
+    return Registration(shift, errors[2:] if fit_shift else np.zeros(2), float(best.gain),
                         float(errors[0]), float(best.pedestal), float(errors[1]),
                         np.where(best.use, best.difference, np.nan), best.noise)
 
 
-def _best_start(fit, best, scale):
-    """Return the better fit of zero shift and guessed shift."""
-    guess = best.guess() * scale
+def _best_start(fit, unshifted, scale):
+    """Return shift and fit: zero shift, or the guessed shift if it fits better."""
+    guess = unshifted.guess_shift() * scale
     try:
         trial = fit(guess)
     except ValueError:  # the guess leads out of the image
-        return np.zeros(2), best
-    # The gain is positive from here on: two images of one sky have equal signs.
-    return (guess, trial) if trial.gain > 0 and trial.misfit < best.misfit else (np.zeros(2), best)
+        return np.zeros(2), unshifted
+    # Two images of one sky have a positive gain.
+    if trial.gain > 0 and trial.chi2 < unshifted.chi2:
+        return guess, trial
+    return np.zeros(2), unshifted
+
+
+def _refine_shift(fit, shift, best, scale):
+    """Return shift and fit after Gauss-Newton steps of at most ``scale`` output pixels."""
+    for _ in range(MAX_REGISTRATION_STEPS):
+        step = best.solve(best.derivatives(True))[1][2:]
+        length = np.hypot(*step)
+        if length < REGISTRATION_TOLERANCE:
+            return shift, best
+        shift = shift + step * min(1.0, scale / length)
+        best = fit(shift)
+    raise ValueError("`hr` must share sources with `lr`: the registration did not converge within "
+                     f"{MAX_REGISTRATION_STEPS} steps")
 
 
 def _errors(columns, residual, use):
     """Return the errors of the coefficients for correlated residuals."""
     flat = columns.reshape(len(columns), -1)
     inverse = np.linalg.pinv(flat @ flat.T)
-    # Residuals are not centred: a model error counts, too.
+    # The mean is not subtracted from the residuals: it is a model error, too.
     kernel = autocovariance(residual, use, RESIDUAL_LAGS)[0]
-    spread = np.stack([signal.fftconvolve(column, kernel, mode="same") for column in columns])
-    full = inverse @ (spread.reshape(len(columns), -1) @ flat.T) @ inverse
-    # Few pixels may give a correlation below white noise.
-    return np.sqrt(np.maximum(np.diag(full), np.diag(inverse)))
+    convolved = np.stack([signal.fftconvolve(column, kernel, mode="same") for column in columns])
+    covariance = inverse @ (convolved.reshape(len(columns), -1) @ flat.T) @ inverse
+    # With few pixels, the measured correlation may give errors below the errors of white noise.
+    return np.sqrt(np.maximum(np.diag(covariance), np.diag(inverse)))

@@ -1,4 +1,4 @@
-"""Pairs of two images of one field, against Gaussian galaxies in closed form, and HSC and HST."""
+"""Pairs of two images of a field: Gaussian galaxies in closed form, and fields of HSC and HST."""
 
 import warnings
 
@@ -18,16 +18,16 @@ from lenssr.image import gaussian_psf
 from lenssr.methods import PSFConvolution
 from lenssr.simulate import pair_observations
 
-PIXEL, FINE = 0.2, 0.05    # arcsec
-SEEING, SHARP = 0.7, 0.12  # FWHM, arcsec
+PIXEL, HR_PIXEL = 0.2, 0.05  # pixel scales of both images, arcsec
+SEEING, HR_FWHM = 0.7, 0.12  # FWHMs of both PSFs, arcsec
 GAIN, PEDESTAL = 2.5, 3.0
 SIGMA = 1 / 2.354820045
-# East and north of the middle (arcsec), FWHM (arcsec) and flux; the PSF comes on top.
+# Offsets east and north of the centre (arcsec), FWHM without PSF (arcsec), and flux.
 GALAXIES = np.array([[0.3, -0.2, 0.5, 900.0], [-1.6, 1.1, 0.3, 400.0], [1.2, 1.5, 0.4, 500.0]])
 
 
 def sky(shape, pixel, angle=0.0, crval=(150.0, 2.0)):
-    """A TAN WCS about the middle, turned."""
+    """Return a TAN WCS about the image centre, rotated by an angle in degrees."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
     wcs.wcs.crval = crval
@@ -39,7 +39,7 @@ def sky(shape, pixel, angle=0.0, crval=(150.0, 2.0)):
 
 
 def draw(shape, pixel, fwhm, angle=0.0, moved=(0.0, 0.0), density=False):
-    """The galaxies through a Gaussian PSF, flux per pixel or per square arcsec."""
+    """Return the galaxies at a Gaussian PSF, in flux per pixel or per square arcsec."""
     c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     y, x = np.indices(shape)
     image = np.zeros(shape)
@@ -52,24 +52,25 @@ def draw(shape, pixel, fwhm, angle=0.0, moved=(0.0, 0.0), density=False):
 
 
 def image(data, wcs, fwhm, pixel, noise, unit="electron", mask=None, seed=0):
+    """Return an image with noise, uncertainty and Gaussian PSF."""
     data = data + noise * np.random.default_rng(seed).standard_normal(data.shape)
     return CCDData(data, unit=unit, wcs=wcs, psf=gaussian_psf(fwhm / pixel), mask=mask,
                    uncertainty=StdDevUncertainty(np.full(data.shape, max(noise, 1e-3))))
 
 
 def field(*, noise=(0.0, 0.0), angle=0.0, moved=(0.0, 0.0), shapes=((40, 44), (240, 230)),
-          fine=FINE, seed=0, masks=(None, None)):
-    """Both images, and the shape of the first."""
-    one, two = shapes
-    low = GAIN * draw(one, PIXEL, SEEING, moved=moved) + PEDESTAL
-    sharp = draw(two, fine, SHARP, angle)
-    return (image(low, sky(one, PIXEL), SEEING, PIXEL, noise[0], "adu", masks[0], seed),
-            image(sharp, sky(two, fine, angle), SHARP, fine, noise[1], "electron", masks[1],
-                  seed + 1000))
+          fine=HR_PIXEL, seed=0, masks=(None, None)):
+    """Return the low- and the high-resolution image."""
+    low_shape, high_shape = shapes
+    low = GAIN * draw(low_shape, PIXEL, SEEING, moved=moved) + PEDESTAL
+    high = draw(high_shape, fine, HR_FWHM, angle)
+    return (image(low, sky(low_shape, PIXEL), SEEING, PIXEL, noise[0], "adu", masks[0], seed),
+            image(high, sky(high_shape, fine, angle), HR_FWHM, fine, noise[1], "electron",
+                  masks[1], seed + 1000))
 
 
 def truth(scale, shape=(40, 44), moved=(0.0, 0.0)):
-    """What the target is."""
+    """Return the noise-free target."""
     pixel = PIXEL / scale
     moved = np.multiply(moved, scale)
     clean = draw(tuple(scale * n for n in shape), pixel, 2 * pixel, moved=moved)
@@ -80,9 +81,9 @@ def truth(scale, shape=(40, 44), moved=(0.0, 0.0)):
     (2, 0.0, 0.05), (2, 33.0, 0.05), (3, -120.0, 0.03), (1, 5.0, 0.05), (2, 12.0, 0.1)])
 def test_against_closed_form(scale, angle, fine):
     shapes = (40, 44), (int(13 / fine), int(12.4 / fine))
-    sharp = max(SHARP, 1.6 * fine)
+    fwhm = max(HR_FWHM, 1.6 * fine)
     lr, hr = field(angle=angle, shapes=shapes, fine=fine)
-    hr = image(draw(shapes[1], fine, sharp, angle), hr.wcs, sharp, fine, 0.0)
+    hr = image(draw(shapes[1], fine, fwhm, angle), hr.wcs, fwhm, fine, 0.0)
     pair = pair_observations(lr, hr, scale)
     expected = truth(scale)
     assert pair.scale == scale and not pair.hr.mask.any()
@@ -99,32 +100,32 @@ def test_against_closed_form(scale, angle, fine):
 
 @pytest.mark.parametrize("moved", [(0.3, -0.2), (-1.4, 2.6), (5.0, 4.0)])
 def test_shift(moved):
-    # the galaxies where the WCS of `lr` does not have them
+    # The galaxies are offset from their positions in the WCS of `lr`.
     pair = pair_observations(*field(moved=moved, angle=20.0))
     assert pair.truth["shift"].to_value("pix") == pytest.approx(2 * np.array(moved), abs=0.01)
     assert abs(pair.hr.data - truth(2, moved=moved))[~pair.hr.mask].max() < 0.01 * truth(2).max()
 
 
-def test_wcs_at_its_word():
+def test_without_alignment():
     both = field(moved=(0.5, 0.3), noise=(1.0, 0.1))
-    pair, other = pair_observations(*both), pair_observations(*both, align=False)
-    assert (other.truth["shift"] == 0).all()
-    assert other.truth["chi2"] > 2 > pair.truth["chi2"]
+    aligned, unaligned = pair_observations(*both), pair_observations(*both, align=False)
+    assert (unaligned.truth["shift"] == 0).all()
+    assert unaligned.truth["chi2"] > 2 > aligned.truth["chi2"]
 
 
 def test_gain_pedestal_and_shift_within_their_errors():
-    found = []
+    deviations = []
     for seed in range(8):
-        pair = pair_observations(*field(noise=(1.0, 0.3), moved=(0.4, 0.1), seed=seed))
-        said = pair.truth
-        found.append([(said["gain"] - GAIN) / said["gain_error"],
-                      ((said["pedestal"] - PEDESTAL * u.adu) / said["pedestal_error"]).value,
-                      *((said["shift"].value - [0.8, 0.2]) / said["shift_error"].value)])
-        assert 0.85 < said["chi2"] < 1.15
-    found = np.array(found)
-    assert (abs(found) < 4).all()
-    # Eight draws each: their scatter is known to a quarter.
-    assert (0.3 < found.std(axis=0)).all() and (found.std(axis=0) < 1.7).all()
+        fit = pair_observations(*field(noise=(1.0, 0.3), moved=(0.4, 0.1), seed=seed)).truth
+        deviations.append([(fit["gain"] - GAIN) / fit["gain_error"],
+                           ((fit["pedestal"] - PEDESTAL * u.adu) / fit["pedestal_error"]).value,
+                           *((fit["shift"].value - [0.8, 0.2]) / fit["shift_error"].value)])
+        assert 0.85 < fit["chi2"] < 1.15
+    deviations = np.array(deviations)
+    assert (abs(deviations) < 4).all()
+    # The scatter of eight draws has an error of a quarter.
+    scatter = deviations.std(axis=0)
+    assert (0.3 < scatter).all() and (scatter < 1.7).all()
 
 
 def test_noise_of_the_target_is_as_declared():
@@ -143,7 +144,7 @@ def test_noise_of_the_target_is_as_declared():
     across = np.mean(drawn[:, :, 1:] * drawn[:, :, :-1])
     assert across == pytest.approx(pair.truth["correlation"][8, 9], abs=0.05)
     assert across > 0.3
-    # As surface brightness: 16 electrons per `lr` pixel for one in each pixel of `hr`.
+    # One electron in each pixel of `hr` is a surface brightness of 16 electrons per pixel of `lr`.
     declared = pair.hr.uncertainty.array[-20:].mean() * 4
     assert declared == pytest.approx(GAIN * 16 * 1.5 * pair.truth["noise_gain"], rel=0.03)
 
@@ -154,8 +155,8 @@ def test_correlated_noise_is_measured():
     hr = CCDData(hr.data + noise / noise.std(), unit="electron", wcs=hr.wcs, psf=hr.psf)
     with pytest.warns(LensSRWarning, match="`hr`: no uncertainty was given"):
         pair = pair_observations(lr, hr)
-    away = (pair.hr.data - truth(2)) / pair.hr.uncertainty.array
-    assert away[4:-4, 4:-4].std() == pytest.approx(1, abs=0.1)
+    difference = (pair.hr.data - truth(2)) / pair.hr.uncertainty.array
+    assert difference[4:-4, 4:-4].std() == pytest.approx(1, abs=0.1)
     assert 0.85 < pair.truth["chi2"] < 1.15
     assert pair.truth["chi2_lr"] > 2 * pair.truth["chi2"]
 
@@ -165,8 +166,8 @@ def test_wcs_is_exact():
     for pair in (pair_observations(lr, hr), pair_observations(lr, hr, 3)):
         y, x = np.mgrid[-0.5:40:8, -0.5:44:8]
         fine = [(p + 0.5) * pair.scale - 0.5 for p in (x, y)]
-        apart = lr.wcs.pixel_to_world(x, y).separation(pair.hr.wcs.pixel_to_world(*fine))
-        assert apart.max() < 1e-6 * u.arcsec
+        offset_hr = lr.wcs.pixel_to_world(x, y).separation(pair.hr.wcs.pixel_to_world(*fine))
+        assert offset_hr.max() < 1e-6 * u.arcsec
         assert lr.wcs.pixel_to_world(x, y).separation(pair.lr.wcs.pixel_to_world(x, y)).max() == 0
 
 
@@ -174,18 +175,19 @@ def test_surface_brightness():
     lr, hr = field()
     lr = CCDData(GAIN * draw((40, 44), PIXEL, SEEING, density=True) + PEDESTAL, psf=lr.psf,
                  unit=u.nJy / u.arcsec**2, wcs=lr.wcs, uncertainty=lr.uncertainty.array)
-    sharp = draw((240, 230), FINE, SHARP, density=True)
-    for data, unit in ((sharp, u.MJy / u.sr), (sharp * FINE**2, u.electron)):
-        one = CCDData(data, unit=unit, wcs=hr.wcs, psf=hr.psf, uncertainty=hr.uncertainty.array)
-        pair = pair_observations(lr, one)
+    high = draw((240, 230), HR_PIXEL, HR_FWHM, density=True)
+    for data, unit in ((high, u.MJy / u.sr), (high * HR_PIXEL**2, u.electron)):
+        converted = CCDData(data, unit=unit, wcs=hr.wcs, psf=hr.psf,
+                            uncertainty=hr.uncertainty.array)
+        pair = pair_observations(lr, converted)
         expected = (truth(2) - PEDESTAL / 4) / 0.1**2 + PEDESTAL
         assert abs(pair.hr.data - expected).max() < 2e-3 * expected.max()
-        gain = GAIN / (1 if unit.is_equivalent(u.MJy / u.sr) else FINE**2)
+        gain = GAIN / (1 if unit.is_equivalent(u.MJy / u.sr) else HR_PIXEL**2)
         assert pair.truth["gain"] == pytest.approx(gain, rel=1e-3)
         assert pair.hr.unit == lr.unit
 
 
-def test_masks_and_what_is_not_covered():
+def test_masked_and_uncovered_pixels():
     masks = np.zeros((40, 44), bool), np.zeros((150, 140), bool)
     masks[0][20, 20:24] = True
     masks[1][40:60, 70:90] = True
@@ -196,21 +198,20 @@ def test_masks_and_what_is_not_covered():
     pair = pair_observations(lr, hr)
     assert np.isfinite(pair.lr.data).all() and np.isfinite(pair.hr.data).all()
     assert np.array_equal(pair.lr.mask, np.isnan(lr.data))
-    # `hr` is 7.5 by 7 arcsec, the output 8 by 8.8: its rim, but for the tails of the PSF.
+    # `hr` has sides of 7.5 and 7 arcsec, the output of 8 and 8.8: the rim is masked.
     assert pair.hr.mask[:3].all() and pair.hr.mask[:, :9].all() and pair.hr.mask[:, -9:].all()
     inner = pair.hr.mask[5:-5, 12:-12]
-    hole = np.zeros(pair.hr.shape, bool)
-    hole[23:31, 44:52] = True  # 20 sharp pixels are 10 output pixels
-    assert pair.hr.mask[hole].all()
+    # A mask of 20 pixels of `hr` covers 10 output pixels.
+    assert pair.hr.mask[23:31, 44:52].all()
     assert inner.sum() < 300
-    away = abs(pair.hr.data - truth(2))[~pair.hr.mask]
-    assert away.max() < 0.02 * truth(2).max() + 6 * pair.hr.uncertainty.array.max()
+    difference = abs(pair.hr.data - truth(2))[~pair.hr.mask]
+    assert difference.max() < 0.02 * truth(2).max() + 6 * pair.hr.uncertainty.array.max()
     compared = np.isfinite(pair.truth["residual"])
     assert pair.truth["pixels"] == compared.sum() and not compared[lr.mask].any()
     assert not compared[13, 24] and not compared[0].any()
 
 
-def test_noise_kinds_and_forms(tmp_path):
+def test_uncertainty_types_and_files(tmp_path):
     lr, hr = field(noise=(1.0, 0.3))
     expected = pair_observations(lr, hr)
     assert np.array_equal(expected.lr.data, lr.data)
@@ -218,9 +219,9 @@ def test_noise_kinds_and_forms(tmp_path):
     variance = NDData(lr.data, unit="adu", wcs=lr.wcs,
                       uncertainty=StdDevUncertainty(lr.uncertainty.array).represent_as(
                           VarianceUncertainty))
-    other = pair_observations(variance, hr, lr_psf=SEEING * u.arcsec, hr_psf=hr.psf)
-    assert other.lr.uncertainty.uncertainty_type == "var"
-    assert np.allclose(other.hr.data, expected.hr.data, rtol=1e-6)
+    pair = pair_observations(variance, hr, lr_psf=SEEING * u.arcsec, hr_psf=hr.psf)
+    assert pair.lr.uncertainty.uncertainty_type == "var"
+    assert np.allclose(pair.hr.data, expected.hr.data, rtol=1e-6)
     path = tmp_path / "lr.fits"
     expected.lr.write(path)
     again = pair_observations(path, hr)
@@ -228,33 +229,33 @@ def test_noise_kinds_and_forms(tmp_path):
     assert superresolve(expected.lr, "bilinear").shape == expected.hr.shape
 
 
-def test_other_wcs_and_cuts():
+def test_wrapped_wcs_and_cutouts():
     lr, hr = field(noise=(1.0, 0.3), angle=7.0)
     expected = pair_observations(lr, hr)
     cut = hr[20:220, 15:215]
     cut.psf = hr.psf
-    other = pair_observations(lr, cut)
-    both = ~other.hr.mask & ~expected.hr.mask
+    pair = pair_observations(lr, cut)
+    both = ~pair.hr.mask & ~expected.hr.mask
     both = ndimage.binary_erosion(both, iterations=5)  # edges are mirrored
-    away = abs(other.hr.data - expected.hr.data)[both] / expected.hr.uncertainty.array[both]
-    assert away.max() < 0.2
+    difference = abs(pair.hr.data - expected.hr.data)[both] / expected.hr.uncertainty.array[both]
+    assert difference.max() < 0.2
     low = HighLevelWCSWrapper(SlicedLowLevelWCS(hr.wcs, (slice(0, None), slice(0, None))))
     wrapped = NDData(hr.data, wcs=low, unit="electron", psf=hr.psf, uncertainty=hr.uncertainty)
     assert np.allclose(pair_observations(lr, wrapped).hr.data, expected.hr.data, rtol=1e-5)
 
 
-def test_swapped_and_apart():
+def test_swapped_and_separate_images():
     lr, hr = field(noise=(1.0, 0.3))
     with pytest.raises(ValueError, match="`hr` must be sharper than `lr`.*swapped"):
         pair_observations(hr, lr)
-    hr.wcs = sky(hr.shape, FINE, crval=(150.0, 2.1))
+    hr.wcs = sky(hr.shape, HR_PIXEL, crval=(150.0, 2.1))
     with pytest.raises(ValueError, match="`hr` must overlap `lr` on the sky.* 6.00 arcmin apart"):
         pair_observations(lr, hr)
-    hr.wcs = sky(hr.shape, FINE, crval=(330.0, -2.0))
+    hr.wcs = sky(hr.shape, HR_PIXEL, crval=(330.0, -2.0))
     with pytest.raises(ValueError, match="`hr` must overlap `lr` on the sky"):
         pair_observations(lr, hr)
-    # a corner is not enough
-    hr.wcs = sky(hr.shape, FINE, crval=(150.0, 2.0 + 9.5 / 3600))
+    # The overlap of a corner is not enough.
+    hr.wcs = sky(hr.shape, HR_PIXEL, crval=(150.0, 2.0 + 9.5 / 3600))
     with pytest.raises(ValueError, match="`hr` must overlap `lr` by more than the PSF"):
         pair_observations(lr, hr)
     hr.wcs = None
@@ -269,14 +270,14 @@ def test_errors():
             pair_observations(lr, hr, scale)
     with pytest.raises(ValueError, match="`hr` must be sharper, or `scale` smaller"):
         pair_observations(lr, hr, 4)
-    with pytest.raises(ValueError, match="`hr` must have pixels no larger than those of the outp"):
+    with pytest.raises(ValueError, match="`hr` must have pixels no larger than the output pixels"):
         pair_observations(lr, hr, 6)
-    for name, one, two in (("lr", NDData(lr.data, wcs=lr.wcs), hr),
-                           ("hr", lr, NDData(hr.data, wcs=hr.wcs))):
+    for name, low, high in (("lr", NDData(lr.data, wcs=lr.wcs), hr),
+                            ("hr", lr, NDData(hr.data, wcs=hr.wcs))):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)
             with pytest.raises(ValueError, match=f"`{name}_psf` must be given"):
-                pair_observations(one, two)
+                pair_observations(low, high)
     with pytest.raises(ValueError, match="`lr` must have a WCS on the sky"):
         pair_observations(CCDData(lr.data, unit="adu", psf=lr.psf, uncertainty=lr.uncertainty), hr)
     with pytest.raises(ValueError, match="`hr_psf` must be finite"):
@@ -293,49 +294,46 @@ def test_errors():
 def test_nothing_in_common():
     lr, hr = field(noise=(1.0, 0.3))
     hr.data[:] = np.random.default_rng(8).normal(0, 0.3, hr.shape)
-    with pytest.raises(ValueError, match="`hr` must show sources that `lr` shows"):
+    with pytest.raises(ValueError, match="`hr` must share sources with `lr`"):
         pair_observations(lr, hr)
 
 
 def cosmos(folder, number, weights):
-    """HSC, bands added by their weights, and HST ACS F814W of a field in COSMOS."""
+    """Return the pair of HSC (weighted sum of bands) and HST ACS F814W of a COSMOS field."""
     folder, suffix = folder / "hsc_hst_cosmos", "" if number == 0 else "1"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         cube, header = fits.getdata(folder / f"Cut_HSC{suffix}.fits", header=True)
-        sharp, about = fits.getdata(folder / f"Cut_HST{suffix}.fits", header=True)
+        hst, hst_header = fits.getdata(folder / f"Cut_HST{suffix}.fits", header=True)
         psfs = fits.getdata(folder / "PSF_HSC.fits")
         psf = sum(w * psfs[band] / psfs[band].sum() for band, w in weights.items())
         lr = CCDData(sum(w * cube[band] for band, w in weights.items()).astype(float),
                      unit="adu", psf=psf, wcs=WCS(header, naxis=2))
-        hr = CCDData(sharp.astype(float), unit="electron", wcs=WCS(about, naxis=2),
+        hr = CCDData(hst.astype(float), unit="electron", wcs=WCS(hst_header, naxis=2),
                      psf=fits.getdata(folder / "PSF_HST.fits"))
     with pytest.warns(LensSRWarning) as caught:
         pair = pair_observations(lr, hr)
-    for told in ("`lr`: no uncertainty was given", "`hr`: no uncertainty", "`hr_psf` was recent"):
-        assert any(str(warning.message).startswith(told) for warning in caught)
+    for start in ("`lr`: no uncertainty was given", "`hr`: no uncertainty", "`hr_psf` was recent"):
+        assert any(str(warning.message).startswith(start) for warning in caught)
     return pair
 
 
 def degraded(pair):
-    """
-    Both images at the PSF of `lr` and the target's together, with no PSF undone.
-
-    Convolution commutes: `hr` through the PSF of `lr`, and `lr` through the Gaussian.
-    """
-    two = PSFConvolution(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
-    one = ndimage.gaussian_filter(pair.lr.data, SIGMA)  # a FWHM of one pixel of `lr`
+    """Return both images convolved with both PSFs, without deconvolution, and a mask to compare."""
+    high = PSFConvolution(pair.lr.psf, 2, pair.lr.shape).forward(pair.hr.data)
+    low = ndimage.gaussian_filter(pair.lr.data, SIGMA)  # FWHM of one pixel of `lr`
     use = ndimage.binary_erosion(np.isfinite(pair.truth["residual"]), iterations=2)
-    return one, two, use
+    return low, high, use
 
 
-def offset(one, two, use):
-    """Output pixels in ``y`` and ``x`` between the details of two images."""
+def offset(low, high, use):
+    """Measure the offset ``(y, x)`` in output pixels between the details of two images."""
     rows, columns = (slice(ends.min(), ends.max() + 1) for ends in np.nonzero(use))
-    details = [(image - ndimage.gaussian_filter(image, 3.0))[rows, columns]
-               for image in (one, two)]
-    taper = window(("tukey", 0.5), details[0].shape)  # or the edges of the frame hold it at zero
-    return 2 * phase_cross_correlation(*(taper * detail for detail in details),
+    filtered = [(image - ndimage.gaussian_filter(image, 3.0))[rows, columns]
+                for image in (low, high)]
+    # Without a taper, the edges of the frame bias the offset to zero.
+    taper = window(("tukey", 0.5), filtered[0].shape)
+    return 2 * phase_cross_correlation(*(taper * image for image in filtered),
                                        upsample_factor=100, normalization=None)[0]
 
 
@@ -343,23 +341,23 @@ def offset(one, two, use):
 def test_cosmos(shared_data, number):
     pair = cosmos(shared_data, number, {2: 1.0})
     residual = pair.truth["residual"]
-    one, two, use = degraded(pair)
-    bright = ndimage.maximum_filter(two - np.median(two[use]), 3) > 3 * pair.lr.uncertainty.array
+    low, high, use = degraded(pair)
+    bright = ndimage.maximum_filter(high - np.median(high[use]), 3) > 3 * pair.lr.uncertainty.array
     sky = np.isfinite(residual) & ~bright
     assert sky.sum() > 100
-    # Where there is sky the two agree to their noise.
+    # On the sky, both images agree within their noise.
     assert 0.8 < np.mean(residual[sky] ** 2) < 1.3
-    # F814W has light of the z band, too: galaxies of other colours have another gain.
+    # F814W includes light of the z band: galaxies of different colours have different gains.
     assert 1.3 < pair.truth["chi2"] < 2.2
-    assert abs(offset(one, two, use)).max() < 0.1
-    # which it would tell
-    moved = ndimage.shift(two, (0.1, -0.15), order=5, mode="nearest")
-    assert offset(one, moved, use) == pytest.approx([-0.2, 0.3], abs=0.12)
+    assert abs(offset(low, high, use)).max() < 0.1
+    # The measurement recovers an offset.
+    moved = ndimage.shift(high, (0.1, -0.15), order=5, mode="nearest")
+    assert offset(low, moved, use) == pytest.approx([-0.2, 0.3], abs=0.12)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_cosmos_in_one_colour(shared_data, number):
-    # HSC's i and z bands, three to two, see what F814W sees.
+    # The i and z bands of HSC, three to two, have the bandpass of F814W.
     pair = cosmos(shared_data, number, {2: 0.6, 3: 0.4})
     assert 0.8 < pair.truth["chi2"] < 1.3
     assert pair.truth["pixels"] > 1000
