@@ -1,7 +1,8 @@
 """
-Make the empty skies: ``python -m lenssr.data._make_sky FOLDER``.
+Make the blank skies: ``python tools/make_sky.py FOLDER [OUTPUT]``.
 
-FOLDER holds the folder ``sky``; README.rst says from where.
+FOLDER holds the folder ``sky``; ``lenssr/data/README.rst`` states their
+origin. OUTPUT is the folder of the new file, by default the folder of the package's data.
 """
 
 import sys
@@ -13,71 +14,83 @@ from astropy.stats import mad_std
 from photutils.segmentation import detect_sources
 from scipy import ndimage, signal
 
-from lenssr.data._files import SKY_BANDS, SKY_FILE, lag_one
+import lenssr.data
 
-STEP = 1 / 32               # of the noise, in which the file counts
-COVERED = 0.35              # share of a field above which sources leave too little sky
-BLOCK = 15                  # pixels, side of what is patched at once
-SEED = 46                   # of the choice of patches
+BANDS = "i", "r"
+STEP = 1 / 32  # quantization step of the file over the noise
+MAX_SOURCE_FRACTION = 0.35  # fraction of a field above which too little sky is without sources
+BLOCK_SIDE = 15  # pixels, side of the blocks in which sources are replaced
+SEED = 46  # seed of the choice of patches
 
 
-def main(folder):
-    """Write the file into the package."""
+def main(folder, output=Path(lenssr.data.__file__).parent):
+    """Write ``sky.fits``."""
     hdus = fits.HDUList([fits.PrimaryHDU()])
-    for band in SKY_BANDS:
+    for band in BANDS:
         fields = fits.getdata(Path(folder) / "sky" / f"DES_bg_{band}.fits").astype(float)
-        kept = {number: empty(field) for number, field in enumerate(fields)}
-        kept = {number: field for number, field in kept.items() if field is not None}
-        counts = np.round(np.stack([sky for sky, _, _, _ in kept.values()]) / STEP)
+        skies = {number: blank_sky(field) for number, field in enumerate(fields)}
+        skies = {number: sky for number, sky in skies.items() if sky is not None}
+        counts = np.round(np.stack([sky for sky, _, _, _ in skies.values()]) / STEP)
         hdu = fits.CompImageHDU(counts.astype(np.int16), name=f"SKY_{band}",
                                 compression_type="RICE_1", tile_shape=(1, *counts.shape[1:]))
-        hdu.header["STEP"] = STEP, "noise of a stamp in which it counts"
-        hdu.header["LAG1"] = (round(float(np.mean([lag for _, _, lag, _ in kept.values()])), 4),
-                              "correlation of neighbours, without sources")
-        for at, (number, (_, noise, _, patched)) in enumerate(kept.items()):
-            hdu.header[f"FIELD{at}"] = number, "in the original"
-            hdu.header[f"NOISE{at}"] = float(f"{noise:.4g}"), "in the original's unit"
-            hdu.header[f"PATCH{at}"] = round(patched, 3), "share of it that is patched"
+        hdu.header["STEP"] = STEP, "quantization step over the noise"
+        hdu.header["LAG1"] = (round(float(np.mean([lag for _, _, lag, _ in skies.values()])), 4),
+                              "correlation of neighbours without sources")
+        for k, (number, (_, noise, _, fraction)) in enumerate(skies.items()):
+            hdu.header[f"FIELD{k}"] = number, "index of the original field"
+            hdu.header[f"NOISE{k}"] = float(f"{noise:.4g}"), "noise of the original field"
+            hdu.header[f"PATCH{k}"] = round(fraction, 3), "fraction of replaced pixels"
         hdus.append(hdu)
-    hdus.writeto(Path(__file__).with_name(SKY_FILE), overwrite=True)
+    hdus.writeto(Path(output) / "sky.fits", overwrite=True)
 
 
-def empty(field):
+def blank_sky(field):
     """
-    A field in units of its noise, sources patched with sky from elsewhere in it.
+    Replace the sources of a field by sky from elsewhere in the field.
 
-    Returns None where sources cover too much; and else the sky, the noise, the correlation of
-    neighbours off sources, and the share that is patched.
+    Returns the sky in units of its noise, the noise, the correlation of neighbouring pixels without
+    sources, and the fraction of replaced pixels; `None` if sources cover too much.
     """
-    sources = find(field)
-    if sources.mean() > COVERED:
+    sources = find_sources(field)
+    if sources.mean() > MAX_SOURCE_FRACTION:
         return None
     free = field[~sources]
     sky = (field - np.median(free)) / mad_std(free)
-    lag = lag_one(sky, ~sources)
+    lag = neighbour_correlation(sky, ~sources)
     rng = np.random.default_rng(SEED)
     patched = sky.copy()
-    # Block by block, since no empty place is as large as a galaxy with its surroundings.
-    for corner in np.ndindex(*(-(-n // BLOCK) for n in field.shape)):
-        box = tuple(slice(at * BLOCK, (at + 1) * BLOCK) for at in corner)
+    # In blocks, since no blank area is as large as a galaxy with its surroundings.
+    for corner in np.ndindex(*(-(-n // BLOCK_SIDE) for n in field.shape)):
+        box = tuple(slice(k * BLOCK_SIDE, (k + 1) * BLOCK_SIDE) for k in corner)
         shape = sources[box]
-        # Sources in each place from which the patch may come.
-        taken = signal.correlate(sources.astype(float), shape.astype(float), "valid")
-        y, x = rng.choice(np.argwhere(taken < 0.5))
+        # Number of source pixels in the patch at each position.
+        n_sources = signal.correlate(sources.astype(float), shape.astype(float), "valid")
+        y, x = rng.choice(np.argwhere(n_sources < 0.5))
         patched[box][shape] = sky[y:y + shape.shape[0], x:x + shape.shape[1]][shape]
     patched -= np.median(patched)
     return patched / mad_std(patched), mad_std(free), lag, sources.mean()
 
 
-def find(field):
-    """Sources and their surroundings."""
-    found = np.zeros(field.shape, bool)
+def find_sources(field):
+    """Return the mask of the sources and their surroundings."""
+    sources = np.zeros(field.shape, bool)
     for _ in range(3):
-        sky = np.median(field[~found])
+        sky = np.median(field[~sources])
         smooth = ndimage.gaussian_filter(field - sky, 1.5)
-        segments = detect_sources(smooth, 2.5 * mad_std(smooth[~found]), n_pixels=5)
-        found = ndimage.binary_dilation(segments.data > 0, iterations=4)
-    return found
+        segments = detect_sources(smooth, 2.5 * mad_std(smooth[~sources]), n_pixels=5)
+        sources = ndimage.binary_dilation(segments.data > 0, iterations=4)
+    return sources
+
+
+def neighbour_correlation(sky, use):
+    """Measure the correlation of neighbouring pixels in a mask, averaged over both axes."""
+    sky = np.where(use, sky - sky[use].mean(), 0)
+    products = []
+    for axis in (-2, -1):
+        # The last pixel along the axis has no neighbour.
+        pairs = np.delete(use & np.roll(use, -1, axis), -1, axis)
+        products.append(np.delete(sky * np.roll(sky, -1, axis), -1, axis)[pairs].mean())
+    return float(np.mean(products) / sky[use].var())
 
 
 if __name__ == "__main__":

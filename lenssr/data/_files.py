@@ -1,4 +1,4 @@
-"""Data files of the package."""
+"""Packaged data: the demonstration lens, real galaxies, measured PSFs and blank skies."""
 
 from collections import namedtuple
 from functools import cache
@@ -10,7 +10,14 @@ from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
 
-DEMO_FILE = "slacs0946_ground.fits"
+from lenssr._pair import LensPair
+from lenssr._validation import check_name
+
+TELESCOPES = ("HSC", "HST", "JWST")  # telescopes of the measured PSFs
+SKY_BANDS = ("i", "r")  # filters of the blank skies
+
+GalaxyStamp = namedtuple("GalaxyStamp", "name image pixel_scale half_light_radius")
+MeasuredPSF = namedtuple("MeasuredPSF", "name kernel pixel_scale")
 
 
 def demo_lens():
@@ -18,7 +25,7 @@ def demo_lens():
     Load the double Einstein ring SLACS J0946+1006 at ground-based seeing, with its truth.
 
     An HST image (ACS F814W) was degraded to a seeing of 0.75 arcsec, pixels of 0.2 arcsec and new
-    noise by `lenssr.simulate.simulate_observation`. The truth comes from the same image, with
+    noise by `lenssr.simulate.simulate_observation`. The truth is the same image with
     pixels of 0.1 arcsec at the target resolution.
 
     Returns
@@ -39,30 +46,7 @@ def demo_lens():
     >>> demo_lens().lr.shape
     (64, 64)
     """
-    from lenssr._pair import LensPair
-
-    path = resources.files("lenssr.data") / DEMO_FILE
-    with resources.as_file(path) as local, fits.open(local, memmap=False) as hdus:
-        def image(name, psf, **parts):
-            header = hdus[name].header
-            return CCDData(_native(hdus[name]), unit=u.Unit(header["BUNIT"]), wcs=WCS(header),
-                           psf=_native(hdus[psf]), meta={"OBJECT": about["OBJECT"]}, **parts)
-
-        about = hdus[0].header
-        sigma = StdDevUncertainty(_native(hdus["ERR"]), unit=u.Unit(hdus["ERR"].header["BUNIT"]))
-        return LensPair(
-            image("SCI", "PSF", uncertainty=sigma), image("TRUTH", "TRUTHPSF"),
-            {"source": about["ORIGIN"], "seeing": about["SEEING"] * u.arcsec,
-             "snr": about["PEAKSNR"], "depth": about["DEPTH"], "seed": about["SEED"]})
-
-
-def _native(hdu):
-    return np.asarray(hdu.data, dtype=float)
-
-
-GALAXY_FILE = "galaxies.fits"
-
-GalaxyStamp = namedtuple("GalaxyStamp", "name image pixel_scale half_light_radius")
+    return _read("slacs0946_ground.fits", _make_demo_lens)
 
 
 def galaxy_stamps():
@@ -88,36 +72,7 @@ def galaxy_stamps():
     >>> len(galaxy_stamps()) > 10
     True
     """
-    return list(_read_galaxies())
-
-
-@cache
-def _read_galaxies():
-    path = resources.files("lenssr.data") / GALAXY_FILE
-    with resources.as_file(path) as local, fits.open(local, memmap=False) as hdus:
-        return tuple(_stamp(hdu) for hdu in hdus[1:])
-
-
-def _stamp(hdu):
-    image = np.asarray(hdu.data, dtype=float)
-    header = hdu.header
-    return GalaxyStamp(f"{header['OBJECT']} {header['FILTER']}", image / image.sum(),
-                       header["PIXSCALE"], header["HALFLITE"])
-
-
-def half_light_radius(image):
-    """Measure the radius in pixels of the circle about the centroid that holds half of the flux."""
-    y, x = np.indices(image.shape)
-    total = image.sum()
-    radius = np.hypot(y - (y * image).sum() / total, x - (x * image).sum() / total).ravel()
-    order = np.argsort(radius, kind="stable")
-    return float(np.interp(total / 2, np.cumsum(image.ravel()[order]), radius[order]))
-
-
-PSF_FILE = "psfs.fits"
-TELESCOPES = ("HSC", "HST", "JWST")
-
-MeasuredPSF = namedtuple("MeasuredPSF", "name kernel pixel_scale")
+    return list(_read_once("galaxies.fits", _make_galaxies))
 
 
 def measured_psfs(telescope):
@@ -152,25 +107,8 @@ def measured_psfs(telescope):
     >>> len(measured_psfs("JWST"))
     3
     """
-    if telescope not in TELESCOPES:
-        raise ValueError(f"`telescope` must be one of {', '.join(TELESCOPES)}, got {telescope!r}")
-    return list(_read_psfs(telescope))
-
-
-@cache
-def _read_psfs(telescope):
-    path = resources.files("lenssr.data") / PSF_FILE
-    with resources.as_file(path) as local, fits.open(local, memmap=False) as hdus:
-        return tuple(_psf(hdu) for hdu in hdus[1:] if hdu.header["TELESCOP"] == telescope)
-
-
-def _psf(hdu):
-    kernel = np.asarray(hdu.data, dtype=float)
-    return MeasuredPSF(hdu.header["OBJECT"], kernel / kernel.sum(), hdu.header["PIXSCALE"])
-
-
-SKY_FILE = "sky.fits"
-SKY_BANDS = ("i", "r")
+    check_name("telescope", telescope, TELESCOPES)
+    return list(_read_once("psfs.fits", _make_psfs)[telescope])
 
 
 def sky_stamps(band="i"):
@@ -207,26 +145,58 @@ def sky_stamps(band="i"):
     >>> sky_stamps("i")[0].shape[1:]
     (91, 91)
     """
-    if band not in SKY_BANDS:
-        raise ValueError(f"`band` must be one of {', '.join(SKY_BANDS)}, got {band!r}")
-    return _read_skies(band)
+    check_name("band", band, SKY_BANDS)
+    return _read_once("sky.fits", _make_skies)[band]
 
 
-@cache
-def _read_skies(band):
-    path = resources.files("lenssr.data") / SKY_FILE
-    with resources.as_file(path) as local, fits.open(local, memmap=False) as hdus:
-        hdu = hdus[f"SKY_{band}"]
-        return np.float32(hdu.data * hdu.header["STEP"]), hdu.header["LAG1"]
+def _read(name, make):
+    """Open a packaged FITS file and return ``make(hdus)``."""
+    with resources.as_file(resources.files("lenssr.data") / name) as path:
+        with fits.open(path, memmap=False) as hdus:
+            return make(hdus)
 
 
-def lag_one(sky, use=None):
-    """Measure the correlation of neighbouring pixels, averaged over both axes."""
-    use = np.ones(sky.shape, bool) if use is None else use
-    sky = np.where(use, sky - sky[use].mean(), 0)
-    products = []
-    for axis in (-2, -1):
-        # The last pixel along the axis has no neighbour.
-        pairs = np.delete(use & np.roll(use, -1, axis), -1, axis)
-        products.append(np.delete(sky * np.roll(sky, -1, axis), -1, axis)[pairs].mean())
-    return float(np.mean(products) / sky[use].var())
+_read_once = cache(_read)
+
+
+def _to_float(hdu):
+    """Return the pixels of an HDU as native floats."""
+    return np.asarray(hdu.data, dtype=float)
+
+
+def _unit_sum(hdu):
+    """Return the pixels of an HDU divided by their sum."""
+    pixels = _to_float(hdu)
+    return pixels / pixels.sum()
+
+
+def _make_demo_lens(hdus):
+    primary = hdus[0].header
+
+    def image(name, psf_name, **fields):
+        header = hdus[name].header
+        return CCDData(_to_float(hdus[name]), unit=u.Unit(header["BUNIT"]), wcs=WCS(header),
+                       psf=_to_float(hdus[psf_name]), meta={"OBJECT": primary["OBJECT"]}, **fields)
+
+    sigma = StdDevUncertainty(_to_float(hdus["ERR"]), unit=u.Unit(hdus["ERR"].header["BUNIT"]))
+    return LensPair(
+        image("SCI", "PSF", uncertainty=sigma), image("TRUTH", "TRUTHPSF"),
+        {"source": primary["ORIGIN"], "seeing": primary["SEEING"] * u.arcsec,
+         "snr": primary["PEAKSNR"], "depth": primary["DEPTH"], "seed": primary["SEED"]})
+
+
+def _make_galaxies(hdus):
+    return [GalaxyStamp(f"{hdu.header['OBJECT']} {hdu.header['FILTER']}", _unit_sum(hdu),
+                        hdu.header["PIXSCALE"], hdu.header["HALFLITE"]) for hdu in hdus[1:]]
+
+
+def _make_psfs(hdus):
+    return {telescope: [
+        MeasuredPSF(hdu.header["OBJECT"], _unit_sum(hdu), hdu.header["PIXSCALE"])
+        for hdu in hdus[1:] if hdu.header["TELESCOP"] == telescope] for telescope in TELESCOPES}
+
+
+def _make_skies(hdus):
+    skies = {band: hdus[f"SKY_{band}"] for band in SKY_BANDS}
+    return {band: (np.float32(hdu.data * hdu.header["STEP"]), hdu.header["LAG1"])
+            for band, hdu in skies.items()}

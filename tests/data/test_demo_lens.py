@@ -1,4 +1,4 @@
-"""The demonstration lens: whole, consistent, and made as its README says."""
+"""The demonstration lens: contents, consistency of both images, and reproducibility."""
 
 from importlib import resources
 
@@ -19,7 +19,7 @@ def pair():
     return demo_lens()
 
 
-def test_what_it_carries(pair):
+def test_contents(pair):
     assert pair.scale == 2
     assert pair.lr.unit == pair.hr.unit == u.electron / u.s
     assert pair.lr.uncertainty.array.min() > 0
@@ -32,9 +32,9 @@ def test_what_it_carries(pair):
     assert "MIT licence" in (FOLDER / "README.rst").read_text()
 
 
-def test_both_images_are_of_one_scene(pair):
-    # The truth through the PSF of the data, and the data through that of the truth, a
-    # Gaussian of one input pixel, differ by nothing but the data's noise.
+def test_both_images_show_one_scene(pair):
+    # The truth at the PSF of the data and the data at the PSF of the truth, a Gaussian with a FWHM
+    # of one input pixel, differ by the noise of the data only.
     def blurred(image):
         spectrum = ndimage.fourier_gaussian(np.fft.fft2(image), 1 / 2.354820045)
         return np.fft.ifft2(spectrum).real
@@ -43,14 +43,14 @@ def test_both_images_are_of_one_scene(pair):
     point = np.zeros(pair.lr.shape)
     point[32, 32] = 1
     noise = pair.lr.uncertainty.array * np.linalg.norm(blurred(point))
-    # Away from the edges, where light comes in from outside the truth.
+    # Light from outside the truth affects the edges.
     chi = ((blurred(pair.lr.data) - model) / noise)[16:-16, 16:-16]
-    # the blur correlates neighbours: 1,024 pixels count for 720
+    # Convolution correlates neighbours: 1,024 pixels have the weight of 720.
     assert np.mean(chi**2) == pytest.approx(1, abs=4 * np.sqrt(2 / 720))
     assert abs(chi.mean()) < 4 * 1.4 / np.sqrt(1024)
 
 
-def test_its_file_is_an_input():
+def test_file_is_an_input():
     with resources.as_file(FOLDER / "slacs0946_ground.fits") as path:
         parsed = parse_image(path)
     assert parsed.noise_given
@@ -58,20 +58,17 @@ def test_its_file_is_an_input():
     assert parsed.planes[0].psf is not None
 
 
-def test_it_can_be_made_again(pair, shared_data, tmp_path, monkeypatch):
-    import lenssr.data._make_demo as make
-
-    monkeypatch.setattr(make, "__file__", str(tmp_path / "_make_demo.py"))
-    make.main(shared_data / "hst_slacs0946")
+def test_file_can_be_made_again(pair, shared_data, tmp_path, load_tool):
+    load_tool("make_demo").main(shared_data / "hst_slacs0946", tmp_path)
     made = parse_image(tmp_path / "slacs0946_ground.fits").planes[0]
-    # to the precision of the file
+    # The file has single precision.
     assert np.allclose(made.data, pair.lr.data, rtol=1e-5, atol=1e-5 * pair.lr.data.max())
     assert np.allclose(made.psf, pair.lr.psf, atol=1e-6)
 
 
-def test_data_stay_small_and_are_explained():
+def test_data_files_are_small_and_documented():
     files = [path for path in FOLDER.iterdir() if path.name.endswith(".fits")]
     assert sum(len(path.read_bytes()) for path in files) < 3_000_000
-    about = (FOLDER / "README.rst").read_text()
+    readme = (FOLDER / "README.rst").read_text()
     for path in files:
-        assert f"``{path.name}``\n" in about
+        assert f"``{path.name}``\n" in readme

@@ -1,4 +1,4 @@
-"""Galaxies to be lensed: whole, centred, without noise, and of the sizes that catalogues give."""
+"""Real galaxies: centred, without noise, with the fluxes and sizes of published catalogues."""
 
 from importlib import resources
 
@@ -50,16 +50,16 @@ def test_image(galaxy):
     assert galaxy.half_light_radius == pytest.approx(half * galaxy.pixel_scale, rel=0.03)
 
 
-def test_it_is_a_source_for_the_torch_engine():
+def test_galaxy_is_a_source_of_the_torch_engine():
     galaxy = GALAXIES[0]
     scale, half = galaxy.pixel_scale, galaxy.image.shape[0] // 2
     axis = scale * torch.arange(-half, half + 1, dtype=torch.float64)
-    seen = interpol(axis[None, :], axis[:, None], {"image": galaxy.image, "scale": scale})
-    assert np.allclose(seen.numpy(), galaxy.image, atol=1e-12)
+    rendered = interpol(axis[None, :], axis[:, None], {"image": galaxy.image, "scale": scale})
+    assert np.allclose(rendered.numpy(), galaxy.image, atol=1e-12)
 
 
-def test_no_noise_is_left(headers):
-    """Where a galaxy is fainter than the noise was, neighbours differ by far less than that."""
+def test_noise_was_removed(headers):
+    # Pixels fainter than the original noise differ from their neighbours by far less.
     for galaxy, header in zip(GALAXIES, headers):
         noise = header["SKYNOISE"]
         detail = galaxy.image - ndimage.uniform_filter(galaxy.image, 3)
@@ -68,28 +68,25 @@ def test_no_noise_is_left(headers):
         assert galaxy.image.max() > 9 * noise
 
 
-def test_fluxes_and_sizes_are_those_of_the_catalogue(headers, shared_data):
-    # Sersic fits of Mandelbaum et al., without the PSF; what is here has it, and ends at zero.
+def test_fluxes_and_sizes_agree_with_the_catalogue(headers, shared_data):
+    # Sersic fits of Mandelbaum et al. exclude the PSF; the stamps include it and end at zero.
     folder = shared_data / "galaxies"
     fit = Table.read(folder / "real_galaxy_catalog_23.5_fits.fits")
     sky = Table.read(folder / "real_galaxy_catalog_23.5.fits")
-    seen = 0
+    n_compared = 0
     for ident, flux, radius, variance in zip(
             fit["IDENT"], fit["flux"][:, 0], fit["hlr"][:, 0], sky["NOISE_VARIANCE"]):
         if f"COSMOS {ident} F814W" in NAMES:
-            at = NAMES.index(f"COSMOS {ident} F814W")
-            assert np.sqrt(variance) / headers[at]["SKYNOISE"] == pytest.approx(flux, rel=0.1)
+            k = NAMES.index(f"COSMOS {ident} F814W")
+            assert np.sqrt(variance) / headers[k]["SKYNOISE"] == pytest.approx(flux, rel=0.1)
             expected = np.hypot(radius, 0.06)
-            assert GALAXIES[at].half_light_radius == pytest.approx(expected, rel=0.25)
-            seen += 1
-    assert seen == 8
+            assert GALAXIES[k].half_light_radius == pytest.approx(expected, rel=0.25)
+            n_compared += 1
+    assert n_compared == 8
 
 
-def test_they_can_be_made_again(shared_data, tmp_path, monkeypatch):
-    import lenssr.data._make_galaxies as make
-
-    monkeypatch.setattr(make, "__file__", str(tmp_path / "_make_galaxies.py"))
-    make.main(shared_data)
+def test_file_can_be_made_again(shared_data, tmp_path, load_tool):
+    load_tool("make_galaxies").main(shared_data, tmp_path)
     with fits.open(tmp_path / "galaxies.fits") as made:
         assert len(made) == len(GALAXIES) + 1
         for hdu, galaxy in zip(made[1:], GALAXIES):

@@ -1,4 +1,4 @@
-"""Measured PSFs: normalized, centred, and as wide as their telescopes make them."""
+"""Measured PSFs: normalized, centred, and of the width of their telescopes."""
 
 from importlib import resources
 
@@ -13,9 +13,9 @@ from lenssr.data import measured_psfs
 COUNTS = {"HSC": 15, "HST": 5, "JWST": 3}
 SCALES = {"HSC": 0.168, "HST": 0.0396, "JWST": 0.03123}
 PSFS = [(telescope, psf) for telescope in COUNTS for psf in measured_psfs(telescope)]
-# arcsec. HSC: about what its wide survey has (2022PASJ...74..247A, table 1), wider in g and y;
-# HST: 1.6 to 2.3 pixels (MultiDrizzle Handbook, 6.6); JWST: about a pixel (2022MNRAS.517..484N),
-# before that pixel blurs it.
+# Range of FWHMs in arcsec. HSC: wide survey (2022PASJ...74..247A, table 1), wider in g and y. HST:
+# 1.6 to 2.3 pixels (MultiDrizzle Handbook, 6.6). JWST: one pixel without the pixel response
+# (2022MNRAS.517..484N).
 FWHM = {"HSC": (0.45, 0.9), "HST": (0.063, 0.091), "JWST": (0.031, 0.062)}
 
 
@@ -36,9 +36,9 @@ def test_kernel(telescope, psf):
     centre = kernel.shape[0] // 2
     assert np.unravel_index(kernel.argmax(), kernel.shape) == (centre, centre)
     core = kernel[centre - 5:centre + 6, centre - 5:centre + 6]
-    off = np.hypot(*(centroid_com(core) - 5))
-    assert off < {"HSC": 0.1, "HST": 0.25, "JWST": 0.5}[telescope]
-    # without background, and without holes
+    offset = np.hypot(*(centroid_com(core) - 5))
+    assert offset < {"HSC": 0.1, "HST": 0.25, "JWST": 0.5}[telescope]
+    # The kernels have no background and no negative pixels beyond noise.
     border = np.concatenate([kernel[0], kernel[-1], kernel[:, 0], kernel[:, -1]])
     assert abs(np.median(border)) < 2e-3 * kernel.max()
     assert kernel.min() > -1e-3 * kernel.max()
@@ -56,16 +56,13 @@ def test_unknown_telescope():
         measured_psfs("DES")
 
 
-def test_they_can_be_made_again(shared_data, tmp_path, monkeypatch):
-    import lenssr.data._make_psfs as make
-
-    monkeypatch.setattr(make, "__file__", str(tmp_path / "_make_psfs.py"))
-    make.main(shared_data)
+def test_file_can_be_made_again(shared_data, tmp_path, load_tool):
+    load_tool("make_psfs").main(shared_data, tmp_path)
     path = resources.files("lenssr.data") / "psfs.fits"
-    with (resources.as_file(path) as local, fits.open(local) as kept,
+    with (resources.as_file(path) as local, fits.open(local) as packaged,
           fits.open(tmp_path / "psfs.fits") as made):
-        assert len(made) == len(kept) == len(PSFS) + 1
-        for one, other in zip(made[1:], kept[1:]):
-            assert np.allclose(one.data, other.data, rtol=1e-5, atol=1e-7)
-            assert one.header["OBJECT"] == other.header["OBJECT"]
-            assert np.hypot(other.header["XOFFSET"], other.header["YOFFSET"]) < 0.45
+        assert len(made) == len(packaged) == len(PSFS) + 1
+        for new, hdu in zip(made[1:], packaged[1:]):
+            assert np.allclose(new.data, hdu.data, rtol=1e-5, atol=1e-7)
+            assert new.header["OBJECT"] == hdu.header["OBJECT"]
+            assert np.hypot(hdu.header["XOFFSET"], hdu.header["YOFFSET"]) < 0.45

@@ -1,4 +1,4 @@
-"""Empty skies: of unit noise, correlated as they were, and without sources."""
+"""Blank skies: unit noise, correlation of the original fields, and no sources."""
 
 from importlib import resources
 
@@ -16,8 +16,8 @@ COUNTS = {"i": 17, "r": 21}
 
 
 def neighbours(stamps):
-    """Correlation coefficient of pixels side by side, and of those above each other."""
-    return [np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in (
+    """Return the correlation coefficients of neighbouring pixels along both axes."""
+    return [np.corrcoef(pixels.ravel(), shifted.ravel())[0, 1] for pixels, shifted in (
         (stamps[..., 1:], stamps[..., :-1]), (stamps[..., 1:, :], stamps[..., :-1, :]))]
 
 
@@ -28,15 +28,15 @@ def test_noise(band):
     assert stamps.shape == (COUNTS[band], 91, 91)
     assert np.abs(np.median(stamps, axis=(1, 2))).max() < 1 / 32
     assert mad_std(stamps, axis=(1, 2)) == pytest.approx(1, abs=1 / 32)
-    # as good as normal
+    # The distribution is close to normal.
     assert stamps.std() == pytest.approx(1, abs=0.02)
     assert np.abs(stamps).max() < 6
-    # Seams of patches take some of the correlation away.
+    # Edges of replaced blocks reduce the correlation.
     assert 0.9 * correlation < np.mean(neighbours(stamps)) < correlation < 0.2
 
 
 @pytest.mark.parametrize("band", COUNTS)
-def test_no_source_is_left(band):
+def test_sources_were_removed(band):
     stamps, _ = sky_stamps(band)
     for stamp in stamps:
         with pytest.warns(NoDetectionsWarning):
@@ -51,11 +51,9 @@ def test_default_and_unknown_band():
         sky_stamps("g")
 
 
-def test_they_can_be_made_again(shared_data, tmp_path, monkeypatch):
-    import lenssr.data._make_sky as make
-
-    monkeypatch.setattr(make, "__file__", str(tmp_path / "_make_sky.py"))
-    make.main(shared_data)
+def test_file_can_be_made_again(shared_data, tmp_path, load_tool):
+    make = load_tool("make_sky")
+    make.main(shared_data, tmp_path)
     with fits.open(tmp_path / "sky.fits") as made:
         for band in COUNTS:
             stamps, correlation = sky_stamps(band)
@@ -65,18 +63,17 @@ def test_they_can_be_made_again(shared_data, tmp_path, monkeypatch):
             assert (hdu.data * make.STEP == stamps).mean() > 0.999
 
 
-def test_counting_changes_no_statistics(shared_data):
-    import lenssr.data._make_sky as make
-
+def test_quantization_keeps_the_statistics(shared_data, load_tool):
+    make = load_tool("make_sky")
     stamps, _ = sky_stamps("r")
     fields = fits.getdata(shared_data / "sky" / "DES_bg_r.fits").astype(float)
     path = resources.files("lenssr.data") / "sky.fits"
     with resources.as_file(path) as local, fits.open(local) as hdus:
         header = hdus["SKY_R"].header
-        for at in (0, 10, 20):
-            sky, noise, _, patched = make.empty(fields[header[f"FIELD{at}"]])
-            assert header[f"NOISE{at}"] == pytest.approx(noise, rel=1e-3)
-            assert header[f"PATCH{at}"] == pytest.approx(patched, abs=1e-3) and patched <= 0.35
-            assert (stamps[at] - sky).std() < 1 / 64
-            assert stamps[at].std() == pytest.approx(sky.std(), rel=0.005)
-            assert neighbours(stamps[at]) == pytest.approx(neighbours(sky), abs=0.0005)
+        for k in (0, 10, 20):
+            sky, noise, _, fraction = make.blank_sky(fields[header[f"FIELD{k}"]])
+            assert header[f"NOISE{k}"] == pytest.approx(noise, rel=1e-3)
+            assert header[f"PATCH{k}"] == pytest.approx(fraction, abs=1e-3) and fraction <= 0.35
+            assert (stamps[k] - sky).std() < 1 / 64
+            assert stamps[k].std() == pytest.approx(sky.std(), rel=0.005)
+            assert neighbours(stamps[k]) == pytest.approx(neighbours(sky), abs=0.0005)
