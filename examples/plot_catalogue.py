@@ -2,14 +2,14 @@
 A catalogue of simulated lenses
 ===============================
 
-To train a network, or to test one, takes pairs of images whose truth is known. This tutorial makes
-a small catalogue, looks at it, and checks that its statistics are those that were asked for.
+Training and tests of a network need pairs of images with a known truth. This tutorial simulates a
+small catalogue, plots it, and checks its statistics.
 """
 
 # %%
-# Three classes of dark matter take turns in it: no substructure, subhalos of cold dark matter, and
-# a vortex of axions. The preset has lenses at the pixels of Euclid. The same call again, after an
-# interruption, goes on where it stopped.
+# Three classes of dark matter alternate: no substructure, subhalos of cold dark matter, and an
+# axion vortex. The preset has lenses at the pixel scale of Euclid. After an interruption, the same
+# call resumes the simulation.
 
 import tempfile
 from pathlib import Path
@@ -21,7 +21,7 @@ catalog = simulate_catalog(folder, 300, "classification", engine="torch", seed=3
 print(catalog)
 
 # %%
-# The images of low resolution, with those of high resolution below them.
+# Low-resolution images, with the high-resolution images below.
 
 import matplotlib.pyplot as plt
 
@@ -30,7 +30,7 @@ from lenssr.evaluate import plot_catalog
 _ = plot_catalog(catalog, 12, figure=plt.figure(layout="constrained"))
 
 # %%
-# A pair has two `~astropy.nddata.CCDData`, with sky coordinates, unit, noise and PSF, and a truth.
+# A pair has two `~astropy.nddata.CCDData`, with WCS, unit, uncertainty and PSF, and a truth.
 
 pair = catalog[1]
 print(pair.lr.shape, pair.hr.shape, pair.lr.unit)
@@ -38,15 +38,15 @@ print(pair.truth["substructure"], pair.truth["theta_e"], len(pair.truth["halos"]
 print(pair.truth["halos"][:3])
 
 # %%
-# The truths of all pairs are a table with units.
+# The table of the catalogue has the truths of all pairs, with units.
 
 table = catalog.table
 print(table["substructure", "z_lens", "theta_e", "halo_mass", "vortex_length", "snr"][:6])
 
 # %%
-# Now the statistics. The masses of the halos are to follow :math:`dN/dm \propto m^{-0.9}` between
-# 1e6 and 1e10 solar masses, as in the public sets: :math:`m^{0.1}` is then uniform, and the counts
-# in equal steps of it are equal, but for Poisson noise.
+# Halo masses follow :math:`dN/dm \propto m^{-0.9}` between 1e6 and 1e10 solar masses, as in the
+# DeepLense data sets. Hence :math:`m^{0.1}` is uniform: counts in equal steps of :math:`m^{0.1}`
+# are equal within Poisson noise.
 
 import numpy as np
 
@@ -59,25 +59,25 @@ chi2 = ((counts - expected) ** 2 / expected).sum()
 print(f"{len(masses)} halos, chi2 of 10 bins: {chi2:.1f}")
 
 figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")
-axis.stairs(counts, edges**10, label="drawn")
-axis.axhline(expected, color="gray", label="declared")
+axis.stairs(counts, edges**10, label="simulated")
+axis.axhline(expected, color="gray", label="expected")
 axis.set(xscale="log", xlabel="mass / solar masses", ylabel="halos in equal steps of $m^{0.1}$")
 _ = axis.legend()
 
 # %%
-# And no class is to be told by what is not the shape of its arcs: the distributions of the total
-# flux are the same for all three. A network that tells the classes apart has to look at the arcs.
+# The classes must differ in the shape of their arcs only: the total flux has the same distribution
+# in all classes, so that a classifier cannot use it.
 
 figure, axis = plt.subplots(figsize=(5, 3.4), layout="constrained")
 for name in ("no_sub", "cdm", "axion"):
     flux = np.sort(table["flux"].value[table["substructure"] == name])
     axis.plot(flux, np.arange(1, len(flux) + 1) / len(flux), label=name)
-axis.set(xscale="log", xlabel="total flux / electrons", ylabel="share below")
+axis.set(xscale="log", xlabel="total flux / electrons", ylabel="cumulative fraction")
 _ = axis.legend()
 
 # %%
-# In files: FITS pairs, or the folders of arrays that the sets of DeepLense have, which
-# `~lenssr.simulate.open_catalog` opens too.
+# A catalogue is exported as FITS files or in the layout of the DeepLense data sets.
+# `~lenssr.simulate.open_catalog` opens both.
 
 from lenssr.simulate import open_catalog
 

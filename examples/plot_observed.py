@@ -1,21 +1,21 @@
 """
-From simulated to observed
-==========================
+Transfer a network to observed images
+=====================================
 
-A network in the package was trained on simulated pairs. The sky is another matter: galaxies are no
-Sersic profiles, PSFs no Moffat profiles, and the telescope may be another. This tutorial carries
-the smallest good network over to such a sky in two ways, with targets and without, and measures on
-unseen pairs what that was worth.
+The shipped networks are trained on simulated pairs. On the sky, galaxies are no Sersic profiles,
+PSFs are no Moffat profiles, and the telescope may differ. This tutorial transfers a small network
+to observed-like images, by fine-tuning with targets and by adaptation without targets, and measures
+the gain on held-out pairs.
 """
 
 # %%
-# The target domain
-# -----------------
+# Simulate the target domain
+# --------------------------
 #
-# Pairs of the preset ``observed-like``: real galaxies behind lenses, measured PSFs, cuts of real
-# skies with whatever is in them, at pixels of 0.263 arcsec, which the network never saw. The sky is
-# not subtracted. In place of the 300 pairs that one would like to have there are 120 small ones, so
-# that this page is made in a minute.
+# Pairs of the preset ``observed-like`` have real galaxies as sources, measured PSFs, and cutouts of
+# the real sky, with pixels of 0.263 arcsec, which the network was not trained on. The sky is not
+# subtracted. To run this tutorial in a minute, there are 120 small pairs in place of the
+# recommended 300.
 
 import tempfile
 from pathlib import Path
@@ -28,17 +28,16 @@ from lenssr.simulate import simulate_catalog
 folder = Path(tempfile.mkdtemp())
 options = dict(preset="observed-like", engine="torch", size=32, progress=False)
 observed = simulate_catalog(folder / "observed", 120, seed=1, **options)
-unseen = simulate_catalog(folder / "unseen", 30, seed=2, **options)
-_ = plot_catalog(unseen, 6, figure=plt.figure(layout="constrained"))
+held_out = simulate_catalog(folder / "held_out", 30, seed=2, **options)
+_ = plot_catalog(held_out, 6, figure=plt.figure(layout="constrained"))
 
 # %%
-# With targets
-# ------------
+# Fine-tune with targets
+# ----------------------
 #
-# `~lenssr.train.finetune` trains in two stages: first the up-sampling part alone, the features
-# being left as they are; then all of it. A hundred steps are few, so the rates here are about those
-# of a training from scratch. By default the second is a tenth of that, and there are many more
-# steps.
+# `~lenssr.train.finetune` trains in two stages: first the upsampler alone, with fixed features,
+# then all layers. A hundred steps are few, so the learning rates here are close to the rates of a
+# training from scratch. By default, the second stage has a tenth of that rate and many more steps.
 
 from lenssr.train import finetune
 
@@ -46,8 +45,8 @@ tuned = finetune("fast-x2", folder / "observed", folder / "tuned", steps=(30, 10
                  learning_rates=(1e-3, 5e-4), batch=8, size=16, progress=False)
 
 # %%
-# Twelve of the pairs were held out. A stage whose curve falls, and does not rise again soon, has a
-# rate that is too high.
+# Twelve of the pairs are used for validation. If the curve of a stage falls and does not recover,
+# its learning rate is too high.
 
 from astropy.table import Table
 
@@ -57,17 +56,17 @@ for stage in ("upsampler", "all"):
     curve = Table.read(folder / "tuned" / stage / "curve.csv")
     axis.plot(curve["step"] + start, curve["psnr"], "o-", label=stage)
     start += curve["step"][-1]
-axis.set(xlabel="step", ylabel="PSNR on pairs held out / dB")
+axis.set(xlabel="step", ylabel="validation PSNR / dB")
 _ = axis.legend()
 
 # %%
-# Without targets
-# ---------------
+# Adapt without targets
+# ---------------------
 #
-# Mostly there is nothing sharper of the same sky. `~lenssr.train.adapt` sees the images alone, and
-# makes the features of the network for them like those for simulated ones, until a discriminator
-# can't tell them apart. Simulated pairs are restored beside, so that the network does not forget;
-# of their scenes 250 are enough here.
+# Most fields have no image of higher resolution. `~lenssr.train.adapt` takes the observed images
+# alone. It trains the features until a discriminator cannot separate observed from simulated
+# images. A restoration loss of simulated pairs, here of 250 scenes, keeps the performance on
+# simulations.
 
 from lenssr.train import adapt
 
@@ -75,36 +74,36 @@ adapted = adapt("fast-x2", folder / "observed", folder / "adapted", steps=40, mi
                 size=24, scenes=250, progress=False)
 
 # %%
-# What was gained
-# ---------------
+# Measure the gain
+# ----------------
 #
-# All on the unseen pairs, against the truth without noise. The input has the pedestal of a sky that
-# was not subtracted, which methods carry along, as they should, and the truth has none: so the
-# constant that fits best is taken off first (the columns ``matched`` of a benchmark). ``removed``
-# is the share of the error of bilinear interpolation that is gone.
+# The benchmark compares restorations of the held-out pairs with the noise-free truth. The input has
+# a sky pedestal, which methods preserve, and the truth has none. The columns ``matched`` of a
+# benchmark therefore subtract the best-fitting constant. ``removed`` is the fraction of the error
+# of bilinear interpolation that a method removes.
 
 from lenssr.evaluate import benchmark
 
 weights = {"tuned, first stage": folder / "tuned" / "upsampler" / tuned.name,
            "tuned": tuned, "adapted": adapted}
-found = benchmark(folder / "unseen", ["richardson_lucy", "fast"], weights=weights, training=0)
-score = found.summary["method", "truth_psnr_matched", "truth_psnr_arc_matched",
-                      "truth_removed_matched"]
+result = benchmark(folder / "held_out", ["richardson_lucy", "fast"], weights=weights, training=0)
+score = result.summary["method", "truth_psnr_matched", "truth_psnr_arc_matched",
+                       "truth_removed_matched"]
 score.rename_columns(score.colnames, ["method", "PSNR", "PSNR of arcs", "removed"])
 print(score)
 
 # %%
-# Fine-tuning is worth more than two decibels. As it comes, the network is behind Richardson-Lucy on
-# this sky, most of whose PSFs are sharper than those it was trained with; after some hundred steps
-# the two are level. Adaptation is worth nothing here. It stays close to where it began, and bolder
-# settings (``adversarial=0.1, learning_rate=1e-4``, three times the steps) lost a decibel when they
-# were tried. The images of the two domains differ in what matters for their restoration, and a
-# network that is made blind to it does not restore them better. Only targets can tell: keep some.
+# Fine-tuning gains more than two decibels. The original network is worse than Richardson-Lucy
+# deconvolution on these images, since most of their PSFs are sharper than the PSFs of its training.
+# After some hundred steps, both are equal. Adaptation gains nothing here: the network changes
+# little, and stronger settings (``adversarial=0.1, learning_rate=1e-4``, three times the steps)
+# lost a decibel. The two domains differ in properties that matter for the restoration, so that
+# domain invariance does not improve it. Only targets reveal this: keep some.
 
 # %%
-# The lens with the sharpest PSF among the unseen ones, its sky subtracted, against the truth
-# without noise. That PSF is outside of the range of the training, which a warning says: the network
-# takes the arcs for more blurred than they are, and makes them too thin.
+# The figure compares the held-out lens with the sharpest PSF, after sky subtraction, with the
+# noise-free truth. A warning states that the PSF is outside the range of the training: the network
+# overestimates the blur and restores arcs that are too thin.
 
 from dataclasses import replace
 
@@ -113,7 +112,7 @@ import numpy as np
 from lenssr import superresolve
 from lenssr.evaluate import comparison_figure
 
-pair = max(unseen, key=lambda pair: (pair.lr.psf**2).sum())
+pair = max(held_out, key=lambda pair: (pair.lr.psf**2).sum())
 pair = replace(pair, hr=pair.truth["hr"])
 edge = np.concatenate([*pair.lr.data[[0, -1]], *pair.lr.data[:, [0, -1]].T])
 pair.lr.data -= np.median(edge)
@@ -122,12 +121,13 @@ results = {name: superresolve(pair.lr, "fast", weights=file) for name, file in (
 _ = comparison_figure(pair, results, figure=plt.figure(layout="constrained"))
 
 # %%
-# Your own field, seen twice
-# --------------------------
+# Pair two observations of a field
+# --------------------------------
 #
-# With images of the same lenses from the ground and from space there is no need for simulations.
-# `~lenssr.simulate.pair_observations` brings the sharp one to the resolution, the grid, the gain
-# and the sky of the other, with noise and mask, and says in ``pair.truth`` how well they agree:
+# Images of the same lenses from the ground and from space replace simulations.
+# `~lenssr.simulate.pair_observations` matches the image from space to the target resolution, and to
+# the grid, gain and sky level of the other image, with noise and mask. ``pair.truth`` describes
+# their agreement:
 #
 # .. code-block:: python
 #
@@ -140,5 +140,5 @@ _ = comparison_figure(pair, results, figure=plt.figure(layout="constrained"))
 #     weights = finetune("fast-x2", pairs, "runs/mine")
 #     sr = superresolve("lens.fits", "fast", weights=weights)
 #
-# Keep some pairs away from the training, and compare as above. Where fine-tuning or adaptation does
-# not gain on those, keep to the network as it was. More in :doc:`/user_guide/transfer`.
+# Hold out some pairs and compare as above. If fine-tuning or adaptation gains nothing on them, use
+# the original network. See :doc:`/user_guide/transfer`.

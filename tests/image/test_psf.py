@@ -261,8 +261,10 @@ def test_bad_psfs(psf, error, message):
 
 
 def test_measured_psfs(shared_data):
-    """Real ones, of HST: as they are, or moved by a fraction of a pixel with a warning."""
-    for path in sorted((shared_data / "psfs").glob("psf_*.npy")):
+    # PSFs of HST, centred or recentred by a fraction of a pixel with a warning.
+    paths = sorted((shared_data / "psfs").glob("psf_*.npy"))
+    assert paths
+    for path in paths:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LensSRWarning)
             kernel = parse_psf(np.load(path), SHAPE)
