@@ -105,10 +105,15 @@ def pair_observations(lr, hr, scale=2, *, lr_psf=None, hr_psf=None, flux="auto",
 
     Examples
     --------
-    >>> from lenssr.simulate import pair_observations, simulate_pair
-    >>> pair = simulate_pair(seed=2)
-    >>> pair.hr.uncertainty = None
-    >>> observed = pair_observations(pair.lr, pair.hr)  # doctest: +SKIP
+    >>> import numpy as np
+    >>> from astropy.nddata import StdDevUncertainty
+    >>> from lenssr.simulate import pair_observations, simulate_observation, simulate_pair
+    >>> image = simulate_pair(size=96, seed=2).hr
+    >>> image.uncertainty = StdDevUncertainty(np.ones(image.shape))
+    >>> ground = simulate_observation(image, pixel_scale=0.084, seeing=0.7, snr=50.0).lr
+    >>> pair = pair_observations(ground, image, scale=2)
+    >>> pair.lr.shape, pair.hr.shape
+    ((48, 48), (96, 96))
     """
     scale = check_positive_int("scale", scale)
     low, high = _parse_observation("lr", lr, lr_psf), _parse_observation("hr", hr, hr_psf)

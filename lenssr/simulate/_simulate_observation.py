@@ -6,6 +6,7 @@ from astropy.nddata import NDData
 from scipy import fft
 
 from lenssr._pair import LensPair
+from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
 from lenssr.image import (
     FWHM_PER_SIGMA,
     TARGET_FWHM,
@@ -201,9 +202,8 @@ def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, 
     2
     """
     data, psf, unit, mask = _parse_arguments(image, psf, unit, mask)
-    for name, value, minimum in (("scale", scale, 1), ("bin", bin, 1), ("margin", margin, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ValueError(f"`{name}` must be an integer of at least {minimum}, got {value!r}")
+    scale, bin = check_positive_int("scale", scale), check_positive_int("bin", bin)
+    margin = check_nonnegative_int("margin", margin)
     pixel_scale = _positive("pixel_scale", pixel_scale, u.arcsec)
     fwhm = _positive("seeing", seeing, u.arcsec) / pixel_scale
     snr = _positive("snr", snr)
@@ -264,12 +264,10 @@ def _parse_arguments(image, psf, unit, mask):
 
 
 def _positive(name, value, unit=None):
-    """Return a number, or a Quantity in ``unit``, as a `float`; raise `ValueError` unless > 0."""
+    """Return a number, or a Quantity in ``unit``, as a positive `float`."""
     if isinstance(value, u.Quantity) and unit is not None:
         value = value.to_value(unit)
-    if not (np.isscalar(value) and np.isreal(value) and np.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be a positive number, got {value!r}")
-    return float(value)
+    return check_positive_number(name, value)
 
 
 def _cut(array, step):

@@ -169,7 +169,7 @@ def test_psf_and_unit_of_the_image(high_resolution):
     (dict(psf=gaussian_psf(6.0)), "`bin` must be larger"),
     (dict(psf=gaussian_psf(4.0), seeing=0.1), "`seeing` must be larger"),
     (dict(psf=None), "`psf` must be given"),
-    (dict(scale=2.5), "`scale` must be an integer of at least 1, got 2.5"),
+    (dict(scale=2.5), "`scale` must be a positive integer, got 2.5"),
     (dict(margin=-1), "`margin` must be"),
     (dict(margin=14), "`image` must have more than"),
     (dict(seeing=-1), "`seeing` must be a positive number"),
