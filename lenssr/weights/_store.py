@@ -1,4 +1,4 @@
-"""Weights as safetensors beside a JSON card; read, checked and written here alone."""
+"""Weights in safetensors files, each beside a JSON card, and their error heads."""
 
 import hashlib
 import json
@@ -8,43 +8,48 @@ from pathlib import Path
 
 from lenssr._io import atomic_write
 
-SHIPPED_SCALES = (2, 3, 4)
+SHIPPED_SCALES = (2, 3, 4)  # magnifications for which weights may be shipped
 
 
 @dataclass(frozen=True)
 class Card:
     """
-    What is known of a set of weights.
+    Metadata of a set of weights.
 
-    Attributes
+    Parameters
     ----------
     name : str
         Name, such as ``"rcan-x2"``.
     network : dict
-        Architecture and its sizes, as `lenssr.networks.build` takes them.
+        Architecture and its parameters, as `lenssr.networks.build_network` takes them.
     parameters : int
         Number of trained values.
     sha256 : str
         Digest of the weights file.
     recipe : dict
-        The recipe that made it.
+        Recipe of the training.
     metrics : dict
-        What was measured on the validation set.
+        Metrics of the validation set.
     steps : int
-        Optimisation steps taken.
+        Optimisation steps.
     hours : float
-        Time taken by them.
+        Duration of the training.
     adapted : dict
-        How the weights of the recipe were adapted to another domain, if they were.
+        Options of the domain adaptation, if there was one; see `lenssr.train.adapt`.
     calibration : dict
-        What is known of the errors of its results, where `lenssr.train.calibrate` measured
-        it; see `lenssr.weights.save_calibrated`.
+        Calibration of the errors by `lenssr.train.calibrate`; see `save_calibrated`.
     classifier : dict
-        Of a classifier: its ``classes``, its ``temperature``, and the ``domain`` of the images
-        that it knows; see `lenssr.classify.train_classifier`.
+        ``classes``, ``temperature`` and ``domain`` of a classifier; see
+        `lenssr.classify.train_classifier`.
     psf : dict
-        Between what it was told of PSFs in training, where that was noted: ``low`` and ``high``
-        of the last four numbers of `lenssr.networks.describe_psf`.
+        Range of the PSFs in training, if it was recorded: ``low`` and ``high`` of the last four
+        numbers of `lenssr.networks.psf_features`.
+
+    Examples
+    --------
+    >>> from lenssr.weights import Card
+    >>> Card("mine", {"architecture": "srcnn", "scale": 2}, parameters=8129, sha256="").scales
+    (2,)
     """
 
     name: str
@@ -62,24 +67,30 @@ class Card:
 
     @property
     def scales(self):
-        """Scales that the network does, the first one first."""
+        """Magnifications of the network, a tuple of `int`."""
         scale = self.network["scale"]
         return tuple(scale) if isinstance(scale, list) else (scale,)
 
 
 def shipped_weights(architecture):
     """
-    Weights of an architecture that come with lenssr.
+    Return the names of the shipped weights of an architecture.
 
     Parameters
     ----------
     architecture : str
-        Architecture.
+        Name of the architecture.
 
     Returns
     -------
     weights : dict
-        Their names, by the scales that they do.
+        Names of weights, by magnification.
+
+    Examples
+    --------
+    >>> from lenssr.weights import shipped_weights
+    >>> shipped_weights("fast")
+    {2: 'fast-x2', 4: 'fast-x4'}
     """
     by_scale = {}
     for scale in SHIPPED_SCALES:
@@ -90,35 +101,87 @@ def shipped_weights(architecture):
 
 
 def is_shipped(name):
-    """Whether weights of that name come with lenssr."""
+    """
+    Return whether weights of a name are shipped with lenssr.
+
+    Parameters
+    ----------
+    name : str
+        Name of the weights.
+
+    Returns
+    -------
+    shipped : bool
+
+    Examples
+    --------
+    >>> from lenssr.weights import is_shipped
+    >>> is_shipped("rcan-x2"), is_shipped("rcan-x5")
+    (True, False)
+    """
     return (resources.files("lenssr.weights") / f"{name}.safetensors").is_file()
 
 
 def find_weights(weights):
     """
-    Path of a weights file.
+    Return the path of a weights file.
 
     Parameters
     ----------
     weights : str or path-like
-        Name of weights that come with lenssr, or a ``.safetensors`` file.
+        Name of shipped weights, or a ``.safetensors`` file.
+
+    Returns
+    -------
+    path : `~pathlib.Path`
+        Path of the file.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither.
+        If there are neither shipped weights nor a file of that name.
+
+    Examples
+    --------
+    >>> from lenssr.weights import find_weights
+    >>> find_weights("rcan-x2").name
+    'rcan-x2.safetensors'
     """
     shipped = resources.files("lenssr.weights") / f"{weights}.safetensors"
     path = Path(str(shipped)) if shipped.is_file() else Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(f"`weights` must be the name of shipped weights or a "
+        raise FileNotFoundError("`weights` must be the name of shipped weights or a "
                                 f".safetensors file, got {str(weights)!r}")
     return path
 
 
-def read_card(path):
-    """The `Card` beside a weights file; `ValueError` if it is missing or no card."""
-    card_path = Path(path).with_suffix(".json")
+def read_card(weights):
+    """
+    Read the card of weights.
+
+    Parameters
+    ----------
+    weights : str or path-like
+        Name of shipped weights, or a ``.safetensors`` file.
+
+    Returns
+    -------
+    card : `Card`
+        Metadata of the weights.
+
+    Raises
+    ------
+    ValueError
+        If the card is missing or invalid.
+
+    Examples
+    --------
+    >>> from lenssr.weights import read_card
+    >>> read_card("unrolled").scales
+    (2, 3, 4)
+    """
+    path = find_weights(weights)
+    card_path = path.with_suffix(".json")
     try:
         return Card(**json.loads(card_path.read_text()))
     except FileNotFoundError as err:
@@ -129,42 +192,50 @@ def read_card(path):
 
 def load_network(weights, architecture=None):
     """
-    A trained network in evaluation mode.
+    Load a trained network in evaluation mode.
 
     Parameters
     ----------
     weights : str or path-like
-        As `find_weights` takes it.
+        Name of shipped weights, or a ``.safetensors`` file.
     architecture : str, optional
-        What the weights must be of.
+        Required architecture.
 
     Returns
     -------
     network : `torch.nn.Module`
+        The network.
     card : `Card`
+        Metadata of the weights.
 
     Raises
     ------
     ValueError
-        If the file is damaged, is not what its card says, or is of another
-        architecture.
+        If the file is damaged, does not match its card, or has another architecture.
+
+    Examples
+    --------
+    >>> from lenssr.weights import load_network
+    >>> network, card = load_network("fast-x2")
+    >>> card.network["features"]
+    40
     """
     from lenssr.networks import build_network
 
     path = find_weights(weights)
     card = read_card(path)
-    content = read_verified(path, card.sha256)
-    architecture_found = card.network.get("architecture")
-    if architecture is not None and architecture_found != architecture:
+    content = _read_verified(path, card.sha256)
+    card_architecture = card.network.get("architecture")
+    if architecture not in (None, card_architecture):
         raise ValueError(f"`weights` must be of architecture {architecture!r}, "
-                         f"{path.name} is of {architecture_found!r}")
+                         f"{path.name} is of {card_architecture!r}")
     network = build_network(**card.network)
-    load_tensors(network, content, path)
+    _load_tensors(network, content, path)
     return network.eval(), card
 
 
-def read_verified(path, sha256):
-    """Content of a file of weights; `ValueError` if it is not what the card says."""
+def _read_verified(path, sha256):
+    """Read a weights file; raise `ValueError` unless it has the digest ``sha256``."""
     content = Path(path).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
@@ -173,8 +244,8 @@ def read_verified(path, sha256):
     return content
 
 
-def load_tensors(network, content, path):
-    """Give a network the tensors of a file of weights; `ValueError` if they do not fit."""
+def _load_tensors(network, content, path):
+    """Load the content of a weights file into a network; raise `ValueError` on a mismatch."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -184,69 +255,108 @@ def load_tensors(network, content, path):
         raise ValueError(f"`weights`: {path} does not fit the network of its card: {err}") from err
 
 
-def save_network(path, trained, **fields):
-    """
-    Write weights and card, each beside its place and then renamed.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``.safetensors`` file to write; the card goes beside it.
-    trained : `torch.nn.Module`
-        The network.
-    **facts
-        Further fields of the `Card`.
-
-    Returns
-    -------
-    card : `Card`
-    """
+def _encode(tensors):
+    """Content of a safetensors file, and its digest."""
     from safetensors.torch import save
 
-    path = Path(path)
-    content = save({k: v.contiguous().cpu() for k, v in trained.state_dict().items()})
-    card = Card(parameters=sum(p.numel() for p in trained.parameters()),
-                sha256=hashlib.sha256(content).hexdigest(), **fields)
-    write_files({path: content, path.with_suffix(".json"): card_text(card)})
-    return card
+    content = save({name: value.contiguous().cpu() for name, value in tensors.items()})
+    return content, hashlib.sha256(content).hexdigest()
 
 
-def card_text(card):
-    """The file of a card."""
-    return (json.dumps(asdict(card), indent=1) + "\n").encode()
-
-
-def write_files(contents):
-    """Write files, each beside its place and then renamed."""
-    for target, content in contents.items():
+def _write_files(contents, path, card):
+    """Write files ``{path: bytes}`` and the card of the weights ``path``, all atomically."""
+    card_text = (json.dumps(asdict(card), indent=1) + "\n").encode()
+    for target, content in {**contents, path.with_suffix(".json"): card_text}.items():
         with atomic_write(target) as tmp_path:
             tmp_path.write_bytes(content)
 
 
+def save_network(path, model, **fields):
+    """
+    Write the weights and the card of a network.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file to write, with the card beside it.
+    model : `torch.nn.Module`
+        The network.
+    **fields
+        Fields of the `Card`, at least ``name`` and ``network``.
+
+    Returns
+    -------
+    card : `Card`
+        Metadata of the weights.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lenssr.networks import build_network
+    >>> from lenssr.weights import save_network
+    >>> config = {"architecture": "srcnn", "scale": 2}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     card = save_network(f"{folder}/mine.safetensors", build_network(**config),
+    ...                         name="mine", network=config)
+    >>> card.parameters
+    8129
+    """
+    path = Path(path)
+    content, sha256 = _encode(model.state_dict())
+    card = Card(parameters=sum(p.numel() for p in model.parameters()), sha256=sha256,
+                **fields)
+    _write_files({path: content}, path, card)
+    return card
+
+
 def error_file(path):
-    """The file beside weights that holds the head which predicts their errors."""
+    """
+    Return the path of the error head that belongs to weights.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file of the weights.
+
+    Returns
+    -------
+    head_path : `~pathlib.Path`
+        Path of the error head.
+
+    Examples
+    --------
+    >>> from lenssr.weights import error_file
+    >>> error_file("mine.safetensors").name
+    'mine-error.safetensors'
+    """
     path = Path(path)
     return path.with_name(f"{path.stem}-error.safetensors")
 
 
 def load_error_head(weights):
     """
-    The head that predicts the errors of a network.
+    Load the head that predicts the errors of a network.
 
     Parameters
     ----------
     weights : str or path-like
-        As `find_weights` takes it.
+        Name of shipped weights, or a ``.safetensors`` file.
 
     Returns
     -------
     head : `torch.nn.Module` or None
-        In evaluation mode; None where the card has no calibration.
+        The head in evaluation mode; `None` if the weights are not calibrated.
 
     Raises
     ------
     ValueError
-        If the file of the head is missing, damaged, or not what the card says.
+        If the file of the head is missing, damaged, or does not match the card.
+
+    Examples
+    --------
+    >>> from lenssr.weights import load_error_head
+    >>> load_error_head("fast-x2").halo
+    10
     """
     from lenssr.networks import ErrorHead
 
@@ -257,51 +367,57 @@ def load_error_head(weights):
     head_path = error_file(path)
     if not head_path.is_file():
         raise ValueError(f"`weights`: the card of {path} has a calibration, and {head_path.name} "
-                         "is "
-                         "not beside it")
+                         "is not beside it")
     try:
         head = ErrorHead(**calibration["head"])
     except (KeyError, TypeError) as err:
         raise ValueError(f"`weights`: the card of {path} has no calibration of lenssr: "
                          f"{err}") from err
-    load_tensors(head, read_verified(head_path, calibration["sha256"]), head_path)
+    _load_tensors(head, _read_verified(head_path, calibration["sha256"]), head_path)
     return head.eval()
 
 
 def save_calibrated(weights, folder, head, calibration):
     """
-    Write weights with their calibration, each file beside its place and then renamed.
+    Write weights with their calibration.
 
     Parameters
     ----------
     weights : str or path-like
-        As `find_weights` takes it.
+        Name of shipped weights, or a ``.safetensors`` file.
     folder : path-like
-        Where weights, head and card go; the weights may be there already.
+        Folder for weights, head and card; it may be the folder of the weights.
     head : `torch.nn.Module` or None
-        The head; it is written in half precision. None for a network whose samples say their
-        errors.
+        Error head, which is written in half precision; `None` for a network whose posterior
+        samples yield the errors.
     calibration : dict
-        ``head``: sizes of the head, if there is one; ``on``: what it was calibrated on;
-        ``scales``: for each scale, as text, ``factors`` of the bins of `lenssr.image._snr`,
-        ``correlation`` and metrics; ``domain``: ranges of the features of the input; and how it
-        was made.
+        ``head``: parameters of the head, if there is one; ``on``: calibration data; ``scales``:
+        for each magnification, as text, ``factors`` of the bins of S/N and crowding,
+        ``correlation`` and metrics; ``domain``: range of the features of the input; options.
 
     Returns
     -------
     path : `~pathlib.Path`
         The weights in the folder.
-    """
-    from safetensors.torch import save
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lenssr.weights import load_error_head, read_card, save_calibrated
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_calibrated("fast-x2", folder, load_error_head("fast-x2"),
+    ...                            read_card("fast-x2").calibration)
+    >>> path.name
+    'fast-x2.safetensors'
+    """
     source = find_weights(weights)
     path = Path(folder) / source.name
-    files = {path: source.read_bytes()}
+    contents = {path: source.read_bytes()}
     if head is not None:
-        content = save({k: v.half().contiguous().cpu() for k, v in head.state_dict().items()})
-        files[error_file(path)] = content
-        calibration = {**calibration, "parameters": sum(p.numel() for p in head.parameters()),
-                       "sha256": hashlib.sha256(content).hexdigest()}
-    card = replace(read_card(source), calibration=calibration)
-    write_files({**files, path.with_suffix(".json"): card_text(card)})
+        content, sha256 = _encode(
+            {name: value.half() for name, value in head.state_dict().items()})
+        contents[error_file(path)] = content
+        calibration = {**calibration, "sha256": sha256,
+                       "parameters": sum(p.numel() for p in head.parameters())}
+    _write_files(contents, path, replace(read_card(source), calibration=calibration))
     return path

@@ -2,14 +2,13 @@
 
 import copy
 import warnings
-from dataclasses import reposition
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
 from lenssr.methods import ForwardModel, SearchGrid, make_method, register_method
-from lenssr.methods._lens_model import _optimize as search
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0,
@@ -116,7 +115,7 @@ def test_source_has_the_unit_of_the_image(result):
 
 def test_oversubtracted_lens_galaxy():
     """The lens galaxy is fitted with a negative flux."""
-    pair = lens(population=reposition(LENSES, scene_fractions=(0, 1, 0, 0, 0, 0),
+    pair = lens(population=replace(LENSES, scene_fractions=(0, 1, 0, 0, 0, 0),
                                       subtraction_residuals=0.0))
     y, x = np.indices(pair.hr.shape) - (pair.hr.shape[0] - 1) / 2
     deficit = -np.exp(-0.5 * (y**2 + x**2) / 2.0**2)
