@@ -301,13 +301,12 @@ class Catalog:
         return scenes, rows
 
     def damaged(self):
-        """Read all chunks and return the numbers of the damaged chunks."""
+        """Read all chunks from disk and return the numbers of the damaged chunks."""
+        self._forget()
         damaged_chunks = []
         for chunk in range(self.n_chunks):
             try:
-                for array in self.arrays.values():
-                    array[self._indices(chunk)[0]]
-                self._truths(chunk)
+                self[self._indices(chunk)[0]]
             except DamagedChunk:
                 damaged_chunks.append(chunk)
         return damaged_chunks
@@ -319,6 +318,10 @@ class Catalog:
         make_chunk(self.path, self._spec(), chunk)
         merge_truths(self.path, self.n_chunks)
         self.__dict__.pop("table", None)
+        self._forget()
+
+    def _forget(self):
+        """Drop the chunks in memory."""
         self._recent = {}
         for array in self.arrays.values():
             array.forget()

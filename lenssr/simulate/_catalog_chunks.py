@@ -172,7 +172,8 @@ def merge_truths(path, n_chunks):
                     header = header and line.startswith("#")
 
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # layout of the folder and of the manifest
+# Packages whose versions affect the arrays.
 RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
 
 

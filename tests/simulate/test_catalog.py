@@ -289,7 +289,7 @@ def test_other_formats_and_versions(catalog, tmp_path):
         simulate_catalog(tmp_path, 20, **SMALL)
     manifest["format"] = 99
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="must be a catalogue of format 1, got .* of format 99"):
+    with pytest.raises(ValueError, match="must be a catalogue of format 2, got .* of format 99"):
         open_catalog(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="manifest.json is missing or damaged"):
