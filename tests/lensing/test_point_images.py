@@ -1,4 +1,4 @@
-"""Images of point sources: against closed forms and lenstronomy's analytical solver."""
+"""Images of point sources: closed forms, and the analytical solver of lenstronomy."""
 
 import numpy as np
 import pytest
@@ -18,24 +18,24 @@ def solve(scene, x, y):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_as_many_images_as_the_analytical_solver_finds(seed):
+def test_images_agree_with_the_analytical_solver(seed):
     scene = Population(scene_fractions=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng([2, seed]))
     source = scene.quasar["x"], scene.quasar["y"]
     x, y, magnification = solve(scene, *source)
-    # Each is one.
+    # All positions solve the lens equation.
     np.testing.assert_allclose(np.stack(ray_shooting(scene)(x, y)).T, [source] * len(x), atol=1e-7)
     lens = LensModel(scene.lens_models)
     np.testing.assert_allclose(magnification, lens.magnification(x, y, scene.lens_kwargs),
                                rtol=1e-4)
-    with np.errstate(all="ignore"):  # lenstronomy tries the centre of the lens
+    with np.errstate(all="ignore"):  # lenstronomy evaluates the centre of the lens
         ox, oy = LensEquationSolver(lens).image_position_from_source(
             *source, scene.lens_kwargs, solver="analytical", magnification_limit=1e-2)
     inside = np.maximum(np.abs(ox), np.abs(oy)) < 4
     oracle = np.stack([ox[inside], oy[inside]], axis=1)
     bright = np.abs(magnification) > 1e-2
-    found = np.stack([x[bright], y[bright]], axis=1)
-    assert len(found) == len(oracle) >= 1
-    distance = np.hypot(*(found[:, None] - oracle[None]).transpose(2, 0, 1))
+    images = np.stack([x[bright], y[bright]], axis=1)
+    assert len(images) == len(oracle) >= 1
+    distance = np.hypot(*(images[:, None] - oracle[None]).transpose(2, 0, 1))
     assert (distance.min(axis=1) < 1e-5).all() and (distance.min(axis=0) < 1e-5).all()
 
 
@@ -49,21 +49,21 @@ def test_point_mass_has_two_images():
     np.testing.assert_allclose(magnification[np.argsort(x)], 1 / (1 - theta**-4.0), rtol=1e-6)
 
 
-def test_line_of_mass_far_off_is_a_point():
+def test_distant_line_of_mass_acts_as_a_point():
     line = dict(theta_E=1.0, x1=-0.02, y1=0.0, x2=0.02, y2=0.0)
-    one = solve(SceneModel("quasar", ["LINE_MASS"], [line]), 0.5, 0.1)
-    other = solve(SceneModel("quasar", ["POINT_MASS"],
+    line_images = solve(SceneModel("quasar", ["LINE_MASS"], [line]), 0.5, 0.1)
+    point_images = solve(SceneModel("quasar", ["POINT_MASS"],
                              [dict(theta_E=1.0, center_x=0.0, center_y=0.0)]), 0.5, 0.1)
-    far = np.hypot(*one[:2]) > 0.5
-    assert far.sum() == 2
-    for a, b in zip(one, other):
-        np.testing.assert_allclose(np.sort(a[far]), np.sort(b), atol=2e-3)
+    outer = np.hypot(*line_images[:2]) > 0.5
+    assert outer.sum() == 2
+    for a, b in zip(line_images, point_images):
+        np.testing.assert_allclose(np.sort(a[outer]), np.sort(b), atol=2e-3)
 
 
-def test_the_same_images_again_and_none_where_there_are_none():
+def test_solution_is_reproducible():
     scene = Population(scene_fractions=(0, 0, 1, 0, 0, 0)).draw(np.random.default_rng(5))
     first, again = (solve(scene, 0.1, 0.2) for _ in range(2))
     for a, b in zip(first, again):
         np.testing.assert_array_equal(a, b)
-    # Far outside of the field.
+    # No image lies within the field.
     assert [len(v) for v in solve(scene, 30.0, 0.0)] == [0, 0, 0]

@@ -1,4 +1,4 @@
-"""All architectures: published sizes, shapes, centred pixels, exact halos, conditions."""
+"""All architectures: published config, shapes, centred pixels, exact halos, conditions."""
 
 import copy
 from itertools import pairwise
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from lenssr.networks import architectures, build_network
 
-# Small ones, as deep as it takes to see that depth counts.
+# Small networks with enough layers that depth matters.
 SMALL = {
     "edsr": dict(blocks=2, features=8),
     "fast": dict(blocks=2, features=8),
@@ -23,19 +23,18 @@ SMALL = {
     "srgan": dict(blocks=2, features=8, norm=False),
     "srresnet": dict(blocks=2, features=8),
 }
-# Those that are told of the telescope, draw samples, or are given random numbers, are called in
-# another way, and tried in test_unrolled, test_diffusion and test_arcs.
-BLIND = [name for name, item in architectures().items() if item.inputs == "image"]
+# Architectures with other inputs are tested in test_unrolled, test_diffusion and test_arcs.
+IMAGE_NETWORKS = [name for name, item in architectures().items() if item.inputs == "image"]
 SKIP = [name for name in SMALL if "srcnn" in name]
 
-everyone = pytest.mark.parametrize("name", BLIND)
+all_networks = pytest.mark.parametrize("name", IMAGE_NETWORKS)
 scales = pytest.mark.parametrize("scale", [2, 3, 4])
 
 
-def small(name, seed=1, **sizes):
-    """A small network with weights and biases that all count, in double precision."""
+def small(name, seed=1, **config):
+    """Small network in double precision whose weights and biases all matter."""
     torch.manual_seed(seed)
-    network = build_network(name, **SMALL[name], **sizes).double().eval()
+    network = build_network(name, **SMALL[name], **config).double().eval()
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.uniform_(parameter, 0.05, 0.3)
@@ -48,8 +47,8 @@ def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
-def test_every_architecture_is_tried():
-    assert sorted(SMALL) == BLIND
+def test_every_architecture_is_tested():
+    assert sorted(SMALL) == IMAGE_NETWORKS
 
 
 def test_srcnn_as_published():
@@ -67,7 +66,7 @@ def test_fsrcnn_as_published():
 
 # Published in millions, for three colours; the tolerance is the last digit that is printed. It
 # covers the constant layers that shift the mean colour, which some counts include.
-@pytest.mark.parametrize(("name", "sizes", "millions", "digit"), [
+@pytest.mark.parametrize(("name", "config", "millions", "digit"), [
     ("edsr", dict(scale=2), 1.37, 0.01),
     ("edsr", dict(scale=4), 1.52, 0.01),
     ("edsr", dict(scale=2, blocks=32, features=256, res_scale=0.1), 40.7, 0.1),
@@ -77,28 +76,28 @@ def test_fsrcnn_as_published():
     ("rcan", dict(scale=4), 15.59, 0.01),
     ("srresnet", dict(scale=4), 1.5, 0.1),
 ])
-def test_millions_as_published(name, sizes, millions, digit):
+def test_millions_as_published(name, config, millions, digit):
     with torch.device("meta"):
-        network = build_network(name, channels=3, **sizes)
+        network = build_network(name, channels=3, **config)
     assert count(network) / 1e6 == pytest.approx(millions, abs=digit)
 
 
 @scales
-@everyone
+@all_networks
 def test_shape(name, scale):
     network = small(name, scale=scale, channels=5, conditions=2)
     x = torch.rand(2, 5, 9, 12, dtype=torch.float64)
     assert network(x, torch.rand(2, 2)).shape == (2, 5, 9 * scale, 12 * scale)
 
 
-@everyone
-def test_scale_it_cannot_do(name):
+@all_networks
+def test_unsupported_scale(name):
     with pytest.raises(ValueError, match="`scale` must be 2, 3 or 4, got 5"):
         build_network(name, scale=5, **SMALL[name])
 
 
 @scales
-@everyone
+@all_networks
 def test_halo_is_exact(name, scale):
     network = small(name, scale=scale)
     middle = network.halo + 2
@@ -110,7 +109,7 @@ def test_halo_is_exact(name, scale):
 
 
 def symmetrise(network):
-    """Give all kernels the symmetry of left and right, and of the sub-pixels that they make."""
+    """Make all kernels, and the sub-pixels of their outputs, symmetric under reflection."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.weight.data += module.weight.data.flip(-1).clone()
@@ -127,13 +126,14 @@ def symmetrise(network):
 
 
 @scales
-@pytest.mark.parametrize("name", sorted(set(BLIND) - {"fsrcnn_equivariant", "fsrcnn_hybrid"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(IMAGE_NETWORKS) - {"fsrcnn_equivariant", "fsrcnn_hybrid"}))
 def test_output_is_centred_on_the_input(name, scale):
-    # With kernels that do not know left from right, neither does a network whose output pixels
-    # lie as x' = (x - 0.5) s + 0.5 has them. A shift by half a pixel would show.
-    sizes = dict(collapsed=True) if name == "fast" else {}
-    network = small(name, scale=scale, **sizes)
-    # an even window has no middle; the mean of the whole image has
+    # With symmetric kernels, a network with output pixels at x' = (x + 0.5) s - 0.5 commutes with
+    # reflections; a shift by half a pixel would break the symmetry.
+    config = dict(collapsed=True) if name == "fast" else {}
+    network = small(name, scale=scale, **config)
+    # An even window is not symmetric, but the mean of the image is.
     for module in network.modules():
         if hasattr(module, "window"):
             module.window = 64
@@ -148,7 +148,7 @@ def test_skip_starts_from_the_interpolated_image(name):
     network = build_network(name, scale=2, skip=True, **SMALL[name])
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
-    # A plane is its own mean over the fine pixels of a coarse one, unless they are shifted.
+    # The mean of a plane over the sub-pixels of a pixel is its value at the pixel.
     y, x = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
     plane = 2 * y + x
     fine = network(plane[None, None])
@@ -156,30 +156,30 @@ def test_skip_starts_from_the_interpolated_image(name):
     torch.testing.assert_close(mean[inside], plane[inside])
 
 
-@everyone
+@all_networks
 def test_conditions_reach_the_output(name):
     network = small(name, conditions=5)
-    x, told = torch.rand(1, 1, 12, 12, dtype=torch.float64), torch.zeros(1, 5)
-    before = network(x, told)
+    x, conditions = torch.rand(1, 1, 12, 12, dtype=torch.float64), torch.zeros(1, 5)
+    before = network(x, conditions)
     for i in range(5):
-        changed = told.clone()
+        changed = conditions.clone()
         changed[0, i] = 1
         assert (network(x, changed) - before).abs().max() > 1e-6
 
 
-@everyone
+@all_networks
 def test_half_precision_and_layout(name):
     network = small(name, conditions=5).float().to(memory_format=torch.channels_last)
     network = copy.deepcopy(network)
     x = torch.rand(2, 1, 12, 12).contiguous(memory_format=torch.channels_last)
-    told = torch.rand(2, 5)
+    conditions = torch.rand(2, 5)
     with torch.autocast("cpu", torch.bfloat16):
-        half = network(x, told)
+        half = network(x, conditions)
     half.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-    # bfloat16 has eight bits; the layers' errors add up
-    whole = network(x, told)
-    assert (half - whole).abs().max() < 0.05 * whole.abs().max()
+    # bfloat16 has eight bits, and the errors of the layers add up.
+    full = network(x, conditions)
+    assert (half - full).abs().max() < 0.05 * full.abs().max()
 
 
 def test_srresnet_without_normalisation_keeps_brightness():
@@ -192,6 +192,6 @@ def test_srresnet_without_normalisation_keeps_brightness():
         assert torch.allclose(alone, together, atol=1e-5) == (not norm)
 
 
-def test_kernels_of_srcnn_must_have_a_middle():
+def test_kernels_of_srcnn_must_be_odd():
     with pytest.raises(ValueError, match=r"`kernels` must be odd, got \(9, 2, 5\)"):
         build_network("srcnn", kernels=(9, 2, 5))

@@ -1,4 +1,4 @@
-"""Classifiers: the published sizes, the images that they take, and how they see them."""
+"""Classifiers: published sizes, image sizes, invariance, and the wavelet transform."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
          "vgg": dict(width=4, hidden=8, pooled=1)}
 
 
-@pytest.mark.parametrize(("architecture", "sizes", "parameters"), [
-    # As torchvision's weights of ImageNet have them.
+@pytest.mark.parametrize(("architecture", "config", "parameters"), [
+    # Numbers of parameters in torchvision.
     ("resnet", dict(stem="published"), 11_689_512),
     ("resnet", dict(stem="published", blocks=[3, 4, 6, 3]), 21_797_672),
     ("alexnet", dict(stem="published"), 61_100_840),
@@ -23,9 +23,9 @@ SMALL = {"resnet": dict(width=4), "alexnet": dict(width=4, hidden=8, pooled=2),
     ("vgg", dict(depth=16, norm=False), 138_357_544),
     ("vgg", dict(depth=19), 143_678_248),
 ])
-def test_published_numbers_of_parameters(architecture, sizes, parameters):
+def test_published_number_of_parameters(architecture, config, parameters):
     with torch.device("meta"):
-        network = build_network(architecture, **PUBLISHED, **sizes)
+        network = build_network(architecture, **PUBLISHED, **config)
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
@@ -38,14 +38,14 @@ def test_images_of_all_sizes(architecture, side):
     maps = network.features(image)
     assert network(image).shape == (2, 4)
     assert torch.equal(network.eval()(image), network.classify(network.features(image)[-1]))
-    sides = [each.shape[-1] for each in maps]
+    sides = [feature_map.shape[-1] for feature_map in maps]
     assert sides == sorted(sides, reverse=True) and sides[0] >= side // 4
     network(image).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("architecture", sorted(CLASSIFIERS))
-def test_the_unit_of_the_flux_does_not_matter(architecture):
+def test_invariance_under_flux_units(architecture):
     torch.manual_seed(0)
     network = build_network(architecture, **SMALL[architecture]).eval()
     image = torch.rand(1, 1, 32, 32, dtype=torch.float64)
@@ -53,7 +53,7 @@ def test_the_unit_of_the_flux_does_not_matter(architecture):
     torch.testing.assert_close(network(image), network(1e-6 * image), rtol=1e-9, atol=1e-9)
 
 
-def test_wavelet_scales_are_those_of_a_spline():
+def test_starlet_agrees_with_scipy():
     image = np.random.default_rng(0).normal(size=(24, 20))
     planes = starlet(torch.from_numpy(image)[None, None], 3)[0].numpy()
     np.testing.assert_allclose(planes.sum(axis=0), image, atol=1e-12)
@@ -61,17 +61,17 @@ def test_wavelet_scales_are_those_of_a_spline():
     for k, plane in enumerate(planes[:-1]):
         kernel = np.zeros(4 * 2**k + 1)
         kernel[::2**k] = B3_SPLINE.numpy()
-        wide = smooth
+        convolved = smooth
         for axis in (0, 1):
-            wide = ndimage.convolve1d(wide, kernel, axis, mode="nearest")
-        np.testing.assert_allclose(plane, smooth - wide, atol=1e-6)
-        smooth = wide
+            convolved = ndimage.convolve1d(convolved, kernel, axis, mode="nearest")
+        np.testing.assert_allclose(plane, smooth - convolved, atol=1e-6)
+        smooth = convolved
 
 
-@pytest.mark.parametrize(("architecture", "sizes", "name"), [
+@pytest.mark.parametrize(("architecture", "config", "name"), [
     ("resnet", dict(stem="coarse"), "stem"), ("alexnet", dict(stem=3), "stem"),
     ("vgg", dict(depth=12), "depth"), ("resnet", dict(depth=18), "architecture"),
     ("inception", {}, "architecture")])
-def test_wrong_sizes(architecture, sizes, name):
+def test_invalid_parameters(architecture, config, name):
     with pytest.raises(ValueError, match=name):
-        build_network(architecture, **sizes)
+        build_network(architecture, **config)

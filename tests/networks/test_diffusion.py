@@ -1,4 +1,4 @@
-"""The diffusion autoencoder: nothing is lost in its latent, and its halos are exact."""
+"""Diffusion network: orthonormal latent, halos, metadata."""
 
 import pytest
 import torch
@@ -12,10 +12,10 @@ from lenssr.networks import (
 )
 
 
-def small(scale=2, **sizes):
+def small(scale=2, **config):
     torch.manual_seed(1)
     network = build_network("diffusion", base="none", scale=scale, features=8, blocks=2, depth=1,
-                            **sizes)
+                            **config)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -37,7 +37,7 @@ def test_latent_is_orthonormal(side):
     image = torch.randn(2, 1, 5 * side, 4 * side).double()
     coefficients = latent.encode(image)
     assert coefficients.shape == (2, side**2, 5, 4)
-    # The cosines are kept in single precision.
+    # The basis is stored in single precision.
     assert torch.allclose(latent.decode(coefficients), image, atol=1e-5)
     assert torch.allclose(coefficients.square().sum(), image.square().sum())
 
@@ -50,7 +50,7 @@ def test_latent_begins_with_cosines():
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_whitening_is_undone(scale):
+def test_latent_of_errors_is_invertible(scale):
     network = small(scale)
     planes = observed(network)
     features = network.encode(*planes)
@@ -59,13 +59,13 @@ def test_whitening_is_undone(scale):
                           planes[0], atol=1e-4)
 
 
-def test_untrained_denoiser_is_that_of_unit_variance():
+def test_untrained_denoiser_is_optimal_for_unit_variance():
     network = build_network("diffusion", base="none", features=8, blocks=1, depth=1).double()
     noisy, sigma = torch.randn(2, 16, 6, 6).double(), torch.tensor([0.5, 3.0]).double()
     planes = [plane[..., :12 * (2 if k == 0 else 1), :12 * (2 if k == 0 else 1)]
               if plane.dim() == 4 else plane for k, plane in enumerate(observed(network))]
-    found = network.denoise(noisy, sigma, network.encode(*planes))
-    assert torch.allclose(found, noisy / (1 + sigma.reshape(-1, 1, 1, 1)**2))
+    denoised = network.denoise(noisy, sigma, network.encode(*planes))
+    assert torch.allclose(denoised, noisy / (1 + sigma.reshape(-1, 1, 1, 1)**2))
 
 
 def test_halos_are_exact():
@@ -78,28 +78,28 @@ def test_halos_are_exact():
         return torch.nonzero((before - after).abs().amax(dim=(0, 1, 2)) > 0).max().item()
 
     def image(step):
-        several = [plane.clone() for plane in planes]
-        several[1][..., :2] += step
-        return several
+        modified = [plane.clone() for plane in planes]
+        modified[1][..., :2] += step
+        return modified
     assert changed(lambda *p: network.encode(*p).log_variance, image) == network.encoder_halo
     features = network.encode(*planes)
     noisy = torch.randn(1, 16, 24, 24).double()
 
     def latent(step):
-        several = noisy.clone()
-        several[..., :1] += step
-        return (several,)
+        modified = noisy.clone()
+        modified[..., :1] += step
+        return (modified,)
     sigma = torch.ones(1).double()
     assert changed(lambda x: network.denoise(x, sigma, features), latent) == network.halo
 
 
-def test_what_is_not_known_is_told_as_such():
-    numbers = torch.full((2, 5 + len(METADATA)), torch.nan)
-    numbers[:, :5] = 0.0
-    told = encode_metadata(numbers)
-    assert told.shape == (2, N_METADATA_CHANNELS) and torch.equal(
-        told, torch.zeros(2, N_METADATA_CHANNELS))
-    numbers[0, 5 + list(METADATA).index("pixel_scale")] = 0.168
-    told = encode_metadata(numbers)
-    # In the middle of its range, and known.
-    assert told[0].sum() == 1 and told[1].abs().sum() == 0
+def test_unknown_metadata_are_flagged():
+    metadata = torch.full((2, 5 + len(METADATA)), torch.nan)
+    metadata[:, :5] = 0.0
+    encoded = encode_metadata(metadata)
+    assert encoded.shape == (2, N_METADATA_CHANNELS) and torch.equal(
+        encoded, torch.zeros(2, N_METADATA_CHANNELS))
+    metadata[0, 5 + list(METADATA).index("pixel_scale")] = 0.168
+    encoded = encode_metadata(metadata)
+    # A value at the mean of its range becomes zero, and its flag one.
+    assert encoded[0].sum() == 1 and encoded[1].abs().sum() == 0

@@ -1,4 +1,4 @@
-"""The observation in torch: the operator of the methods, its transpose, its gradient."""
+"""Batched forward model in torch: agreement with the numpy model, adjoint, gradient."""
 
 import numpy as np
 import pytest
@@ -21,21 +21,21 @@ def operators(scale, shape, size=(7, 9)):
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_is_that_of_the_methods(scale, shape):
-    expected, observation = operators(scale, shape)
+def test_agrees_with_the_numpy_model(scale, shape):
+    references, model = operators(scale, shape)
     rng = np.random.default_rng(6)
     fine = rng.normal(size=(2, 1, *(scale * n for n in shape)))
     coarse = rng.normal(size=(2, 1, *shape))
-    seen = observation.forward(torch.from_numpy(fine)).numpy()
-    back = observation.adjoint(torch.from_numpy(coarse)).numpy()
-    for k, operator in enumerate(expected):
-        np.testing.assert_allclose(seen[k, 0], operator.forward(fine[k, 0]), atol=1e-13)
-        np.testing.assert_allclose(back[k, 0], operator.adjoint(coarse[k, 0]), atol=1e-13)
+    data = model.forward(torch.from_numpy(fine)).numpy()
+    image = model.adjoint(torch.from_numpy(coarse)).numpy()
+    for k, reference in enumerate(references):
+        np.testing.assert_allclose(data[k, 0], reference.forward(fine[k, 0]), atol=1e-13)
+        np.testing.assert_allclose(image[k, 0], reference.adjoint(coarse[k, 0]), atol=1e-13)
 
 
-def test_gradient_is_the_transpose():
-    _, observation = operators(2, (9, 12))
+def test_gradient_is_the_adjoint():
+    _, model = operators(2, (9, 12))
     image = torch.randn(2, 1, 18, 24, dtype=torch.float64, requires_grad=True)
     data = torch.randn(2, 1, 9, 12, dtype=torch.float64)
-    (observation.forward(image) * data).sum().backward()
-    torch.testing.assert_close(image.grad, observation.adjoint(data))
+    (model.forward(image) * data).sum().backward()
+    torch.testing.assert_close(image.grad, model.adjoint(data))

@@ -1,4 +1,4 @@
-"""RCAN: the published size, and statistics that do not depend on tiles."""
+"""RCAN: published size, local means, conditioning, shipped weights."""
 
 import numpy as np
 import pytest
@@ -33,18 +33,18 @@ def test_shape(scale):
     assert network(torch.zeros(2, 1, 9, 12)).shape == (2, 1, 9 * scale, 12 * scale)
 
 
-def test_scale_it_cannot_do():
+def test_unsupported_scale():
     with pytest.raises(ValueError, match="`scale` must be 2, 3 or 4, got 5"):
         build_network("rcan", scale=5)
 
 
-@pytest.mark.parametrize(("architecture", "sizes", "words"), [
+@pytest.mark.parametrize(("architecture", "config", "message"), [
     ("srcnn2", {}, "`architecture` must be one of .*rcan"),
     ("rcan", {"colour": 3}, "parameters of architecture 'rcan'.*colour"),
 ])
-def test_build_errors(architecture, sizes, words):
-    with pytest.raises(ValueError, match=words):
-        build_network(architecture, **sizes)
+def test_build_errors(architecture, config, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(architecture, **config)
 
 
 def test_local_mean_is_global_on_a_patch():
@@ -56,13 +56,13 @@ def test_local_mean_is_global_on_a_patch():
 def test_local_mean_is_a_moving_average():
     x = torch.rand(1, 1, 40, 33, dtype=torch.float64)
     mean = LocalMean(8).eval()(x)[0, 0].numpy()
-    # scipy's window of even size lies one pixel further back than ours
+    # The even window of scipy is shifted by one pixel.
     oracle = ndimage.uniform_filter(x[0, 0].numpy(), 8, origin=-1)
     inside = (slice(8, -8), slice(8, -8))
     np.testing.assert_allclose(mean[inside], oracle[inside], rtol=1e-12)
 
 
-def test_nothing_beyond_the_halo():
+def test_halo():
     torch.manual_seed(0)
     network = build_network("rcan", groups=2, blocks=2, features=8, reduction=4,
                             window=4).eval().double()
@@ -87,7 +87,7 @@ def gaussian(sigma_x, sigma_y, angle):
     return (psf / psf.sum())[None]
 
 
-def test_psf_in_numbers():
+def test_psf_features_of_a_gaussian():
     # Closed forms of a Gaussian: area 4 pi s1 s2, peak times area 2, and the ellipticity of
     # the square, (s1^2 - s2^2) / (s1^2 + s2^2), along the angle.
     s1, s2, angle = 2.2, 2.0, 0.4
@@ -109,12 +109,12 @@ def test_conditions_reach_the_output():
     assert (network(image, narrow) - network(image, wide)).abs().max() > 1e-4
 
 
-def test_shipped_weights_give_what_they_gave():
-    # Recorded from the release that first had the weights; four digits survive other processors.
+def test_shipped_weights_are_reproducible():
+    # Recorded values; four digits agree between processors.
     network, _ = load_network("rcan-x2")
     y, x = torch.meshgrid(torch.arange(40.0), torch.arange(36.0), indexing="ij")
     image = torch.asinh(20 * torch.exp(-((x - 15)**2 + (y - 22)**2) / 18))[None, None]
     with torch.inference_mode():
         output = network(image, torch.tensor([[1, 0.5, -0.3, 0.2, -0.7]]))[0, 0]
-    found = [output[44, 31], output[40, 25], output[50, 40], output.mean()]
-    np.testing.assert_allclose(found, [3.6839, 3.4528, 0.8031, 0.1834], atol=3e-4)
+    values = [output[44, 31], output[40, 25], output[50, 40], output.mean()]
+    np.testing.assert_allclose(values, [3.6839, 3.4528, 0.8031, 0.1834], atol=3e-4)

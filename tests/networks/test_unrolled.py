@@ -1,4 +1,4 @@
-"""The unrolled network: what it starts from, what it is told, where it looks."""
+"""Unrolled network: start, conditioning, and halo."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lenssr.image import gaussian_psf, relative_kernel
 from lenssr.networks import asinh_scale, build_network, enlarge
 
 
-def told(n=12, scale=2, fwhm=3.0, batch=2):
+def inputs(n=12, scale=2, fwhm=3.0, batch=2):
     kernel = torch.from_numpy(relative_kernel(gaussian_psf(fwhm, 11), scale)).float()
     generator = torch.Generator().manual_seed(3)
     image = torch.randn(batch, 1, n, n, generator=generator) * 3
@@ -15,8 +15,8 @@ def told(n=12, scale=2, fwhm=3.0, batch=2):
             torch.zeros(batch))
 
 
-def shaken(network, size=0.05):
-    """The network with weights that are not those of the start."""
+def perturbed(network, size=0.05):
+    """Add random numbers to the weights of a network."""
     torch.manual_seed(4)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -27,8 +27,8 @@ def shaken(network, size=0.05):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_starts_from_interpolation_at_every_scale(scale):
     network = build_network("unrolled", scale=[2, 3, 4], iterations=2, blocks=1, features=8)
-    x, *more = told(scale=scale)
-    out = network(x, *more, scale)
+    x, *conditions = inputs(scale=scale)
+    out = network(x, *conditions, scale)
     assert out.shape == (2, 1, 12 * scale, 12 * scale)
     torch.testing.assert_close(out, enlarge(x, scale, "bicubic"))
 
@@ -39,52 +39,52 @@ def test_size_of_the_shipped_network():
 
 
 @torch.no_grad()
-def test_masked_pixels_say_nothing():
-    """Where nothing was observed it does not matter through what."""
-    network = shaken(build_network("unrolled", iterations=2, blocks=1, features=8))
-    x, sigma, kernel, correlation = told()
+def test_bad_pixels_do_not_count():
+    """The output does not depend on the PSF if all pixels are bad."""
+    network = perturbed(build_network("unrolled", iterations=2, blocks=1, features=8))
+    x, sigma, kernel, correlation = inputs()
     kernel = kernel.clone()
     kernel[:, :, :4] += 0.02
-    other = kernel.flip(-1)
-    nowhere = torch.full_like(sigma, torch.inf)
-    blind = network(x, nowhere, kernel, correlation)
-    assert torch.isfinite(blind).all()
-    torch.testing.assert_close(network(x, nowhere, other, correlation), blind)
-    seen = [network(x, sigma, k, correlation) for k in (kernel, other)]
-    assert (seen[0] - seen[1]).abs().max() > 1e-3
+    modified = kernel.flip(-1)
+    all_bad = torch.full_like(sigma, torch.inf)
+    expected = network(x, all_bad, kernel, correlation)
+    assert torch.isfinite(expected).all()
+    torch.testing.assert_close(network(x, all_bad, modified, correlation), expected)
+    outputs = [network(x, sigma, k, correlation) for k in (kernel, modified)]
+    assert (outputs[0] - outputs[1]).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_the_last_iteration_is_repeated():
-    """As if there were another of the same weights."""
-    sizes = dict(blocks=1, features=8)
-    twice = shaken(build_network("unrolled", iterations=2, repeats=1, **sizes))
-    three = build_network("unrolled", iterations=3, **sizes).eval()
-    state = twice.state_dict()
+def test_last_iteration_is_repeated():
+    """Same result as one conditions iteration with the same weights."""
+    config = dict(blocks=1, features=8)
+    repeated = perturbed(build_network("unrolled", iterations=2, repeats=1, **config))
+    three = build_network("unrolled", iterations=3, **config).eval()
+    state = repeated.state_dict()
     three.load_state_dict({**state, **{name.replace("steps.1.", "steps.2."): value
                                        for name, value in state.items()}})
-    torch.testing.assert_close(twice(*told()), three(*told()))
-    once = build_network("unrolled", iterations=2, **sizes).eval()
-    once.load_state_dict(state)
-    assert not torch.allclose(once(*told()), twice(*told()))
+    torch.testing.assert_close(repeated(*inputs()), three(*inputs()))
+    shorter = build_network("unrolled", iterations=2, **config).eval()
+    shorter.load_state_dict(state)
+    assert not torch.allclose(shorter(*inputs()), repeated(*inputs()))
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("sizes", [{"iterations": 2}, {"iterations": 1, "repeats": 1}])
-def test_nothing_beyond_the_halo_matters(sizes):
-    network = shaken(build_network("unrolled", blocks=1, features=8, **sizes)).double()
-    x, sigma, kernel, correlation = (t.double() for t in told(n=80, batch=1, fwhm=9.0))
+@pytest.mark.parametrize("config", [{"iterations": 2}, {"iterations": 1, "repeats": 1}])
+def test_halo(config):
+    network = perturbed(build_network("unrolled", blocks=1, features=8, **config)).double()
+    x, sigma, kernel, correlation = (t.double() for t in inputs(n=80, batch=1, fwhm=9.0))
     halo = network.halo(5)
-    other = x.clone()
-    other[..., 10, 10] += 1.0
-    where = (network(x, sigma, kernel, correlation) - network(
-        other, sigma, kernel, correlation))[0, 0].abs()
-    rows, columns = (torch.nonzero(where.amax(dim=d) > 1e-12).ravel() for d in (1, 0))
-    for found in (rows, columns):
-        reach = found.max().item() // 2 - 10
-        assert halo - 2 <= reach <= halo
+    modified = x.clone()
+    modified[..., 10, 10] += 1.0
+    difference = (network(x, sigma, kernel, correlation) - network(
+        modified, sigma, kernel, correlation))[0, 0].abs()
+    rows, columns = (torch.nonzero(difference.amax(dim=d) > 1e-12).ravel() for d in (1, 0))
+    for changed in (rows, columns):
+        halo_measured = changed.max().item() // 2 - 10
+        assert halo - 2 <= halo_measured <= halo
 
 
-def test_other_channels_are_refused():
+def test_channels_must_be_one():
     with pytest.raises(ValueError, match="`channels` must be 1"):
         build_network("unrolled", channels=2)
