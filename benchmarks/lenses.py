@@ -152,7 +152,7 @@ def framed(image, min_steps):
 
 def degrade(lens, seeing, snr, seed=1):
     """
-    Observe a lens from the ground, by `lenssr.simulate.reobserve`.
+    Observe a lens from the ground, by `lenssr.simulate.simulate_observation`.
 
     Parameters
     ----------

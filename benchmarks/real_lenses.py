@@ -6,8 +6,8 @@ Real lenses, degraded to the ground's seeing, restored and compared with what HS
 
 Every lens of the folder of real sky data (``LENSSR_SHARED_DATA``, by default ``shared/data`` beside
 the checkout), those with a galaxy in the middle without its light as well, is observed again by
-`lenssr.simulate.reobserve` at three seeings and three depths. Writes a table of each image and one
-of each lens, and metrics.
+`lenssr.simulate.simulate_observation` at three seeings and three depths. Writes a table of each
+image and one of each lens, and metrics.
 """
 
 import argparse

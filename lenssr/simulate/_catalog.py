@@ -33,6 +33,9 @@ from lenssr.simulate._presets import find_preset
 from lenssr.simulate._substructure import CLASSES
 from lenssr.simulate._substructure_priors import RandomField, Subhalos, Vortex
 
+# Priors of dark-matter substructure by the class names of a manifest.
+PRIOR_CLASSES = {prior.__name__: prior for prior in (Subhalos, Vortex, RandomField)}
+
 
 class DamagedChunk(ValueError):
     """Error for a chunk that cannot be read, with the call that repairs it."""
@@ -42,9 +45,6 @@ class DamagedChunk(ValueError):
         super().__init__(f"chunk {chunk} of {part} (pairs {indices[0]} to {indices[-1]}) is "
                          f"damaged: {' '.join(str(err).split()) or type(err).__name__}; "
                          f"remake({chunk}) of the catalogue repairs it")
-
-
-PRIOR_CLASSES = {prior.__name__: prior for prior in (Subhalos, Vortex, RandomField)}
 
 
 def simulate_catalog(path, n, preset="hsc-hst", *, substructure=CLASSES, instrument=None,

@@ -22,6 +22,9 @@ from lenssr.simulate._series import PairSeries
 
 CHUNK_SIZE = 256  # pairs that are simulated and stored together
 MAX_WAITING_CHUNKS = 64  # chunks submitted at once, since the scheduler stores every waiting task
+FORMAT_VERSION = 2  # layout of the folder and of the manifest
+# Packages whose versions affect the arrays.
+RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
 
 
 class LazyArray:
@@ -170,11 +173,6 @@ def merge_truths(path, n_chunks):
                     if not header or chunk == 0:
                         merged.write(line)
                     header = header and line.startswith("#")
-
-
-FORMAT_VERSION = 2  # layout of the folder and of the manifest
-# Packages whose versions affect the arrays.
-RECORDED_PACKAGES = ("lenssr", "lenstronomy", "numpy", "torch", "astropy", "zarr")
 
 
 @dataclasses.dataclass(frozen=True)

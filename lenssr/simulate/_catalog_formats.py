@@ -14,6 +14,8 @@ from lenssr._validation import check_index, check_positive_number
 from lenssr.simulate._catalog_chunks import LazyArray
 from lenssr.simulate._pair import make_ccd
 
+LAYOUTS = ("fits", "deeplense")  # layouts of exported catalogues
+
 
 def _number(path):
     """Return the numbers in a file name and the name, for sorting."""
@@ -156,9 +158,6 @@ class FitsCatalog(_FileCatalog):
             raise ValueError(f"`path` must hold images of one size in {name}, got "
                              f"{sorted(shapes)} in {str(self.path)!r}")
         return np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])
-
-
-LAYOUTS = ("fits", "deeplense")  # layouts of exported catalogues
 
 
 def write_pairs(pairs, path):

@@ -25,6 +25,12 @@ SPLINE_SAMPLES = 5.0  # pixels per FWHM for which cubic splines are exact to 1e-
 MAX_PIXEL_RATIO = 1.05  # side of a high-resolution pixel over an output pixel, with rounding
 NOISE_LAGS = 8  # output pixels beyond which the noise is independent
 MIN_VALID_LIGHT = 0.9  # fraction of the light of an output pixel from valid pixels
+MIN_COMPARED_LIGHT = 0.95  # fraction of the light of a pixel from valid pixels
+MIN_COMPARED_PIXELS = 25  # pixels needed for a comparison
+MAX_REGISTRATION_STEPS = 30
+REGISTRATION_TOLERANCE = 1e-3  # output pixels of the last step
+MIN_GAIN_SIGNIFICANCE = 5.0  # standard deviations of the gain
+RESIDUAL_LAGS = 6  # pixels within which residuals may be correlated
 
 
 class ShiftedWCS(BaseWCSWrapper, HighLevelWCSMixin):
@@ -161,14 +167,6 @@ def _gaussian(frequencies, matrix):
     sigma = TARGET_FWHM / FWHM_PER_SIGMA
     kx, ky = (matrix[0, i] * fx + matrix[1, i] * fy for i in range(2))  # cycles per output pixel
     return np.exp(-2 * (np.pi * sigma) ** 2 * (kx**2 + ky**2))
-
-
-MIN_COMPARED_LIGHT = 0.95  # fraction of the light of a pixel from valid pixels
-MIN_COMPARED_PIXELS = 25  # pixels needed for a comparison
-MAX_REGISTRATION_STEPS = 30
-REGISTRATION_TOLERANCE = 1e-3  # output pixels of the last step
-MIN_GAIN_SIGNIFICANCE = 5.0  # standard deviations of the gain
-RESIDUAL_LAGS = 6  # pixels within which residuals may be correlated
 
 
 @dataclass

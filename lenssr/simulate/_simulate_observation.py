@@ -24,6 +24,7 @@ from lenssr.uncertainty import sky_level
 MIN_TRANSFER = 1e-3  # transfer below which the PSF of the image is not inverted
 MAX_GAIN = 3.0  # largest amplification of a frequency
 MAX_LOST_FRACTION = 0.03  # fraction of the target PSF at frequencies below MIN_TRANSFER
+SEEING_RADIUS = 4.0  # FWHM at which the seeing profile ends; 0.1 % of its light is outside
 
 
 class PSFMatcher:
@@ -124,9 +125,6 @@ def gaussian_spectrum(sides, fwhm, offset):
     y, x = (fft.fftfreq(n, 1 / n) + offset for n in sides)
     profile = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (2 * sigma**2))
     return fft.rfft2(profile / profile.sum())
-
-
-SEEING_RADIUS = 4.0  # FWHM at which the seeing profile ends; 0.1 % of its light is outside
 
 
 def simulate_observation(image, psf=None, *, pixel_scale, seeing, snr, scale=2, bin=2, beta=3.5,
