@@ -12,8 +12,7 @@ from astropy.table import Table
 
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import parse_image
-from lenssr.networks import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE
-from lenssr.train import apply_symmetry
+from lenssr.networks import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, N_SYMMETRIES, apply_symmetry
 from lenssr.uncertainty import sky_level
 from lenssr.weights import load_network
 
@@ -84,7 +83,6 @@ def calibration_error(probabilities, labels, bins=CONFIDENCE_BINS):
     return float(np.abs(gap).sum() / len(labels))
 
 
-N_SYMMETRIES = 8  # symmetries of the square
 PREDICTION_BATCH = 64  # images that are classified together
 
 
@@ -93,9 +91,7 @@ def predict_logits(network, images):
     """Average the logits of images over the eight symmetries of the square."""
     logits, features = 0.0, 0.0
     for turn in range(N_SYMMETRIES):
-        # The image axis comes first in the symmetry operations.
-        view = apply_symmetry(images.permute(2, 3, 0, 1), turn).permute(2, 3, 0, 1)
-        last = network.features(view.contiguous())[-1]
+        last = network.features(apply_symmetry(images, turn).contiguous())[-1]
         logits = logits + network.classify(last).float() / N_SYMMETRIES
         features = features + last.float().mean(dim=(-2, -1)) / N_SYMMETRIES
     return logits.cpu().numpy(), features.cpu().numpy()

@@ -16,7 +16,7 @@ _INTERNAL = {
     "._adversarial": [
         "ArcImages", "ArcTrainer", "SRGANTrainer", "balanced_adversarial_loss",
         "discriminator_inputs", "relativistic_loss", "wavelet_details"],
-    "._batch": ["Batch", "Pairs", "apply_symmetry", "epoch_order", "sample_indices", "sample_rng"],
+    "._batch": ["Batch", "Pairs", "epoch_order", "sample_indices", "sample_rng"],
     "._calibration_images": ["open_calibration_images", "perturb_observation"],
     "._conformal": [
         "aperture_factors", "conformal_factors", "coverage",

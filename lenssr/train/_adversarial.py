@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from lenssr.evaluate import radial_power, transfer_function
-from lenssr.networks import Discriminator, asinh_scale, starlet, to_asinh
-from lenssr.train._batch import EVALUATION_BATCH, apply_symmetry
+from lenssr.networks import Discriminator, apply_symmetry, asinh_scale, starlet, to_asinh
+from lenssr.train._batch import EVALUATION_BATCH
 from lenssr.train._data import CachedPairs
 from lenssr.train._losses import linear_image
 from lenssr.train._trainer import Trainer

@@ -8,7 +8,13 @@ import numpy as np
 import torch
 
 from lenssr.image import fill_masked
-from lenssr.networks import N_PSF_FEATURES, asinh_scale, psf_feature_range, psf_features
+from lenssr.networks import (
+    N_PSF_FEATURES,
+    apply_symmetry,
+    asinh_scale,
+    psf_feature_range,
+    psf_features,
+)
 from lenssr.simulate import SeriesRandom
 
 BAD_PIXEL_FRACTION = (0.001, 0.02)  # fraction of single bad pixels
@@ -162,9 +168,3 @@ def make_batch(indices, images, unit, psf, corner, data, scale, draws, telescope
     # Error of a sky noise estimate from some hundred pixels.
     known = correlation + CORRELATION_ERROR * draws.normal() * (data.noise_error > 0)
     return batch._replace(lr=lr, telescope=(sigma, kernel, known.clamp(0, 1).float()))
-
-
-def apply_symmetry(image, turn):
-    """Apply one of the eight symmetries of the square to an image."""
-    image = torch.rot90(image, turn % 4, (0, 1))
-    return image.flip(1) if turn >= 4 else image

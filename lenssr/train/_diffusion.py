@@ -15,6 +15,7 @@ from lenssr.image import band_wavelength
 from lenssr.networks import (
     METADATA,
     N_PSF_FEATURES,
+    apply_symmetry,
     asinh_scale,
     encode_metadata,
     exact_float32,
@@ -29,7 +30,6 @@ from lenssr.train._batch import (
     Batch,
     Pairs,
     apply_random_mask,
-    apply_symmetry,
     exact_config,
     sample_rng,
 )

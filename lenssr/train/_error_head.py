@@ -10,10 +10,11 @@ from lenssr.networks import (
     N_PSF_FEATURES,
     ROTATION_SIGNS,
     ErrorHead,
+    apply_symmetry,
     asinh_scale,
     negative_log_likelihood,
 )
-from lenssr.train._batch import EVALUATION_BATCH, Pairs, apply_symmetry, sample_rng
+from lenssr.train._batch import EVALUATION_BATCH, Pairs, sample_rng
 from lenssr.train._trainer import Trainer
 
 

@@ -8,7 +8,7 @@ import torch
 
 from lenssr import LensSRWarning
 from lenssr.methods import BatchForwardModel
-from lenssr.networks import psf_features
+from lenssr.networks import apply_symmetry, psf_features
 from lenssr.simulate import (
     BatchRandom,
     correlate_noise,
@@ -23,7 +23,6 @@ from lenssr.train import (
     Data,
     OnlinePairs,
     _data,
-    apply_symmetry,
     epoch_order,
     fit,
     open_pairs,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.networks import ErrorHead, asinh_scale, psf_features
+from lenssr.networks import ErrorHead, apply_symmetry, asinh_scale, psf_features
 from lenssr.train import (
     Distributed,
     ErrorPairs,
@@ -14,7 +14,6 @@ from lenssr.train import (
     MultiScalePairs,
     Recipe,
     Training,
-    apply_symmetry,
     coverage,
     rotate_psf_features,
     run_steps,
