@@ -352,7 +352,7 @@ def _read_gwcs(header, hdulist):
     """Read the gWCS of the extension that the header names."""
     name = header[GWCS_CARD]
     if hdulist is None or name not in hdulist:
-        raise ValueError(_wcs_error(f"{GWCS_CARD} wants an extension {name}"))
+        raise ValueError(_wcs_error(f"{GWCS_CARD} needs an extension {name}"))
     try:
         import asdf
         import asdf_astropy  # noqa: F401  # so that a missing one is named

@@ -174,7 +174,7 @@ def test_weights_of_an_unknown_scale(name):
     assert plane.mask.sum() == 1 and plane.mask[5, 5] and not parsed.noise_given
     assert parsed.kind is StdDevUncertainty
     hdus[2].data = np.ones((3, 3))
-    with pytest.warns(LensSRWarning), pytest.raises(ValueError, match="the weights beside `data`"):
+    with pytest.warns(LensSRWarning), pytest.raises(ValueError, match="the weights of `data`"):
         parse_image(hdus)
 
 

@@ -82,11 +82,11 @@ def test_unknown_surface_brightness(text):
     assert flux_convention(parse_unit(text, silent=True)) == "surface-brightness"
 
 
-@pytest.mark.parametrize(("unit", "told"), [
+@pytest.mark.parametrize(("unit", "reason"), [
     (None, "no unit"), (u.dimensionless_unscaled, "the unit ''"), (u.percent, "the unit '%'"),
     (parse_unit("blorp", silent=True), "the unit 'blorp'")])
-def test_what_is_assumed_is_said(unit, told):
-    with pytest.warns(LensSRWarning, match=f"the image has {told}: its values are taken as flux"):
+def test_assumed_flux_convention_is_a_warning(unit, reason):
+    with pytest.warns(LensSRWarning, match=f"the image has {reason}: its values count as flux"):
         assert flux_convention(unit) == "per-pixel"
     assert flux_convention(unit, "surface-brightness") == "surface-brightness"
 

@@ -587,12 +587,12 @@ def test_no_wcs_is_none():
         ({"CPDIS1": "POLYNOMIAL"}, "Polynomial distortion is not implemented"),
         ({"CPDIS1": "LOOKUP"}, "HDUList is required"),
         ({"D2IMDIS1": "LOOKUP"}, "D2IMDIS1 needs a look-up table in an extension D2IMARR"),
-        ({"AXISCORR": 1}, "AXISCORR wants a look-up table"),
-        ({"SRWCSEXT": "WCSASDF"}, "SRWCSEXT wants an extension WCSASDF"),
+        ({"AXISCORR": 1}, "AXISCORR needs a look-up table"),
+        ({"SRWCSEXT": "WCSASDF"}, "SRWCSEXT needs an extension WCSASDF"),
     ],
 )
 def test_header_without_a_possible_wcs(cards, reason):
-    with pytest.raises(ValueError, match=f"`header` declares a WCS, but none can be.*{reason}"):
+    with pytest.raises(ValueError, match=f"`header` declares a WCS, but it is not valid: .*{reason}"):
         read_wcs(image_header(**{**TAN, **CD, **cards}))
 
 
@@ -972,7 +972,7 @@ def test_alternate_with_hst_archive_cards(shared_data):
 def test_importing_takes_no_heavy_package():
     import subprocess
 
-    code = "import sys, lenssr.image._wcs; print({'gwcs', 'torch'} & set(sys.modules))"
+    code = "import sys, lenssr.image; lenssr.image.rescale_wcs; print({'gwcs', 'torch'} & set(sys.modules))"
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "set()", done.stderr
