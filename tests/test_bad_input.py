@@ -72,7 +72,7 @@ BAD = {
     "URL": ({"data": "https://mast.stsci.edu/lens.fits"}, FileNotFoundError, "`data` must be a F"),
     "not FITS": ({"data": io.BytesIO(b"GIF89a" * 900)}, ValueError, "`data` must be a readable"),
     "text file": ({"data": io.StringIO("SIMPLE  =")}, ValueError, "`data` must be a readable"),
-    "hdu of an array": ({"hdu": 1}, ValueError, "`hdu` goes with a file or an HDUList, got"),
+    "hdu of an array": ({"hdu": 1}, ValueError, "`hdu` must be None unless `data` is a file"),
     # beside it
     "shape of errors": ({"uncertainty": np.ones((3, 3))}, ValueError,
                         r"`uncertainty` must have the shape of the data \(12, 14\), got \(3, 3\)"),
@@ -151,7 +151,7 @@ def test_files(tmp_path):
         path, overwrite=True)
     with pytest.raises(ValueError, match="`data` must hold a 2-D image .* table"):
         superresolve(path, **GOOD)
-    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, there is none"):
+    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, got no file at"):
         superresolve(tmp_path, **GOOD)
 
 

@@ -47,7 +47,7 @@ def open_fits(source, name="data"):
         warnings.simplefilter("always")
         try:
             hdus = fits.open(source, memmap=False, lazy_load_hdus=False)
-        except Exception as err:  # astropy and the decompressors raise a dozen kinds of errors here
+        except Exception as err:  # astropy and the decompressors raise many types of errors here
             raise ValueError(_damaged(name, what, err)) from err
     try:
         for item in caught:
@@ -71,7 +71,7 @@ def open_fits(source, name="data"):
 
 def _damaged(name, what, reason):
     reason = " ".join(str(reason).split()) or type(reason).__name__
-    return f"`{name}` must be a readable FITS file, {what} is damaged or is none: {reason}"
+    return f"`{name}` must be a readable FITS file, {what} is damaged or not FITS: {reason}"
 
 
 def has_pixels(hdu):
@@ -185,15 +185,15 @@ def read_hdulist(hdus, hdu=None, fields=frozenset({"uncertainty", "mask", "psf",
     image = _choose_image(hdus, hdu)
     raw = read_hdu(image, hdus, fields)
 
-    def beside(names):
+    def companion(names):
         return _find_companion(hdus, image, names)
 
     if "uncertainty" in fields:
-        _add_uncertainty(raw, beside)
-    if "mask" in fields and (mask_hdu := beside(MASK_NAMES)) is not None:
+        _add_uncertainty(raw, companion)
+    if "mask" in fields and (mask_hdu := companion(MASK_NAMES)) is not None:
         raw.mask, raw.mask_bits = pixels(mask_hdu), _mask_bits(raw.header, mask_hdu.header)
-    if "psf" in fields and (mask_hdu := beside(PSF_NAMES)) is not None:
-        raw.psf = pixels(mask_hdu)
+    if "psf" in fields and (psf_hdu := companion(PSF_NAMES)) is not None:
+        raw.psf = pixels(psf_hdu)
     return raw
 
 
@@ -219,7 +219,7 @@ def _bunit(header):
 
 
 def _name(hdu):
-    """Return the type in an EXTNAME such as "3-4.E.SCI" of Euclid."""
+    """Split an EXTNAME such as "3-4.E.SCI" of Euclid into detector and type of data."""
     detector, _, kind = hdu.name.upper().rpartition(".")
     return detector, kind
 
@@ -227,13 +227,13 @@ def _name(hdu):
 def _choose_image(hdus, hdu):
     if hdu is not None:
         try:
-            chosen = hdus[hdu]
+            image = hdus[hdu]
         except (KeyError, IndexError, TypeError) as err:
             names = ", ".join(f"{i} {h.name!r}" for i, h in enumerate(hdus))
             raise ValueError(f"`hdu` must be an HDU of the file ({names}), got {hdu!r}") from err
-        if isinstance(chosen, list) or not has_pixels(chosen):
+        if isinstance(image, list) or not has_pixels(image):
             raise ValueError(f"`hdu` must hold an image, got {hdu!r} without one")
-        return chosen
+        return image
     for ndim in (2, 3):
         for image in hdus:
             if (has_pixels(image) and len(image.shape) == ndim
@@ -278,8 +278,8 @@ def _add_uncertainty(raw, companion):
     elif (uncertainty_hdu := companion(WEIGHT_NAMES)) is not None:
         raw.weight = pixels(uncertainty_hdu).astype(float)
         warnings.warn(
-            f"the weights in {uncertainty_hdu.name} give the noise its shape only, its level is "
-            "estimated from the sky", LensSRWarning, stacklevel=2)
+            f"the weights in {uncertainty_hdu.name} scale the noise map; its level is estimated "
+            "from the sky", LensSRWarning, stacklevel=2)
 
 
 def _uncertainty_unit(hdu, unit, kind):
@@ -291,6 +291,6 @@ def _uncertainty_unit(hdu, unit, kind):
     if unit_text is None or unit_text.is_equivalent(expected_unit):
         return unit_text
     warnings.warn(
-        f"the unit {str(unit_text)!r} of {hdu.name} doesn't go with the image's: its values "
-        f"are taken in {expected_unit}", LensSRWarning, stacklevel=2)
+        f"the unit {str(unit_text)!r} of {hdu.name} does not convert to {expected_unit}: "
+        "its values are taken in that unit", LensSRWarning, stacklevel=2)
     return None

@@ -81,8 +81,7 @@ BAND_WAVELENGTHS = {"u": 0.36, "g": 0.48, "r": 0.62, "i": 0.77, "z": 0.89, "y": 
 
 # Filter numbers of JWST, in hundredths of a micrometre.
 JWST_FILTERS = (200, 210, 212, 250, 277, 300, 322, 323, 335, 356, 360, 405, 410, 430, 444, 460, 466,
-                470,
-                480)
+                470, 480)
 
 
 def band_wavelength(band):
@@ -133,7 +132,7 @@ def parse_input(data, hdu, fields):
         with open_fits(data) as hdus:
             return read_hdulist(hdus, hdu, fields)
     if hdu is not None:
-        raise ValueError(f"`hdu` goes with a file or an HDUList, got `data` of "
+        raise ValueError("`hdu` must be None unless `data` is a file or an HDUList, got `data` of "
                          f"{type(data).__name__}")
     if isinstance(data, HDU_TYPES):
         return read_hdu(data, fields=fields)
@@ -284,19 +283,19 @@ def parse_image(data, *, hdu=None, psf=None, uncertainty=None, mask=None, wcs=No
 
 def _planes(values, missing, sigma, weight):
     """Return a `LensImage` without PSF for each plane."""
-    def each(array):
+    def bands(array):
         return [array] if values.ndim == 2 else list(array)
 
     planes = []
-    for i, (plane, mask) in enumerate(zip(each(values), each(missing))):
+    for i, (plane, mask) in enumerate(zip(bands(values), bands(missing))):
         if mask.all():
             which = f" of plane {i}" if values.ndim == 3 else ""
             raise ValueError(f"`data` must have valid pixels, all{which} are masked or not finite")
         filled = fill_masked(plane, mask)
-        known = None if sigma is None else each(sigma)[i]
+        sigma_map = None if sigma is None else bands(sigma)[i]
         if weight is not None:
-            known = _from_weight(filled, each(weight)[i], mask)
-        noise_map, noise = sky_noise(filled, known, mask)
+            sigma_map = _from_weight(filled, bands(weight)[i], mask)
+        noise_map, noise = sky_noise(filled, sigma_map, mask)
         planes.append(LensImage(filled, noise_map, mask, None, noise))
     return planes
 
@@ -356,9 +355,10 @@ def _without_weight(values, sigma, missing):
 
 
 def _from_weight(values, weight, mask):
+    """Scale the noise of the sky by the inverse root of the weights; `None` without noise."""
     root = np.sqrt(np.where(mask, 1.0, weight))
-    level = estimate_sky(values * root, mask)
-    return level / root if level > 0 else None
+    sky_rms = estimate_sky(values * root, mask)
+    return sky_rms / root if sky_rms > 0 else None
 
 
 def pixel_scale(wcs, shape):

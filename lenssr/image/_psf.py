@@ -130,15 +130,15 @@ def _from_model(model, shape):
         except Exception as err:  # models may raise any error, for example about units
             raise TypeError("`psf` must be a model that can be evaluated at pixel coordinates, "
                             f"got {type(model).__name__}: {' '.join(str(err).split())}") from err
-        if half >= max(shape) or _rim_share(kernel) < MAX_TRIMMED_FLUX:
+        if half >= max(shape) or _rim_fraction(kernel) < MAX_TRIMMED_FLUX:
             break
         half *= 2
-    while kernel.shape[0] > 5 and abs(_rim_share(kernel)) < MAX_TRIMMED_FLUX:
+    while kernel.shape[0] > 5 and abs(_rim_fraction(kernel)) < MAX_TRIMMED_FLUX:
         kernel = kernel[1:-1, 1:-1]
     return kernel
 
 
-def _rim_share(kernel):
+def _rim_fraction(kernel):
     """Return the fraction of the flux in the outermost pixels."""
     return 1 - kernel[1:-1, 1:-1].sum() / kernel.sum() if kernel.sum() else 0.0
 

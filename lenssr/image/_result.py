@@ -218,7 +218,7 @@ class SuperResolvedImage(CCDData):
         return scaled if isinstance(self.lens, list) else scaled[0]
 
     def _psf_with(self, operand):
-        """Return the PSF of a sum or product of images."""
+        """Return the PSF of a sum or product of images; `None` with a warning if PSFs differ."""
         if self.psf is None or operand.psf is None or np.array_equal(self.psf, operand.psf):
             return operand.psf if self.psf is None else self.psf
         warnings.warn("the operands have different PSFs: the result has none", LensSRWarning,

@@ -71,11 +71,11 @@ def check_same_sky(old, new, scale, reason):
     def world(wcs, points):
         return np.array(wcs.pixel_to_world_values(*points), float).reshape(-1, points.shape[1])
 
-    turn = np.array([[360.0 if unit == "deg" else np.inf] for unit in old.world_axis_units])
+    period = np.array([[360.0 if unit == "deg" else np.inf] for unit in old.world_axis_units])
 
-    def apart(a, b):
+    def separation(a, b):
         gap = np.abs(a - b)
-        return np.minimum(gap, np.abs(gap - turn))  # right ascension 0 equals 360
+        return np.minimum(gap, np.abs(gap - period))  # right ascension 0 equals 360
 
     with np.errstate(all="ignore"):
         old_position, new_position = world(old, pixels), world(new, moved)
@@ -83,10 +83,10 @@ def check_same_sky(old, new, scale, reason):
         for axis in range(len(pixels)):
             neighbours = pixels.copy()
             neighbours[axis] += 1e-2
-            pixel = np.fmax(pixel, apart(world(old, neighbours), old_position) * 1e2)
+            pixel = np.fmax(pixel, separation(world(old, neighbours), old_position) * 1e2)
         limit = WCS_TOLERANCE * pixel + 32 * np.finfo(float).eps * np.abs(old_position)
-        same = (apart(old_position, new_position) <= limit) | (np.isnan(old_position)
-                                                               & np.isnan(new_position))
+        same = separation(old_position, new_position) <= limit
+        same |= np.isnan(old_position) & np.isnan(new_position)
     if not same.all():
         raise ValueError(f"`wcs` {reason}: positions on the sky would move")
 
@@ -143,7 +143,7 @@ class RescaledWCS(BaseWCSWrapper, HighLevelWCSMixin):
 
 def rescale_wcs(wcs, scale):
     """
-    WCS of an image with the same footprint and finer pixels.
+    Rescale a WCS to pixels ``scale`` times finer over the same footprint.
 
     With s for ``scale``: CRPIX' = (CRPIX - 0.5) s + 0.5; CD, or CDELT, or the columns
     of PC, divided by s; SIP (`2005ASPC..347..491S
@@ -159,7 +159,7 @@ def rescale_wcs(wcs, scale):
     new = resample_wcs(low, scale)
     if new is None:
         return RescaledWCS(low, scale)
-    check_same_sky(low, new, scale, "cannot be carried to finer pixels exactly")
+    check_same_sky(low, new, scale, "cannot be rescaled to finer pixels exactly")
     return new
 
 
@@ -276,7 +276,7 @@ def _resample_gwcs(base, low, scale, start):
     from astropy.modeling.models import Identity, Scale, Shift
 
     if isinstance(base.bounding_box, CompoundBoundingBox):
-        raise ValueError("`wcs` cannot be carried: it has a bounding box for each of several slits")
+        raise ValueError("`wcs` cannot be rescaled: it has a bounding box for each slit")
     new = copy.deepcopy(base)
     if scale != 1 or start.any():
         front = None

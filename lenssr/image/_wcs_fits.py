@@ -163,7 +163,7 @@ def _compare_alternate(old, new, key, scale):
             before, after = (WCS(h, key=key, naxis=2) for h in (old, new))
             old_position = before.wcs_pix2world(corners, 1)
             new_position = after.wcs_pix2world((corners - 0.5) * scale + 0.5, 1)
-        except Exception as err:  # WCSLIB raises a dozen kinds of errors here
+        except Exception as err:  # WCSLIB raises many types of errors here
             return " ".join(str(err).split())
     same = np.isclose(old_position, new_position, rtol=1e-12, atol=1e-12, equal_nan=True).all()
     return "" if same else "its pixels cannot be divided by changing CRPIX, CD or CDELT alone"
@@ -227,7 +227,7 @@ def _make_wcs(header, hdulist, naxis):
             warnings.simplefilter("always")
             try:
                 wcs = WCS(header, hdulist, naxis=axes)
-            except Exception as err:  # WCSLIB and astropy raise a dozen kinds of errors here
+            except Exception as err:  # WCSLIB and astropy raise many types of errors here
                 reasons.append(err)
                 continue
         if wcs.naxis <= naxis:

@@ -166,7 +166,7 @@ def test_weights_of_an_unknown_scale(name):
     data = rng.normal(0, 3 / np.sqrt(np.maximum(weight, 1)))
     hdus = fits.HDUList([primary(), hdu(data, "SCI", BUNIT="ELECTRONS/S"),
                          hdu(1e5 * weight, name), hdu(np.ones((60, 60), np.int32), "CTX")])
-    with pytest.warns(LensSRWarning, match=f"the weights in {name} give the noise its shape"):
+    with pytest.warns(LensSRWarning, match=f"the weights in {name} scale the noise map"):
         parsed = parse_image(hdus)
     (plane,) = parsed.planes
     assert plane.sigma[10, 10] == pytest.approx(3, rel=0.06)
@@ -203,8 +203,8 @@ def test_uncertainty_in_its_own_unit():
     # the numbers are what they were, whatever the user calls them
     assert (parse_image(hdus, unit="adu").planes[0].sigma == 2).all()
     hdus[1].header["BUNIT"] = "s"
-    with pytest.warns(LensSRWarning, match="the unit 's' of VAR doesn't go with the image's: its "
-                                           "values are taken in Jy2"):
+    with pytest.warns(LensSRWarning, match="the unit 's' of VAR does not convert to Jy2: its "
+                                           "values are taken in that unit"):
         assert (parse_image(hdus).planes[0].sigma == 2000).all()
     for nothing in ("", None):
         hdus[1].header["BUNIT"] = nothing
