@@ -114,8 +114,8 @@ def point_masses(dx, dy, p, slot, n_slots):
     """
     Summed deflections of point masses, one sum for each ``slot``.
 
-    Takes offsets on axes: they differ from those of the first mass by a constant, so that all
-    sums over masses are one matrix product.
+    Takes offsets on axes. Offsets from two masses differ by a constant, so that all sums over
+    masses are one matrix product.
     """
     weight = (dx * dx + dy * dy).reciprocal_()
     on_x, on_y = dx == 0, dy == 0

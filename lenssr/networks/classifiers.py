@@ -13,7 +13,7 @@ MIN_IMAGE_SIDE, MAX_IMAGE_SIDE = 32, 150  # sides of images, pixels
 STEMS = ("fine", "published")
 VGG_CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),
                     19: (2, 2, 4, 4, 4)}  # convolutions in each stage, by depth
-VGG_WIDTHS = (1, 2, 4, 8, 8)  # channels of the stages over those of the first
+VGG_WIDTHS = (1, 2, 4, 8, 8)  # channels of the stages, in units of the first stage
 VGG19_STAGES = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # convolutions and their channels
 # Mean and standard deviation of ImageNet's colours, by which its images are scaled.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -210,7 +210,7 @@ class VGG19(nn.Module):
     """
     Convolutions of VGG-19 (Simonyan & Zisserman 2015, arXiv:1409.1556).
 
-    Names and shapes of the parameters are those of ``vgg19`` in torchvision, so that its weights
+    Names and shapes of the parameters agree with ``vgg19`` of torchvision, so that its weights
     can be loaded. ``features(x)`` returns the output of the last convolution of each of the five
     stages, finest first, for grey images ``(batch, 1, ny, nx)`` in the range 0 to 1.
     """

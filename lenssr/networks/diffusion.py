@@ -189,8 +189,8 @@ class Diffusion(nn.Module):
         Features, coefficients of ``error``, latent and denoised latent for a training step.
 
         ``noise``, standard normal, has shape ``(batch * draws, k, n, m)`` and ``sigma``
-        ``(batch * draws,)``; other inputs as in `encode`. The latent is detached, lest the
-        encoder learn to make it easy to denoise.
+        ``(batch * draws,)``; other inputs as in `encode`. The latent is detached, so
+        that the encoder is not trained to make it easy to denoise.
         """
         features = self.encode(mean, data, weight, residual, conditions)
         coefficients = self.latent.encode(error)

@@ -67,7 +67,8 @@ class LensEquationNetwork(nn.Module):
 
         Parameters are ``LENS_PARAMETERS``, then ``LIGHT_PARAMETERS`` of galaxy and source, lengths
         in input pixels from the image centre. ``x`` is the data through `asinh_scale`, ``sigma``
-        their standard deviation (infinite for bad pixels), ``log_area`` that of `covered_area`.
+        their standard deviation (infinite for bad pixels), ``log_area`` the logarithm of
+        `covered_area`.
         """
         ny, nx = x.shape[-2:]
         y_axis, x_axis = (torch.arange(n, device=x.device, dtype=torch.float32) - (n - 1) / 2

@@ -30,7 +30,7 @@ class LensEquation:
     start from, too; ``max_components`` limits the profiles and points added for residuals.
     """
 
-    searches = None  # `SearchGrid` tuples of the search; those of `search` by default
+    searches = None  # `SearchGrid` tuples; `SEARCHES` by default
 
     def __init__(self, architecture, weights=None, theta_e=None, max_components=6):
         if theta_e is not None:

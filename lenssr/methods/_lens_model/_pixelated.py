@@ -140,7 +140,7 @@ class PixelatedModel:
                                     *(torch.zeros(n, dtype=torch.float64) for n in counts))
 
     def trace_rays(self, state, derivatives=False):
-        """Source-plane positions of rays, and with ``derivatives`` those of the deflection."""
+        """Source-plane positions of rays, and with ``derivatives`` deflection derivatives."""
         grid = self.grid
         lens_params = state.values[None, self.layout.slices("lens")[0]].to(self.scene.dtype)
         alpha, alpha_derivs = deflection_derivatives(grid.x, grid.y, lens_params,
