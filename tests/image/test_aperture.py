@@ -48,9 +48,9 @@ def tan():
 
 def make(correlation=None, **kwargs):
     std = RNG.uniform(1, 2, SHAPE)
-    given = {"measurement_std": std, "correlation": white() if correlation is None else correlation,
+    maps = {"measurement_std": std, "correlation": white() if correlation is None else correlation,
              "unit": "nJy", "wcs": tan()}
-    return SuperResolvedImage(RNG.normal(5, 1, SHAPE), **{**given, **kwargs})
+    return SuperResolvedImage(RNG.normal(5, 1, SHAPE), **{**maps, **kwargs})
 
 
 def restore(data, method="bilinear", **kwargs):
@@ -67,9 +67,9 @@ def test_independent_pixels_as_photutils_has_them():
     np.testing.assert_allclose(flux.value, [table[f"aperture_sum_{k}"][0] for k in range(3)])
     np.testing.assert_allclose(error.value, [table[f"aperture_sum_err_{k}"][0] for k in range(3)])
     assert flux.unit == error.unit == u.nJy
-    round_one = CircularAperture([(20, 18), (9.3, 7.7)], 5.5)
-    flux, _ = image.aperture_sum(round_one)
-    np.testing.assert_allclose(flux.value, round_one.do_photometry(image.data)[0])
+    circles = CircularAperture([(20, 18), (9.3, 7.7)], 5.5)
+    flux, _ = image.aperture_sum(circles)
+    np.testing.assert_allclose(flux.value, circles.do_photometry(image.data)[0])
 
 
 def test_four_copies_of_one_pixel():
@@ -87,34 +87,34 @@ def test_four_copies_of_one_pixel():
 def test_exact_error_of_linear_methods(method, scale):
     """Against the response of the aperture's flux to each input pixel."""
     n, apertures = 11, [CircularAperture((5.2 * scale, 5.7 * scale), r) for r in (1.5, 4, 7)]
-    masks = [each.to_mask().to_image((n * scale,) * 2) for each in apertures]
+    masks = [circle.to_mask().to_image((n * scale,) * 2) for circle in apertures]
     nothing, restorer = np.zeros((n, n)), make_method(method, scale, {})
     responses = []
-    for place in np.ndindex(n, n):
+    for position in np.ndindex(n, n):
         impulse = nothing.copy()
-        impulse[place] = 1
+        impulse[position] = 1
         image = LensImage(impulse, np.ones((n, n)), nothing > 0, None, 1.0)
         mean = restorer.restore(image, RunOptions(scale)).mean
         responses.append([(mask * mean).sum() for mask in masks])
-    found = restore(nothing, method, scale=scale, flux="surface-brightness")
-    np.testing.assert_allclose(found.aperture_sum(apertures).error.value,
+    restored = restore(nothing, method, scale=scale, flux="surface-brightness")
+    np.testing.assert_allclose(restored.aperture_sum(apertures).error.value,
                                np.linalg.norm(responses, axis=0), rtol=0.05)
 
 
 def test_two_parts_add_in_quadrature():
     y, x = np.mgrid[-MAX_LAG:MAX_LAG + 1, -MAX_LAG:MAX_LAG + 1]
-    rest = np.exp(-(x**2 + y**2) / 20)
+    kernel = np.exp(-(x**2 + y**2) / 20)
     prior = RNG.uniform(1, 2, SHAPE)
-    image = make(white().with_component(ErrorCorrelation.stationary(rest)), prior_std=prior)
+    image = make(white().with_component(ErrorCorrelation.stationary(kernel)), prior_std=prior)
     aperture = EllipticalAperture((20, 18), 7, 4, theta=0.4 * u.rad)
     weights = aperture.to_mask(method="exact").to_image(SHAPE)
-    places = np.argwhere(weights > 0)
-    lags = places[:, None] - places[None]
+    positions = np.argwhere(weights > 0)
+    lags = positions[:, None] - positions[None]
     amplitude = (weights * prior)[weights > 0]
     dense = amplitude @ np.exp(-(lags**2).sum(-1) / 20) @ amplitude
     expected = np.sqrt(((weights * image.measurement_std) ** 2).sum() + dense)
     assert image.aperture_sum(aperture).error.value == pytest.approx(expected, rel=1e-6)
-    assert sum_variance(weights, prior, rest) == pytest.approx(dense, rel=1e-6)
+    assert sum_variance(weights, prior, kernel) == pytest.approx(dense, rel=1e-6)
 
 
 def test_sky_and_source_are_correlated_each_in_its_way():
@@ -123,31 +123,31 @@ def test_sky_and_source_are_correlated_each_in_its_way():
     source = 5 * np.exp(-((x - 40) ** 2 + (y - 48) ** 2) / (2 * 14**2))
 
     def field(width):
-        found = ndimage.gaussian_filter(rng.normal(size=(96, 96)), width, mode="wrap")
-        return found * 2 * np.sqrt(np.pi) * width  # of unit variance
+        values = ndimage.gaussian_filter(rng.normal(size=(96, 96)), width, mode="wrap")
+        return values * 2 * np.sqrt(np.pi) * width  # of unit variance
 
     draws = [field(3) + source * field(1) for _ in range(200)]
     std = np.sqrt(1 + source**2)
-    found = measure_error_correlation(draws[:8], std)
+    correlation = measure_error_correlation(draws[:8], std)
     apertures = CircularAperture([(40, 48), (85, 10), (44, 40)], 7)
     weights = [mask.to_image(std.shape) for mask in apertures.to_mask()]
-    error = [found.sum_variance(each, [std]) ** 0.5 for each in weights]
-    scatter = np.std([[(each * draw).sum() for each in weights] for draw in draws], axis=0)
+    error = [correlation.sum_variance(weight, [std]) ** 0.5 for weight in weights]
+    scatter = np.std([[(weight * draw).sum() for weight in weights] for draw in draws], axis=0)
     np.testing.assert_allclose(error, scatter, rtol=0.2)
     # The level is that of half of the pixels; where all are alike there is one correlation.
-    assert 1 <= found.levels[0] < 1.1
+    assert 1 <= correlation.levels[0] < 1.1
     everywhere = measure_error_correlation([field(2)], np.ones((96, 96)))
     np.testing.assert_array_equal(*everywhere.kernels[0])
 
 
 def test_factors_of_sums_are_those_of_the_last_part():
-    """Of sums over several pixels, by their number and how much of the variance is of the sky."""
+    """Factors apply to sums of several pixels, by their number and the sky fraction."""
     factors = np.ones((1, 6, 3))
     factors[0, 0], factors[0, -1] = 0.9, 3.0  # without any of the sky, and mostly so
     weights, std = CircularAperture((20, 20), 6).to_mask().to_image((40, 40)), np.ones((40, 40))
     for level, factor in ((0.0, 0.9), (np.inf, 3.0)):
-        rest = ErrorCorrelation(white().kernels, np.array([level]), factors)
-        both = white().with_component(rest)
+        prior = ErrorCorrelation(white().kernels, np.array([level]), factors)
+        both = white().with_component(prior)
         variance = both.sum_variance(weights, [0.1 * std, std])
         assert variance == pytest.approx(factor**2 * 1.01 * (weights**2).sum(), rel=1e-6)
         assert ErrorCorrelation.stack([both])[0].sum_variance(
@@ -166,9 +166,9 @@ def test_one_pixel_has_its_own_error():
 
 def test_apertures_on_the_sky():
     image = make()
-    place = image.wcs.pixel_to_world(20, 18)
-    assert isinstance(place, SkyCoord)
-    on_sky = image.aperture_sum(SkyCircularAperture(place, 4 * 0.072 * u.arcsec))
+    position = image.wcs.pixel_to_world(20, 18)
+    assert isinstance(position, SkyCoord)
+    on_sky = image.aperture_sum(SkyCircularAperture(position, 4 * 0.072 * u.arcsec))
     in_pixels = image.aperture_sum(CircularAperture((20, 18), 4))
     np.testing.assert_allclose([q.value for q in on_sky], [q.value for q in in_pixels], rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""What headers tell of an observation."""
+"""Metadata of an observation in FITS headers."""
 
 import pytest
 from astropy import units as u
@@ -12,8 +12,8 @@ from lenssr.image import band_wavelength, read_metadata
     ("F160W", 1.6), ("F444W", 4.44), ("CLEAR;F606W", 0.606), ("VIS", 0.72),
     (8000 * u.AA, 0.8), ("CLEAR1L", None), ("", None)])
 def test_bands(name, wavelength):
-    found = band_wavelength(name)
-    assert found is None if wavelength is None else found == pytest.approx(wavelength)
+    result = band_wavelength(name)
+    assert result is None if wavelength is None else result == pytest.approx(wavelength)
 
 
 def test_bad_band():

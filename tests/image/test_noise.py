@@ -39,8 +39,8 @@ def test_there_and_back(kind):
     assert type(uncertainty) is kind
     np.testing.assert_allclose(uncertainty.array, expected, rtol=1e-15)
     assert uncertainty.unit == u.Jy ** UNCERTAINTY_POWERS[uncertainty_class(kind)]
-    sigma, found = sigma_from(uncertainty, VALID, u.mJy)
-    assert found is kind
+    sigma, noise = sigma_from(uncertainty, VALID, u.mJy)
+    assert noise is kind
     np.testing.assert_allclose(sigma, 1000 * SIGMA, rtol=1e-14)
 
 
@@ -139,10 +139,10 @@ def stars(rng, n, count, sky, sigma):
                                                  (128, 40, -3)])
 def test_estimated_noise(n, count, sky):
     """Within 5 %, as the mean of a few fields; the scatter of a single one is its own."""
-    found = [estimate_sky(stars(np.random.default_rng(seed), n, count, sky, 3.0),
+    noise = [estimate_sky(stars(np.random.default_rng(seed), n, count, sky, 3.0),
                           np.zeros((n, n), bool)) for seed in range(6)]
-    assert np.mean(found) == pytest.approx(3.0, rel=0.05)
-    assert np.std(found) < 0.1 * 3.0
+    assert np.mean(noise) == pytest.approx(3.0, rel=0.05)
+    assert np.std(noise) < 0.1 * 3.0
 
 
 @pytest.mark.parametrize(("n", "height"), [(32, 5), (32, 50), (64, 500)])
@@ -150,9 +150,9 @@ def test_a_lens_that_fills_the_image(n, height):
     y, x = np.mgrid[:n, :n] - n / 2 + 0.5
     radius = np.hypot(x, y)
     lens = height * (np.exp(-radius / 4) + 0.3 * np.exp(-0.5 * ((radius - n / 4) / 2.5) ** 2))
-    found = [estimate_sky(lens + np.random.default_rng(seed).normal(0, 1, lens.shape),
+    noise = [estimate_sky(lens + np.random.default_rng(seed).normal(0, 1, lens.shape),
                           np.zeros(lens.shape, bool)) for seed in range(6)]
-    assert np.mean(found) == pytest.approx(1, rel=0.07)
+    assert np.mean(noise) == pytest.approx(1, rel=0.07)
 
 
 def test_noise_of_a_large_image_is_measured_in_blocks():
@@ -168,8 +168,8 @@ def test_noise_of_a_large_image_is_measured_in_blocks():
 def test_masked_pixels_do_not_count():
     image = stars(np.random.default_rng(1), 64, 5, 0, 1.0)
     mask = np.random.default_rng(2).random(image.shape) < 0.3
-    found = estimate_sky(np.where(mask, 1e30, image), mask)
-    assert found == estimate_sky(np.where(mask, 0, image), mask) == pytest.approx(1, rel=0.1)
+    noise = estimate_sky(np.where(mask, 1e30, image), mask)
+    assert noise == estimate_sky(np.where(mask, 0, image), mask) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("rim", [0.1, 0.45, 0.8])
@@ -216,10 +216,10 @@ def test_known_noise():
     assert noise == 2 and known[0, 0] == 2 and known[7, 7] == 9
 
 
-@pytest.mark.parametrize(("level", "found"), [(0.0, 0), (2.0, 0), (-100.0, -100), (1e3, 1e3)])
-def test_sky_that_was_not_subtracted(level, found):
+@pytest.mark.parametrize(("level", "noise"), [(0.0, 0), (2.0, 0), (-100.0, -100), (1e3, 1e3)])
+def test_sky_that_was_not_subtracted(level, noise):
     image = stars(np.random.default_rng(8), 64, 3, level, 1.0)
-    assert sky_level(image, np.zeros(image.shape, bool), 1.0) == pytest.approx(found, abs=0.3)
+    assert sky_level(image, np.zeros(image.shape, bool), 1.0) == pytest.approx(noise, abs=0.3)
 
 
 def test_real_skies(shared_data):

@@ -51,8 +51,8 @@ def test_total_is_parsevals():
     image, truth = rng.normal(size=(2, 33, 40))
     window = np.outer(hann(33, sym=False), hann(40, sym=False))
     sums = []
-    for one, two in ((image, image), (truth, truth), (image, truth)):
-        spectrum = np.fft.fft2(window * one) * np.fft.fft2(window * two).conj()
+    for first, second in ((image, image), (truth, truth), (image, truth)):
+        spectrum = np.fft.fft2(window * first) * np.fft.fft2(window * second).conj()
         f = np.hypot(np.fft.fftfreq(33)[:, None], np.fft.fftfreq(40)[None, :])
         sums.append(spectrum.real[(f > 0) & (f < 0.5)].sum())
     assert radial_power(image, truth).sum(axis=1) == pytest.approx(sums)

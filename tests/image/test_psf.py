@@ -117,9 +117,9 @@ def test_models(name):
 
 def test_model_of_an_oblong_psf_keeps_its_axes():
     kernel = parse_psf(GaussianPSF(x_fwhm=6.4, y_fwhm=3.2), SHAPE)
-    middle = [n // 2 for n in kernel.shape]
-    assert (kernel[middle[0]] > kernel.max() / 2).sum() == 7
-    assert (kernel[:, middle[1]] > kernel.max() / 2).sum() == 3
+    centre = [n // 2 for n in kernel.shape]
+    assert (kernel[centre[0]] > kernel.max() / 2).sum() == 7
+    assert (kernel[:, centre[1]] > kernel.max() / 2).sum() == 3
 
 
 def test_model_that_depends_on_the_place():

@@ -298,7 +298,7 @@ def test_existing_files(path):
 
 
 def no_space(*args, **kwargs):
-    """What writing half of the file and running out of space does."""
+    """Write part of a file and raise the error of a full disk."""
     Path(args[1]).write_bytes(b"SIMPLE  =  T")
     raise OSError(errno.ENOSPC, "No space left on device")
 

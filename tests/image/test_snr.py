@@ -1,4 +1,4 @@
-"""What lies around the pixels of a result."""
+"""Fraction of source pixels around a pixel, and its bins."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ def test_crowding_of_half_a_plane_is_that_of_the_normal_distribution(scale):
     side = 80 * scale
     snr = np.zeros((side, side))
     snr[:, side // 2:] = 5.0
-    found = crowding(snr, np.ones_like(snr, bool), scale)
+    fraction = crowding(snr, np.ones_like(snr, bool), scale)
     x = np.arange(side) - (side / 2 - 0.5)
     # Away from the edges, which count nothing.
     inside = slice(2 * 8 * scale, -2 * 8 * scale)
-    np.testing.assert_allclose(found[side // 2, inside],
+    np.testing.assert_allclose(fraction[side // 2, inside],
                                norm.cdf(x / (8 * scale))[inside], atol=0.03)
-    assert (found[:, 0] < 0.002).all() and (found[:, -1] > 0.998).all()
+    assert (fraction[:, 0] < 0.002).all() and (fraction[:, -1] > 0.998).all()
 
 
 def test_pixels_that_do_not_count():
-    """A source that is masked is none, and what is known of its surroundings stands for all."""
+    """Masked sources do not count; valid pixels represent their masked neighbours."""
     snr = np.zeros((64, 64))
     snr[20:30, 20:30] = 9.0
     valid = snr < 1
@@ -35,6 +35,6 @@ def test_pixels_that_do_not_count():
 
 
 def test_bins():
-    shares = [0.0, 0.0029, 0.003, 0.05, 0.2, 0.5, 1.0]
-    np.testing.assert_array_equal(crowding_bin(shares), [0, 0, 1, 2, 3, 4, 4])
+    fractions = [0.0, 0.0029, 0.003, 0.05, 0.2, 0.5, 1.0]
+    np.testing.assert_array_equal(crowding_bin(fractions), [0, 0, 1, 2, 3, 4, 4])
     assert len(CROWDING_BINS) == 5 and CROWDING_BINS[-1] == 1.0

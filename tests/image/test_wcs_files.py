@@ -85,8 +85,8 @@ def check_file(header, hdus, kind, scale):
         xi, eta = core[2] @ (pixels - core[1][:, None])
         plain = gnomonic(xi, eta, *core[0])
         exact = old.all_pix2world(*pixels, 1)
-        beside = old.all_pix2world(pixels[0] + 1, pixels[1], 1)
-        assert offset_in_pixels(exact, plain, beside) > 1e-3
+        neighbour = old.all_pix2world(pixels[0] + 1, pixels[1], 1)
+        assert offset_in_pixels(exact, plain, neighbour) > 1e-3
     new = rescale_wcs(old, scale)
     if old.pixel_shape is not None:
         assert new.pixel_shape == tuple(n * scale for n in old.pixel_shape)

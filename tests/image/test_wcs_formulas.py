@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 from astropy.wcs import WCS, DistortionLookupTable
-from wcs_cases import CD, TAN, finer, gnomonic, image_header, random_pixels, written
+from wcs_cases import CD, TAN, gnomonic, image_header, random_pixels, to_fine, written
 
 from lenssr.image import (
     read_wcs,
@@ -37,8 +37,8 @@ def test_tan_by_hand(form, scale):
     # corners of the footprint, which both grids share, and whatever lies between
     for x, y in [(0.5, 0.5), (100.5, 80.5), (0.5, 80.5), (50.0, 7.3)]:
         truth = gnomonic(*(matrix @ [x - 17.25, y + 301.5]), 150.0, 2.2)
-        found = new.all_pix2world(finer(x, scale), finer(y, scale), 1)
-        np.testing.assert_allclose(found, truth, rtol=0, atol=1e-11)
+        position = new.all_pix2world(to_fine(x, scale), to_fine(y, scale), 1)
+        np.testing.assert_allclose(position, truth, rtol=0, atol=1e-11)
     # the first fine pixel has its centre (1 - 1/s)/2 of a coarse pixel from the coarse centre
     first = 0.5 + 0.5 / scale
     truth = gnomonic(*(matrix @ [first - 17.25, first + 301.5]), 150.0, 2.2)
@@ -58,8 +58,8 @@ def test_sip_by_hand():
     a, b = x - 50, y - 40
     moved = a + 1e-4 * a**2 + 3e-6 * a * b**2, b - 2e-4 * b**2
     truth = gnomonic(-1e-4 * moved[0], 1e-4 * moved[1], 150.0, 2.2)
-    found = new.all_pix2world(finer(x, 3), finer(y, 3), 1)
-    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-11)
+    position = new.all_pix2world(to_fine(x, 3), to_fine(y, 3), 1)
+    np.testing.assert_allclose(position, truth, rtol=0, atol=1e-11)
     np.testing.assert_allclose(new.sip.a[1, 2], 3e-6 / 9)
 
 
@@ -79,14 +79,14 @@ def test_tables_by_hand():
         assert [h.name for h in hdus[1:]].count("D2IMARR") == 2
         new = wcs_from_hdus(header, hdus)
         np.testing.assert_allclose(
-            new.all_pix2world(finer(x, 3), finer(y, 3), 1), truth, rtol=0, atol=1e-11
+            new.all_pix2world(to_fine(x, 3), to_fine(y, 3), 1), truth, rtol=0, atol=1e-11
         )
         with pytest.raises(ValueError, match="`header` declares a WCS.*D2IMARR"):
             read_wcs(header)
 
 
 def test_table_grid_is_moved():
-    """A slope in the table is found at the same place of the sky, between its nodes."""
+    """A sloped table distorts the same sky positions, between its nodes too."""
     old = read_wcs(image_header(**TAN, **CD))
     ramp = np.add.outer(np.arange(5.0), 3 * np.arange(6.0) ** 2).astype(np.float32) / 8
     old.cpdis2 = DistortionLookupTable(ramp, (2.0, 1.5), (30.0, 11.0), (20.0, 16.0))
@@ -99,5 +99,5 @@ def test_table_grid_is_moved():
     truth = read_wcs(image_header(**TAN, **CD)).all_pix2world(x, y + (row + rise) / 8, 1)
     np.testing.assert_allclose(old.all_pix2world(x, y, 1), truth, rtol=0, atol=1e-9)
     new = rescale_wcs(old, 4)
-    found = new.all_pix2world(finer(x, 4), finer(y, 4), 1)
-    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-9)
+    position = new.all_pix2world(to_fine(x, 4), to_fine(y, 4), 1)
+    np.testing.assert_allclose(position, truth, rtol=0, atol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 from astropy.coordinates import ICRS
 from astropy.modeling.models import Multiply, Pix2Sky_TAN, RotateNative2Celestial, Scale, Shift
 from astropy.nddata import NDData, NDDataRef
-from wcs_cases import finer, gnomonic, offset_in_pixels, written
+from wcs_cases import gnomonic, offset_in_pixels, to_fine, written
 
 from lenssr.image import (
     read_wcs,
@@ -54,7 +54,7 @@ def test_gwcs_by_hand(quantity):
     with hdus:
         back = wcs_from_hdus(header, hdus)
     x, y = np.random.default_rng(8).uniform(0, [[79], [59]], (2, 100))
-    fine = finer(x + 1, 3) - 1, finer(y + 1, 3) - 1
+    fine = to_fine(x + 1, 3) - 1, to_fine(y + 1, 3) - 1
     truth = gnomonic(-2.7e-5 * (x - 30.25), 2.7e-5 * (y - 55.5), 150.0, 2.2)
     for wcs in (new, back):
         np.testing.assert_allclose(wcs.pixel_to_world_values(*fine), truth, rtol=0, atol=1e-11)
@@ -67,9 +67,9 @@ def test_gwcs_by_hand(quantity):
 def test_gwcs_cube_and_crop():
     old = make_gwcs(third=True)
     new = rescale_wcs(old, 2)
-    found = new.pixel_to_world_values(10.5, 20.5, 4.0)  # of the old image: 5, 10
+    position = new.pixel_to_world_values(10.5, 20.5, 4.0)  # of the old image: 5, 10
     truth = *gnomonic(-2.7e-5 * (5 - 30.25), 2.7e-5 * (10 - 55.5), 150.0, 2.2), 2.0
-    np.testing.assert_allclose(found, truth, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(position, truth, rtol=0, atol=1e-11)
     crop = NDDataRef(np.zeros((4, 60, 80)), wcs=old)[1:, 5:, 7:].wcs
     new = rescale_wcs(crop, 2)
     np.testing.assert_allclose(
@@ -111,17 +111,17 @@ def test_gwcs_file_keeps_its_sky(shared_data, scale):
     with hdus:
         back = wcs_from_hdus(header, hdus)
     x, y = np.random.default_rng(1).uniform(-0.5, 2047.5, (2, 100))
-    fine = finer(x + 1, scale) - 1, finer(y + 1, scale) - 1
-    here, beside = old(x, y), old(x + 1e-3, y, with_bounding_box=False)
+    fine = to_fine(x + 1, scale) - 1, to_fine(y + 1, scale) - 1
+    here, neighbour = old(x, y), old(x + 1e-3, y, with_bounding_box=False)
     for wcs in (new, back):
         assert isinstance(wcs, gwcs.WCS)
-        assert offset_in_pixels(here, wcs(*fine), beside) * 1e-3 < 1e-6
+        assert offset_in_pixels(here, wcs(*fine), neighbour) * 1e-3 < 1e-6
         assert wcs.pixel_bounds == ((-0.5, 2048 * scale - 0.5),) * 2
         assert np.isnan(wcs(-1.0, 5.0)).all()  # outside, as before
         sky = wcs.pixel_to_world(*fine)
-        assert offset_in_pixels(here, (sky.ra.deg, sky.dec.deg), beside) * 1e-3 < 1e-6
+        assert offset_in_pixels(here, (sky.ra.deg, sky.dec.deg), neighbour) * 1e-3 < 1e-6
         # The file's inverse is a fit, good to some hundredths of a pixel: the same fit.
         inverse = old.invert(*here, with_bounding_box=False)
-        expected = [finer(p + 1, scale) - 1 for p in inverse]
-        found = wcs.invert(*here, with_bounding_box=False)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
+        expected = [to_fine(p + 1, scale) - 1 for p in inverse]
+        position = wcs.invert(*here, with_bounding_box=False)
+        np.testing.assert_allclose(position, expected, rtol=0, atol=1e-6 * scale)

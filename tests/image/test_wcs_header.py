@@ -14,10 +14,10 @@ from wcs_cases import (
     TAN,
     TPV,
     assert_same_sky,
-    finer,
     image_header,
     open_case,
     tnx_cards,
+    to_fine,
 )
 
 from lenssr.exceptions import LensSRWarning
@@ -86,7 +86,7 @@ def test_alternates_are_carried(matrix, scale):
         old, new = WCS(header, key=key), WCS(out, key=key)
         points = np.random.default_rng(6).uniform(1, 80, (100, 2))
         np.testing.assert_allclose(
-            new.wcs_pix2world(finer(points, scale), 1), old.wcs_pix2world(points, 1), atol=1e-11
+            new.wcs_pix2world(to_fine(points, scale), 1), old.wcs_pix2world(points, 1), atol=1e-11
         )
     assert header["CRPIX1B"] == -7.5
 

@@ -80,11 +80,13 @@ def test_harmless_repairs_are_silent_and_others_told():
 
 
 def test_other_warnings_pass(monkeypatch):
-    def noisy(*args, **kwargs):
-        warnings.warn("of another kind", UserWarning, stacklevel=2)
-        return WCS(*args, **kwargs)
+    init = WCS.__init__
 
-    monkeypatch.setattr("lenssr.image._wcs_fits.WCS", noisy)
+    def noisy_init(*args, **kwargs):
+        warnings.warn("of another kind", UserWarning, stacklevel=2)
+        init(*args, **kwargs)
+
+    monkeypatch.setattr(WCS, "__init__", noisy_init)
     with pytest.warns(UserWarning, match="of another kind"):
         read_wcs(image_header(**TAN, **CD))
 

@@ -19,10 +19,10 @@ from wcs_cases import (
     TAN,
     assert_same_sky,
     cube_header,
-    finer,
     image_header,
     random_pixels,
     sip_wcs,
+    to_fine,
     written,
 )
 
@@ -59,7 +59,7 @@ def test_cube(cards):
     x, y, z = np.random.default_rng(5).uniform(1, [[100], [80], [5]], (3, 100))
     here = np.array(old.all_pix2world(x, y, z, 1))
     for wcs in (new, back):
-        there = np.array(wcs.all_pix2world(finer(x, 3), finer(y, 3), z, 1))
+        there = np.array(wcs.all_pix2world(to_fine(x, 3), to_fine(y, 3), z, 1))
         np.testing.assert_allclose(there[:2], here[:2], rtol=0, atol=1e-11)
         np.testing.assert_allclose(there[2], here[2], rtol=1e-14)
     if not any(key.startswith("P") for key in cards):
@@ -123,7 +123,7 @@ def test_linear_wcs_is_carried():
     old = read_wcs(image_header(CTYPE1="WAVE", CUNIT1="m", CRVAL1=5e-7, CDELT1=1e-10, CDELT2=2.0))
     new = rescale_wcs(old, 2)
     np.testing.assert_allclose(
-        new.wcs_pix2world([[finer(7, 2), finer(9, 2)]], 1), [[5e-7 + 7e-10, 18.0]], rtol=1e-14
+        new.wcs_pix2world([[to_fine(7, 2), to_fine(9, 2)]], 1), [[5e-7 + 7e-10, 18.0]], rtol=1e-14
     )
 
 
@@ -138,11 +138,11 @@ def test_pixels_off_the_sky_stay_off():
 
 @pytest.mark.parametrize("kind", [NDDataRef, CCDData, SlicedLowLevelWCS])
 def test_crop_becomes_a_wcs_of_its_own(kind):
-    whole = sip_wcs()
+    full = sip_wcs()
     if kind is SlicedLowLevelWCS:
-        crop = SlicedLowLevelWCS(whole, (slice(10, 50), slice(20, None)))
+        crop = SlicedLowLevelWCS(full, (slice(10, 50), slice(20, None)))
     else:
-        crop = kind(np.zeros((80, 100)), wcs=whole, unit="adu")[10:50, 20:].wcs
+        crop = kind(np.zeros((80, 100)), wcs=full, unit="adu")[10:50, 20:].wcs
     new = rescale_wcs(crop, 3)
     assert isinstance(new, WCS) and new.pixel_shape == (240, 120)
     x, y = np.random.default_rng(2).uniform([[1], [1]], [[80], [40]], (2, 100))
@@ -151,8 +151,8 @@ def test_crop_becomes_a_wcs_of_its_own(kind):
         back = wcs_from_hdus(header, hdus)
     for wcs in (new, back):
         np.testing.assert_allclose(
-            wcs.all_pix2world(finer(x, 3), finer(y, 3), 1),
-            whole.all_pix2world(x + 20, y + 10, 1),
+            wcs.all_pix2world(to_fine(x, 3), to_fine(y, 3), 1),
+            full.all_pix2world(x + 20, y + 10, 1),
             rtol=0,
             atol=1e-10,
         )
@@ -166,7 +166,7 @@ def test_plane_of_a_cube():
     assert isinstance(new, WCS) and new.naxis == 2
     x, y = random_pixels(new)
     truth = cube.all_pix2world(x, y, np.full(100, 4.0), 1)[:2]
-    np.testing.assert_allclose(new.all_pix2world(finer(x, 2), finer(y, 2), 1), truth, atol=1e-11)
+    np.testing.assert_allclose(new.all_pix2world(to_fine(x, 2), to_fine(y, 2), 1), truth, atol=1e-11)
 
 
 def assert_both_interfaces(new, old, scale):
@@ -174,14 +174,14 @@ def assert_both_interfaces(new, old, scale):
     assert isinstance(new, BaseLowLevelWCS) and isinstance(new, BaseHighLevelWCS)
     assert NDData(np.zeros((2, 2)), wcs=new).wcs is new
     x, y = np.random.default_rng(4).uniform(0, 79, (2, 100))
-    fine = finer(x + 1, scale) - 1, finer(y + 1, scale) - 1
+    fine = to_fine(x + 1, scale) - 1, to_fine(y + 1, scale) - 1
     here = old.pixel_to_world_values(x, y)
     np.testing.assert_allclose(new.pixel_to_world_values(*fine), here, rtol=0, atol=1e-11)
     np.testing.assert_allclose(new.world_to_pixel_values(*here), fine, rtol=0, atol=1e-6 * scale)
-    found, truth = new.pixel_to_world(*fine), old.pixel_to_world(x, y)
+    position, truth = new.pixel_to_world(*fine), old.pixel_to_world(x, y)
     if old.world_n_dim == 3:
-        found, truth = found[0], truth[0]
-    assert found.separation(truth).to_value("deg").max() < 1e-11
+        position, truth = position[0], truth[0]
+    assert position.separation(truth).to_value("deg").max() < 1e-11
 
 
 @pytest.mark.parametrize("coupling", [{"PC1_3": 0.25}, {"PC1_3": 0.25, "PC3_1": 0.1}])

@@ -12,12 +12,12 @@ from wcs_cases import (
     TPV,
     assert_same_sky,
     cube_header,
-    finer,
     gnomonic,
     image_header,
     random_pixels,
     sip_wcs,
     tnx_cards,
+    to_fine,
     written,
 )
 
@@ -152,7 +152,7 @@ def test_table_coordinates_cannot_be_written():
     old = read_wcs(header, hdus)
     new = rescale_wcs(old, 2)
     np.testing.assert_allclose(
-        new.all_pix2world(finer(9, 2), finer(7, 2), 2.5, 1), old.all_pix2world(9, 7, 2.5, 1)
+        new.all_pix2world(to_fine(9, 2), to_fine(7, 2), 2.5, 1), old.all_pix2world(9, 7, 2.5, 1)
     )
     np.testing.assert_allclose(new.all_pix2world(1, 1, 2.5, 1)[2], 3.0)
     with pytest.raises(ValueError, match="`wcs` cannot be written to FITS:.*WAVETAB"):

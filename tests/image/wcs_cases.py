@@ -15,7 +15,7 @@ from lenssr.image import (
 )
 
 
-def finer(x, scale):
+def to_fine(x, scale):
     """FITS pixel coordinates in pixels ``scale`` times finer."""
     return (np.asarray(x) - 0.5) * scale + 0.5
 
@@ -28,26 +28,26 @@ def random_pixels(wcs, n=100, seed=7):
     return 0.5 + u01 * np.array(wcs.pixel_shape[:2])[:, None]
 
 
-def offset_in_pixels(here, there, beside):
+def offset_in_pixels(here, there, neighbour):
     """Largest angle between two lists of positions, in units of that to a third."""
-    here, there, beside = (SkyCoord(*p, unit="deg") for p in (here, there, beside))
-    return (here.separation(there) / here.separation(beside)).to_value("").max()
+    here, there, neighbour = (SkyCoord(*p, unit="deg") for p in (here, there, neighbour))
+    return (here.separation(there) / here.separation(neighbour)).to_value("").max()
 
 
 def assert_same_sky(old, new, scale, pixels):
     """Forward and back, on FITS WCSs of two axes."""
     x, y = pixels
     here = old.all_pix2world(x, y, 1)
-    there = new.all_pix2world(finer(x, scale), finer(y, scale), 1)
-    beside = old.all_pix2world(x + 1, y, 1)
+    there = new.all_pix2world(to_fine(x, scale), to_fine(y, scale), 1)
+    neighbour = old.all_pix2world(x + 1, y, 1)
     valid = np.isfinite(here).all(axis=0)  # a map of all the sky has corners without any
     np.testing.assert_array_equal(np.isfinite(there).all(axis=0), valid)
-    valid &= np.isfinite(beside).all(axis=0)
+    valid &= np.isfinite(neighbour).all(axis=0)
     assert valid.sum() > 50
-    here, there, beside = (np.array(p)[:, valid] for p in (here, there, beside))
-    assert offset_in_pixels(here, there, beside) < 1e-6
+    here, there, neighbour = (np.array(p)[:, valid] for p in (here, there, neighbour))
+    assert offset_in_pixels(here, there, neighbour) < 1e-6
     back = new.all_world2pix(*here, 1, tolerance=1e-9, maxiter=50)
-    np.testing.assert_allclose(back, finer(pixels[:, valid], scale), rtol=0, atol=1e-6 * scale)
+    np.testing.assert_allclose(back, to_fine(pixels[:, valid], scale), rtol=0, atol=1e-6 * scale)
 
 
 def written(wcs, header=None, shape=(2, 2)):
