@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.methods import ForwardModel, SearchGrid, make_method, register_method
+from lenssr.methods import (
+    ForwardModel,
+    SearchGrid,
+    make_method,
+    register_method,
+    unregister_method,
+)
 from lenssr.simulate import Instrument, Population, simulate_pair
 
 LENSES = Population(scene_fractions=(1, 0, 0, 0, 0, 0), clumpy=0.0, neighbours=0.0,
@@ -154,25 +160,28 @@ def test_image_without_a_lens():
     assert psnr(result.data, found.hr.data) > 35
 
 
-def search_method(name, *searches):
-    """Register the lens equation method with other searches."""
+def search_method(request, name, *searches):
+    """Register the lens equation method with other searches until the end of the test."""
     def factory(**options):
         method = make_method("lens_equation", 2, options)
         method.searches = searches
         return method
 
-    register_method(name, factory, overwrite=True)
+    register_method(name, factory)
+    request.addfinalizer(lambda: unregister_method(name))
     return name
 
 
-def test_poor_fit_is_searched_again(pair, result):
+def test_poor_fit_is_searched_again(pair, result, request):
     """The smallest start radius alone fails; a second search with more radii finds the lens."""
     smallest = SearchGrid(1, 1, 3, guesses=False)
-    name = search_method("searched_twice", smallest, SearchGrid(12, 5, 6, guesses=False))
+    name = search_method(request, "searched_twice", smallest,
+                         SearchGrid(12, 5, 6, guesses=False))
     again = superresolve(pair.lr, name, max_components=0)
     assert again.meta["SRCHI2"] == pytest.approx(result.meta["SRCHI2"], abs=0.03)
     assert again.lens["theta_E"][0] == pytest.approx(result.lens["theta_E"][0], rel=0.02)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LensSRWarning)
-        poor = superresolve(pair.lr, search_method("searched_once", smallest), max_components=0)
+        poor = superresolve(pair.lr, search_method(request, "searched_once", smallest),
+                            max_components=0)
     assert poor.meta["SRCHI2"] > result.meta["SRCHI2"] + 0.1
