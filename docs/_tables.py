@@ -72,7 +72,7 @@ def _classifier_facts(card):
                            if item[0] not in COMMON),
         "parameters": f"{card.parameters:,}",
         "trained on": f"``{data['preset']}``, {data['scenes']:,} scenes",
-        "shown": SHOWN[card.recipe["looks"]["input"]].format(**card.recipe["looks"]),
+        "shown": SHOWN[card.recipe["inputs"]["input"]].format(**card.recipe["inputs"]),
         "steps": f"{card.steps:,} of {training['batch']} images",
         "optimiser": f"``{training['optimizer']}``",
         "hours": f"{card.hours:.2f}",
