@@ -75,7 +75,7 @@ class InputConfig:
         check_fields(self)
         if (self.weights is None) != (self.input != "sr"):
             raise ValueError("recipe key `weights` must be given for the input 'sr' only, got "
-                             "{self.weights!r} for {self.input!r}")
+                             f"{self.weights!r} for {self.input!r}")
         weights = self.class_weights
         if weights is None:
             return

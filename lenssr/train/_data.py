@@ -140,7 +140,7 @@ class CatalogPairs(Pairs):
                              f"{data.catalog} holds those of {catalog.scale}")
         if telescope and "psf" not in catalog.arrays:
             raise ValueError("`catalog` must hold the PSFs of its images for a physics network, "
-                             "{data.catalog} has none")
+                             f"{data.catalog} has none")
         self.sides, self.telescope, self.kernels = catalog.lr.shape[1:], telescope, {}
         if data.size > min(self.sides):
             raise ValueError(f"recipe key `size` must be at most {min(self.sides)}, the side of "

@@ -86,7 +86,7 @@ def load_features(features):
         network = _vgg19(_read_tensors(features))
     if not callable(getattr(network, "features", None)):
         raise ValueError("recipe key `features` must be weights of a network with feature maps, "
-                         "for example a classifier, {features!r} are of "
+                         f"for example a classifier, {features!r} are of "
                          f"{type(network).__name__}")
     return network.eval().requires_grad_(False)
 

@@ -330,7 +330,7 @@ class Fidelity:
                 curve = CorrectionCurve(*(float(row[key])
                                           for key in ("a", "b", "a_error", "b_error")))
                 return curve.correct(e, snr)
-        raise ValueError("`method` must have a correction curve, got {method!r}")
+        raise ValueError(f"`method` must have a correction curve, got {method!r}")
 
     def figure(self):
         """
