@@ -25,7 +25,6 @@ from simulated import SCALE, SEED, Scenes
 from tqdm import tqdm
 
 from lenssr import LensSRWarning, superresolve
-from lenssr._io import atomic_write
 from lenssr.evaluate import image_metrics, radial_power
 from lenssr.methods import ForwardModel
 
@@ -123,7 +122,7 @@ def rows_of(args):
         piece.append(measure(scene, i, args))
         if len(piece) == PIECE or i == args.n - 1:
             if len(piece) == PIECE:
-                with atomic_write(path) as beside, open(beside, "wb") as file:
+                with open(path, "wb") as file:
                     np.savez(file, **{key: np.stack([row[key] for row in piece])
                                       for key in piece[0]})
             rows += piece

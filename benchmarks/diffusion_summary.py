@@ -15,7 +15,7 @@ HEADER = """\
 Each image is scaled to the peak of its noise-free truth; images that show nothing count for
 coverage, ranks and chi2 alone.
   mean, sample    mean of the samples, and one of them
-  T               root of summed power over the true one, up to half the Nyquist frequency: min_steps
+  T               root of summed power over the true one, up to half the Nyquist frequency: smallest
                   and largest over rings
   below_mean      dB by which a sample lies below the mean
   chi2            mean square of data less the observed sample, over the noise, without the edge:

@@ -136,17 +136,17 @@ def galaxy(lens):
     return model(found) - found[0]
 
 
-def framed(image, min_steps):
+def framed(image, min_side):
     """The middle of a large image, square; a small one is set into its sky."""
     side = min(*image.shape, SIDE)
     corner = [(n - side) // 2 for n in image.shape]
     image = image[corner[0]: corner[0] + side, corner[1]: corner[1] + side]
-    if side >= min_steps:
+    if side >= min_side:
         return image
     sky = np.percentile(image, 2)
     edge = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
     ramp = np.sin(0.5 * np.pi * np.minimum(edge / FADE, 1)) ** 2
-    return np.pad(sky + (image - sky) * np.outer(ramp, ramp), (min_steps - side) // 2,
+    return np.pad(sky + (image - sky) * np.outer(ramp, ramp), (min_side - side) // 2,
                   constant_values=sky)
 
 

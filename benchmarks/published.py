@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from lenssr._io import atomic_write
 from lenssr.evaluate import EXPERIMENTS, benchmark
 from lenssr.simulate import simulate_catalog
 from lenssr.train import Data, Recipe, Training, adapt, finetune, fit, split
@@ -162,8 +161,7 @@ def spread(tables, path):
     table = Table(rows)
     for name in table.colnames[1:]:
         table[name].info.format = ".3f"
-    with atomic_write(path) as beside:
-        table.write(beside, format="ascii.ecsv", overwrite=True)
+    table.write(path, format="ascii.ecsv", overwrite=True)
     table.pprint_all()
 
 

@@ -44,7 +44,7 @@ is -10 log10(MSE / peak^2).
   flux_mad        its scatter: 1.48 times the median absolute deviation
   shift           median shift of the centroid of what is brighter than a tenth of the peak, in
                   output pixels, same images
-  n, n_empty      images whose truth has a peak of at min_steps five times the noise of the input (as
+  n, n_empty      images whose truth has a peak of at least five times the noise of the input (as
                   surface brightness), and those where there is nothing to see
   empty           rms error of the latter over that noise, median
   snr             peak of the noise-free input over the noise of its sky"""

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from lenssr._io import atomic_write
 from lenssr.evaluate import shortened
 
 COLUMNS = ("mse", "psnr", "psnr_spread", "psnr_of_mean", "ssim", "psnr_arc", "removed",
@@ -102,7 +101,7 @@ def by_bin(table):
 
 def write_lines(lines, path):
     """Write lines of words into a CSV file."""
-    with atomic_write(path) as beside, beside.open("w", newline="") as file:
+    with open(path, "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 

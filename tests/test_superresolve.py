@@ -322,8 +322,8 @@ def test_cards(holder, tmp_path):
 def test_result_cards():
     result = restore(NOISE, "richardson_lucy", seed=5, scale=3)
     expected = {"SRMETHOD": "richardson_lucy", "SRSCALE": 3, "SRWEIGHT": "none", "SRSEED": 5,
-              "SRCALIB": "measurement", "SRNOISE": "given", "SRFLUX": "per-pixel",
-              "SRPSF": "target", "SRNITER": 8, "SRNPROBE": 2}
+                "SRCALIB": "measurement", "SRNOISE": "given", "SRFLUX": "per-pixel",
+                "SRPSF": "target", "SRNITER": 8, "SRNPROBE": 2}
     assert {key: result.header[key] for key in expected} == expected
     assert result.header["SRVERS"]
     # nothing is said of an earlier run that is not true of this one

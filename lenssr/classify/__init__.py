@@ -15,8 +15,8 @@ _INTERNAL = {
         "open_classifier", "probabilities"],
     "._experiment": [
         "RESTORERS", "Restorations", "TEST_SEED", "TrainingPlan",
-        "_without_folders", "lens_images", "restore_consistently", "restorer_from_method",
-        "restorer_from_weights"],
+        "RestoredImages", "lens_images", "open_restorations", "restore_consistently",
+        "restorer_from_method", "restorer_from_weights", "without_folders"],
     "._scores": [
         "SUBHALO_MASSES", "auc", "bootstrap", "confusion", "confusion_table",
         "exceeds_threshold", "one_vs_rest", "roc", "roc_table", "scores_table",

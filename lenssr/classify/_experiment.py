@@ -103,7 +103,7 @@ class Restorations:
     def only(cls, restorers):
         """Select restorers; `None` stands for the truth."""
         restorations = cls({})
-        restorations.ways = dict(restorers)
+        restorations.restorers = dict(restorers)
         return restorations
 
     def __call__(self, batch):
@@ -203,11 +203,11 @@ def other_recipe(path, recipe):
     """Describe the first difference between the recipe of weights and another recipe."""
     # Keys that a card lacks have their default values.
     old = type(recipe).from_dict(read_card(path).recipe)
-    old, new = _without_folders(old), _without_folders(recipe)
+    old, new = without_folders(old), without_folders(recipe)
     return recipe_difference(old, new) if old != new else ""
 
 
-def _without_folders(recipe):
+def without_folders(recipe):
     """Return a recipe as a card stores it, without the folders of weights."""
     fields = json.loads(json.dumps(recipe.as_dict()))
     for part, key in (("training", "init"), ("inputs", "weights")):
@@ -304,10 +304,10 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     folder = (Path(out) / "runs" if runs is None else Path(runs)) / preset
     plan = TrainingPlan(folder, preset, effort=effort, device=device, progress=progress)
     # The training images of each classifier come first, then other images to classify.
-    restorations, marks = _open_restorations(plan, restorers, device)
+    restorations, marks = open_restorations(plan, restorers, device)
     named = _open_classifiers(plan, classifiers, restorations, device)
     series = PairSeries(preset, substructure=CLASSES, seed=seed, engine="torch")
-    restored_images = _RestoredImages(folder / f"images-{seed}", restorations, marks, progress)
+    restored_images = RestoredImages(folder / f"images-{seed}", restorations, marks, progress)
     images = restored_images(series, n, "pairs")
     snr = images["bilinear"].max(axis=(1, 2))  # noise units
     verdicts, distances = classify_restorations(named, images)
@@ -335,7 +335,7 @@ def dark_matter(out, *, runs=None, n=1800, n_twins=150, preset="classification",
     return result
 
 
-def _open_restorations(plan, restorers, device):
+def open_restorations(plan, restorers, device):
     """Train or load all restorers; return them with the checksums of their weights."""
     restored_by_label = {name: restorer_from_method(name, device=device) for name in METHODS}
     files = {f"RCAN of {name}": plan.restorer(name) for name in restorers}
@@ -354,7 +354,7 @@ def _open_classifiers(plan, classifiers, restorations, device):
     if plan.preset != MATCHED_PRESET:
         names = [name for name in names if CLASSIFIERS[name][-1] not in OTHER_PRESETS.values()]
     return {name: open_classifier(plan.classifier(*CLASSIFIERS[name]), device) for name in names
-            if TRAINED_ON.get(name, ("HR",))[0] in restorations.ways}
+            if TRAINED_ON.get(name, ("HR",))[0] in restorations.restorers}
 
 
 def _other_substructure(restored_images, n, seed):
@@ -380,7 +380,7 @@ def classify_restorations(judges, images):
                  for part in (0, 1))
 
 
-class _RestoredImages:
+class RestoredImages:
     """Restored images of series of pairs, cached on disk."""
 
     def __init__(self, folder, restorations, marks, progress):
@@ -392,14 +392,14 @@ class _RestoredImages:
         Return the images of the first ``n`` pairs of a series, ``(n, side, side)`` by
         restoration.
         """
-        images = {restoration: [] for restoration in labels or self.restorations.ways}
+        images = {restoration: [] for restoration in labels or self.restorations.restorers}
         for start in tqdm(range(0, n, RESTORED_BATCH), desc=f"restoring {name}",
                           disable=not self.progress, delay=2):
             indices = range(start, min(start + RESTORED_BATCH, n))
             file = f"{start:06d}-{len(indices)}.npy"
             paths = {restoration: self.folder / name / self._place(restoration) / file
                      for restoration in images}
-            missing = {restoration: self.restorations.ways[restoration]
+            missing = {restoration: self.restorations.restorers[restoration]
                        for restoration, path in paths.items()
                        if not path.exists()}
             if missing:

@@ -32,7 +32,6 @@ _INTERNAL = {
         "FREQUENCIES", "noise_floor", "radial_power", "score_both", "score_image",
         "transfer_function"],
     "._pairs": ["edge_level", "find_experiment", "prepare_pair"],
-    "._report": ["_benchmark_page"],
     "._report._maps": ["split_image"],
     "._report._page_data": ["sky_grid"],
 }

@@ -422,8 +422,8 @@ RESULT_CARDS = {
 }
 # Cards about the input pixels, and cards of an earlier result.
 STALE_PATTERN = re.compile(r"DATA(MIN|MAX|MEAN)|(GOOD|SNR)(MIN|MAX|MEAN)|NGOODPIX|BUNIT|"
-                           r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|SAMPLR|STEPS|"
-                           r"LENS|LODDS|THETAE|THETER|WNAME|CALON|WARN\d+)")
+                           r"SR(CHI2|CHI2IN|NITER|NPROBE|NCORR|SLOPE|ERROR|INFLAT|BASE|NSAMP|"
+                           r"SAMPLR|STEPS|LENS|LODDS|THETAE|THETER|WNAME|CALON|WARN\d+)")
 # Cards of the coordinate frame, which a FITS WCS writes itself.
 FRAME_PATTERN = re.compile(
     r"EQUINOX|RADESYS|RADECSYS|SPECSYS|SSYSOBS|SSYSSRC|RESTFRQ|RESTFREQ|RESTWAV|"

@@ -370,4 +370,3 @@ class DiffusionSampler:
         differences = [(error - mean[cutout]) * np.sqrt(n / (n - 1)) for error in first]
         # The mean of n samples scatters by 1 / n of their variance.
         return restored + mean, np.sqrt(variance * (1 + 1 / n)), samples, differences
-

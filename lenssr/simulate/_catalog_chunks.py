@@ -211,7 +211,7 @@ class CatalogSpec:
                            **series.population.as_dict()},
             "instrument": series.instrument.as_dict(),
             "custom": [name for name in ("population", "instrument")
-                    if self.options.get(name) is not None],
+                       if self.options.get(name) is not None],
             "versions": {package: version(package) for package in RECORDED_PACKAGES}}
         return json.loads(json.dumps(tree))
 

@@ -188,7 +188,7 @@ def _parse_observation(name, image, psf):
 def _check_sharper(low, high):
     """Raise `ValueError` unless the PSF of the second image is narrower on the sky."""
     fwhm_low, fwhm_high = ((psf_fwhm(plane.planes[0].psf) * pixel_scale(plane.wcs, plane.shape))
-                     .to_value(u.arcsec) for plane in (low, high))
+                           .to_value(u.arcsec) for plane in (low, high))
     if not fwhm_high < fwhm_low:
         raise ValueError(f"`hr` must be sharper than `lr`, got a PSF of FWHM {fwhm_high:.3g} "
                          f"arcsec for `hr` and {fwhm_low:.3g} arcsec for `lr` (are they swapped?)")

@@ -301,7 +301,7 @@ def _draw_psf(instrument, optics, draws):
               for _ in range(2))
     beta = 1 / draws.uniform(*(1 / b for b in instrument.beta))
     profile = moffat(optics.n, fwhm, beta, e1, e2, optics.device,
-                         radius=(optics.psf_side // 2) * optics.bin)
+                     radius=(optics.psf_side // 2) * optics.bin)
     return optics.psf_transfer(profile), fwhm
 
 

@@ -17,7 +17,8 @@ _INTERNAL = {
         "ArcImages", "ArcTrainer", "SRGANTrainer", "balanced_adversarial_loss",
         "discriminator_inputs", "relativistic_loss", "wavelet_details"],
     "._batch": ["Batch", "Pairs", "epoch_order", "sample_indices", "sample_rng"],
-    "._calibration_images": ["open_calibration_images", "perturb_observation"],
+    "._calibration_images": [
+        "open_calibration_images", "perturb_observation", "restore_images"],
     "._conformal": [
         "aperture_factors", "conformal_factors", "coverage",
         "rest_correlation"],
@@ -25,7 +26,7 @@ _INTERNAL = {
         "CachedPairs", "CatalogPairs", "MultiScalePairs", "OnlinePairs", "open_pairs",
         "split"],
     "._diffusion": [
-        "DiffusionTrainer", "ResidualPairs", "noise_levels", "open_residuals",
+        "DiffusionTrainer", "ResidualCache", "ResidualPairs", "noise_levels", "open_residuals",
         "sampling_metrics"],
     "._distributed": ["Distributed", "check_workers"],
     "._error_head": ["ErrorPairs", "ErrorTrainer", "rotate_psf_features"],
@@ -39,7 +40,7 @@ _INTERNAL = {
     "._recipe": ["check_fields", "choice_field", "number_field"],
     "._scene_cache": ["SceneCache"],
     "._trainer": ["Trainer", "freeze", "freeze_batchnorm", "recipe_difference", "warm_start"],
-    "._validation": ["power_error", "validate"],
+    "._validation": ["Curves", "power_error", "validate"],
     "._verify": ["compare_card", "recipe_from_card"],
 }
 

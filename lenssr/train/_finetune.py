@@ -98,7 +98,7 @@ def finetune(weights, pairs, folder, *, steps=(500, 1500), learning_rates=(1e-3,
         if not (isinstance(value, tuple | list) and len(value) == 2):
             raise ValueError(f"`{name}` must be two numbers, one for each stage, got {value!r}")
     if not any(steps):
-        raise ValueError(f"`steps` must be of at min_steps one stage, got {steps!r}")
+        raise ValueError(f"`steps` must be positive for at least one stage, got {steps!r}")
     folder = Path(folder)
     card = read_card(find_weights(weights))
     data = Data(catalog=target_folder(pairs, folder), size=size, fold=fold,
@@ -240,7 +240,7 @@ class Adaptation:
             raise ValueError(f"`stop_accuracy` must be from 0.5 to 1, got {self.stop_accuracy!r}")
         if self.scenes is not None and 0 < check_nonnegative_int("scenes",
                                                                  self.scenes) < self.batch:
-            raise ValueError(f"`scenes` must be zero or at min_steps `batch`, {self.batch}, got "
+            raise ValueError(f"`scenes` must be zero or at least `batch`, {self.batch}, got "
                              f"{self.scenes!r}")
 
 

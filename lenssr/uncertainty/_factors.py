@@ -46,6 +46,7 @@ def aperture_sum_factor(fraction, area, factors):
     factors = np.pad(np.asarray(factors, float), ((0, 0), (1, 0)), constant_values=1.0)
     return interpolate_factors((fraction, area), (APERTURE_FRACTIONS, APERTURE_AREAS), factors)
 
+
 def local_snr(image, level, noise):
     """
     Return the height of each pixel above the sky level over the local noise.

@@ -11,24 +11,20 @@ from lenssr.classify import (
     SUBHALO_MASSES,
     ClassifierRecipe,
     Restorations,
+    RestoredImages,
     TrainingPlan,
-    _without_folders,
     confusion_table,
     dark_matter,
     exceeds_threshold,
     lens_images,
+    open_restorations,
     restore_consistently,
     restorer_from_method,
     roc_table,
     scores_table,
     subhalo_table,
     twin_series,
-)
-from lenssr.classify import (
-    _experiment as _dark_matter,
-)
-from lenssr.classify import (
-    _experiment as _plan,
+    without_folders,
 )
 from lenssr.cli import main
 from lenssr.methods import DataResidual
@@ -55,7 +51,7 @@ def test_sights_of_one_lens(batch):
         assert DataResidual(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
         assert DataResidual(image, 2).chi2(found) < 1.001
     # What is missing alone is made.
-    assert list(Restorations.only({"bilinear": sights.ways["bilinear"]})(batch)) == ["bilinear"]
+    assert list(Restorations.only({"bilinear": sights.restorers["bilinear"]})(batch)) == ["bilinear"]
 
 
 def test_what_agrees_is_left_alone(batch):
@@ -133,16 +129,16 @@ def test_plan(tmp_path):
         assert tuple(plan.restorer_recipe(name).data.substructure) == classes
 
 
-def test_what_comes_with_lenssr_is_not_trained_again(tmp_path, monkeypatch):
+def test_shipped_weights_are_not_trained_again(tmp_path):
     shipped = find_weights("classifier-resnet18")
     assert TrainingPlan(tmp_path).classifier() == shipped
     assert TrainingPlan(tmp_path).restorer("all") == find_weights("rcan-all")
     restored = TrainingPlan(tmp_path).classifier("sr", "all")
     assert restored == find_weights("classifier-resnet18-sr-all")
-    monkeypatch.setattr(_plan, "train_classifier", lambda recipe, *args, **options: recipe.training)
-    assert TrainingPlan(tmp_path, effort=0.5).classifier().steps == 1500
-    # Others begin with it.
-    assert TrainingPlan(tmp_path).classifier("hr", None, 0.03).init == str(shipped)
+    assert TrainingPlan(tmp_path, effort=0.5).classifier_recipe("hr").training.steps == 1500
+    # Other classifiers start from the shipped one.
+    noisy = TrainingPlan(tmp_path).classifier_recipe("hr", None, 0.03)
+    assert noisy.training.init == str(shipped)
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -161,13 +157,13 @@ def test_images_of_other_weights_are_made_anew(tmp_path):
     series = PairSeries("classification", substructure=("no_sub",), seed=5, engine="torch")
     bilinear, nothing = restorer_from_method("bilinear"), lambda image: np.zeros((64, 64))
 
-    _, marks = _dark_matter._open_restorations(TrainingPlan(tmp_path), (), "cpu")
+    _, marks = open_restorations(TrainingPlan(tmp_path), (), "cpu")
     assert set(marks) == {"unrolled"}  # of those that come with lenssr it alone has weights
 
     def seen(way, mark):
         sights = Restorations.with_consistent({"way": way}, ["way"])
-        return _dark_matter._RestoredImages(tmp_path, sights, {"way": mark}, False)(series, 2,
-                                                                                    "pairs")
+        return RestoredImages(tmp_path, sights, {"way": mark}, False)(series, 2,
+                                                                      "pairs")
 
     first = seen(bilinear, "one")
     assert first["way"].max() > 0
@@ -181,12 +177,11 @@ def test_images_of_other_weights_are_made_anew(tmp_path):
 def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
     """All of it but the trainings, on few lenses; a second run makes no image again."""
     monkeypatch.setattr(TrainingPlan, "classifier", lambda self, *looks: tiny)
-    monkeypatch.setattr(_dark_matter, "METHODS", ("bilinear",))
     options = dict(n=6, n_twins=1, restorers=())
     found = dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
-    assert set(found.scores["images"]) == {
-        "HR", "bilinear", *(f"{way}, {label}" for way in ("HR", "bilinear")
-                            for label in ("unmatched", "physical"))}
+    assert set(found.scores["images"]) >= {
+        "HR", "bilinear", "wiener", *(f"{way}, {label}" for way in ("HR", "bilinear")
+                                      for label in ("unmatched", "physical"))}
     assert set(found.subhalos["classifier"]) == set(found.scores["classifier"])
     assert "HR" in found.subhalos["images"] and "found_1e10" in found.subhalos.colnames
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -195,7 +190,7 @@ def test_experiment_from_end_to_end(tiny, tmp_path, monkeypatch):
     assert str(found).startswith("Classes told apart")
     with pytest.raises(OSError, match="exists already"):
         dark_matter(tmp_path / "out", runs=tmp_path / "runs", **options)
-    monkeypatch.setattr(_dark_matter._RestoredImages, "_make", None)
+    monkeypatch.setattr(RestoredImages, "_make", None)
     again = dark_matter(tmp_path / "out", runs=tmp_path / "runs", overwrite=True, **options)
     assert again.scores["accuracy"].tolist() == found.scores["accuracy"].tolist()
 
@@ -209,7 +204,7 @@ def test_trainings_of_other_recipes_are_not_taken(tiny, tiny_recipe, tmp_path):
     moved = replace(tiny_recipe, training=replace(tiny_recipe.training, init="elsewhere/x"))
     plan, path = TrainingPlan(tmp_path), folder / "tiny.safetensors"
     assert plan._made(tiny_recipe, None) == path
-    assert _without_folders(moved) == _without_folders(
+    assert without_folders(moved) == without_folders(
         replace(moved, training=replace(moved.training, init="x")))
     longer = replace(tiny_recipe, training=replace(tiny_recipe.training, steps=7))
     with pytest.raises(ValueError, match=r"`runs` must be .* \[training\] steps is 6, not 7"):

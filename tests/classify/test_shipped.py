@@ -97,6 +97,6 @@ def test_what_others_restored_is_told(batch, truths, tmp_path):
     assert both["out_of_domain"].tolist() == [False, True]
     # Its features are like those of its training, but it was not taught what these mean.
     assert both["distance"][1] < 1
-    with pytest.warns(LensSRWarning, match="headers of 1 of 1 images do not tell"):
+    with pytest.warns(LensSRWarning, match="headers of 1 of 1 images do not state"):
         unknown = classify(truths[0], RESTORED)
     assert not unknown["out_of_domain"][0]

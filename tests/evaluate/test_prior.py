@@ -53,9 +53,9 @@ def test_what_the_psf_passes_is_measured_and_what_it_stops_is_not():
     rng = np.random.default_rng(0)
     low, high = 1e3 * wave(0.05), 1e3 * wave(0.8)
     data = DataResidual(plane(), 2).operator.forward(low) + rng.normal(0, SIGMA, SHAPE)
-    share = split_image(plane(data), low, 2).share[10:-10, 10:-10]
+    share = split_image(plane(data), low, 2).prior_fraction[10:-10, 10:-10]
     assert np.median(share) < 0.02 and share.max() < 0.1  # where the wave is zero
-    assert np.mean(split_image(plane(data), high, 2).share[10:-10, 10:-10]) > 0.95
+    assert np.mean(split_image(plane(data), high, 2).prior_fraction[10:-10, 10:-10]) > 0.95
 
 
 def test_the_parts_are_the_whole():
@@ -101,7 +101,7 @@ def test_empty_sky_is_not_measured():
     """No power above that of the noise: nothing that a method puts there is from the data."""
     rng = np.random.default_rng(4)
     image = plane(rng.normal(0, SIGMA, SHAPE))
-    share = split_image(image, 0.1 * rng.normal(size=[2 * n for n in SHAPE]), 2).share
+    share = split_image(image, 0.1 * rng.normal(size=[2 * n for n in SHAPE]), 2).prior_fraction
     assert np.median(share) == 1 and share.mean() > 0.97
 
 
@@ -137,7 +137,7 @@ def test_cubes_and_pages(case, tmp_path):
     pages = [tmp_path / f"{name}.html" for name in ("given", "made")]
     report(pages[0], result, **image, prior_map=found[0])
     report(pages[1], result, **image, prior_map=True)
-    assert "Prior share" in pages[1].read_text()
+    assert "Prior fraction" in pages[1].read_text()
     assert pages[0].read_text() == pages[1].read_text()
 
 

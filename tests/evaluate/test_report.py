@@ -16,7 +16,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from lenssr import LensSRWarning, SuperResolvedImage, superresolve
-from lenssr.evaluate import Benchmark, _benchmark_page, report, sky_grid
+from lenssr.evaluate import Benchmark, report, sky_grid
 from lenssr.image import FWHM_PER_SIGMA, gaussian_psf, target_psf
 
 SHAPE, SIGMA, PSF = (24, 32), 0.02, 3.0
@@ -470,7 +470,7 @@ def test_benchmark(tmp_path):
         assert page.data is None
 
 
-def test_folder_of_whatever_tables_and_figures(tmp_path, monkeypatch):
+def test_folder_of_tables_and_figures(tmp_path):
     from matplotlib.image import imsave
 
     folder = tmp_path / "scores"
@@ -485,9 +485,7 @@ def test_folder_of_whatever_tables_and_figures(tmp_path, monkeypatch):
     picture = rng.uniform(size=(6, 9, 3))
     imsave(folder / "flux.png", picture)
     imsave(folder / "lone.png", picture)
-    imsave(folder / "many.png", rng.uniform(size=(30, 40, 3)))
-    monkeypatch.setattr(_benchmark_page, "LARGE", 3000)
-    monkeypatch.setattr(_benchmark_page, "WIDEST", 20)
+    imsave(folder / "many.png", rng.uniform(size=(900, 2000, 3)))  # above 4 MB
     page = make(tmp_path, folder, title="All of it")
     assert page.tree.text["h1"] == ["All of it"]
     assert page.tree.text["h2"] == ["first", "flux", "many", "Figures"]
@@ -498,7 +496,7 @@ def test_folder_of_whatever_tables_and_figures(tmp_path, monkeypatch):
              if tag == "img"}
     for name in ("flux", "lone"):
         np.testing.assert_allclose(page.decoded(shown[name]), picture, atol=1 / 255)
-    assert page.decoded(shown["many"]).shape == (15, 20, 3)
+    assert page.decoded(shown["many"]).shape == (720, 1600, 3)
 
 
 def test_bad_benchmarks(tmp_path):

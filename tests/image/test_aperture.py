@@ -49,7 +49,7 @@ def tan():
 def make(correlation=None, **kwargs):
     std = RNG.uniform(1, 2, SHAPE)
     maps = {"measurement_std": std, "correlation": white() if correlation is None else correlation,
-             "unit": "nJy", "wcs": tan()}
+            "unit": "nJy", "wcs": tan()}
     return SuperResolvedImage(RNG.normal(5, 1, SHAPE), **{**maps, **kwargs})
 
 

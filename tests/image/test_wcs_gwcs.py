@@ -86,7 +86,7 @@ def test_gwcs_with_a_box_for_each_slit_is_refused():
     boxes = {(1,): ((-0.5, 9.5), (-0.5, 9.5)), (2,): ((-0.5, 9.5), (-0.5, 5.5))}
     old.attach_compound_bounding_box(boxes, [("x",)])
     assert isinstance(old.bounding_box, CompoundBoundingBox) and isinstance(old, gwcs.WCS)
-    with pytest.raises(ValueError, match="`wcs` cannot be rescaled: it has a bounding box for each"):
+    with pytest.raises(ValueError, match="`wcs` cannot be rescaled: .* a bounding box for each"):
         rescale_wcs(old, 2)
 
 

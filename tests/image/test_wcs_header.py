@@ -113,7 +113,8 @@ def test_alternate_with_hst_archive_cards(shared_data):
 def test_importing_takes_no_heavy_package():
     import subprocess
 
-    code = "import sys, lenssr.image; lenssr.image.rescale_wcs; print({'gwcs', 'torch'} & set(sys.modules))"
+    code = ("import sys, lenssr.image; lenssr.image.rescale_wcs; "
+            "print({'gwcs', 'torch'} & set(sys.modules))")
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "set()", done.stderr

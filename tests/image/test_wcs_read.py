@@ -43,7 +43,8 @@ def test_no_wcs_is_none():
     ],
 )
 def test_header_without_a_possible_wcs(cards, reason):
-    with pytest.raises(ValueError, match=f"`header` declares a WCS, but it is not valid: .*{reason}"):
+    message = f"`header` declares a WCS, but it is not valid: .*{reason}"
+    with pytest.raises(ValueError, match=message):
         read_wcs(image_header(**{**TAN, **CD, **cards}))
 
 

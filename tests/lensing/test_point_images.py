@@ -53,7 +53,7 @@ def test_distant_line_of_mass_acts_as_a_point():
     line = dict(theta_E=1.0, x1=-0.02, y1=0.0, x2=0.02, y2=0.0)
     line_images = solve(SceneModel("quasar", ["LINE_MASS"], [line]), 0.5, 0.1)
     point_images = solve(SceneModel("quasar", ["POINT_MASS"],
-                             [dict(theta_E=1.0, center_x=0.0, center_y=0.0)]), 0.5, 0.1)
+                                    [dict(theta_E=1.0, center_x=0.0, center_y=0.0)]), 0.5, 0.1)
     outer = np.hypot(*line_images[:2]) > 0.5
     assert outer.sum() == 2
     for a, b in zip(line_images, point_images):

@@ -19,8 +19,8 @@ from lenssr.lensing import (
 from lenssr.methods import ForwardModel
 
 LENS = torch.tensor([[np.log(7.0), 2.2, 0.2, -0.15, 0.7, -0.4, 0.03, -0.05],
-                      [np.log(3.0), 1.8, -0.3, 0.25, -1.1, 0.3, -0.08, 0.02],
-                      [np.log(5.0), 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+                     [np.log(3.0), 1.8, -0.3, 0.25, -1.1, 0.3, -0.08, 0.02],
+                     [np.log(5.0), 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
 LIGHT = torch.tensor([[0.7, -0.4, np.log(3.0), np.log(2.5), 0.1, 0.2],
                       [-2.0, 1.0, 0.0, 0.0, -0.3, 0.1]], dtype=torch.float64)
 X = torch.linspace(-15.3, 15.9, 41, dtype=torch.float64)[None, :]
@@ -108,7 +108,7 @@ def test_grid_agrees_with_the_forward_model(scale):
     grid = SceneGrid((20, 24), scale, 2, kernel)
     # A galaxy well inside the frame, so that the treatment of the edges does not matter.
     light = sersic_profile(grid.x, grid.y, torch.tensor([[1.0, -2.0, 0.3, -0.4, 0.1, 0.0]],
-                                                      dtype=torch.float64))
+                                                        dtype=torch.float64))
     image = grid.to_target(light)
     inner = grid.trim(image)[0].numpy()
     assert inner.shape == (20 * scale, 24 * scale)

@@ -66,7 +66,8 @@ def calibrated(folder, name, domain=ANYTHING, factors=FACTORS):
     return save_calibrated(plain, folder, head, {
         "on": "hsc-hst", "domain": domain, "scales": {
             str(s): {"factors": factors, "correlation": CORRELATION} for s in scales},
-        "head": dict(scale=config["scale"], conditions=caught, features=4, blocks=1, residual=True)})
+        "head": dict(scale=config["scale"], conditions=caught, features=4, blocks=1,
+                     residual=True)})
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -185,9 +186,9 @@ def test_images_of_any_size(weights, shape):
 def test_error_scales_with_the_unit(weights):
     name, path = weights
     image = plane((40, 40))
-    first, second = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path, n_probes=2,
-                               uncertainty=factor * image.sigma)
-                  for factor, unit in ((1.0, u.adu), (1e-3, u.nJy)))
+    first, second = (superresolve(factor * image.data * unit, name, psf=PSF, weights=path,
+                                  n_probes=2, uncertainty=factor * image.sigma)
+                     for factor, unit in ((1.0, u.adu), (1e-3, u.nJy)))
     np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=1e-4)
 
 
@@ -214,7 +215,7 @@ def test_network_without_a_calibration(tmp_path):
     assert read_card(plain).calibration == {} and load_error_head(plain) is None
     image = dict(psf=PSF, uncertainty=0.5, n_probes=2)
     first, second = (superresolve(plane((20, 20)).data * u.adu, "fast", weights=file, **image)
-                  for file in (plain, path))
+                     for file in (plain, path))
     assert first.header["SRCALIB"] == "measurement" and "SRINFLAT" not in first.header
     assert first.prior_std is None
     np.testing.assert_array_equal(first.uncertainty.array, first.measurement_std)
@@ -275,7 +276,7 @@ def domain():
     rng = np.random.default_rng(1)
     return feature_envelope([image_features(sky(peak=rng.uniform(20, 200), width=rng.uniform(3, 5),
                                                 seed=k))
-                  for k in range(60)])
+                             for k in range(60)])
 
 
 def test_no_warning_inside_the_domain(domain):

@@ -137,7 +137,8 @@ def test_superresolve_adds_the_map(unit, tmp_path):
     result = superresolve(image, "wiener", psf=PSF, uncertainty=SIGMA)
     fraction = 0.25 if unit == "nJy" else 1
     expected = DataResidual(plane, 2)
-    np.testing.assert_allclose(result.consistency, expected.chi2_map(result.data / fraction), rtol=1e-6)
+    np.testing.assert_allclose(result.consistency, expected.chi2_map(result.data / fraction),
+                               rtol=1e-6)
     assert result.header["SRCHI2"] == pytest.approx(expected.chi2(result.data / fraction), rel=1e-4)
     assert "SRCHI2IN" not in result.header
     result.write(tmp_path / "result.fits")
@@ -185,7 +186,8 @@ def test_disagreement_with_the_data_warns(method):
     with pytest.warns(LensSRWarning, match=r"reduced chi2 of .* expected 0.37 to 1.33: it contr"):
         result = superresolve(observed(scene).data, method(lambda image: 0.8 * scene), **options)
     assert "contradicts" in result.header["SRWARN1"] and result.header["SRCHI2"] > 1.33
-    with pytest.warns(LensSRWarning, match="it follows the noise of the data, or the noise is overestimated"):
+    message = "it follows the noise of the data, or the noise is overestimated"
+    with pytest.warns(LensSRWarning, match=message):
         superresolve(observed(scene, sigma=1.0).data, method(lambda image: scene), **options)
     with pytest.warns(LensSRWarning, match="of plane 1 has a reduced chi2"):
         superresolve(np.stack([observed(f * scene, k).data for k, f in enumerate((1, 0.8))]),
@@ -242,8 +244,9 @@ def test_correction_is_the_nearest_on_the_noise_ball(method, small):
     start = np.full((14, 16), 4.0)
     with filled(), pytest.warns(LensSRWarning, match="cannot be run on noise realisations"):
         result = superresolve(
-            data_residual.image.data, method(lambda image: start), psf=data_residual.image.psf, unit="K",
-            uncertainty=data_residual.image.sigma, mask=data_residual.image.mask, data_consistent=True)
+            data_residual.image.data, method(lambda image: start), unit="K",
+            psf=data_residual.image.psf, uncertainty=data_residual.image.sigma,
+            mask=data_residual.image.mask, data_consistent=True)
     assert data_residual.chi2(result.data) == pytest.approx(1, abs=2e-4)
     assert result.header["SRCHI2"] == pytest.approx(1, abs=2e-4)
     assert result.header["SRCHI2IN"] == pytest.approx(data_residual.chi2(start), rel=1e-4)
@@ -261,8 +264,8 @@ def test_correction_is_the_nearest_in_units_of_predicted_errors(method, small):
         warnings.simplefilter("ignore", LensSRWarning)
         result = superresolve(
             data_residual.image.data, method(lambda image: start, predictive_std=std), unit="K",
-            psf=data_residual.image.psf, uncertainty=data_residual.image.sigma, mask=data_residual.image.mask,
-            data_consistent=True)
+            psf=data_residual.image.psf, uncertainty=data_residual.image.sigma,
+            mask=data_residual.image.mask, data_consistent=True)
     assert data_residual.chi2(result.data) == pytest.approx(1, abs=2e-4)
     change = (result.data - start).ravel() / std.ravel() ** 2
     gradient = matrix.T @ (data_residual.residual(result.data) * data_residual.weight).ravel()
@@ -329,7 +332,8 @@ def test_measurement_error_of_a_corrected_result(method, small):
                               mask=image.mask, data_consistent=True)
     # the multiplier, from the change and its direction
     change = result.data - start
-    gradient = data_residual.operator.adjoint(data_residual.residual(result.data) * data_residual.weight)
+    residual = data_residual.residual(result.data)
+    gradient = data_residual.operator.adjoint(residual * data_residual.weight)
     mu = np.sum(change * gradient) / np.sum(gradient**2)
     valid = data_residual.weight.ravel() > 0
     a, noise = matrix[valid], image.sigma.ravel()[valid] ** 2
@@ -363,7 +367,8 @@ def test_result_without_a_possible_correction_is_unchanged(method):
         result = superresolve(image.data, method(lambda image: scene), psf=PSF, unit="K",
                               uncertainty=SIGMA, data_consistent=True)
     records = [str(item.message) for item in caught]
-    assert len(records) == 2 and "does not change the result" in records[0] and "contrad" in records[1]
+    assert len(records) == 2
+    assert "does not change the result" in records[0] and "contrad" in records[1]
     np.testing.assert_array_equal(result.data, scene)
 
 

@@ -55,7 +55,7 @@ def test_lens_parameters(pair, result):
     for axis in "xy":
         position, error = result.lens[axis]
         assert (position - centre) * pixel == pytest.approx(true[f"center_{axis}"],
-                                                         abs=max(4 * error * pixel, 0.03))
+                                                            abs=max(4 * error * pixel, 0.03))
     assert result.meta["SRTHETAE"] == pytest.approx(radius)
     assert result.meta["SRLENS"] is True
 
@@ -122,7 +122,7 @@ def test_source_has_the_unit_of_the_image(result):
 def test_oversubtracted_lens_galaxy():
     """The lens galaxy is fitted with a negative flux."""
     pair = lens(population=replace(LENSES, scene_fractions=(0, 1, 0, 0, 0, 0),
-                                      subtraction_residuals=0.0))
+                                   subtraction_residuals=0.0))
     y, x = np.indices(pair.hr.shape) - (pair.hr.shape[0] - 1) / 2
     deficit = -np.exp(-0.5 * (y**2 + x**2) / 2.0**2)
     observed = ForwardModel(pair.lr.psf.data, 2, pair.lr.shape).forward(deficit)

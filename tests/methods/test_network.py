@@ -50,9 +50,9 @@ def test_noise_units(weights):
     # The same sky in other units, with a sky that was not subtracted.
     data = plane().data
     first, second = (superresolve(values * unit, "rcan", psf=PSF, uncertainty=noise,
-                               weights=weights, n_probes=2)
-                  for values, unit, noise in ((data, u.adu, 0.5),
-                                              (1e-3 * data + 7, u.nJy, 5e-4)))
+                                  weights=weights, n_probes=2)
+                     for values, unit, noise in ((data, u.adu, 0.5),
+                                                 (1e-3 * data + 7, u.nJy, 5e-4)))
     # The level of the sky is estimated, to a fraction of its noise.
     np.testing.assert_allclose(1e3 * (second.data - 7 / 4), first.data, rtol=0, atol=0.02)
     np.testing.assert_allclose(1e3 * second.uncertainty.array, first.uncertainty.array, rtol=0.05)
@@ -84,7 +84,7 @@ def test_header_names_the_weights(weights):
 
 def test_seed_repeats(weights):
     first, two, three = (superresolve(plane().data * u.adu, "rcan", psf=PSF, uncertainty=0.5,
-                                    weights=weights, n_probes=2, seed=s) for s in (1, 1, 2))
+                                      weights=weights, n_probes=2, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.uncertainty.array, two.uncertainty.array)
     assert np.abs(first.uncertainty.array - three.uncertainty.array).max() > 0
 

@@ -62,7 +62,7 @@ def test_noise_and_psf_count(weights):
     first = restored(correlation=0.0)
     assert first.header["SRNCORR"] == 0
     for second in (restored(gaussian_psf(3.6), correlation=0.0), restored(correlation=0.5),
-                  restored(uncertainty=sigma, correlation=0.0)):
+                   restored(uncertainty=sigma, correlation=0.0)):
         assert np.abs(second.data - first.data).max() > 1e-3
     # White noise is found to be white.
     np.testing.assert_array_equal(restored().data, first.data)

@@ -54,7 +54,7 @@ def test_gradient_agrees_with_differences(network):
     step = torch.zeros_like(values)
     step[..., 0] = 1e-3
     more, less = (network.evaluate(wrong.detach() + sign * step, data, torch.ones_like(data),
-                                  grid)[0].sum() for sign in (1, -1))
+                                   grid)[0].sum() for sign in (1, -1))
     assert gradient[..., 0].sum() == pytest.approx(float(more - less) / 2e-3, rel=0.05)
     assert gradient[..., 0].sum() > 0
 

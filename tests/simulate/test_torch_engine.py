@@ -27,6 +27,7 @@ def draw_scene(population, grid, seed, index, substructure="no_sub"):
     model = draw_model(population, seed, index, parse_substructure(substructure))
     return *render(model, grid), model
 
+
 GRID = Grid(96, 0.066)
 
 

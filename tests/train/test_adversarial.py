@@ -175,7 +175,7 @@ def test_both_sides_learn(game, tmp_path):
 
 
 def test_recipes_that_do_not_fit(game, recipe):
-    with pytest.raises(ValueError, match=r"\[adversarial\] must be given for srgan and arcs alone"):
+    with pytest.raises(ValueError, match=r"\[adversarial\] must be given for arcs and srgan alone"):
         dataclasses.replace(game, adversarial=None)
     with pytest.raises(ValueError, match="the architecture is 'rcan'"):
         dataclasses.replace(recipe, adversarial=game.adversarial)

@@ -137,16 +137,16 @@ def test_training_with_generated_pairs(mixed, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (dict(size=16), "make images of 64 pixels, margins included, .* of 48"),
-    (dict(generator="fast-x2"), "of architecture 'arcs'"),
+    (dict(size=16), "generate images of 64 pixels, margins included, .* of 48"),
+    (dict(gan_weights="fast-x2"), "of architecture 'arcs'"),
     (dict(scenes=0), "`gan_fraction` must be 0 for pairs of a catalogue or pairs without end"),
     (dict(gan_fraction=2.0), "`gan_fraction` must be a number from 0 to 1"),
-    (dict(generator=""), "`gan_weights` must be a name or file of weights")])
+    (dict(gan_weights=""), "`gan_weights` must be a name or file of weights")])
 def test_pairs_that_cannot_be_generated(mixed, change, words):
     with pytest.raises(ValueError, match=words):
         open_pairs(dataclasses.replace(mixed, data=dataclasses.replace(mixed.data, **change)))
 
 
 def test_scenes_that_do_not_fit_the_generator(arcs):
-    with pytest.raises(ValueError, match="`side` must be 48, that of the scenes"):
+    with pytest.raises(ValueError, match="`side` must be 48, the side of the scenes"):
         ArcImages(dataclasses.replace(arcs, network={**arcs.network, "side": 64}))

@@ -18,15 +18,12 @@ from lenssr.simulate import simulate_catalog, simulate_pair
 from lenssr.train import (
     Calibration,
     Data,
-    _conformal,
     calibrate,
     fit,
     open_calibration_images,
     perturb_observation,
-)
-from lenssr.train import _calibrate as module
-from lenssr.train import (
-    _calibration_images as _restored,
+    rest_correlation,
+    restore_images,
 )
 from lenssr.uncertainty import sky_level
 from lenssr.weights import error_file, find_weights, load_error_head, read_card, save_network
@@ -93,8 +90,9 @@ def test_result_is_predictive(whole):
 def test_interrupted_calibration_equals_one_in_one_go(weights, whole, tmp_path, monkeypatch, stage):
     """Stopped among the images, or when all but the last is done; the head's own run is resumed
     to the bit in its own test."""
-    place, left = {"_restore": (_restored, [22]), "_correlations": (_conformal, [0])}[stage]
-    real = getattr(place, stage)
+    user, left = {"_restore": (restore_images, [22]),
+                  "_correlations": (rest_correlation, [0])}[stage]
+    real = user.__globals__[stage]
 
     def stops(*args):
         if left[0] == 0:
@@ -103,7 +101,7 @@ def test_interrupted_calibration_equals_one_in_one_go(weights, whole, tmp_path, 
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, stage, stops)
+        patch.setitem(user.__globals__, stage, stops)
         with pytest.raises(KeyboardInterrupt):
             calibrate(weights, tmp_path, device="cpu", progress=False, **SMALL)
     assert not (tmp_path / whole.name).exists()
@@ -144,11 +142,12 @@ def test_weights_without_a_recipe_need_one(recipe, tmp_path):
 
 
 def test_command(weights, whole, tmp_path, capsys, monkeypatch):
-    class Small(Calibration):
-        def __init__(self, **said):
-            super().__init__(**{**SMALL, **said})
+    set_options = Calibration.__init__
 
-    monkeypatch.setattr(module, "Calibration", Small)
+    def small(config, **options):
+        set_options(config, **{**SMALL, **options})
+
+    monkeypatch.setattr(Calibration, "__init__", small)
     status = main(["calibrate", str(weights), "--out", str(tmp_path), "--device", "cpu",
                    "--steps", "4", "--seed", "5"])
     out = capsys.readouterr().out
@@ -231,7 +230,7 @@ def test_errors_are_those_of_results_at_any_level_of_the_sky(weights, tmp_path):
     image = LensImage(data, np.ones((24, 24)), np.zeros((24, 24), bool), psf, 1.0)
     images = SimpleNamespace(n=1, take=lambda indices: [(image, truth)])
     method = make_method("rcan", 2, {"weights": weights, "n_probes": 1})
-    arrays = _restored.restore_images(images, method, 2, tmp_path, False, device="cpu")
+    arrays = restore_images(images, method, 2, tmp_path, False, device="cpu")
     result = superresolve(data, "rcan", psf=psf, uncertainty=1.0, unit="adu", weights=weights,
                           n_probes=1, flux="surface-brightness")
     assert sky_level(data, image.mask, 1.0) > 10

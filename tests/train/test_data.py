@@ -22,7 +22,6 @@ from lenssr.train import (
     CatalogPairs,
     Data,
     OnlinePairs,
-    _data,
     epoch_order,
     fit,
     open_pairs,
@@ -132,7 +131,7 @@ def test_scenes_of_other_priors_are_not_taken_for_these(monkeypatch):
     preset = find_preset("hsc-hst")
     changed = dataclasses.replace(preset, population=dataclasses.replace(
         preset.population, theta_e=(0.1, 0.2)))
-    monkeypatch.setattr(_data, "find_preset", lambda name: changed)
+    monkeypatch.setitem(find_preset.__globals__["_PRESETS"], "hsc-hst", changed)
     new = CachedPairs(Data(scenes=20, size=8), 2)
     a, b = (pairs.bank.take(pairs.opened, range(20))[0] for pairs in (old, new))
     assert not np.array_equal(a, b)
@@ -287,7 +286,7 @@ def test_telescope_is_the_one_that_looked(source, catalog):
 
 
 def test_holes_have_no_datum_and_are_filled(catalog):
-    plain, holed = (through("bank", catalog, size=24, masked=share).batch(0, 8)
+    plain, holed = (through("bank", catalog, size=24, p_masked=share).batch(0, 8)
                     for share in (0.0, 1.0))
     hole = torch.isinf(holed.telescope[0])
     assert 0 < hole.float().mean() < 0.5
@@ -303,7 +302,7 @@ def test_scales_take_turns(recipe):
     pairs = open_pairs(recipe)
     assert [pairs.batch(step, 2).scale for step in range(5)] == [2, 3, 2, 4, 2]
     # Scenes of two and four times the resolution are the same.
-    assert pairs.several[0].bank.folder == pairs.several[2].bank.folder
+    assert pairs.sources[0].bank.folder == pairs.sources[2].bank.folder
 
 
 def test_correlation_that_is_told_is_that_of_the_noise():

@@ -14,6 +14,7 @@ from lenssr.train import (
     DiffusionTrainer,
     Distributed,
     Recipe,
+    ResidualCache,
     ResidualPairs,
     Training,
     evaluate_weights,
@@ -21,7 +22,6 @@ from lenssr.train import (
     noise_levels,
     run_steps,
 )
-from lenssr.train import _diffusion as residuals
 from lenssr.weights import find_weights, read_card
 
 SIZES = dict(architecture="diffusion", base="fsrcnn-x2", scale=2, features=24, blocks=2, depth=1)
@@ -119,7 +119,7 @@ def tiny(recipe):
 
 
 def test_bank_holds_what_the_base_leaves(tiny):
-    bank = residuals.ResidualCache(tiny.data, BASE)
+    bank = ResidualCache(tiny.data, BASE)
     arrays = bank.read()
     assert bank.sha256 == read_card(find_weights(BASE)).sha256
     assert {name: tuple(array.shape) for name, array in arrays.items()} == {
@@ -130,7 +130,7 @@ def test_bank_holds_what_the_base_leaves(tiny):
     assert (truth.amax((1, 2)) > 3).any()
     # Pixel by pixel, a restored image is nearer to the truth than nothing is.
     assert arrays["error"].float().square().median() < truth.square().median() + 1
-    again = residuals.ResidualCache(tiny.data, BASE).observe(range(5, 9))
+    again = ResidualCache(tiny.data, BASE).observe(range(5, 9))
     assert torch.allclose(again["error"].float(), arrays["error"][5:9].float(), atol=0.01)
 
 
@@ -152,7 +152,7 @@ def test_resumed_to_the_bit(tiny, tmp_path, values):
     half = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training))
     trainer = DiffusionTrainer(half, tmp_path / "resumed", Distributed("cpu"))
     (tmp_path / "resumed").mkdir()
-    pairs = ResidualPairs(residuals.ResidualCache(tiny.data, BASE), tiny.training.seed)
+    pairs = ResidualPairs(ResidualCache(tiny.data, BASE), tiny.training.seed)
     trainer.resume()
     trainer.set_schedule(pairs)
     for _ in range(3):

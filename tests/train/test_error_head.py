@@ -21,7 +21,7 @@ from lenssr.train import (
 from lenssr.uncertainty import NORMAL_COVERAGE
 
 BLOCKS, PIXELS = 25.0, 0.25  # variances of blocks of 2x2 pixels, and of the pixels about them
-SIZES = dict(scale=2, told=5, features=8, blocks=1)
+SIZES = dict(scale=2, conditions=5, features=8, blocks=1)
 
 
 def posterior(sigma):
@@ -39,8 +39,8 @@ def sky(n, side=12, seed=0):
     data = truth.reshape(n, side, 2, side, 2).mean((2, 4)) + sigma * rng.normal(size=sigma.shape)
     share, variance = posterior(sigma)
     mean, variance = (np.repeat(np.repeat(each, 2, 1), 2, 2) for each in (share * data, variance))
-    arrays = dict(data=data, weight=1 / sigma, told=np.zeros((n, 5)), mean=mean, truth=truth,
-                  misfit=np.zeros_like(data))
+    arrays = dict(data=data, weight=1 / sigma, conditions=np.zeros((n, 5)), mean=mean, truth=truth,
+                  residual=np.zeros_like(data))
     return {name: value.astype(np.float32) for name, value in arrays.items()}, variance
 
 
@@ -78,8 +78,8 @@ def test_head_finds_the_posterior_variance(head):
     np.testing.assert_allclose(shares, NORMAL_COVERAGE, atol=0.015)
 
 
-def test_misfit_tells_which_errors_are_large(recipe, tmp_path):
-    """Errors of one image in three are four times as large, which nothing but the misfit shows."""
+def test_residuals_show_which_errors_are_large(recipe, tmp_path):
+    """Errors of one image in three are four times as large, which only the residual shows."""
     def seen(n, seed):
         rng = np.random.default_rng(seed)
         wrong = np.arange(n) % 3 == 0

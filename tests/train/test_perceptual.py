@@ -1,6 +1,8 @@
 """The perceptual loss: VGG-19 by hand, and any network that gives maps of features."""
 
 import dataclasses
+import sys
+from importlib import resources
 
 import pytest
 import torch
@@ -9,8 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from lenssr.networks import IMAGENET_MEAN, IMAGENET_STD, VGG19
-from lenssr.train import Training, fit, load_features, perceptual_error, training_loss
-from lenssr.train import _losses as module
+from lenssr.train import Trainer, Training, fit, load_features, perceptual_error, training_loss
 
 # Layers of torchvision's vgg19 that have weights, and their shapes (its source, version 0.20).
 SHAPES = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256),
@@ -79,8 +80,8 @@ class Blur(nn.Module):
 
 @pytest.fixture
 def blur(monkeypatch):
-    for place in ("_perceptual", "_trainer"):
-        monkeypatch.setattr(f"lenssr.train.{place}.load_features", lambda features: Blur())
+    for user in (perceptual_error, Trainer.__init__):
+        monkeypatch.setitem(user.__globals__, "load_features", lambda features: Blur())
 
 
 def test_error_by_hand(blur):
@@ -133,7 +134,7 @@ def test_images_must_have_room(vgg):
 
 @pytest.mark.parametrize("content, message", [
     (None, "must be 'lens', 'vgg19' or a file"), (b"half of it", "cannot be read"),
-    ({"features.0.weight": torch.zeros(1)}, "not those of torchvision's vgg19")])
+    ({"features.0.weight": torch.zeros(1)}, "not from torchvision's vgg19")])
 def test_files_that_are_no_features(recipe, tmp_path, content, message):
     path = tmp_path / "features.safetensors"
     if isinstance(content, bytes):
@@ -148,19 +149,15 @@ def test_files_that_are_no_features(recipe, tmp_path, content, message):
 def test_weights_without_maps_of_features():
     from lenssr.weights import find_weights
 
-    with pytest.raises(ValueError, match="with maps of features.* are of FSRCNN"):
+    with pytest.raises(ValueError, match="with feature maps.* are of FSRCNN"):
         load_features(str(find_weights("fsrcnn-x2")))
 
 
-def test_no_torchvision_and_no_classifier(monkeypatch):
-    def missing(name):
-        raise ImportError(f"no {name}")
-
-    monkeypatch.setattr(module, "import_module", missing)
+def test_no_torchvision_and_no_classifier(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ValueError, match="`features` .* torchvision cannot be imported"):
         load_features.__wrapped__("vgg19")
-    monkeypatch.setattr(module.resources, "files", lambda _: module.Path("/nowhere"))
-    monkeypatch.setattr(module.Path, "iterdir", lambda _: iter([]))
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(ValueError, match="no weights of a classifier come with"):
         load_features.__wrapped__("lens")
 
@@ -172,7 +169,8 @@ def test_torchvision_where_it_is_installed(state, monkeypatch):
             assert weights == "IMAGENET1K_V1"
             return type("Net", (), {"state_dict": lambda self: state})()
 
-    monkeypatch.setattr(module, "import_module", lambda name: Models)
+    monkeypatch.setitem(sys.modules, "torchvision", Models)
+    monkeypatch.setitem(sys.modules, "torchvision.models", Models)
     found = load_features.__wrapped__("vgg19")
     assert isinstance(found, VGG19)
     torch.testing.assert_close(found.features[34].weight, state["features.34.weight"])

@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from lenssr.train import Distributed, Recipe, Trainer, Training, find_learning_rate, fit, open_pairs
-from lenssr.train import _validation as curves_module
+from lenssr.train import (
+    Curves,
+    Distributed,
+    Recipe,
+    Trainer,
+    Training,
+    find_learning_rate,
+    fit,
+    open_pairs,
+)
 from lenssr.weights import load_network
 
 
@@ -125,9 +133,9 @@ def test_what_is_not_finite_stops_the_run(recipe, tmp_path, monkeypatch, what):
     trainer.save()
     before = trainer.checkpoint.read_bytes()
     # The root of zero has no gradient, and is finite itself.
-    bad = {"loss": lambda output, *rest: output.sum() * np.nan,
-           "gradient": lambda output, *rest: (output * 0).abs().sum().sqrt()}[what]
-    monkeypatch.setattr("lenssr.train._trainer.training_loss", bad)
+    bad = {"loss": lambda trainer, output, batch: output.sum() * np.nan,
+           "gradient": lambda trainer, output, batch: (output * 0).abs().sum().sqrt()}[what]
+    monkeypatch.setattr(Trainer, "content", bad)
     pairs = open_pairs(recipe).batch(0, 4).indices
     with pytest.raises(FloatingPointError, match=f"{what} is nan at step 0, on the pairs") as err:
         fit(recipe, tmp_path, device="cpu", progress=False)
@@ -160,7 +168,7 @@ def test_early_stop_keeps_the_best(recipe, tmp_path, monkeypatch, values):
         kept.append(torch.cat([v.flatten() for v in network.state_dict().values()]).clone())
         return {"psnr": next(metrics), "flux_ratio": 1.0}
 
-    monkeypatch.setattr("lenssr.train._trainer.validate", validate)
+    monkeypatch.setattr(Trainer, "measure", staticmethod(validate))
     patient = changed(recipe, steps=12, validate_every=2, patience=3)
     path = fit(patient, tmp_path, device="cpu", progress=False)
     assert [row["psnr"] for row in table(tmp_path)] == ["30.0", "32.0", "31.0", "31.5", "29.0"]
@@ -208,7 +216,7 @@ def test_tensorboard_where_it_is_installed(recipe, tmp_path, monkeypatch):
     assert written[0] == ("tensorboard", 1)
     assert ("psnr", 6) in written
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    assert curves_module.Curves(tmp_path).board is None
+    assert Curves(tmp_path).board is None
 
 
 def test_find_learning_rate(recipe, tmp_path):

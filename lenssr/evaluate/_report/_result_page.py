@@ -147,7 +147,8 @@ def _sums(circles, data, mask, sigma=None):
 
 
 def _describe_apertures(table, subject):
-    about = {"radius": "radius of the circle", "input": "flux in the input, summed over output pixels",
+    about = {"radius": "radius of the circle",
+             "input": "flux in the input, summed over output pixels",
              "error": "error of the input flux for independent pixels",
              "result": f"flux in the result by {subject.result.name}, at its own resolution: a "
                        "sharper image has more flux in a small circle",

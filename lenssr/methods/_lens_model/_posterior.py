@@ -65,7 +65,7 @@ class Posterior:
     def stds(self):
         """Standard deviations of the image: from the noise, and in total."""
         scaled = torch.linalg.solve_triangular(self.root, self.image_derivs.double(),
-                                                 upper=False)
+                                               upper=False)
         half = torch.linalg.solve_triangular(self.root, self.fisher, upper=False)
         inner = torch.linalg.solve_triangular(self.root, half.T, upper=False)
         noise = ((inner @ scaled) * scaled).sum(0).clamp(min=0).sqrt()

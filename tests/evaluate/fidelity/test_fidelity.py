@@ -279,7 +279,7 @@ def test_figure_and_correction():
     row = rows(result, "correction", "fine", of="galaxies")[0]
     e = result.correct_ellipticity([0.1, -0.2], 50.0, "fine")
     assert e == pytest.approx(np.array([0.1, -0.2]) * (row["a"] + row["b"] / 2500))
-    with pytest.raises(ValueError, match="`method` must be one of which there is"):
+    with pytest.raises(ValueError, match="`method` must have a correction curve"):
         result.correct_ellipticity([0.1], 50.0, "bicubic")
 
 
