@@ -51,7 +51,8 @@ def test_sights_of_one_lens(batch):
         assert DataResidual(image, 2).chi2(truth) == pytest.approx(1, abs=0.2)
         assert DataResidual(image, 2).chi2(found) < 1.001
     # What is missing alone is made.
-    assert list(Restorations.only({"bilinear": sights.restorers["bilinear"]})(batch)) == ["bilinear"]
+    only = Restorations.only({"bilinear": sights.restorers["bilinear"]})
+    assert list(only(batch)) == ["bilinear"]
 
 
 def test_what_agrees_is_left_alone(batch):
