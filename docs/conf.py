@@ -48,6 +48,8 @@ else:
 # only. What does not start with a package is a parameter, or of the docstring's own module.
 nitpicky = True
 nitpick_ignore_regex = [
+    # The common base of the substructure priors is not public.
+    (r"py:class", r"lenssr\.simulate\._substructure_priors\.SubstructurePrior"),
     (r"py:obj", r"(?!lenssr\.)\w+(\.\w+)?"),
     (r"py:.*", r"(astropy|dask|h5py|lenstronomy|matplotlib|numpy|photutils|reproject|safetensors"
                r"|scipy|skimage|torch|tqdm|zarr)(\..*)?"),

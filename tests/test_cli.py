@@ -104,7 +104,7 @@ def test_folder_that_does_not_exist(image, tmp_path, capsys):
 
 
 def test_debug_shows_the_error_itself(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, there is none"):
+    with pytest.raises(FileNotFoundError, match="`data` must be a FITS file, got no file"):
         main(["superresolve", str(tmp_path / "no.fits"), str(tmp_path / "x.fits"), "--debug"])
 
 
@@ -143,6 +143,7 @@ def test_no_such_weights(capsys):
     assert status == 1 and "`weights` must be the name of shipped weights" in err
 
 
+@pytest.mark.slow
 def test_demo_beats_the_classics(tmp_path, capsys):
     status, out, err = run(capsys, "demo", "--out", tmp_path / "demo")
     assert (status, err) == (0, "")
@@ -172,7 +173,7 @@ def test_module_runs_as_a_program():
 def test_simulate_and_show(tmp_path, capsys):
     pytest.importorskip("zarr")
     priors = tmp_path / "priors.toml"
-    priors.write_text("theta_e = [1.0, 1.1]\nkinds = [1.0, 0, 0, 0, 0, 0]\n")
+    priors.write_text("theta_e = [1.0, 1.1]\nscene_fractions = [1.0, 0, 0, 0, 0, 0]\n")
     words = ("simulate", tmp_path / "pairs", "--n", 3, "--size", 16, "--engine", "torch",
              "--substructure", "cdm", "axion", "--population", priors, "--instrument", "DES")
     for _ in range(2):
@@ -196,6 +197,7 @@ def test_simulate_and_show(tmp_path, capsys):
     assert status == 1 and "`path` must be the folder of a catalogue" in err
 
 
+@pytest.mark.slow
 def test_benchmark(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name in ("LR", "HR"):
@@ -253,8 +255,8 @@ def test_report(image, tmp_path, capsys):
     (["lens.fits", "--benchmark", "."], "`RESULT.fits` or --benchmark must be given, and not"),
     (["--benchmark", "nowhere"], "`--benchmark` must be a folder, there is none 'nowhere'"),
     (["lens.fits"], "`data` must be the image that was restored"),
-    (["lens.fits", "--input", "none.fits"], "`data` must be a FITS file, there is none"),
-    (["none.fits"], "must be a FITS file, there is none"),
+    (["lens.fits", "--input", "none.fits"], "`data` must be a FITS file, got no file"),
+    (["none.fits"], "must be a FITS file, got no file"),
 ])
 def test_reports_that_cannot_be(image, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)

@@ -101,7 +101,7 @@ def test_user_flux_convention_has_priority():
 
 
 def test_no_unit():
-    with pytest.warns(LensSRWarning, match="the image has no unit: its values are taken as flux"):
+    with pytest.warns(LensSRWarning, match="the image has no unit: its values count as flux"):
         result = restore(np.full(SHAPE, 4.0), unit=None)
     assert result.unit == u.dimensionless_unscaled
     np.testing.assert_allclose(result.data, 1)

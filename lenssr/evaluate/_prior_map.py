@@ -134,7 +134,7 @@ def prior_figure(subject, data, *, plane=0, hdu=None, psf=None, uncertainty=None
     drawn = axes[-1].imshow(parts.prior_fraction, origin="lower", cmap="cividis", vmin=0, vmax=1,
                             interpolation="nearest")
     axes[-1].set_title("prior map")
-    figure.colorbar(drawn, ax=axes[-1], label="share imagined")
+    figure.colorbar(drawn, ax=axes[-1], label="fraction from the prior")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

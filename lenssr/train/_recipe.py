@@ -79,7 +79,7 @@ class Data:
     Parameters
     ----------
     preset : str
-        Preset of `lenssr.simulate`.
+        Preset, one of ``lenssr.simulate.PRESETS``.
     scenes : int
         Rendered scenes, which are observed anew at each use; zero simulates each pair once.
     seed : int

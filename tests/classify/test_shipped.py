@@ -69,6 +69,7 @@ def restore(image, method="rcan", **options):
                         flux="per-pixel", **options)
 
 
+@pytest.mark.slow
 def test_restored_images(batch):
     """Observed, restored by the network of the recipe, told apart."""
     restored = [restore(image, weights="rcan-all") for image in lens_images(batch)[0][:60]]

@@ -254,6 +254,7 @@ def test_factor_equals_the_cell_and_is_smooth_between():
     np.testing.assert_allclose(result, np.sqrt(2.0 * 2.5) * np.sqrt(1.1 * 1.3))
 
 
+@pytest.mark.slow
 def test_likelihood_is_minimal_at_the_mean_square():
     error = torch.randn(100000, generator=torch.Generator().manual_seed(0)) * 3
     tried = torch.linspace(1, 4, 301)

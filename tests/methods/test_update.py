@@ -33,6 +33,7 @@ def posterior(image, std, matrix, used, noise):
     return gain @ image.data[used], variance - gain @ matrix @ variance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.3])
 def test_prior_samples_become_posterior_samples(case, correlation):
     image, std, matrix = case

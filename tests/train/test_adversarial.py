@@ -143,6 +143,7 @@ def test_power_error_by_hand(recipe):
     assert power_error(network, One(), "cpu") == pytest.approx(0.1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_one_in_one_go(game, values, tmp_path):
     whole = fit(game, tmp_path / "whole", device="cpu", progress=False)
     pairs = open_pairs(game)

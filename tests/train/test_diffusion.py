@@ -70,6 +70,7 @@ def toy(tmp_path_factory):
     return trainer
 
 
+@pytest.mark.slow
 def test_samples_have_the_posterior_of_the_sky(toy):
     network, bank = toy.average, Toy(4, 2)
     batch = ResidualPairs(bank, validation=True).take(range(4), None)

@@ -10,6 +10,7 @@ import numpy as np
 from lenssr.train import fit
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_doubled_batch(recipe, toml, values, tmp_path):
     """By its default loss, whose terms do not count each image alike."""
     def halved(world):

@@ -70,6 +70,7 @@ def test_resumed_run_equals_one_in_one_go(whole, recipe, values, tmp_path):
     assert torch.equal(values(path), values(fit(recipe, tmp_path, device="cpu", progress=False)))
 
 
+@pytest.mark.slow
 def test_killed_run_equals_one_in_one_go(recipe, toml, values, tmp_path):
     """SIGKILL at whatever step it is at, and the same command once more."""
     long = changed(recipe, steps=120, validate_every=40, checkpoint_minutes=1e-4)
