@@ -8,9 +8,9 @@ that are worth using.
 """
 
 # %%
-# The recipe. FSRCNN with few channels, told of the point-spread function by five numbers, on lenses
-# at the pixels and seeings of HSC. Scenes are rendered once and observed anew at each use, with new
-# seeing, depth and noise.
+# The recipe. FSRCNN has few channels, and five numbers describe the PSF. The lenses have the
+# pixels and seeings of HSC. Scenes are rendered once and observed again at each use, with
+# new seeing, depth and noise.
 
 import tempfile
 from dataclasses import replace

@@ -78,7 +78,7 @@ def _parser():
     sr.add_argument("--device", help="torch device")
     sr.add_argument("--samples", type=int, metavar="N", help="number of posterior samples, for "
                     "methods that draw them; OUT.fits then has them")
-    sr.add_argument("--seed", type=int, help="seed of whatever is random (default: 0)")
+    sr.add_argument("--seed", type=int, help="seed of the random numbers (default: 0)")
     sr.add_argument("--data-consistent", action="store_true", help="move the result to the nearest "
                     "image that the data allow: a reduced chi2 of one")
     sr.add_argument("--option", action="append", default=[], metavar="KEY=VALUE",
@@ -234,7 +234,7 @@ def _parser():
                            "weights (default: NAME-calibrated)")
     calibrate.add_argument("--recipe", metavar="RECIPE", help="recipe whose [data] replaces that "
                                                               "of the card")
-    calibrate.add_argument("--images", type=int, help="images that the errors are learnt from "
+    calibrate.add_argument("--images", type=int, help="training images of the error head "
                            "(default: 5000)")
     calibrate.add_argument("--held-out", type=int, metavar="N", help="images of unseen scenes that "
                            "it is calibrated on (default: 600)")

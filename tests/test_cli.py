@@ -54,7 +54,7 @@ def test_data_consistent(image, tmp_path, capsys):
     assert after["SRCHI2"] == pytest.approx(1, abs=1e-3)
     words = ["report", page, out, "--input", image, "--psf", "2pix", "--prior-map"]
     assert run(capsys, *words) == (0, "", "")
-    assert "Prior share" in page.read_text(encoding="utf-8")
+    assert "Prior fraction" in page.read_text(encoding="utf-8")
 
 
 def test_warnings_are_one_line(image, tmp_path, capsys):

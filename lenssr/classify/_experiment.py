@@ -124,7 +124,7 @@ RESTORER_RECIPE, CLASSIFIER_RECIPE = "rcan_all", "classifier_resnet18"
 INPUT_SETTINGS = {"hr": (0.4, 1, 1), "lr": (2.0, 2, 4), "sr": (2.0, 2, 4)}
 """Of a classifier that begins with the weights of that of sharp images: steps over its steps,
 cycles of the rate, and scenes over its scenes. In what telescopes see it has to learn
-anew what substructure looks like."""
+again what substructure looks like."""
 TEST_SEED = 5  # seed of the test pairs, which no network is trained on
 
 

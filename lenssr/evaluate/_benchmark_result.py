@@ -20,10 +20,10 @@ SUMMARY_COLUMNS = {
     "ssim": "mean structural similarity, windows of 7 x 7 pixels",
     "psnr_arc": "mean PSNR of the bright pixels",
     "removed": "removed fraction of the excess error of bilinear interpolation",
-    "psnr_matched": "mean of the PSNRs after a fitted constant was taken off",
-    "ssim_matched": "the same of SSIM",
-    "psnr_arc_matched": "the same of the PSNR of the bright pixels",
-    "removed_matched": "scatter of the removed fraction",
+    "psnr_matched": "mean of the PSNRs after a fitted constant was subtracted",
+    "ssim_matched": "SSIM after a fitted constant was subtracted",
+    "psnr_arc_matched": "PSNR of the bright pixels after a fitted constant was subtracted",
+    "removed_matched": "removed fraction after a fitted constant was subtracted",
 }
 """Columns of the metrics against target and truth, with descriptions."""
 

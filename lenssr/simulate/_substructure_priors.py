@@ -312,7 +312,7 @@ class RandomField(SubstructurePrior):
     Prior of a random field of convergence in a lens: class ``random``.
 
     The field is a sum of plane waves, which approaches a Gaussian random field as the number of
-    waves grows. Amplitude and slope are drawn anew for every lens. The field belongs to no class
+    waves grows. Amplitude and slope are drawn again for every lens. The field belongs to no class
     of dark matter, so networks that are trained on it take the substructure from the data.
 
     Parameters

@@ -46,7 +46,7 @@ class Calibration:
     Parameters
     ----------
     images : int
-        Training images of the error head: scenes of the training, observed anew.
+        Training images of the error head: scenes of the training, observed again.
     blank : int
         Additional training images of blank sky, which teach the head that noise makes peaks;
         none for catalogues.

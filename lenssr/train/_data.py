@@ -281,7 +281,7 @@ def open_pairs(recipe, validation=False, progress=False):
 
 
 class CachedPairs(Pairs):
-    """Cached scenes of a preset, observed anew at each use."""
+    """Cached scenes of a preset, observed again at each use."""
 
     def __init__(self, data, scale, validation=False, progress=False, seed=0, telescope=False):
         preset = find_preset(data.preset)

@@ -171,7 +171,7 @@ class ResidualBatch(NamedTuple):
     data: torch.Tensor
     weight: torch.Tensor
     residual: torch.Tensor
-    told: torch.Tensor
+    conditions: torch.Tensor
     error: torch.Tensor
     indices: list
 
@@ -213,7 +213,7 @@ class ResidualPairs(Pairs):
                   for key in ("mean", "data", "weight", "residual", "error")}
         # Without the PSF, the residual is unknown.
         planes["residual"] = planes["residual"] * numbers[:, 0].reshape(-1, 1, 1, 1)
-        return ResidualBatch(**planes, told=encode_metadata(numbers), indices=indices)
+        return ResidualBatch(**planes, conditions=encode_metadata(numbers), indices=indices)
 
     def batches(self):
         for start in range(0, self.n, SAMPLING_BATCH):

@@ -24,8 +24,8 @@ class ErrorBatch(NamedTuple):
     restored: torch.Tensor
     data: torch.Tensor
     weight: torch.Tensor
-    told: torch.Tensor
-    misfit: torch.Tensor
+    conditions: torch.Tensor
+    residual: torch.Tensor
     error: torch.Tensor
     indices: list
 

@@ -81,7 +81,7 @@ class Data:
     preset : str
         Preset, one of ``lenssr.simulate.PRESETS``.
     scenes : int
-        Rendered scenes, which are observed anew at each use; zero simulates each pair once.
+        Rendered scenes, which are observed again at each use; zero simulates each pair once.
     seed : int
         Seed of the scenes.
     validation_scenes : int

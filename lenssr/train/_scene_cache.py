@@ -1,4 +1,4 @@
-"""Cache of rendered scenes, which are observed anew at each use."""
+"""Cache of rendered scenes, which are observed again at each use."""
 
 import numpy as np
 

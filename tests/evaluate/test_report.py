@@ -183,7 +183,7 @@ def test_values_are_those_of_the_images(page):
               "Result, exact": hole * result.data, "other": result.data * 1.1,
               "Truth": result.data + 0.01, "Uncertainty": hole * SIGMA / 4,
               "Measurement error": hole * 0.002, "Prior error": hole * 0.004,
-              "Consistency": result.consistency, "Prior share": np.full(result.shape, 0.25),
+              "Consistency": result.consistency, "Prior fraction": np.full(result.shape, 0.25),
               "exact − truth": hole * -0.01 / (SIGMA / 4),
               "other − truth": (result.data * 0.1 - 0.01) / (SIGMA / 4)}
     for name, values in wanted.items():

@@ -60,7 +60,7 @@ def fit_lens(image, psf, pixel, fine, start):
     grid = Grid(fine * len(image), pixel / fine)
     unit = np.linalg.norm(image)
 
-    def misfit(values):
+    def residuals(values):
         model = blur.forward(render(fit_scene(values), grid)[0])
         # The amplitude of the source is linear and has a closed-form solution.
         power = (model**2).sum()
@@ -70,12 +70,12 @@ def fit_lens(image, psf, pixel, fine, start):
         # Step away from the nearer bound.
         steps = np.where(values + DERIVATIVE_STEPS > UPPER_BOUNDS, -DERIVATIVE_STEPS,
                          DERIVATIVE_STEPS)
-        start_residual = misfit(values)
-        return np.stack([(misfit(values + step * unit_vector) - start_residual) / step
+        start_residual = residuals(values)
+        return np.stack([(residuals(values + step * unit_vector) - start_residual) / step
                          for step, unit_vector in zip(steps, np.eye(len(values)))], axis=1)
 
     inside = np.clip(start, LOWER_BOUNDS + 1e-6, UPPER_BOUNDS - 1e-6)
-    return least_squares(misfit, inside, slopes, bounds=(LOWER_BOUNDS, UPPER_BOUNDS),
+    return least_squares(residuals, inside, slopes, bounds=(LOWER_BOUNDS, UPPER_BOUNDS),
                          x_scale=30 * DERIVATIVE_STEPS,
                          max_nfev=MAX_FIT_STEPS, ftol=1e-6, xtol=1e-6).x
 

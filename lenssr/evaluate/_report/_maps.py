@@ -243,8 +243,8 @@ def _maps(subject):
         yield PageMap("Consistency", "Reduced χ² of the result, brought back to the data: one "
                       "where it explains them.", chi2, "chi2", "χ² per datum", repeat)
     if subject.prior is not None:
-        yield PageMap("Prior share", "Share of each value that the data do not determine: 0 is "
-                      "measured, 1 is imagined.", subject.prior, "share", "share")
+        yield PageMap("Prior fraction", "Fraction of each value that the data do not determine: "
+                      "0 is measured, 1 comes from the prior.", subject.prior, "share", "fraction")
 
 
 def _text(unit):
