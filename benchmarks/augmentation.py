@@ -21,7 +21,7 @@ import torch
 from astropy.table import Table
 from torch.nn import functional
 
-from lenssr.networks import sinh_scale, to_asinh
+from lenssr.networks import apply_symmetry, sinh_scale, to_asinh
 from lenssr.simulate import BatchRandom
 from lenssr.train import (
     ArcImages,
@@ -29,7 +29,6 @@ from lenssr.train import (
     Data,
     Recipe,
     Training,
-    apply_symmetry,
     draw_arcs,
     fit,
 )
