@@ -74,7 +74,7 @@ def narrow_psf(psf):
     -----
     lenssr's kernel :math:`R` takes a restored image to the data at once. STARRED's :math:`N` is
     followed by a sum over 2 x 2 pixels, :math:`\hat N = \hat R \hat B^* / |\hat B|^2`, divided as
-    `~lenssr.image._kernels.relative_kernel` does it: the sum is blind at the highest frequency,
+    `lenssr.image.relative_kernel` does it: the sum is blind at the highest frequency,
     where next to nothing is left of a PSF.
     """
     kernel = relative_kernel(psf, SCALE)

@@ -76,6 +76,10 @@ class ChunkCache:
         # The last array is written last: where it exists, the chunk is complete.
         missing = [start for start in (self.starts if starts is None else starts)
                    if not self.path(start, self.names[-1]).exists()]
+        if workers == 1:
+            for start in tqdm(missing, desc=self.label, disable=not progress, delay=2):
+                self._write(start)
+            return
         # Threads, not processes: torch releases the GIL, and a script that trains needs no
         # ``__main__`` guard.
         with ThreadPoolExecutor(workers) as pool:

@@ -10,6 +10,7 @@ import torch
 from astropy.io import fits
 from astropy.table import Table
 
+from lenssr._validation import resolve_device
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import parse_image
 from lenssr.networks import MAX_IMAGE_SIDE, MIN_IMAGE_SIDE, N_SYMMETRIES, apply_symmetry
@@ -136,7 +137,7 @@ def open_classifier(classifier, device=None):
     if not card.classifier:
         raise ValueError(f"`classifier` must be weights of a classifier, got {card.name!r} of "
                          f"architecture {card.network.get('architecture')!r}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = resolve_device(device)
     return TrainedClassifier(network.to(device, memory_format=torch.channels_last), card, device)
 
 

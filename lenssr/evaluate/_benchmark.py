@@ -1,6 +1,5 @@
 """Comparison of methods on the same pairs: `benchmark` and its linear baseline."""
 
-import difflib
 import functools
 import os
 import time
@@ -12,7 +11,13 @@ from astropy.table import Table
 from numpy.lib.stride_tricks import sliding_window_view
 from tqdm import tqdm
 
-from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr._validation import (
+    check_nonnegative_int,
+    check_positive_int,
+    check_positive_number,
+    resolve_device,
+    suggest,
+)
 from lenssr.evaluate._benchmark_result import Benchmark, check_files, decibels, summarize_images
 from lenssr.evaluate._metrics import count_macs, noise_floor, score_both
 from lenssr.evaluate._pairs import (
@@ -213,9 +218,8 @@ def method_names(methods):
         methods = (methods,)
     for name in methods:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"`methods` must be names of {', '.join(known)}, got {name!r}{hint}")
+            raise ValueError(f"`methods` must be names of {', '.join(known)}, got {name!r}"
+                             f"{suggest(name, known, quote=chr(39))}")
     return list(dict.fromkeys(("bilinear", *methods)))
 
 
@@ -519,7 +523,7 @@ def _conditions(measured, images, seed, assumed_snr, data_range, device):
         "matched": "columns of that name: the constant between result and reference, fitted by "
                    "least squares, was taken off",
         "threads": torch.get_num_threads(),
-        "device": device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        "device": str(resolve_device(device)),
         "not_run": dict(measured.not_run),
         "notes": measured.notes.messages(measured.n_pairs),
         "versions": {"lenssr": __version__, "astropy": astropy.__version__,

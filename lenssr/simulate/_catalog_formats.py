@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from lenssr._io import atomic_write
 from lenssr._pair import LensPair
-from lenssr._validation import check_index, check_positive_number
+from lenssr._validation import check_index, check_name, check_positive_number
 from lenssr.simulate._catalog_chunks import LazyArray
 from lenssr.simulate._pair import make_ccd
 
@@ -202,8 +202,7 @@ def _new_folder(path):
 
 def export(catalog, path, layout, scaled):
     """Write the pairs of a catalogue as files of a layout, ``"fits"`` or ``"deeplense"``."""
-    if layout not in LAYOUTS:
-        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    check_name("layout", layout, LAYOUTS)
     path = Path(path)
     if layout == "fits":
         write_pairs(catalog, path)

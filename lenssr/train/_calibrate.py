@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from lenssr._io import atomic_write
-from lenssr._validation import check_nonnegative_int, check_positive_int, check_positive_number
+from lenssr._validation import (
+    check_name,
+    check_nonnegative_int,
+    check_positive_int,
+    check_positive_number,
+)
 from lenssr.image import expand_mask
 from lenssr.methods import make_method
 from lenssr.networks import find_architecture
@@ -97,9 +102,7 @@ class Calibration:
     precision: str = "auto"
 
     def __post_init__(self):
-        if self.precision not in HEAD_PRECISIONS:
-            raise ValueError(f"`precision` must be one of {', '.join(HEAD_PRECISIONS)}, got "
-                             f"{self.precision!r}")
+        check_name("precision", self.precision, HEAD_PRECISIONS)
         for name in ("images", "held_out", "steps", "batch", "features", "blocks", "n_probes"):
             check_positive_int(name, getattr(self, name))
         for name in ("blank", "seed"):

@@ -2,12 +2,12 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from lenssr._io import atomic_write
+from lenssr._io import ChunkCache
 from lenssr.exceptions import LensSRWarning
 from lenssr.image import LensImage, expand_mask, fill_masked, parse_image, widened_psf
 from lenssr.methods import (
@@ -108,6 +108,12 @@ def perturb_observation(values, sigma, mask, psf, config, rng):
 
 
 IMAGES_PER_CHUNK = 25  # images that are restored and stored together
+RESTORED = ("data", "mean", "truth", "weight", "conditions", "residual")
+"""Arrays of a restored image."""
+PROBED = (*RESTORED, "features", "std", "kernels", "level", "probe", "chi2")
+"""Arrays of a restored image with noise probes."""
+DRAWN = ("error", "spread", "std", "snr", "use", "features", "chi2")
+"""Arrays of the posterior samples of an image."""
 
 
 def restore_images(images, method, scale, folder, probes, *, device=None, progress=False,
@@ -118,25 +124,19 @@ def restore_images(images, method, scale, folder, probes, *, device=None, progre
     def restore(index, image, truth):
         return _restore(image, truth, method, run, index if probes else None)
 
-    return compute_in_chunks(images, folder, restore, progress, label)
+    return compute_in_chunks(images, folder, restore, PROBED if probes else RESTORED, progress,
+                             label)
 
 
-def compute_in_chunks(images, folder, make, progress=False, label="restoring"):
-    """Compute arrays of images in chunks that are stored on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pieces = []
-    for start in tqdm(range(0, images.n, IMAGES_PER_CHUNK), desc=label, disable=not progress,
-                      delay=2):
-        path = folder / f"{start:06d}.npz"
-        if not path.exists():
-            rows = [make(start + k, image, truth) for k, (image, truth) in enumerate(
-                images.take(range(start, min(start + IMAGES_PER_CHUNK, images.n))))]
-            with atomic_write(path) as tmp_path, open(tmp_path, "wb") as file:
-                np.savez(file, **{name: np.stack([row[name] for row in rows]).astype(np.float32)
-                                  for name in rows[0]})
-        with np.load(path) as piece:
-            pieces.append(dict(piece))
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+def compute_in_chunks(images, folder, make, names, progress=False, label="restoring"):
+    """Compute the arrays ``names`` of images in chunks that are stored on disk."""
+    def compute(indices):
+        rows = [make(index, image, truth)
+                for index, (image, truth) in zip(indices, images.take(indices))]
+        return {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in names}
+
+    cache = ChunkCache(folder, images.n, IMAGES_PER_CHUNK, compute, names, label)
+    return cache.read(progress=progress)
 
 
 def _restore(image, truth, method, run, seed):
@@ -198,7 +198,7 @@ class SampleCalibration:
         """Compute factors and metrics at a scale."""
         images = open_calibration_images(self.recipe, scale, self.config, True, self.progress)
         arrays = compute_in_chunks(images, self.folder / f"drawn-x{scale}",
-                                   lambda *one: self._draw(scale, *one), self.progress, "drawing")
+                                   partial(self._draw, scale), DRAWN, self.progress, "drawing")
         self.features += stored_features(arrays)
         use = arrays["use"] > 0
         planes = arrays["error"], arrays["spread"], arrays["snr"]

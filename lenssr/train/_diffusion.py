@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from lenssr._forward_model import BatchForwardModel
-from lenssr._io import atomic_write
+from lenssr._io import ChunkCache
 from lenssr.image import band_wavelength
 from lenssr.networks import (
     METADATA,
@@ -44,7 +43,7 @@ OBSERVED_BATCH = 50  # scenes that are observed together
 MAX_HALF_VALUE = 6e4  # sky noises, within the range of half precision
 
 
-class ResidualCache:
+class ResidualCache(ChunkCache):
     """Cached results and errors of a base network on observed scenes."""
 
     def __init__(self, data, base, validation=False, progress=False):
@@ -58,7 +57,6 @@ class ResidualCache:
         self.physical = find_architecture(card.network["architecture"]).inputs == "physics"
         self.scale, self.sha256, self.progress = card.scales[0], card.sha256, progress
         self.pairs = CachedPairs(data, self.scale, validation, progress)
-        self.n = self.pairs.n
         self.data = replace(exact_config(data), p_masked=0.0) if validation else data
         preset = find_preset(data.preset)
         self.population, self.band = preset.population, preset.instrument.band
@@ -67,37 +65,19 @@ class ResidualCache:
                           "telescope": preset.instrument.as_dict(), "psf": PSF_RADIUS},
                          sort_keys=True)
         name = f"{data.preset}-{card.name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-        self.folder = cache_folder() / name
-
-    @property
-    def pieces(self):
-        """Index of the first scene of each chunk."""
-        return range(0, self.n, SCENES_PER_CHUNK)
-
-    def build(self, starts=None):
-        """Compute missing chunks, by default all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        starts = self.pieces if starts is None else starts
-        missing = [start for start in starts if not self._path(start).exists()]
-        for start in tqdm(missing, desc="restoring scenes", disable=not self.progress, delay=2):
-            stop = min(start + SCENES_PER_CHUNK, self.n)
-            parts = [self.observe(range(first, min(first + OBSERVED_BATCH, stop)))
-                     for first in range(start, stop, OBSERVED_BATCH)]
-            with atomic_write(self._path(start)) as tmp_path, open(tmp_path, "wb") as file:
-                np.savez(file, **{key: torch.cat([part[key] for part in parts]).numpy()
-                                  for key in parts[0]})
+        super().__init__(cache_folder() / name, self.pairs.n, SCENES_PER_CHUNK, self._observe_chunk,
+                         ("data", "weight", "residual", "mean", "error", "numbers"),
+                         "restoring scenes")
 
     def read(self):
-        """Return all scenes as arrays."""
-        self.build()
-        pieces = []
-        for start in self.pieces:
-            with np.load(self._path(start)) as piece:
-                pieces.append({key: torch.from_numpy(piece[key]) for key in piece})
-        return {key: torch.cat([piece[key] for piece in pieces]) for key in pieces[0]}
+        """Return all scenes as tensors."""
+        arrays = super().read(progress=self.progress)
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def _path(self, start):
-        return self.folder / f"{start:06d}.npz"
+    def _observe_chunk(self, indices):
+        parts = [self.observe(indices[first: first + OBSERVED_BATCH])
+                 for first in range(0, len(indices), OBSERVED_BATCH)]
+        return {name: torch.cat([part[name] for part in parts]).numpy() for name in self.names}
 
     @torch.inference_mode()
     def observe(self, indices):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lenssr._forward_model import BatchForwardModel
 from lenssr._io import atomic_write
-from lenssr._validation import check_nonnegative_int
+from lenssr._validation import check_nonnegative_int, resolve_device
 from lenssr.networks import sinh_scale
 from lenssr.simulate import write_pairs
 from lenssr.train._data import CatalogPairs, open_pairs
@@ -291,7 +291,7 @@ def adapt(weights, pairs, folder, *, device=None, progress=True, **options):
     >>> weights = adapt("rcan-x2", "observed-pairs", "adapted")  # doctest: +SKIP
     """
     config, folder = Adaptation(**options), Path(folder)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = resolve_device(device)
     source_network, card = load_network(weights)
     encode_features(source_network)  # fail before anything is written
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Training recipes in TOML, and the validation of their fields."""
 
 import dataclasses
-import difflib
 import math
 import tomllib
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from importlib import resources
 from numbers import Integral, Real
 from pathlib import Path
 
-from lenssr._validation import check_keys
+from lenssr._validation import check_keys, suggest
 from lenssr.image import FLUX_CONVENTIONS
 from lenssr.networks import architectures, find_architecture
 from lenssr.simulate import SUBSTRUCTURES
@@ -37,14 +36,9 @@ def check_fields(part):
         if "known" in item.metadata and value not in item.metadata["known"]:
             raise ValueError(f"recipe key `{item.name}` must be one of "
                              f"{', '.join(item.metadata['known'])}, got {value!r}"
-                             f"{_check_choice(value, item.metadata['known'])}")
+                             f"{suggest(value, item.metadata['known'], quote=chr(39))}")
         if "range" in item.metadata:
             _check_number(item, value)
-
-
-def _check_choice(value, known):
-    near = difflib.get_close_matches(str(value), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _check_number(field, value):
