@@ -16,9 +16,9 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
     """
     Super-resolve an image of a strong gravitational lens, or of any patch of sky.
 
-    The result is an estimate of the sky at a finite target resolution: a Gaussian PSF of FWHM
-    two output pixels. Interpolation does not deconvolve and keeps the PSF of the input. Unit,
-    uncertainty, mask, WCS and header are carried over.
+    The result estimates the sky as seen with the target resolution: a Gaussian PSF with a FWHM of
+    two output pixels. Interpolation methods do not deconvolve, so their results keep the PSF of
+    the input. Unit, uncertainty, mask, WCS and header are carried over.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def superresolve(data, method=None, *, scale=2, psf=None, uncertainty=None, mask
         Noise of the image, a standard deviation unless it is another astropy uncertainty. By
         default it is estimated from the sky, with a warning.
     mask : array, optional
-        `True`, or any flag, at bad pixels. By default the mask in the file; for JWST, Roman,
-        Euclid and LSST the flags that mark bad pixels.
+        `True` or nonzero at bad pixels. By default the mask in the file is used; for JWST, Roman,
+        Euclid and LSST files, only the flags that mark bad pixels count.
     wcs : WCS, optional
         FITS WCS, or any APE-14 WCS.
     unit : Unit or str, optional

@@ -149,9 +149,9 @@ def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device
     """
     Classify the dark matter in images of lenses.
 
-    The probabilities refer to the classes of the training simulations with equal frequencies,
-    after temperature scaling (Guo et al. 2017, arXiv:1706.04599). They do not depend on the unit of
-    the flux, nor on reflections and rotations by right angles.
+    The probabilities assume that the classes of the training simulations are equally frequent.
+    Temperature scaling calibrates them (Guo et al. 2017, arXiv:1706.04599). They do not depend on
+    the unit of the flux, nor on reflections and rotations by right angles.
 
     Parameters
     ----------
@@ -174,10 +174,10 @@ def classify(data, classifier=DEFAULT_CLASSIFIER, *, hdu=None, mask=None, device
     -------
     table : `~astropy.table.Table`
         A row for each image: ``image`` (number), ``class`` (most probable class), ``p_CLASS`` for
-        each class (sum one), ``distance`` from the training images (one for the most distant of
-        200 validation images), and ``out_of_domain``. An image is out of domain if its distance is
-        above one, or if other weights than those of the training images restored it. ``meta``
-        holds the weights.
+        each class (sum one), ``distance`` from the training images, scaled so that the most
+        distant of 200 validation images has a distance of one, and ``out_of_domain``. An image is
+        out of domain if its distance is above one, or if it was restored with weights other than
+        the weights used for the training images. ``meta`` holds the weights.
 
     Raises
     ------

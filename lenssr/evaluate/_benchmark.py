@@ -417,8 +417,9 @@ def benchmark(pairs, methods=None, *, weights=(), n=100, seed=2, scale=None, psf
     data_range : float or "peak"
         Data range of the metrics: a number in the unit of the targets, or the peak of each truth.
     training : int or sequence of `~lenssr.simulate.LensPair`
-        Training pairs of the linear filter, or their number. The pairs come from the next seed or
-        from the rest of the folder, and are never tested. For given ``pairs``, pass a sequence.
+        Training pairs of the linear filter, or the number of pairs. A number of pairs is simulated
+        with the next seed or taken from the rest of the folder, and never used as test pairs. For
+        given ``pairs``, pass a sequence.
     name : str, optional
         Name of the files; the name of the experiment or the folder by default.
     out : path-like, optional

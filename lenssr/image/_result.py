@@ -101,12 +101,14 @@ class SuperResolvedImage(CCDData):
         Standard deviation of each pixel due to the noise of the data alone, in the unit of the
         image.
     prior_std : `~numpy.ndarray`, optional
-        Standard deviation of the part that the data do not determine.
+        Standard deviation of each pixel due to the part of the image that the data do not
+        determine, in the unit of the image.
     samples : `~numpy.ndarray`, optional
         Posterior samples along the first axis.
     consistency : `~numpy.ndarray`, optional
-        Map of the reduced chi-squared of the degraded result against the data, on the grid of the
-        image. NaN without valid data; `None` if a resolution is unknown or unchanged.
+        Map of the reduced chi-squared between the data and the result degraded to their
+        resolution, around each pixel of the result. Pixels without valid data are NaN. `None` if
+        the PSF is unknown or the result keeps the PSF of the data.
     correlation : `~lenssr.uncertainty.ErrorCorrelation`, optional
         Correlation of the errors of `measurement_std` and `prior_std`.
     lens : `~lenssr.image.LensSolution`, optional

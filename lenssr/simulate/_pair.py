@@ -140,16 +140,16 @@ def simulate_pair(preset="hsc-hst", *, substructure="cdm", instrument=None, popu
         The same seed gives the same scene with any substructure, and the same mass within the
         Einstein radius.
     instrument : `Instrument` or str, optional
-        Instrument, or one of ``lenssr.simulate.INSTRUMENTS``; the preset by default.
+        Instrument, or one of ``lenssr.simulate.INSTRUMENTS``; that of the preset by default.
     population : `Population`, optional
-        Population; the preset by default.
+        Population; that of the preset by default.
     scale : int
         Output pixels per input pixel.
     size : int, optional
-        Side of the observed image in pixels; the preset by default.
+        Side of the observed image in pixels; that of the preset by default.
     target_noise : float, optional
-        Noise of the target over its peak; the preset by default, which is zero except for
-        ``"deeplense-noisy"`` and ``"observed-like"``.
+        Ratio of the noise of the target to its peak. The default is the value of the preset,
+        which is zero except for ``"deeplense-noisy"`` and ``"observed-like"``.
     seed, index : int
         The pair depends on seed and index alone. It is pair ``index`` of a catalogue of this class
         and seed.

@@ -120,10 +120,10 @@ def calibrate(weights, folder=None, *, recipe=None, device=None, progress=True, 
     Calibrate the predicted errors of a network.
 
     An error head is trained to predict the squared error of each output pixel. Held-out scenes
-    then determine calibration factors by local signal-to-noise ratio and crowding, the correlation
-    of the errors, and the domain in which the calibration holds. For a network that draws
-    posterior samples, the factors apply to the spread of the samples, without a head. An
-    interrupted calibration continues.
+    then determine the calibration factors as a function of local signal-to-noise ratio and
+    crowding, the correlation of the errors, and the domain in which the calibration is valid. For a
+    network that draws posterior samples, the factors apply to the spread of the samples, without a
+    head. An interrupted calibration continues.
 
     Parameters
     ----------

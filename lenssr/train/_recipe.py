@@ -167,7 +167,7 @@ class Training:
     steps : int, optional
         Optimisation steps; 20000 without ``epochs``.
     batch : int
-        Pairs of a step.
+        Number of pairs in each step.
     learning_rate : float
         Peak learning rate.
     warmup : int
@@ -179,8 +179,9 @@ class Training:
     ema : float
         Decay of the moving average of the weights per step.
     peak_weight, flux_weight, flux_weight_end : float
-        Weights of the relative error and of the flux error in the composite loss; the weight of the
-        flux error rises to its final value.
+        Weights of the relative error and of the flux error in the composite loss. The weight of
+        the flux error is constant in the first half of a cycle, and then increases from
+        ``flux_weight`` to ``flux_weight_end``.
     precision : {"auto", "float32", "bfloat16"}
         Arithmetic; bfloat16 where it is fast by default.
     validate_every : int
@@ -194,7 +195,7 @@ class Training:
     cycles : int
         Warm restarts of the cosine schedule.
     last_cycle : float
-        Rate of the last cycle over the rate of earlier cycles.
+        Ratio of the learning rate of the last cycle to that of the earlier cycles.
     optimizer : {"adamw", "muon"}
         Optimiser.
     loss : dict or str

@@ -77,7 +77,7 @@ COLUMNS = {
 class FidelityTest:
     """Base class of a fidelity test."""
 
-    errors, given, groups = False, False, None
+    errors, uses_pairs, groups = False, False, None
 
     def references(self, samples):
         """Return rows of references such as the truth, by label."""

@@ -64,7 +64,7 @@ def measure_shift(image, truth):
 class Flux(FidelityTest):
     """Test of the flux over the true flux, in the image and in apertures on its brightest pixel."""
 
-    given = True
+    uses_pairs = True
 
     def measure(self, restored):
         (restored_pair,) = restored
@@ -90,7 +90,7 @@ class Flux(FidelityTest):
 class Shift(FidelityTest):
     """Test of the astrometric shift of the image."""
 
-    given = True
+    uses_pairs = True
 
     def measure(self, restored):
         (restored_pair,) = restored
@@ -113,7 +113,7 @@ class Shift(FidelityTest):
 class Transfer(FidelityTest):
     """Test of power and phase by spatial frequency; images have equal weight."""
 
-    given = True
+    uses_pairs = True
 
     def measure(self, restored):
         (restored_pair,) = restored
@@ -163,7 +163,7 @@ N_APERTURES = 8  # random apertures in an image
 class Coverage(FidelityTest):
     """Test of the coverage of the predicted errors within 1 and 2 standard deviations."""
 
-    given, errors = True, True
+    uses_pairs, errors = True, True
 
     def measure(self, restored):
         (restored_pair,) = restored
@@ -259,7 +259,7 @@ MAX_CHI2_DEVIATION = 0.1  # deviation of the reduced chi-squared from one
 class Consistency(FidelityTest):
     """Test of the reduced chi-squared of results and truth against the data."""
 
-    given = True
+    uses_pairs = True
 
     def references(self, samples):
         (pair,) = samples

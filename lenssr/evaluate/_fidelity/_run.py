@@ -218,7 +218,7 @@ class _FidelityRun:
 
     def on_pairs(self, chosen, experiment, psf):
         """Measure the given pairs."""
-        parts = {name: part for name, part in chosen.items() if part.given}
+        parts = {name: part for name, part in chosen.items() if part.uses_pairs}
         if not parts:
             return
         for pair in tqdm(experiment.test(), experiment.name, experiment.size,

@@ -77,7 +77,7 @@ SIGNAL_RADIUS = 3.0  # standard deviations of the object
 class Shape(FidelityTest):
     """Test of the slope of measured on true ellipticity, with its correction curve."""
 
-    given, groups = True, staticmethod(galaxies)
+    uses_pairs, groups = True, staticmethod(galaxies)
 
     def measure(self, restored):
         (restored_pair,) = restored
