@@ -65,7 +65,7 @@ def train_network(n, arcs, generator, seed, args):
     """Weights of the small network."""
     data = Data(preset=PRESET, scenes=n, validation_scenes=250)
     if generator is not None:
-        data = Data(**{**vars(data), "generated": 0.5, "generator": generator})
+        data = Data(**{**vars(data), "gan_fraction": 0.5, "gan_weights": generator})
     name = f"fast-{n}-{arcs}-{seed}"
     training = Training(seed=seed, steps=args.steps, batch=8, optimizer="muon", learning_rate=2e-3,
                         warmup=100, validate_every=args.steps)
